@@ -1,0 +1,257 @@
+"""Every setting, with its meaning, default, range and unit.
+
+A file in ``configs/`` is YAML and only its difference from another (``extends:``). A run
+keeps what it resolved to as ``config.json``; the kernel reads that back.
+"""
+
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import Field
+
+from kaggle_kit.errors import ConfigError
+from kaggle_kit.paths import shipped, written
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Settings(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class Pools(_Settings):
+    """How photos without a landmark are divided; what is left over is not used.
+
+    Such photos are those below ``train/`` that ``train.csv`` does not list.
+    """
+
+    penalty: Share = 0.6  # ranked against in the kernel
+    validation: Share = 0.2  # beside the validation landmarks
+    test: Share = 0.2  # for nobody to tune on
+
+
+class Subset(_Settings):
+    """Which landmarks and photos take part, and how they are split."""
+
+    landmarks: tuple[int, ...] | None = None  # exactly these
+    n_landmarks: Count | None = None  # or so many of those that fit
+    choice: Literal["most_images", "random"] = "most_images"
+    min_images: Count = 1  # a landmark has at least so many
+    max_images: Count | None = None  # of each at most so many are drawn
+    validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    group_column: str | None = None  # near-duplicates, kept on one side
+    non_landmarks: Pools = Pools()
+
+
+class Augment(_Settings):
+    """Random changes of a training photo. The crop is from stored to image size."""
+
+    flip: bool = False
+    crop: bool = False
+    brightness: Share = 0.0  # largest change, of the full range
+    contrast: Share = 0.0  # largest relative change
+    saturation: Share = 0.0  # largest relative change
+
+
+class Data(_Settings):
+    """How photos are stored and read. Sizes are squares, in pixels."""
+
+    image_size: Annotated[int, Field(ge=32, le=2048)] = 224  # what the network sees
+    stored_size: Annotated[int, Field(ge=32, le=2048)] = 256  # what a shard holds
+    jpeg_quality: Annotated[int, Field(ge=50, le=100)] = 95
+    shard_images: Count = 2048
+    shuffle_images: Count = 4096  # of encoded photos, held in memory
+    augment: Augment = Augment()
+
+    @pydantic.model_validator(mode="after")
+    def _crop_fits(self) -> "Data":
+        if self.stored_size < self.image_size:
+            raise ValueError(
+                f"stored_size {self.stored_size} is below image_size {self.image_size}"
+            )
+        return self
+
+
+class Model(_Settings):
+    """The network."""
+
+    backbone: Literal["resnet50"] = "resnet50"
+    batch_norm_momentum: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    pooling: Literal["average", "flatten"] = "average"
+    embedding: Count | None = None  # width of a dense layer with BN; None: no layer
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    head: Literal["dense", "cosine"] = "dense"
+    scale: Annotated[float, Field(gt=0)] = 12.0  # of the cosine head's logits
+
+
+class Train(_Settings):
+    """How the network is trained."""
+
+    epochs: Count = 30
+    batch_size: Count = 32
+    optimizer: Literal["adam", "adamw"] = "adam"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3  # at its highest
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0  # adamw only
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    clip_norm: Annotated[float, Field(gt=0)] | None = None  # of all gradients together
+    monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
+    patience: Count | None = None  # epochs without a better monitor before stopping
+
+
+class Recognition(_Settings):
+    """How a photo gets its guess."""
+
+    # head: the most probable class. gallery: nearest photos, class by class.
+    ranking: Literal["gallery", "head"] = "gallery"
+    neighbours: Count = 3  # whose similarities are summed per landmark
+    candidates: Count = 50  # nearest photos looked at before penalties
+    gallery_penalty: Count = 5  # nearest non-landmarks averaged for a gallery photo
+    query_penalty: Count = 10  # nearest non-landmarks averaged for a query
+    flip: bool = True  # average with the mirrored photo
+    batch_size: Count = 64
+    # photos of train.csv that the bundle does not know are embedded in the kernel,
+    # if there are at most so many; the private rerun has at most 100,000
+    new_gallery_limit: Annotated[int, Field(ge=0)] = 100_000
+
+
+class Config(_Settings):
+    """One experiment."""
+
+    name: str
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    subset: Subset = Subset()
+    data: Data = Data()
+    model: Model = Model()
+    train: Train = Train()
+    recognition: Recognition = Recognition()
+
+
+def load(path: Path) -> Config:
+    """Read a YAML config and those it extends.
+
+    A name that is no file, such as ``configs/r50_64.yaml`` outside a checkout, is looked
+    up among the configs that came with the kit.
+
+    Raises:
+        ConfigError: no such file, not YAML, an unknown setting, a value out of range.
+    """
+    path = Path(path)
+    if not path.exists() and (shipped("configs") / path.name).exists():
+        path = shipped("configs") / path.name
+    return _resolve(_read_yaml(path, ()), str(path))
+
+
+def override(config: Config, settings: Mapping[str, Any]) -> Config:
+    """A config with single settings replaced, by dotted name (``train.epochs``)."""
+    values = config.model_dump()
+    for name, value in settings.items():
+        *sections, key = name.split(".")
+        place = values
+        for section in sections:
+            place = place.get(section) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or key not in place:
+            raise ConfigError(_no_setting(name))
+        place[key] = value
+    return _resolve(values, "--set")
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Split ``train.epochs=3`` into its name and its value, read as YAML.
+
+    Raises:
+        ConfigError: there is no ``=``, or the value is not YAML.
+    """
+    import yaml  # not in the kernel, which reads config.json
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--set: expected SETTING=VALUE, got {text!r}")
+    try:
+        return name.strip(), yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set: expected a value after '=', got {text!r}") from None
+
+
+def read_json(path: Path) -> Config:
+    """Read the ``config.json`` of a run or bundle."""
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: expected a run's config, got {error}") from None
+    return _resolve(values, str(path))
+
+
+def write_json(config: Config, path: Path) -> None:
+    """Write a config whole or not at all."""
+    with written(path) as part:
+        part.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    import yaml  # not in the kernel, which reads config.json
+
+    if path.resolve() in seen:
+        raise ConfigError(f"{path}: expected an end to 'extends', got a circle")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        names = sorted(p.name for p in shipped("configs").glob("*.yaml"))
+        raise ConfigError(
+            f"{path}: expected a config, found no file; the kit has {', '.join(names)}"
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path}: expected YAML settings, got {reason}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected YAML settings, got {values!r}")
+    parent = values.pop("extends", None)
+    if parent is None:
+        return values
+    return _merged(_read_yaml(path.parent / parent, (*seen, path.resolve())), values)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merged(old, value) if both else value
+    return merged
+
+
+def _resolve(values: dict[str, Any], where: str) -> Config:
+    try:
+        return Config.model_validate(values)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(f"{where}: {_no_setting(name)}") from None
+        if first["type"] == "missing":
+            raise ConfigError(f"{where}: expected the setting '{name}'") from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(
+            f"{where}: {name}: {reason[0].lower()}{reason[1:]}, got {first['input']!r}"
+        ) from None
+
+
+def _no_setting(name: str) -> str:
+    """The message for an unknown dotted name, with the nearest known one."""
+    *sections, key = name.split(".")
+    known: Any = Config
+    for section in sections:
+        field = known.model_fields.get(section)
+        if field is None:
+            key = section
+            break
+        known = field.annotation
+    names = list(getattr(known, "model_fields", {}))
+    close = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+    hint = f"did you mean '{close[0]}'" if close else f"known are {', '.join(names)}"
+    return f"no setting '{name}': {hint}?" if close else f"no setting '{name}'; {hint}"

@@ -1,0 +1,1 @@
+"""Photos and labels: index, subset, shards, and the pipelines that read them."""

@@ -1,0 +1,84 @@
+"""Which photos there are: the image tree held against ``train.csv``."""
+
+import logging
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from PIL import Image
+
+from kaggle_kit import tables
+from kaggle_kit.paths import Competition, image_path
+from kaggle_kit.progress import progress
+
+logger = logging.getLogger(__name__)
+
+
+def index(competition: Path, out: Path) -> dict[str, int]:
+    """Write ``index.csv``: id, landmark_id, width and height of every photo that decodes.
+
+    A photo that ``train.csv`` does not list has no landmark id: it is a non-landmark.
+    Photos that do not decode, and listed ones without a file, go to ``<out>.broken.csv``
+    (id, reason) and are counted.
+
+    Returns:
+        Counts: labelled, unlabelled, broken.
+
+    Raises:
+        DataError, TableError: the folder or ``train.csv`` is not as it should be.
+    """
+    place = Competition(Path(competition)).require("train.csv", "train")
+    landmark = {i: landmark for i, landmark, _ in tables.read_labels(place.train_csv)}
+    ids = sorted(set(landmark).union(photo_ids(place.train_dir)))
+    rows, broken = [], []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(lambda i: _look(image_path(place.train_dir, i)), ids)
+        for image_id, seen in zip(ids, progress(found, total=len(ids), label="index")):
+            if isinstance(seen, str):
+                broken.append((image_id, seen))
+            else:
+                rows.append((image_id, landmark.get(image_id), *seen))
+    out = Path(out)
+    broken_csv = out.with_name(f"{out.stem}.broken.csv")
+    tables.write_rows(broken_csv, ("id", "reason"), broken)
+    tables.write_rows(out, ("id", "landmark_id", "width", "height"), rows)
+    if broken:
+        logger.warning("%d photos do not decode: see %s", len(broken), broken_csv)
+    labelled = sum(row[1] is not None for row in rows)
+    unlabelled = len(rows) - labelled
+    return {"labelled": labelled, "unlabelled": unlabelled, "broken": len(broken)}
+
+
+def photo_ids(folder: Path) -> Iterator[str]:
+    """The ids of all photos below ``folder`` (a/b/c/<id>.jpg), in no given order."""
+    depth = 3
+    folders = [(str(folder), 0)]
+    while folders:
+        path, level = folders.pop()
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if level < depth:
+                    if entry.is_dir():
+                        folders.append((entry.path, level + 1))
+                elif entry.name.endswith(".jpg"):
+                    image_id = entry.name.removesuffix(".jpg")
+                    if tables.IMAGE_ID.fullmatch(image_id):
+                        yield image_id
+
+
+def _look(path: Path) -> tuple[int, int] | str:
+    """Width and height, or why the photo does not decode.
+
+    An eighth of the size is decoded, which reads the whole file at a fifth of the cost.
+    """
+    try:
+        with Image.open(path) as photo:
+            size = photo.size
+            photo.draft("RGB", (size[0] // 8, size[1] // 8))
+            photo.load()
+            return size
+    except FileNotFoundError:
+        return "no file"
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return " ".join(str(error).split())

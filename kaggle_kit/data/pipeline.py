@@ -1,0 +1,135 @@
+"""Photos as tensors: one way of decoding and resizing, for training and for inference.
+
+A photo is squashed to a square: for landmarks that beats keeping its shape with a margin
+(write-ups of the competition agree). Memory is bounded by batches and the shuffle
+buffer, never by the number of photos.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kaggle_kit import config
+from kaggle_kit.data.augment import augmented
+
+FEATURES = {
+    "id": tf.io.FixedLenFeature([], tf.string),
+    "class": tf.io.FixedLenFeature([], tf.int64),
+    "image": tf.io.FixedLenFeature([], tf.string),
+}
+
+
+def decoded(photo: tf.Tensor) -> tf.Tensor:
+    """The pixels of a photo, () bytes -> (h, w, 3) uint8. JPEG, PNG, GIF or BMP."""
+    return tf.io.decode_image(photo, channels=3, expand_animations=False)
+
+
+def squashed(pixels: tf.Tensor, size: int) -> tf.Tensor:
+    """Resize to a square without regard to shape, (h, w, 3) -> (size, size, 3) uint8."""
+    resized = tf.image.resize(pixels, (size, size), "bilinear", antialias=True)
+    return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
+
+
+def centre(pixels: tf.Tensor, size: int) -> tf.Tensor:
+    """The middle square, (s, s, 3) -> (size, size, 3)."""
+    margin = (pixels.shape[0] - size) // 2
+    return pixels[margin : margin + size, margin : margin + size]
+
+
+def readable(
+    paths: Sequence[Path], then: Callable[[tf.Tensor], tf.Tensor]
+) -> tf.data.Dataset:
+    """(place in ``paths``, then(pixels)) of the photos that decode, in order.
+
+    Many are read at a time. A place that never comes is a photo that is missing or broken.
+    """
+
+    def read(place: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return place, then(decoded(tf.io.read_file(path)))
+
+    names = tf.constant([str(path) for path in paths], tf.string)
+    dataset = tf.data.Dataset.range(len(paths)).map(lambda i: (i, names[i]))
+    dataset = dataset.map(read, tf.data.AUTOTUNE).ignore_errors()
+    return dataset.with_options(_options())
+
+
+def photos(
+    paths: Sequence[Path], data: config.Data, batch_size: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
+    """Read photos as the network sees them, leaving out those that do not decode.
+
+    Yields:
+        (which, pixels): (b,) places in ``paths`` and (b, s, s, 3) uint8, s being the
+        image size.
+    """
+
+    def prepared(pixels: tf.Tensor) -> tf.Tensor:
+        return centre(squashed(pixels, data.stored_size), data.image_size)
+
+    dataset = readable(paths, prepared).batch(batch_size).prefetch(2)
+    yield from dataset.as_numpy_iterator()
+
+
+def training_batches(
+    shards: Sequence[Path],
+    n_images: int,
+    data: config.Data,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+) -> tf.data.Dataset:
+    """One epoch of shuffled, augmented batches: ((b, s, s, 3) float32 0..255, (b,) class).
+
+    The order and every random change follow from ``seed`` and ``epoch`` alone, so an
+    epoch that is run again after an interruption is the same epoch. Photos that do not
+    fill a last batch wait for another epoch: batch norm has no variance of one photo.
+    """
+    rng = np.random.default_rng((seed, epoch))
+    names = [str(path) for path in shards]
+    dataset = tf.data.Dataset.from_tensor_slices(rng.permutation(names))
+    dataset = dataset.interleave(
+        tf.data.TFRecordDataset, cycle_length=4, num_parallel_calls=tf.data.AUTOTUNE
+    )
+    dataset = dataset.shuffle(data.shuffle_images, seed=int(rng.integers(2**31)))
+    seeds = tf.data.Dataset.random(seed=int(rng.integers(2**31))).batch(2)
+
+    def read(record: tf.Tensor, seed_pair: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels, label = _parsed(record, data.stored_size)
+        return augmented(pixels, data, seed_pair), label
+
+    batch_size = min(batch_size, n_images)
+    dataset = tf.data.Dataset.zip(dataset, seeds).map(read, tf.data.AUTOTUNE)
+    dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(2)
+    whole = tf.data.experimental.assert_cardinality(n_images // batch_size)
+    return dataset.apply(whole).with_options(_options())
+
+
+def validation_batches(
+    shards: Sequence[Path], n_images: int, data: config.Data, batch_size: int
+) -> tf.data.Dataset:
+    """All photos once, in order, unchanged, as ``training_batches`` gives them."""
+
+    def read(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels, label = _parsed(record, data.stored_size)
+        return tf.cast(centre(pixels, data.image_size), tf.float32), label
+
+    dataset = tf.data.TFRecordDataset([str(path) for path in shards])
+    dataset = dataset.map(read, tf.data.AUTOTUNE).batch(batch_size).prefetch(2)
+    whole = tf.data.experimental.assert_cardinality(-(-n_images // batch_size))
+    return dataset.apply(whole).with_options(_options())
+
+
+def _parsed(record: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    fields = tf.io.parse_single_example(record, FEATURES)
+    pixels = tf.ensure_shape(tf.io.decode_jpeg(fields["image"], 3), (size, size, 3))
+    return pixels, fields["class"]
+
+
+def _options() -> tf.data.Options:
+    options = tf.data.Options()
+    options.deterministic = True
+    options.autotune.ram_budget = 512 * 2**20  # bytes that tf.data may buffer
+    return options

@@ -1,0 +1,183 @@
+"""Resized photos in TFRecord files, so that training reads a few large files in order."""
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from kaggle_kit import config, tables
+from kaggle_kit.data.pipeline import readable, squashed
+from kaggle_kit.errors import ArtefactError, DataError
+from kaggle_kit.paths import Competition, image_path, written_dir
+from kaggle_kit.progress import progress
+from kaggle_kit.tables import Member
+
+logger = logging.getLogger(__name__)
+MARKER = "shards.json"
+SPLITS = ("train", "validation")
+
+
+def shards(
+    settings: config.Data, competition: Path, subset: Path, out: Path
+) -> dict[str, Any]:
+    """Write the folder ``out``: shards of the subset's landmark photos, and a manifest.
+
+    Photos are decoded, resized and encoded on all cores; memory holds a few at a time.
+    One that is missing or broken is left out, named in the manifest and counted.
+
+    Returns:
+        The manifest, as in ``shards.json``: sizes, counts, broken ids, and of each shard
+        its name, split, number of photos and SHA-256.
+
+    Raises:
+        DataError: a split that should have photos has none that decode.
+    """
+    place = Competition(Path(competition)).require("train")
+    subset = Path(subset)
+    members = tables.read_subset(subset / "subset.csv")
+    classes = tables.read_classes(subset / "classes.csv")
+    class_of: dict[int | None, int] = {
+        row.landmark_id: i for i, row in enumerate(classes)
+    }
+    files: list[dict[str, Any]] = []
+    broken: list[str] = []
+    with written_dir(out, MARKER) as part:
+        for split in SPLITS:
+            chosen = [
+                m for m in members if m.split == split and m.landmark_id is not None
+            ]
+            made, lost = _write_split(settings, place, split, chosen, class_of, part)
+            files += made
+            broken += lost
+            if chosen and not made:
+                raise DataError(
+                    f"{place.train_dir}: expected the {split} photos of {subset}, none of "
+                    f"{len(chosen)} is there and decodes; check --competition"
+                )
+        manifest = {
+            "stored_size": settings.stored_size,
+            "jpeg_quality": settings.jpeg_quality,
+            "counts": {
+                split: sum(f["images"] for f in files if f["split"] == split)
+                for split in SPLITS
+            },
+            "broken": broken,
+            "shards": files,
+        }
+        text = json.dumps(manifest, indent=2) + "\n"
+        (part / MARKER).write_text(text, encoding="utf-8")
+        for name in ("subset.csv", "classes.csv"):
+            shutil.copyfile(subset / name, part / name)
+    if broken:
+        logger.warning(
+            "%d photos are missing or do not decode: see %s", len(broken), out
+        )
+    return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a shards folder, once every shard has the size it should have.
+
+    Raises:
+        ArtefactError: there is none, or a shard is missing or cut short.
+    """
+    path = Path(folder) / MARKER
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtefactError(
+            f"{path}: expected the manifest of a shards folder, got {error}; make the "
+            f"shards again"
+        ) from None
+    for shard in manifest["shards"]:
+        file = path.parent / shard["file"]
+        size = file.stat().st_size if file.exists() else None
+        if size != shard["bytes"]:
+            raise ArtefactError(
+                f"{file}: expected {shard['bytes']} bytes, got {size or 'no file'}; make "
+                f"the shards again"
+            )
+    return manifest
+
+
+def shard_paths(folder: Path, manifest: dict[str, Any], split: str) -> list[Path]:
+    """The shards of one split, in order."""
+    return [
+        Path(folder) / shard["file"]
+        for shard in manifest["shards"]
+        if shard["split"] == split
+    ]
+
+
+def _write_split(
+    settings: config.Data,
+    place: Competition,
+    split: str,
+    members: Sequence[Member],
+    class_of: dict[int | None, int],
+    folder: Path,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Write the shards of one split; return what was written and the broken ids."""
+
+    def encoded(pixels: tf.Tensor) -> tf.Tensor:
+        return tf.io.encode_jpeg(
+            squashed(pixels, settings.stored_size),
+            quality=settings.jpeg_quality,
+            chroma_downsampling=False,
+        )
+
+    files: list[dict[str, Any]] = []
+    broken: list[str] = []
+    with progress(total=len(members), label=f"{split} shards") as bar:
+        for start in range(0, len(members), settings.shard_images):
+            chunk = members[start : start + settings.shard_images]
+            path = folder / f"{split}-{start // settings.shard_images:05d}.tfrecord"
+            paths = [image_path(place.train_dir, m.image_id) for m in chunk]
+            done = set()
+            with tf.io.TFRecordWriter(str(path)) as writer:
+                images = readable(paths, encoded).prefetch(64)
+                for i, image in images.as_numpy_iterator():
+                    member = chunk[i]
+                    label = class_of[member.landmark_id]
+                    writer.write(_record(member.image_id, label, image))
+                    done.add(int(i))
+                    bar.update()
+            broken += [m.image_id for i, m in enumerate(chunk) if i not in done]
+            if done:
+                files.append(_described(path, split, len(done)))
+            else:
+                path.unlink()
+    return files, broken
+
+
+def _record(image_id: str, label: int, image: bytes) -> bytes:
+    """One photo as ``pipeline.FEATURES`` reads it back."""
+    feature, strings, integers = (
+        tf.train.Feature,
+        tf.train.BytesList,
+        tf.train.Int64List,
+    )
+    features = {
+        "id": feature(bytes_list=strings(value=[image_id.encode()])),
+        "class": feature(int64_list=integers(value=[label])),
+        "image": feature(bytes_list=strings(value=[image])),
+    }
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    return example.SerializeToString(deterministic=True)
+
+
+def _described(path: Path, split: str, n_images: int) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "file": path.name,
+        "split": split,
+        "images": n_images,
+        "bytes": path.stat().st_size,
+        "sha256": digest,
+    }

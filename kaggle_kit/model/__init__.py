@@ -1,0 +1,1 @@
+"""The networks: backbone, head, and what is exported of them."""

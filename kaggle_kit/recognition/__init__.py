@@ -1,0 +1,1 @@
+"""From photos to a submission; all that runs inside the kernel."""

@@ -1,0 +1,291 @@
+"""Train a network from shards, into a run folder that can be picked up again."""
+
+import json
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import keras
+import pandas as pd
+
+import kaggle_kit
+from kaggle_kit import config, tables
+from kaggle_kit.config import Config
+from kaggle_kit.data.pipeline import training_batches, validation_batches
+from kaggle_kit.data.shards import read_manifest, shard_paths
+from kaggle_kit.errors import ArtefactError, ConfigError
+from kaggle_kit.model.build import classifier
+from kaggle_kit.paths import written
+from kaggle_kit.progress import progress
+
+logger = logging.getLogger(__name__)
+CONFIG, WEIGHTS, HISTORY = "config.json", "model.weights.h5", "history.csv"
+PACKAGES = ("tensorflow", "keras", "keras-cv", "numpy", "pandas")
+
+
+def fit(
+    settings: Config, shards_dir: Path, run_dir: Path, resume: bool = False
+) -> dict[str, Any]:
+    """Train until the epochs are over or the monitor stops improving.
+
+    The run folder holds ``config.json``, ``classes.csv``, ``subset.csv``,
+    ``environment.json`` (versions, commit, machine), ``history.csv`` (a row an epoch),
+    ``model.weights.h5`` (of the best epoch) and a checkpoint of the last epoch.
+
+    Args:
+        resume: go on with the run that ``run_dir`` holds, if it does: after its last
+            whole epoch, with the optimiser's state and the photos in the order they would
+            have had.
+
+    Returns:
+        epochs, best_epoch, the monitor's best value, minutes (of all epochs).
+
+    Raises:
+        ConfigError: settings that differ from those of the shards or the earlier run.
+        ArtefactError: there is a run already and ``resume`` is False, or it is damaged.
+    """
+    run_dir = Path(run_dir)
+    manifest = read_manifest(shards_dir)
+    if manifest["stored_size"] != settings.data.stored_size:
+        raise ConfigError(
+            f"{shards_dir}: expected photos of data.stored_size "
+            f"{settings.data.stored_size}, got {manifest['stored_size']}; make the shards "
+            f"again"
+        )
+    n_train, n_validation = (
+        manifest["counts"]["train"],
+        manifest["counts"]["validation"],
+    )
+    keras.utils.set_random_seed(settings.seed)
+    history = _open_run(settings, Path(shards_dir), run_dir, resume)
+    model = _model_after(len(history), settings, run_dir, n_train)
+    train_paths = shard_paths(shards_dir, manifest, "train")
+    batch_size = settings.train.batch_size
+    validation = None
+    if n_validation:
+        paths = shard_paths(shards_dir, manifest, "validation")
+        validation = validation_batches(paths, n_validation, settings.data, batch_size)
+    while not _finished(history, settings.train):
+        epoch = len(history)
+        batches = training_batches(
+            train_paths, n_train, settings.data, batch_size, settings.seed, epoch
+        )
+        row = _train_epoch(model, batches, validation, settings.train, epoch)
+        history.append(row)
+        if _best_epoch(history, settings.train) == epoch:
+            _save(model.save_weights, run_dir / WEIGHTS)
+        _save(model.save, _checkpoint(run_dir, epoch + 1))
+        with written(run_dir / HISTORY) as part:
+            pd.DataFrame(history).to_csv(part, index=False)
+        _checkpoint(run_dir, epoch).unlink(missing_ok=True)
+    best = _best_epoch(history, settings.train)
+    return {
+        "epochs": len(history),
+        "best_epoch": best + 1,
+        "best": {k: v for k, v in history[best].items() if k.startswith("val_")},
+        "minutes": round(sum(row["seconds"] for row in history) / 60, 2),
+    }
+
+
+def load_best(run_dir: Path) -> tuple[keras.Model, Config]:
+    """The network of a run at its best epoch, and the run's config.
+
+    Raises:
+        ArtefactError: the folder holds no finished epoch, or weights that do not fit.
+    """
+    run_dir = Path(run_dir)
+    if not (run_dir / WEIGHTS).exists():
+        raise ArtefactError(
+            f"{run_dir}: expected a trained run ({CONFIG}, {WEIGHTS}), found no weights; "
+            f"run kaggle-kit train first"
+        )
+    settings = config.read_json(run_dir / CONFIG)
+    n_classes = len(tables.read_classes(run_dir / "classes.csv"))
+    model = classifier(settings.model, settings.data.image_size, n_classes)
+    try:
+        model.load_weights(run_dir / WEIGHTS)
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ArtefactError(
+            f"{run_dir / WEIGHTS}: expected the weights of this config, got {reason}; "
+            f"train again"
+        ) from None
+    return model, settings
+
+
+def _open_run(
+    settings: Config, shards_dir: Path, run_dir: Path, resume: bool
+) -> list[dict[str, Any]]:
+    """Make the run folder, or find the history of the one that is there."""
+    if (run_dir / CONFIG).exists():
+        if not resume:
+            raise ArtefactError(
+                f"{run_dir}: expected a new folder, found a run; add --resume to go on "
+                f"with it or choose another --run"
+            )
+        _require_same(settings, config.read_json(run_dir / CONFIG), run_dir)
+        _require_same_file(shards_dir / "classes.csv", run_dir / "classes.csv")
+        if not (run_dir / HISTORY).exists():
+            return []
+        return pd.read_csv(run_dir / HISTORY).to_dict("records")
+    if run_dir.exists() and any(run_dir.iterdir()):
+        raise ArtefactError(
+            f"{run_dir}: expected a new or empty folder, found other files; choose "
+            f"another --run"
+        )
+    run_dir.mkdir(parents=True, exist_ok=True)
+    for name in ("classes.csv", "subset.csv"):
+        with written(run_dir / name) as part:
+            shutil.copyfile(shards_dir / name, part)
+    with written(run_dir / "environment.json") as part:
+        part.write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
+    config.write_json(settings, run_dir / CONFIG)  # last: it marks a run
+    return []
+
+
+def environment() -> dict[str, Any]:
+    """What a run's result depends on beside its config: versions, commit, machine."""
+    here = Path(kaggle_kit.__file__).parent
+    git = shutil.which("git")
+    commit = None
+    if git and (here.parent / ".git").exists():
+        command = [git, "-C", str(here.parent), "rev-parse", "HEAD"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        commit = done.stdout.strip() or None
+    return {
+        "kaggle_kit": kaggle_kit.__version__,
+        "commit": commit,
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+    }
+
+
+def _model_after(
+    n_epochs: int, settings: Config, run_dir: Path, n_train: int
+) -> keras.Model:
+    """The compiled network: new, or as it was after so many epochs."""
+    if n_epochs:
+        path = _checkpoint(run_dir, n_epochs)
+        try:
+            return keras.saving.load_model(path)
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ArtefactError(
+                f"{path}: expected the checkpoint of epoch {n_epochs}, got {reason}; "
+                f"train into another --run"
+            ) from None
+    n_classes = len(tables.read_classes(run_dir / "classes.csv"))
+    model = classifier(settings.model, settings.data.image_size, n_classes)
+    steps = max(1, n_train // settings.train.batch_size)
+    model.compile(
+        optimizer=_optimizer(settings.train, steps),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def _optimizer(settings: config.Train, steps_per_epoch: int) -> keras.Optimizer:
+    rate: Any = settings.learning_rate
+    if settings.schedule == "cosine":
+        warmup = round(settings.warmup_epochs * steps_per_epoch)
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0 if warmup else settings.learning_rate,
+            warmup_target=settings.learning_rate if warmup else None,
+            warmup_steps=warmup,
+            decay_steps=max(1, settings.epochs * steps_per_epoch - warmup),
+        )
+    if settings.optimizer == "adam":
+        return keras.optimizers.Adam(rate, global_clipnorm=settings.clip_norm)
+    return keras.optimizers.AdamW(
+        rate, weight_decay=settings.weight_decay, global_clipnorm=settings.clip_norm
+    )
+
+
+def _train_epoch(
+    model: keras.Model,
+    batches: Any,
+    validation: Any,
+    settings: config.Train,
+    epoch: int,
+) -> dict[str, Any]:
+    """Train one epoch; return its row of the history."""
+    start = time.monotonic()
+    label = f"epoch {epoch + 1}/{settings.epochs}"
+    with progress(total=len(batches), label=label) as bar:
+        result = model.fit(
+            batches, validation_data=validation, verbose=0, callbacks=[_Progress(bar)]
+        )
+    values = {name: round(values[0], 6) for name, values in result.history.items()}
+    row = {"epoch": epoch + 1} | values
+    row["learning_rate"] = float(model.optimizer.learning_rate)
+    row["seconds"] = round(time.monotonic() - start, 1)
+    shown = ", ".join(f"{k} {v:.4g}" for k, v in row.items() if k != "epoch")
+    logger.info("%s: %s", label, shown)
+    return row
+
+
+class _Progress(keras.callbacks.Callback):
+    """Moves a progress bar with each batch."""
+
+    def __init__(self, bar):
+        super().__init__()
+        self.bar = bar
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.update()
+        self.bar.set_postfix(loss=f"{logs['loss']:.3f}", refresh=False)
+
+
+def _best_epoch(history: list[dict[str, Any]], settings: config.Train) -> int:
+    """The place in the history of the best monitor; of the last row without one."""
+    if settings.monitor not in history[-1]:
+        return len(history) - 1
+    values = [row[settings.monitor] for row in history]
+    best = min(values) if settings.monitor == "val_loss" else max(values)
+    return values.index(best)
+
+
+def _finished(history: list[dict[str, Any]], settings: config.Train) -> bool:
+    if not history:
+        return False
+    since_best = len(history) - 1 - _best_epoch(history, settings)
+    stale = settings.patience is not None and since_best >= settings.patience
+    return stale or len(history) >= settings.epochs
+
+
+def _checkpoint(run_dir: Path, n_epochs: int) -> Path:
+    return run_dir / f"checkpoint-{n_epochs:04d}.keras"
+
+
+def _save(save: Any, path: Path) -> None:
+    """Call a Keras saver on a path beside, which must keep the file's ending."""
+    part = path.with_name(f"part-{path.name}")
+    save(part)
+    os.replace(part, path)
+
+
+def _require_same(settings: Config, earlier: Config, run_dir: Path) -> None:
+    new, old = (pd.json_normalize(c.model_dump()).iloc[0] for c in (settings, earlier))
+    for name in new.index.union(old.index):
+        if str(new.get(name)) != str(old.get(name)):
+            raise ConfigError(
+                f"{run_dir}: expected the settings of the run that is there, got "
+                f"{name}={new.get(name)} for {old.get(name)}; choose another --run"
+            )
+
+
+def _require_same_file(new: Path, old: Path) -> None:
+    if new.read_bytes() != old.read_bytes():
+        raise ArtefactError(
+            f"{new}: expected the classes of the run in {old.parent}, got others; use "
+            f"the shards it began with or choose another --run"
+        )
