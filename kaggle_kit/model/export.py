@@ -19,7 +19,9 @@ def export(model: keras.Model, settings: config.Config, out: Path) -> None:
     it would be nine tenths of the file.
     """
     with_head = settings.recognition.ranking == "head"
-    outputs = [model.get_layer(EMBEDDING).output] + [model.output] * with_head
+    outputs = {"features": model.get_layer(EMBEDDING).output}
+    if with_head:
+        outputs["logits"] = model.output
     network = keras.Model(model.input, outputs)
 
     def views(images: tf.Tensor) -> list[tf.Tensor]:
@@ -30,11 +32,11 @@ def export(model: keras.Model, settings: config.Config, out: Path) -> None:
 
     def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
         seen = [network(view, training=False) for view in views(images)]
-        embeddings = [tf.math.l2_normalize(features[0], -1) for features in seen]
-        result = {"embedding": tf.math.l2_normalize(tf.add_n(embeddings), -1)}
+        units = [tf.math.l2_normalize(view["features"], -1) for view in seen]
+        result = {"embedding": tf.math.l2_normalize(tf.add_n(units), -1)}
         if with_head:
-            logits = [tf.nn.log_softmax(features[1]) for features in seen]
-            result["log_probability"] = tf.add_n(logits) / len(logits)
+            logs = [tf.nn.log_softmax(view["logits"]) for view in seen]
+            result["log_probability"] = tf.add_n(logs) / len(logs)
         return result
 
     size = settings.data.image_size

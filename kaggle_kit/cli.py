@@ -1,0 +1,261 @@
+"""The command line: parse, call one function, print one result.
+
+Results go to stdout as JSON, all else to stderr. Heavy modules are imported by the
+command that needs them, after the cheap checks, so that a typo costs nothing.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from kaggle_kit import __version__
+from kaggle_kit.errors import KitError
+
+Result = dict[str, Any]
+
+
+def index(args: argparse.Namespace) -> Result:
+    """List the photos that decode, with their landmark and size."""
+    from kaggle_kit.data.index import index
+
+    return index(args.competition, args.out)
+
+
+def subset(args: argparse.Namespace) -> Result:
+    """Choose landmarks and photos, and split them."""
+    from kaggle_kit.config import load
+    from kaggle_kit.data.subset import subset
+
+    settings = load(args.config)
+    return subset(settings.subset, settings.seed, args.competition, args.out)
+
+
+def shards(args: argparse.Namespace) -> Result:
+    """Write a subset's photos, resized, into TFRecord shards."""
+    from kaggle_kit.config import load
+
+    settings = load(args.config)
+    _require(args.subset / "subset.csv", "a subset", "subset")
+    from kaggle_kit.data.shards import shards
+
+    made = shards(settings.data, args.competition, args.subset, args.out)
+    return made["counts"] | {"broken": made["broken"], "shards": len(made["shards"])}
+
+
+def train(args: argparse.Namespace) -> Result:
+    """Train the network that a config describes."""
+    from kaggle_kit.config import load, override, parse_setting
+
+    settings = override(load(args.config), dict(map(parse_setting, args.set)))
+    _require(args.shards / "shards.json", "a shards folder", "shards")
+    from kaggle_kit.report.plots import learning_curves
+    from kaggle_kit.training.fit import fit
+
+    trained = fit(settings, args.shards, args.run, args.resume)
+    learning_curves(args.run / "history.csv", args.run / "learning_curves.png")
+    return trained | {"run": str(args.run)}
+
+
+def bundle(args: argparse.Namespace) -> Result:
+    """Pack library, model and gallery into the folder that becomes a Kaggle dataset."""
+    _require(args.run / "config.json", "a run", "train")
+    from kaggle_kit.publish.bundle import bundle
+
+    return bundle(args.run, args.competition, args.out)
+
+
+def predict(args: argparse.Namespace) -> Result:
+    """Write a submission for a competition's test photos."""
+    _require(args.bundle / "kit-manifest.json", "a bundle", "bundle")
+    from kaggle_kit.recognition.predict import predict
+
+    return predict(args.bundle, args.competition, args.out)
+
+
+def rehearse(args: argparse.Namespace) -> Result:
+    """Run the kernel as Kaggle would: offline, confined, against the clock."""
+    _require(args.bundle / "kit-manifest.json", "a bundle", "bundle")
+    from kaggle_kit.publish.rehearse import MEMORY_GB, TIME_LIMIT_S, rehearse
+
+    return rehearse(
+        args.bundle,
+        args.competition,
+        args.out,
+        TIME_LIMIT_S if args.time_limit_s is None else args.time_limit_s,
+        MEMORY_GB if args.memory_gb is None else args.memory_gb,
+        args.kernel,
+    )
+
+
+def validate(args: argparse.Namespace) -> Result:
+    """Check that Kaggle would accept a submission."""
+    from kaggle_kit.score import validate
+
+    return validate(args.submission, args.sample)
+
+
+def score(args: argparse.Namespace) -> Result:
+    """Score a submission by GAP, and say what the rest was lost to."""
+    from kaggle_kit.score import score
+
+    return score(args.submission, args.solution)
+
+
+def run(args: argparse.Namespace) -> Result:
+    """Do it all: subset, shards, train, bundle, rehearse, score."""
+    from kaggle_kit.config import load
+
+    settings = load(args.config)
+    from kaggle_kit.run import run
+
+    return run(settings, args.competition, args.out)
+
+
+def demo(args: argparse.Namespace) -> Result:
+    """Draw a small competition and do it all there, in a few minutes."""
+    from kaggle_kit.config import load
+
+    settings = load(args.config)
+    from kaggle_kit.run import demo
+
+    return demo(settings, args.out)
+
+
+Argument = tuple[tuple[str, ...], dict[str, Any]]
+
+
+def _path(name: str, text: str, **kwargs: Any) -> Argument:
+    names = (name,) if name.isupper() else (f"--{name}",)
+    if names[0].startswith("--"):
+        kwargs = {"required": "default" not in kwargs} | kwargs
+    else:
+        names = (name.lower(),)
+        kwargs["metavar"] = name
+    return names, {"type": Path, "help": text} | kwargs
+
+
+CONFIG = _path("config", "a YAML file; the kit's own are found by name")
+COMPETITION = _path("competition", "folder in the competition's layout")
+BUNDLE = _path("bundle", "folder made by 'bundle'")
+RUN = _path("run", "folder made by 'train'")
+
+
+def _number(name: str, text: str) -> Argument:
+    return (f"--{name}",), {"type": float, "default": None, "help": text}
+
+
+COMMANDS: dict[Callable[[argparse.Namespace], Result], list[Argument]] = {
+    index: [COMPETITION, _path("out", "the CSV file to write")],
+    subset: [CONFIG, COMPETITION, _path("out", "folder to make")],
+    shards: [
+        CONFIG,
+        COMPETITION,
+        _path("subset", "folder made by 'subset'"),
+        _path("out", "folder to make"),
+    ],
+    train: [
+        CONFIG,
+        _path("shards", "folder made by 'shards'"),
+        _path("run", "folder to make"),
+        (
+            ("--set",),
+            {
+                "action": "extend",
+                "nargs": "+",
+                "default": [],
+                "metavar": "SETTING=VALUE",
+                "help": "settings to change, such as train.epochs=3",
+            },
+        ),
+        (("--resume",), {"action": "store_true", "help": "go on with an earlier run"}),
+    ],
+    bundle: [RUN, COMPETITION, _path("out", "folder to make")],
+    predict: [BUNDLE, COMPETITION, _path("out", "the submission to write")],
+    rehearse: [
+        BUNDLE,
+        COMPETITION,
+        _path("out", "folder to make"),
+        _number("time-limit-s", "stop the kernel after so many seconds (43200)"),
+        _number("memory-gb", "stop it above so much memory (29)"),
+        _path("kernel", "kernel folder, if not the kit's own", default=None),
+    ],
+    validate: [
+        _path("SUBMISSION", "the file to check"),
+        _path("sample", "the competition's sample_submission.csv"),
+    ],
+    score: [
+        _path("SUBMISSION", "the file to score"),
+        _path("SOLUTION", "a solution.csv (id, landmarks and perhaps Usage)"),
+    ],
+    run: [CONFIG, COMPETITION, _path("out", "folder to make")],
+    demo: [
+        _path("config", "a YAML file", default=Path("configs/demo.yaml")),
+        _path("out", "folder to make", default=Path("demo")),
+    ],
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line and exit code 1, as for every other mistake."""
+        print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
+        sys.exit(1)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; a command's help is its docstring."""
+    top = _Parser(
+        prog="kaggle-kit",
+        description="Google Landmark Recognition 2021: from photos to a submission.",
+    )
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for function, arguments in COMMANDS.items():
+        summary = function.__doc__ or ""
+        command = commands.add_parser(
+            function.__name__, help=summary, description=summary
+        )
+        command.set_defaults(function=function)
+        for names, options in arguments:
+            command.add_argument(*names, **options)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; 0, or 1 after one line that says what is wrong."""
+    args = parser().parse_args(argv)
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s"
+    )
+    logging.getLogger("absl").setLevel(logging.ERROR)  # TensorFlow's chatter
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    name = f"kaggle-kit {args.function.__name__}"
+    try:
+        print(json.dumps(args.function(args), indent=2))
+    except KitError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:  # a full disk, a folder without permission
+        if error.filename is None:
+            raise
+        reason = f"{error.filename}: {error.strerror}"
+        print(f"{name}: {reason}; nothing was left half-written", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; the same command starts again", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _require(path: Path, what: str, command: str) -> None:
+    """Refuse a folder of another kind before anything heavy is imported."""
+    if not path.exists():
+        raise KitError(
+            f"{path.parent}: expected {what}, found no {path.name}; make it with "
+            f"kaggle-kit {command}"
+        )

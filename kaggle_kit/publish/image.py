@@ -1,0 +1,53 @@
+"""What Kaggle's image has installed, as far as a kernel for photos could ask for it."""
+
+from importlib import metadata
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+# Names from the image's own lists: kaggle_requirements.txt of Kaggle/docker-python and
+# pip-freeze.gpu.txt of googlecolab/backend-info, which its base is made from (2026).
+# What these require is in the image too.
+NAMES = """
+absl-py accelerate albumentations altair annoy boto3 bokeh catboost cupy-cuda12x dask
+datasets diffusers easyocr einops fastai flax gensim h5py huggingface-hub hyperopt
+imagehash imageio imbalanced-learn imutils ipykernel ipython ipywidgets jax jaxlib joblib
+jupyter-core kaggle kagglehub keras keras-cv keras-hub keras-nlp keras-tuner kornia
+lightgbm llvmlite lxml matplotlib ml-dtypes mpmath networkx nltk notebook numba numexpr
+numpy onnx opencv-contrib-python opencv-python opencv-python-headless openpyxl optax
+optuna packaging pandas peft pillow pip plotly polars protobuf psutil pyarrow pydantic
+pydegensac pytest pytorch-lightning pyyaml ray requests rich ruff safetensors scikit-image
+scikit-learn scipy seaborn sentence-transformers setuptools shap simpleitk six statsmodels
+sympy tables tensorboard tensorflow tensorflow-datasets tensorflow-hub
+tensorflow-probability tensorflow-text tf-keras timm tokenizers torch torchaudio
+torchmetrics torchvision tornado tqdm transformers umap-learn wheel xgboost zstandard
+"""
+
+
+def hidden_packages() -> list[str]:
+    """Top-level import names that are installed here and that Kaggle's image lacks."""
+    known = _with_requirements({canonicalize_name(name) for name in NAMES.split()})
+    return sorted(
+        name
+        for name, owners in metadata.packages_distributions().items()
+        if not any(canonicalize_name(owner) in known for owner in owners)
+    )
+
+
+def _with_requirements(names: set[str]) -> set[str]:
+    """The names and, of those installed here, everything they require."""
+    known: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in known:
+            continue
+        known.add(name)
+        try:
+            lines = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:
+            continue
+        for requirement in map(Requirement, lines):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                waiting.append(canonicalize_name(requirement.name))
+    return known

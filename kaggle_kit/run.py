@@ -1,0 +1,106 @@
+"""All stages in a row: from a competition folder to a scored submission."""
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kaggle_kit import config
+from kaggle_kit.config import Config
+from kaggle_kit.data.drawn import draw
+from kaggle_kit.data.shards import shards
+from kaggle_kit.data.subset import subset
+from kaggle_kit.errors import ArtefactError
+from kaggle_kit.paths import Competition, written
+from kaggle_kit.publish.bundle import bundle
+from kaggle_kit.publish.rehearse import VISIBLE, rehearse
+from kaggle_kit.report.plots import learning_curves
+from kaggle_kit.training.fit import HISTORY, fit
+
+logger = logging.getLogger(__name__)
+RESULT = "result.json"
+
+
+def run(settings: Config, competition: Path, out: Path) -> dict[str, Any]:
+    """Subset, shards, training, bundle and rehearsal, each into a folder of ``out``.
+
+    Called again after an interruption it makes the quick stages anew and goes on with
+    the training where that stopped.
+
+    Returns:
+        Where everything lies, what each stage says of itself, the seconds it took and,
+        where the competition has a solution, the score; also in ``out/result.json``.
+    """
+    Competition(Path(competition)).require(*VISIBLE)
+    out = Path(out)
+    _open(settings, out)
+    seconds: dict[str, float] = {}
+
+    def timed(stage: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        logger.info("%s", stage.__name__)
+        start = time.monotonic()
+        made = stage(*args, **kwargs)
+        seconds[stage.__name__] = round(time.monotonic() - start, 1)
+        return made
+
+    chosen = timed(subset, settings.subset, settings.seed, competition, out / "subset")
+    made = timed(shards, settings.data, competition, out / "subset", out / "shards")
+    trained = timed(fit, settings, out / "shards", out / "run", resume=True)
+    learning_curves(out / "run" / HISTORY, out / "run" / "learning_curves.png")
+    bundled = timed(bundle, out / "run", competition, out / "bundle")
+    rehearsed = timed(rehearse, out / "bundle", competition, out / "rehearsal")
+    with written(out / "submission.csv") as part:
+        shutil.copyfile(rehearsed.pop("submission"), part)
+    score = rehearsed.pop("score", None)
+    result = {
+        "config": settings.name,
+        "subset": chosen,
+        "shards": made["counts"] | {"broken": len(made["broken"])},
+        "training": trained,
+        "bundle": bundled,
+        "rehearsal": rehearsed,
+        "seconds": seconds,
+        "run": str(out / "run"),
+        "learning_curves": str(out / "run" / "learning_curves.png"),
+        "bundle_dir": str(out / "bundle"),
+        "submission": str(out / "submission.csv"),
+        "score": score,
+        "gap": score["gap"] if score else None,
+    }
+    with written(out / RESULT) as part:
+        part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return result
+
+
+def demo(settings: Config, out: Path) -> dict[str, Any]:
+    """Draw a small competition into ``out/competition`` and run a config on it."""
+    out = Path(out)
+    competition = out / "competition"
+    drawn = draw(competition, settings.seed)
+    return {"drawn": drawn, "competition": str(competition)} | run(
+        settings, competition, out
+    )
+
+
+def _open(settings: Config, out: Path) -> None:
+    """Make the folder; refuse one that another config has been run in."""
+    path = out / "config.json"
+    if path.exists() and config.read_json(path) != settings:
+        raise ArtefactError(
+            f"{out}: expected a new folder or one of this config, found a run of other "
+            f"settings; choose another --out"
+        )
+    if out.is_dir() and not path.exists() and set(_names(out)) - {"competition"}:
+        raise ArtefactError(
+            f"{out}: expected a new or empty folder, found other files; choose another "
+            f"--out"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    config.write_json(settings, path)
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]

@@ -1,0 +1,40 @@
+"""Landmark recognition, offline: find the competition and the bundle, write the guesses."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+INPUT = Path(os.environ.get("KAGGLE_KIT_INPUT", "/kaggle/input"))
+
+
+def find(*names: str) -> Path:
+    """The folder that holds all of names, at most five below the inputs.
+
+    Kaggle mounts a source as <slug>, competitions/<slug>, datasets/<owner>/<slug> or
+    <slug>/<slug>; only the names inside are certain. Photos are never looked through.
+    """
+    level = [INPUT]
+    for _ in range(6):
+        for folder in level:
+            if all((folder / name).exists() for name in names):
+                return folder
+        level = [
+            child
+            for folder in level
+            for child in sorted(folder.iterdir())
+            if child.is_dir() and child.name not in ("train", "test")
+        ]
+    raise SystemExit(
+        f"no folder with {', '.join(names)} in {INPUT}: add it as an input"
+    )
+
+
+logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+bundle = find("kit-manifest.json")
+competition = find("sample_submission.csv", "train.csv")
+sys.path.insert(0, str(bundle))
+
+from kaggle_kit.recognition.predict import predict  # from the bundle
+
+predict(bundle, competition, Path("submission.csv"))
