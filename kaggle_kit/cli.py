@@ -126,77 +126,58 @@ def demo(args: argparse.Namespace) -> Result:
     return demo(settings, args.out)
 
 
-Argument = tuple[tuple[str, ...], dict[str, Any]]
+def _folder_or_file(text: str, **options: Any) -> dict[str, Any]:
+    return {"type": Path, "required": True, "metavar": "PATH", "help": text} | options
 
 
-def _path(name: str, text: str, **kwargs: Any) -> Argument:
-    names = (name,) if name.isupper() else (f"--{name}",)
-    if names[0].startswith("--"):
-        kwargs = {"required": "default" not in kwargs} | kwargs
-    else:
-        names = (name.lower(),)
-        kwargs["metavar"] = name
-    return names, {"type": Path, "help": text} | kwargs
-
-
-CONFIG = _path("config", "a YAML file; the kit's own are found by name")
-COMPETITION = _path("competition", "folder in the competition's layout")
-BUNDLE = _path("bundle", "folder made by 'bundle'")
-RUN = _path("run", "folder made by 'train'")
-
-
-def _number(name: str, text: str) -> Argument:
-    return (f"--{name}",), {"type": float, "default": None, "help": text}
-
-
-COMMANDS: dict[Callable[[argparse.Namespace], Result], list[Argument]] = {
-    index: [COMPETITION, _path("out", "the CSV file to write")],
-    subset: [CONFIG, COMPETITION, _path("out", "folder to make")],
-    shards: [
-        CONFIG,
-        COMPETITION,
-        _path("subset", "folder made by 'subset'"),
-        _path("out", "folder to make"),
-    ],
-    train: [
-        CONFIG,
-        _path("shards", "folder made by 'shards'"),
-        _path("run", "folder to make"),
-        (
-            ("--set",),
-            {
-                "action": "extend",
-                "nargs": "+",
-                "default": [],
-                "metavar": "SETTING=VALUE",
-                "help": "settings to change, such as train.epochs=3",
-            },
-        ),
-        (("--resume",), {"action": "store_true", "help": "go on with an earlier run"}),
-    ],
-    bundle: [RUN, COMPETITION, _path("out", "folder to make")],
-    predict: [BUNDLE, COMPETITION, _path("out", "the submission to write")],
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "--config": _folder_or_file("a YAML file; the kit's own are found by their name"),
+    "--competition": _folder_or_file("a folder in the competition's layout"),
+    "--subset": _folder_or_file("the folder that 'subset' made"),
+    "--shards": _folder_or_file("the folder that 'shards' made"),
+    "--run": _folder_or_file("the folder that 'train' makes"),
+    "--bundle": _folder_or_file("the folder that 'bundle' made"),
+    "--kernel": _folder_or_file(
+        "a kernel folder, if not the kit's own", required=False
+    ),
+    "--sample": _folder_or_file("the competition's sample_submission.csv"),
+    "--out": _folder_or_file("what to write"),
+    "--set": {
+        "action": "extend",
+        "nargs": "+",
+        "default": [],
+        "metavar": "SETTING=VALUE",
+        "help": "settings to change, such as train.epochs=3",
+    },
+    "--resume": {"action": "store_true", "help": "go on with the run that is there"},
+    "--time-limit-s": {"type": float, "help": "stop the kernel then (12 hours)"},
+    "--memory-gb": {"type": float, "help": "stop the kernel above it (29)"},
+    "submission": {"type": Path, "metavar": "SUBMISSION", "help": "id, landmarks"},
+    "solution": {"type": Path, "metavar": "SOLUTION", "help": "id, landmarks, Usage"},
+}
+Command = Callable[[argparse.Namespace], Result]
+COMMANDS: dict[Command, list[str]] = {
+    index: ["--competition", "--out"],
+    subset: ["--config", "--competition", "--out"],
+    shards: ["--config", "--competition", "--subset", "--out"],
+    train: ["--config", "--shards", "--run", "--set", "--resume"],
+    bundle: ["--run", "--competition", "--out"],
+    predict: ["--bundle", "--competition", "--out"],
     rehearse: [
-        BUNDLE,
-        COMPETITION,
-        _path("out", "folder to make"),
-        _number("time-limit-s", "stop the kernel after so many seconds (43200)"),
-        _number("memory-gb", "stop it above so much memory (29)"),
-        _path("kernel", "kernel folder, if not the kit's own", default=None),
+        "--bundle",
+        "--competition",
+        "--out",
+        "--time-limit-s",
+        "--memory-gb",
+        "--kernel",
     ],
-    validate: [
-        _path("SUBMISSION", "the file to check"),
-        _path("sample", "the competition's sample_submission.csv"),
-    ],
-    score: [
-        _path("SUBMISSION", "the file to score"),
-        _path("SOLUTION", "a solution.csv (id, landmarks and perhaps Usage)"),
-    ],
-    run: [CONFIG, COMPETITION, _path("out", "folder to make")],
-    demo: [
-        _path("config", "a YAML file", default=Path("configs/demo.yaml")),
-        _path("out", "folder to make", default=Path("demo")),
-    ],
+    validate: ["submission", "--sample"],
+    score: ["submission", "solution"],
+    run: ["--config", "--competition", "--out"],
+    demo: ["--config", "--out"],
+}
+DEFAULTS: dict[Command, dict[str, Path]] = {
+    demo: {"config": Path("configs/demo.yaml"), "out": Path("demo")}
 }
 
 
@@ -215,14 +196,18 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for function, arguments in COMMANDS.items():
+    for function, names in COMMANDS.items():
         summary = function.__doc__ or ""
         command = commands.add_parser(
             function.__name__, help=summary, description=summary
         )
-        command.set_defaults(function=function)
-        for names, options in arguments:
-            command.add_argument(*names, **options)
+        defaults = DEFAULTS.get(function, {})
+        for name in names:
+            options = dict(ARGUMENTS[name])
+            if name.lstrip("-") in defaults:
+                options["required"] = False
+            command.add_argument(name, **options)
+        command.set_defaults(function=function, **defaults)
     return top
 
 

@@ -82,6 +82,7 @@ class Model(_Settings):
 
     backbone: Literal["resnet50"] = "resnet50"
     batch_norm_momentum: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    zero_residual: bool = False  # residual branches begin as nothing
     pooling: Literal["average", "flatten"] = "average"
     embedding: Count | None = None  # width of a dense layer with BN; None: no layer
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -152,7 +153,7 @@ def override(config: Config, settings: Mapping[str, Any]) -> Config:
     values = config.model_dump()
     for name, value in settings.items():
         *sections, key = name.split(".")
-        place = values
+        place: Any = values
         for section in sections:
             place = place.get(section) if isinstance(place, dict) else None
         if not isinstance(place, dict) or key not in place:
@@ -220,8 +221,9 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        merged[key] = _merged(old, value) if both else value
+        if isinstance(old, dict) and isinstance(value, dict):
+            value = _merged(old, value)
+        merged[key] = value
     return merged
 
 

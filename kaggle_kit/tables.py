@@ -161,7 +161,7 @@ def read_solution(path: Path) -> dict[str, Truth]:
 
 def read_subset(path: Path) -> list[Member]:
     """Read ``subset.csv`` (id, landmark_id, split)."""
-    members = []
+    members: list[Member] = []
     for row, (image_id, landmark, split) in read_rows(
         path, ("id", "landmark_id", "split")
     ):
@@ -179,7 +179,7 @@ def read_subset(path: Path) -> list[Member]:
 
 def read_classes(path: Path) -> list[Class]:
     """Read ``classes.csv`` (class, landmark_id, n_images); the classes are 0, 1, 2…"""
-    classes = []
+    classes: list[Class] = []
     for row, fields in read_rows(path, ("class", "landmark_id", "n_images")):
         if not all(map(str.isdecimal, fields)) or int(fields[0]) != len(classes):
             raise TableError(

@@ -29,3 +29,59 @@ def competition(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(drawn, "TEST_OTHERS", 12)
         drawn.draw(out, seed=1)
     return out
+
+
+@pytest.fixture(scope="session")
+def settings():
+    """The demo's config, made as small as ResNet-50 allows."""
+    from kaggle_kit import config
+
+    small = {
+        "name": "tiny",
+        "data.image_size": 32,
+        "data.stored_size": 36,
+        "train.epochs": 2,
+        "train.batch_size": 16,
+        "recognition.batch_size": 8,
+    }
+    return config.override(config.load(Path("demo.yaml")), small)
+
+
+@pytest.fixture(scope="session")
+def subset_dir(settings, competition, tmp_path_factory) -> Path:
+    """A subset of the drawn competition."""
+    from kaggle_kit.data.subset import subset
+
+    out = tmp_path_factory.mktemp("subset") / "subset"
+    subset(settings.subset, settings.seed, competition, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def shards_dir(settings, competition, subset_dir, tmp_path_factory) -> Path:
+    """Its shards."""
+    from kaggle_kit.data.shards import shards
+
+    out = tmp_path_factory.mktemp("shards") / "shards"
+    shards(settings.data, competition, subset_dir, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def run_dir(settings, shards_dir, tmp_path_factory) -> Path:
+    """A run of two epochs."""
+    from kaggle_kit.training.fit import fit
+
+    out = tmp_path_factory.mktemp("run") / "run"
+    fit(settings, shards_dir, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def bundle_dir(run_dir, competition, tmp_path_factory) -> Path:
+    """A bundle of that run. Read only: tests that change it copy it."""
+    from kaggle_kit.publish.bundle import bundle
+
+    out = tmp_path_factory.mktemp("bundle") / "bundle"
+    bundle(run_dir, competition, out)
+    return out

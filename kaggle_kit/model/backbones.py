@@ -11,6 +11,9 @@ def backbone(settings: config.Model, image_size: int) -> keras.Model:
 
     Shapes: (batch, s, s, 3) pixels in 0..255 -> (batch, s/32, s/32, 2048).
 
+    With ``zero_residual`` the last batch norm of each residual branch begins with scale 0,
+    so that the network begins shallow (Goyal et al., arXiv:1706.02677, section 5.1).
+
     keras-cv's presets, which ``ResNet50Backbone`` uses too, ask the network for a file;
     the class below them does not.
     """
@@ -25,4 +28,6 @@ def backbone(settings: config.Model, image_size: int) -> keras.Model:
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = settings.batch_norm_momentum
+        if settings.zero_residual and layer.name.endswith("_3_bn"):
+            layer.gamma.assign(keras.ops.zeros_like(layer.gamma))
     return network

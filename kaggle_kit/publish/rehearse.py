@@ -66,7 +66,8 @@ def rehearse(
     result: dict[str, Any] = {"network": "namespace" if isolation else "refusal"}
     result |= _run(script, out, isolation, time_limit_s, memory_gb)
     try:
-        reason = result.pop("reason") or _broken_rules(out)
+        ending = result.pop("reason")
+        reason = _broken_rules(out) or ending
         if reason:
             raise RehearsalError(
                 f"{script}: expected a kernel that Kaggle would run, but it {reason}; see "
@@ -196,6 +197,7 @@ def _run(
             reason, peak_gb = _watch(process, start + time_limit_s, memory_gb)
         finally:
             _stop(process)
+            shutil.rmtree(out / "scratch")
     seconds = time.monotonic() - start
     if reason == "time":
         reason = f"ran over its {time_limit_s:g} s"

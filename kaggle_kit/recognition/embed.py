@@ -49,7 +49,9 @@ class Embedder:
         self.settings = settings
         size = settings.data.image_size
         blank = self._run(np.empty(0, np.int64), np.zeros((1, size, size, 3), np.uint8))
-        self._nothing = Embedded(*(array[:0] for array in blank))
+        self._nothing = Embedded(
+            blank.which, blank.vectors[:0], blank.log_probability[:0]
+        )
 
     def stream(self, paths: Sequence[Path], label: str) -> Iterator[Embedded]:
         """Embed photos, batch by batch, in order."""
@@ -65,8 +67,10 @@ class Embedder:
 
     def joined(self, parts: Sequence[Embedded]) -> Embedded:
         """Several results as one, of the right widths even when there are none."""
-        arrays = zip(self._nothing, *parts, strict=True)
-        return Embedded(*(np.concatenate(pieces) for pieces in arrays))
+        which, vectors, heads = zip(self._nothing, *parts, strict=True)
+        return Embedded(
+            np.concatenate(which), np.concatenate(vectors), np.concatenate(heads)
+        )
 
     def _run(self, which: NDArray[np.int64], pixels: NDArray[np.uint8]) -> Embedded:
         output = self.model.serve(pixels)

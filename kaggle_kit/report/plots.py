@@ -25,8 +25,8 @@ def learning_curves(history: Path, out: Path) -> None:
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
         axis.legend()
-    losses = table.filter(like="loss")
-    if losses.max(axis=None) > 20 * losses.min(axis=None):
+    losses = table.filter(like="loss").to_numpy(float)
+    if losses.max() > 20 * losses.min():
         axes[0].set_yscale("log")
     axes[1].set_ylim(0, 1)
     with written(out) as part:

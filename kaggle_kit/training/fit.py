@@ -133,7 +133,8 @@ def _open_run(
         _require_same_file(shards_dir / "classes.csv", run_dir / "classes.csv")
         if not (run_dir / HISTORY).exists():
             return []
-        return pd.read_csv(run_dir / HISTORY).to_dict("records")
+        rows = pd.read_csv(run_dir / HISTORY).to_dict("records")
+        return [{str(name): value for name, value in row.items()} for row in rows]
     if run_dir.exists() and any(run_dir.iterdir()):
         raise ArtefactError(
             f"{run_dir}: expected a new or empty folder, found other files; choose "

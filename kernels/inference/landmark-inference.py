@@ -9,11 +9,7 @@ INPUT = Path(os.environ.get("KAGGLE_KIT_INPUT", "/kaggle/input"))
 
 
 def find(*names: str) -> Path:
-    """The folder that holds all of names, at most five below the inputs.
-
-    Kaggle mounts a source as <slug>, competitions/<slug>, datasets/<owner>/<slug> or
-    <slug>/<slug>; only the names inside are certain. Photos are never looked through.
-    """
+    """The folder with all names; where Kaggle mounts a source is not the same always."""
     level = [INPUT]
     for _ in range(6):
         for folder in level:

@@ -1,0 +1,246 @@
+"""Shards and the pipelines that read them: what goes in comes out, in bounded memory."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from kaggle_kit import config, tables
+from kaggle_kit.data.augment import augmented
+from kaggle_kit.data.pipeline import (
+    FEATURES,
+    photos,
+    squashed,
+    training_batches,
+    validation_batches,
+)
+from kaggle_kit.data.shards import read_manifest, shard_paths, shards
+from kaggle_kit.errors import ArtefactError, DataError
+from kaggle_kit.paths import image_path
+
+DATA = config.Data(image_size=32, stored_size=36, shard_images=10)
+
+
+@pytest.fixture
+def made(competition, subset_dir, tmp_path):
+    return shards(DATA, competition, subset_dir, tmp_path / "shards")
+
+
+def records(folder, manifest, split):
+    dataset = tf.data.TFRecordDataset(map(str, shard_paths(folder, manifest, split)))
+    return [tf.io.parse_single_example(record, FEATURES) for record in dataset]
+
+
+def test_every_photo_of_the_subset_is_in_one_shard(made, subset_dir, tmp_path):
+    members = tables.read_subset(subset_dir / "subset.csv")
+    classes = tables.read_classes(subset_dir / "classes.csv")
+    for split in ("train", "validation"):
+        expected = [
+            (m.image_id, m.landmark_id)
+            for m in members
+            if m.split == split and m.landmark_id is not None
+        ]
+        got = [
+            (r["id"].numpy().decode(), classes[int(r["class"])].landmark_id)
+            for r in records(tmp_path / "shards", made, split)
+        ]
+        assert got == expected
+        assert made["counts"][split] == len(expected)
+
+
+def test_shards_hold_no_more_than_their_number(made):
+    assert all(0 < shard["images"] <= 10 for shard in made["shards"])
+    assert len(made["shards"]) > 3
+
+
+def test_stored_photo_is_the_photo_resized(made, competition, tmp_path):
+    record = records(tmp_path / "shards", made, "train")[0]
+    stored = np.asarray(tf.io.decode_jpeg(record["image"]), np.float32)
+    path = image_path(competition / "train", record["id"].numpy().decode())
+    photo = Image.open(path).resize((36, 36), Image.Resampling.BILINEAR)
+    assert np.abs(stored - np.asarray(photo, np.float32)).mean() < 4
+
+
+def test_same_photos_give_the_same_bytes(made, competition, subset_dir, tmp_path):
+    again = shards(DATA, competition, subset_dir, tmp_path / "again")
+    assert again == made
+
+
+def test_broken_and_missing_photos_are_left_out_and_named(
+    competition, subset_dir, tmp_path
+):
+    copy = tmp_path / "competition"
+    shutil.copytree(competition, copy)
+    members = [
+        m
+        for m in tables.read_subset(subset_dir / "subset.csv")
+        if m.split == "train" and m.landmark_id is not None
+    ]
+    gone, cut, text = (image_path(copy / "train", m.image_id) for m in members[:3])
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    text.write_text("not a photo")
+    made = shards(DATA, copy, subset_dir, tmp_path / "shards")
+    assert made["broken"] == [m.image_id for m in members[:3]]
+    assert made["counts"]["train"] == len(members) - 3
+
+
+def test_no_photo_at_all_is_an_error_and_leaves_nothing(subset_dir, tmp_path):
+    (tmp_path / "competition" / "train" / "0").mkdir(parents=True)
+    with pytest.raises(DataError, match="none of"):
+        shards(DATA, tmp_path / "competition", subset_dir, tmp_path / "shards")
+    assert [p.name for p in tmp_path.iterdir()] == ["competition"]
+
+
+def test_a_shard_that_was_cut_short_is_refused(made, tmp_path):
+    path = tmp_path / "shards" / made["shards"][0]["file"]
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ArtefactError, match=path.name):
+        read_manifest(tmp_path / "shards")
+
+
+def test_a_folder_without_a_manifest_is_refused(tmp_path):
+    with pytest.raises(ArtefactError, match=r"shards\.json"):
+        read_manifest(tmp_path)
+    (tmp_path / "shards.json").write_text("{")
+    with pytest.raises(ArtefactError, match="make the shards again"):
+        read_manifest(tmp_path)
+
+
+# Pipelines.
+
+
+def epoch(made, tmp_path, number, data=DATA, batch_size=8):
+    paths = shard_paths(tmp_path / "shards", made, "train")
+    n = made["counts"]["train"]
+    batches = training_batches(paths, n, data, batch_size, seed=3, epoch=number)
+    return list(batches.as_numpy_iterator())
+
+
+def test_an_epoch_that_is_run_again_is_the_same_epoch(made, tmp_path):
+    changes = config.Augment(
+        flip=True, crop=True, brightness=0.2, contrast=0.2, saturation=0.2
+    )
+    data = DATA.model_copy(update={"augment": changes})
+    first, again = (epoch(made, tmp_path, 5, data) for _ in range(2))
+    for (one, labels), (other, others) in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(labels, others)
+    different = epoch(made, tmp_path, 6, data)
+    assert not np.array_equal(first[0][0], different[0][0])
+
+
+def test_no_training_batch_is_smaller_than_the_others(made, tmp_path):
+    batches = epoch(made, tmp_path, 0, batch_size=8)
+    assert {len(labels) for _, labels in batches} == {8}
+    assert len(batches) == made["counts"]["train"] // 8
+
+
+def test_fewer_photos_than_a_batch_are_one_batch(made, tmp_path):
+    ((images, _),) = epoch(made, tmp_path, 0, batch_size=4096)
+    assert len(images) == made["counts"]["train"]
+
+
+def test_validation_reads_every_photo_once_in_order(made, tmp_path):
+    paths = shard_paths(tmp_path / "shards", made, "validation")
+    n = made["counts"]["validation"]
+    batches = list(validation_batches(paths, n, DATA, 4).as_numpy_iterator())
+    labels = np.concatenate([labels for _, labels in batches])
+    expected = [
+        int(r["class"]) for r in records(tmp_path / "shards", made, "validation")
+    ]
+    assert labels.tolist() == expected
+
+
+def test_inference_sees_the_middle_of_what_training_crops(competition, tmp_path):
+    """Photo by photo, the same pixels as validation would get, but for the JPEG step."""
+    (row, *_) = tables.read_sample(competition / "sample_submission.csv")
+    path = image_path(competition / "test", row)
+    ((which, pixels),) = photos([path], DATA, 8)
+    whole = squashed(tf.io.decode_jpeg(path.read_bytes()), 36).numpy()
+    assert which.tolist() == [0]
+    np.testing.assert_array_equal(pixels[0], whole[2:34, 2:34])
+
+
+def test_photos_that_do_not_decode_are_skipped_and_the_rest_keep_their_place(
+    competition, tmp_path
+):
+    ids = tables.read_sample(competition / "sample_submission.csv")[:4]
+    good = [image_path(competition / "test", i) for i in ids]
+    empty = tmp_path / "empty.jpg"
+    empty.touch()
+    paths = [good[0], empty, good[1], tmp_path / "none.jpg", good[2], good[3]]
+    seen = list(photos(paths, DATA, 3))
+    assert np.concatenate([which for which, _ in seen]).tolist() == [0, 2, 4, 5]
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "1"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_every_common_kind_of_picture_becomes_rgb(mode, kind, tmp_path):
+    photo = Image.linear_gradient("L").convert("RGB").convert(mode)
+    path = tmp_path / "x.jpg"
+    try:
+        photo.save(path, kind)
+    except OSError:
+        pytest.skip(f"{kind} cannot hold {mode}")
+    ((_, pixels),) = photos([path], DATA, 1)
+    assert pixels.shape == (1, 32, 32, 3)
+    assert pixels.std() > 20
+
+
+def test_augmentation_stays_in_range_and_follows_its_seed():
+    pixels = np.random.default_rng(0).integers(0, 256, (36, 36, 3), np.uint8)
+    changes = config.Augment(flip=True, crop=True, brightness=0.5, contrast=0.5)
+    data = DATA.model_copy(update={"augment": changes})
+    one, same, other = (
+        augmented(pixels, data, s).numpy() for s in ([1, 2], [1, 2], [3, 4])
+    )
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+    assert one.shape == (32, 32, 3)
+    assert one.min() >= 0 and one.max() <= 255
+
+
+def test_without_augmentation_training_sees_the_middle():
+    pixels = np.random.default_rng(0).integers(0, 256, (36, 36, 3), np.uint8)
+    seen = augmented(pixels, DATA, [1, 2]).numpy()
+    np.testing.assert_allclose(seen, pixels[2:34, 2:34], atol=1e-3)
+
+
+MEMORY = """
+import json, resource, sys
+from pathlib import Path
+from kaggle_kit import config
+from kaggle_kit.data.pipeline import training_batches
+folder, times = Path(sys.argv[1]), int(sys.argv[2])
+manifest = json.loads((folder / "shards.json").read_text())
+paths = [folder / s["file"] for s in manifest["shards"] if s["split"] == "train"] * times
+n = manifest["counts"]["train"] * times
+data = config.Data(image_size=224, stored_size=256, shuffle_images=64)
+seen = sum(len(y) for _, y in training_batches(paths, n, data, 8, 0, 0))
+print(json.dumps({"seen": seen, "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+"""
+
+
+def test_memory_does_not_grow_with_the_number_of_photos(
+    competition, subset_dir, tmp_path
+):
+    """An epoch of N photos and one of 8 N, each in a process of its own."""
+    data = config.Data(image_size=224, stored_size=256)
+    n = shards(data, competition, subset_dir, tmp_path / "shards")["counts"]["train"]
+    peak = {}
+    for times in (4, 32):
+        command = [sys.executable, "-c", MEMORY, str(tmp_path / "shards"), str(times)]
+        shown = json.loads(subprocess.check_output(command, text=True))
+        assert shown["seen"] == n * times // 8 * 8
+        peak[times] = shown["mb"]
+    decoded_mb = (
+        n * 28 * 224 * 224 * 3 * 4 / 2**20
+    )  # what the further photos would take
+    assert decoded_mb > 500
+    assert peak[32] - peak[4] < 60, peak

@@ -1,0 +1,109 @@
+"""The network: its size, its shapes, its head, and what is exported of it."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kaggle_kit import config
+from kaggle_kit.config import Config
+from kaggle_kit.model.backbones import backbone
+from kaggle_kit.model.build import EMBEDDING, classifier
+from kaggle_kit.model.export import export
+from kaggle_kit.model.layers import CosineHead
+
+REPORT = config.Model(pooling="flatten", dropout=0.5)
+COSINE = config.Model(batch_norm_momentum=0.9, embedding=16, head="cosine", scale=12)
+
+
+def test_resnet50_has_its_known_size_and_shape():
+    network = backbone(config.Model(), 64)
+    assert network.count_params() == 23_561_152
+    assert network.output_shape == (None, 2, 2, 2048)
+
+
+@pytest.mark.parametrize(("settings", "width"), [(REPORT, 2048), (COSINE, 16)])
+def test_classifier_goes_from_pixels_to_embedding_to_logits(settings, width):
+    model = classifier(settings, 32, n_classes=5)
+    assert model.output_shape == (None, 5)
+    assert model.get_layer(EMBEDDING).output.shape == (None, width)
+
+
+def test_batch_norm_momentum_is_that_of_the_config():
+    model = classifier(COSINE, 32, n_classes=5)
+    layers = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    assert len(layers) == 54
+    assert {layer.momentum for layer in layers} == {0.9}
+
+
+def test_cosine_head_is_its_formula():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3, 4)).astype(np.float32)
+    layer = CosineHead(n_classes=5, scale=12)
+    logits = layer(x).numpy()
+    w = layer.directions.numpy()
+    for i in range(3):
+        for c in range(5):
+            norms = np.linalg.norm(x[i]) * np.linalg.norm(w[:, c])
+            assert logits[i, c] == pytest.approx(
+                12 * (x[i] @ w[:, c]) / norms, abs=1e-5
+            )
+
+
+def test_cosine_head_of_nothing_is_finite():
+    assert np.isfinite(CosineHead(3, 12)(np.zeros((1, 4), np.float32)).numpy()).all()
+
+
+def test_cosine_head_survives_save_and_load(tmp_path):
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, CosineHead(5, 12)(inputs))
+    model.save(tmp_path / "m.keras")
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    loaded = keras.saving.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(model(x).numpy(), loaded(x).numpy())
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A model with a head and its SavedModel, flip averaged."""
+    folder = tmp_path_factory.mktemp("export") / "model"
+    settings = Config(
+        name="x",
+        data=config.Data(image_size=32, stored_size=32),
+        model=COSINE,
+        recognition=config.Recognition(ranking="head", flip=True),
+    )
+    model = classifier(COSINE, 32, n_classes=5)
+    export(model, settings, folder)
+    return model, tf.saved_model.load(str(folder))
+
+
+def test_export_averages_unit_embeddings_of_photo_and_mirror(exported):
+    model, saved = exported
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (3, 32, 32, 3), np.uint8)
+    features = keras.Model(model.input, model.get_layer(EMBEDDING).output)
+    seen = [
+        features(view.astype(np.float32), training=False).numpy()
+        for view in (images, images[:, :, ::-1])
+    ]
+    units = sum(f / np.linalg.norm(f, axis=1, keepdims=True) for f in seen)
+    expected = units / np.linalg.norm(units, axis=1, keepdims=True)
+    np.testing.assert_allclose(saved.serve(images)["embedding"], expected, atol=1e-5)
+
+
+def test_export_of_a_mirrored_photo_is_the_same(exported):
+    _, saved = exported
+    images = np.random.default_rng(1).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    one, other = saved.serve(images), saved.serve(images[:, :, ::-1])
+    for name in ("embedding", "log_probability"):
+        np.testing.assert_allclose(one[name], other[name], atol=1e-5)
+
+
+def test_export_gives_a_photo_the_same_answer_alone_as_in_a_batch(exported):
+    _, saved = exported
+    images = np.random.default_rng(2).integers(0, 256, (5, 32, 32, 3), np.uint8)
+    together = saved.serve(images)["embedding"]
+    for i in range(5):
+        alone = saved.serve(images[i : i + 1])["embedding"]
+        np.testing.assert_allclose(alone[0], together[i], atol=1e-5)

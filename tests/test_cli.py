@@ -1,0 +1,160 @@
+"""The command line as a user meets it: fast help, one line of complaint, exit code 1."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kaggle_kit import cli
+
+RUN = "import sys; from kaggle_kit.cli import main; sys.exit(main(sys.argv[1:]))"
+CONTRACT = {
+    "index": "--competition --out",
+    "subset": "--config --competition --out",
+    "shards": "--config --competition --subset --out",
+    "train": "--config --shards --run --set --resume",
+    "bundle": "--run --competition --out",
+    "predict": "--bundle --competition --out",
+    "rehearse": "--bundle --competition --out --time-limit-s --memory-gb",
+    "validate": "--sample",
+    "score": "",
+    "run": "--config --competition --out",
+    "demo": "--config --out",
+}
+
+
+def kit(*args: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", RUN, *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def complaint(*args: object) -> str:
+    """The one line on stderr of a command that must fail."""
+    done = kit(*args)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith(f"kaggle-kit {args[0]}: ")
+    return done.stderr
+
+
+def test_help_answers_in_a_fifth_of_a_second():
+    kit("--help")  # once, so that the code is compiled
+    seconds = []
+    for _ in range(3):
+        start = time.monotonic()
+        assert "demo" in kit("--help").stdout
+        seconds.append(time.monotonic() - start)
+    assert min(seconds) < 0.2
+
+
+@pytest.mark.parametrize("args", [["--help"], ["train", "--help"], ["score", "a", "b"]])
+def test_light_commands_do_not_load_tensorflow(args):
+    code = (
+        "import sys\nfrom kaggle_kit.cli import main\n"
+        "try: main(sys.argv[1:])\nexcept SystemExit: pass\n"
+        "print(sorted({'tensorflow', 'keras', 'pandas'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, *args]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(("command", "options"), CONTRACT.items())
+def test_command_has_the_arguments_of_its_contract(command, options, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([command, "--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    for option in options.split():
+        assert option in shown
+
+
+def test_installed_command_is_the_same():
+    script = Path(sys.executable).with_name("kaggle-kit")
+    if not script.exists():
+        pytest.skip("the kit is not installed into this environment")
+    shown = subprocess.check_output([script, "--version"], text=True)
+    assert shown.strip() == cli.__version__
+
+
+def test_a_missing_argument_is_one_line():
+    assert "--competition" in complaint("index", "--out", "x.csv")
+
+
+def test_a_misspelt_setting_is_named_with_the_nearest(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("name: a\ntrain: {epoch: 3}\n")
+    line = complaint("subset", "--config", config, "--competition", ".", "--out", "x")
+    assert "train.epoch" in line and "did you mean 'epochs'" in line
+    line = complaint(
+        *("train", "--config", "demo.yaml", "--shards", tmp_path, "--run", tmp_path),
+        *("--set", "train.epoch=3"),
+    )
+    assert "did you mean 'epochs'" in line
+
+
+def test_a_folder_without_a_competition_is_named(tmp_path):
+    for command in (["index"], ["subset", "--config", "demo.yaml"]):
+        out = tmp_path / "out"
+        line = complaint(*command, "--competition", tmp_path / "no", "--out", out)
+        assert str(tmp_path / "no") in line and "expected" in line
+        assert not out.exists()
+
+
+def test_a_competition_without_images_is_named(tmp_path):
+    (tmp_path / "train.csv").write_text("id,landmark_id\n0123456789abcdef,1\n")
+    (tmp_path / "train").mkdir()
+    out = tmp_path / "out"
+    line = complaint(
+        *("subset", "--config", "demo.yaml", "--competition", tmp_path, "--out", out)
+    )
+    assert f"{tmp_path}/train" in line and "empty folder" in line
+    assert not out.exists()
+
+
+def test_a_bad_line_of_train_csv_is_named(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "x").mkdir()
+    table = tmp_path / "train.csv"
+    table.write_text("id,landmark_id\n0123456789abcdef,1\n0123456789abcdee,7;8\n")
+    out = tmp_path / "out"
+    line = complaint(
+        *("subset", "--config", "demo.yaml", "--competition", tmp_path, "--out", out)
+    )
+    assert "train.csv: row 3" in line and "7;8" in line
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["train", "train.csv"]
+
+
+@pytest.mark.parametrize(
+    ("args", "missing"),
+    [
+        (["shards", "--config", "demo.yaml", "--subset"], "subset.csv"),
+        (["bundle", "--run"], "config.json"),
+        (["predict", "--bundle"], "kit-manifest.json"),
+        (["rehearse", "--bundle"], "kit-manifest.json"),
+    ],
+)
+def test_a_stage_without_its_input_says_which_command_makes_it(tmp_path, args, missing):
+    line = complaint(
+        *args, tmp_path, "--competition", tmp_path, "--out", tmp_path / "o"
+    )
+    assert missing in line and "make it with kaggle-kit" in line
+
+
+def test_a_folder_that_may_not_be_written_is_named(tmp_path, competition):
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    done = kit("index", "--competition", competition, "--out", blocked / "index.csv")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert str(blocked) in done.stderr.splitlines()[-1]
+    assert blocked.read_text() == "in the way"
+
+
+def test_results_are_json_on_stdout(competition, tmp_path):
+    done = kit("index", "--competition", competition, "--out", tmp_path / "index.csv")
+    assert json.loads(done.stdout)["broken"] == 0

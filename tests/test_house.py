@@ -1,0 +1,202 @@
+"""What must stay true of the code as a whole: its layout, its imports, its cleanliness."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+KIT = ROOT / "kaggle_kit"
+
+# From the top of the house to its ground; a module imports only from its floor and below.
+FLOORS = [
+    ["cli"],
+    ["run"],
+    ["app", "report", "publish"],
+    ["recognition", "training"],
+    ["model"],
+    ["data"],
+    ["gap", "score"],
+    ["errors", "paths", "config", "tables", "progress"],
+]
+WITHOUT_TENSORFLOW = [
+    "kaggle_kit.cli",
+    "kaggle_kit.config",
+    "kaggle_kit.data.drawn",
+    "kaggle_kit.data.index",
+    "kaggle_kit.data.subset",
+    "kaggle_kit.recognition.rank",
+    "kaggle_kit.score",
+]
+IN_KERNEL = {"keras", "numpy", "pandas", "pydantic", "tensorflow", "tqdm"}
+
+
+def modules() -> list[Path]:
+    return sorted(KIT.rglob("*.py"))
+
+
+def imports_of(path: Path) -> set[str]:
+    """Full names of all modules that a file imports, at its top or in a function."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports give full paths"
+            names.add(node.module or "")
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def floor_of(name: str) -> int | None:
+    room = name.split(".")[1] if "." in name else ""
+    return next((i for i, rooms in enumerate(FLOORS) if room in rooms), None)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_one_way(path):
+    own = floor_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    if own is None:  # a package's own __init__
+        assert path.name == "__init__.py"
+        return
+    for name in imports_of(path):
+        if name.startswith("kaggle_kit.") and floor_of(name) is not None:
+            assert floor_of(name) >= own, f"{path.name} imports {name} from above"
+
+
+def test_keras_cv_is_behind_two_modules():
+    users = {p for p in modules() if any("keras_cv" in n for n in imports_of(p))}
+    allowed = {KIT / "model" / "backbones.py", KIT / "data" / "augment.py"}
+    assert users and users <= allowed
+
+
+@pytest.mark.parametrize("name", WITHOUT_TENSORFLOW)
+def test_module_does_not_import_tensorflow(name):
+    code = f"import {name}, sys; print('tensorflow' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
+
+
+def test_what_runs_in_the_kernel_needs_only_what_is_promised():
+    waiting, seen = {"kaggle_kit.recognition.predict"}, set()
+    outside = set()
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        path = ROOT / Path(*name.split(".")).with_suffix(".py")
+        if not path.exists():
+            continue
+        lazy = {"yaml"} if name == "kaggle_kit.config" else set()
+        for found in imports_of(path):
+            if found.startswith("kaggle_kit"):
+                waiting |= {found} - seen
+            elif found.split(".")[0] not in sys.stdlib_module_names:
+                outside |= {found.split(".")[0]} - lazy
+    assert outside <= IN_KERNEL
+
+
+def test_kernel_scripts_are_thin_and_offline():
+    for metadata in ROOT.glob("kernels/*/kernel-metadata.json"):
+        values = json.loads(metadata.read_text("utf-8"))
+        script = metadata.parent / values["code_file"]
+        assert len(script.read_text("utf-8").splitlines()) < 40
+        assert values["enable_internet"] is False
+        assert values["title"] == values["id"].split("/")[1]
+
+
+@pytest.mark.parametrize("tool", [["ruff", "check"], ["ruff", "format", "--check"]])
+def test_code_is_clean_for_ruff(tool):
+    command = [sys.executable, "-m", *tool, "kaggle_kit", "tests", "kernels"]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_code_is_clean_for_mypy():
+    command = [sys.executable, "-m", "mypy"]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_public_functions_say_what_they_do():
+    silent = []
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.col_offset:
+                continue
+            if not node.name.startswith("_") and ast.get_docstring(node) is None:
+                silent.append(f"{path.name}: {node.name}")
+    assert silent == ["guard.py: main"]
+
+
+def test_constraints_agree_with_the_requirements():
+    """Every version that is pinned for parity is one that setup.cfg allows."""
+    from configparser import ConfigParser
+
+    from packaging.requirements import Requirement
+
+    parser = ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    required = {
+        (requirement := Requirement(line)).name.lower(): requirement.specifier
+        for line in parser["options"]["install_requires"].split("\n")
+        if line
+    }
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    pinned = dict(line.lower().split("==") for line in lines if "==" in line)
+    for name in required.keys() & pinned.keys():
+        assert pinned[name] in required[name], name
+    assert {"tensorflow", "keras", "numpy", "pandas"} <= pinned.keys()
+
+
+def test_wheel_carries_all_that_it_needs(tmp_path):
+    """Built from the checkout: library, configs and kernels; nothing else at its top."""
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w"]
+    copy = tmp_path / "checkout"
+    files = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    for name in files:
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_bytes((ROOT / name).read_bytes())
+    subprocess.run([*command, str(tmp_path), str(copy)], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    for path in modules():
+        assert path.relative_to(ROOT).as_posix() in inside
+    for path in ROOT.glob("configs/*.yaml"):
+        assert f"kaggle_kit/configs/{path.name}" in inside
+    for path in ROOT.glob("kernels/inference/*"):
+        assert f"kaggle_kit/kernels/inference/{path.name}" in inside
+    tops = {name.split("/")[0] for name in inside}
+    assert tops - {"kaggle_kit"} == {t for t in tops if t.endswith(".dist-info")}
+
+
+def test_pyproject_is_the_smallest():
+    values = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert set(values) == {"build-system"}
+
+
+def test_project_names_no_machine_and_no_registry():
+    pattern = re.compile(
+        r"(?<![\w.$}])/(work|root|home/\w+)/|files\.pythonhosted|pypi\.org"
+    )
+    for path in [*ROOT.glob("*.*"), *modules(), *ROOT.glob("configs/*")]:
+        found = pattern.search(path.read_text("utf-8")) if path.is_file() else None
+        assert found is None, f"{path}: {found}"

@@ -1,0 +1,143 @@
+"""Training: the run folder, picking up after an interruption, and refusing a mix-up."""
+
+import json
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from kaggle_kit import config
+from kaggle_kit.errors import ArtefactError, ConfigError
+from kaggle_kit.report.plots import learning_curves
+from kaggle_kit.training import fit as fitting
+from kaggle_kit.training.fit import fit, load_best
+
+
+def test_run_folder_holds_what_later_stages_need(run_dir, settings):
+    names = {path.name for path in run_dir.iterdir()}
+    assert names == {
+        "checkpoint-0002.keras",
+        "classes.csv",
+        "config.json",
+        "environment.json",
+        "history.csv",
+        "model.weights.h5",
+        "subset.csv",
+    }
+    assert config.read_json(run_dir / "config.json") == settings
+    environment = json.loads((run_dir / "environment.json").read_text())
+    assert environment["packages"]["keras"] == keras.__version__
+    history = pd.read_csv(run_dir / "history.csv")
+    assert list(history["epoch"]) == [1, 2]
+    assert history["loss"].notna().all() and history["val_loss"].notna().all()
+
+
+def test_best_weights_are_those_of_the_best_epoch(run_dir):
+    history = pd.read_csv(run_dir / "history.csv")
+    model, settings = load_best(run_dir)
+    assert settings.train.monitor == "val_accuracy"
+    if history["val_accuracy"].idxmax() == 1:  # then the checkpoint is of that epoch
+        last = keras.saving.load_model(run_dir / "checkpoint-0002.keras")
+        for ours, theirs in zip(model.weights, last.weights, strict=True):
+            np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+def test_interrupted_run_ends_as_one_that_was_not(
+    settings, shards_dir, run_dir, tmp_path, monkeypatch
+):
+    """Killed in its second epoch and resumed, it has the history of the whole run."""
+    train_epoch = fitting._train_epoch
+
+    def killed(*args):
+        if args[-1] == 1:
+            raise KeyboardInterrupt
+        return train_epoch(*args)
+
+    monkeypatch.setattr(fitting, "_train_epoch", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fit(settings, shards_dir, tmp_path / "run")
+    monkeypatch.undo()
+    assert len(pd.read_csv(tmp_path / "run" / "history.csv")) == 1
+    fit(settings, shards_dir, tmp_path / "run", resume=True)
+    columns = ["epoch", "loss", "accuracy", "val_loss", "learning_rate"]
+    whole, resumed = (
+        pd.read_csv(folder / "history.csv")[columns]
+        for folder in (run_dir, tmp_path / "run")
+    )
+    pd.testing.assert_frame_equal(whole, resumed, rtol=1e-3)
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {path.name for path in run_dir.iterdir()}
+
+
+def test_finished_run_is_not_trained_again(settings, shards_dir, run_dir, monkeypatch):
+    monkeypatch.setattr(fitting, "_train_epoch", None)
+    assert fit(settings, shards_dir, run_dir, resume=True)["epochs"] == 2
+
+
+def test_a_run_is_not_overwritten(settings, shards_dir, run_dir):
+    with pytest.raises(ArtefactError, match="add --resume"):
+        fit(settings, shards_dir, run_dir)
+
+
+def test_a_run_is_not_resumed_with_other_settings(settings, shards_dir, run_dir):
+    other = config.override(settings, {"train.learning_rate": 0.1})
+    with pytest.raises(ConfigError, match="train.learning_rate"):
+        fit(other, shards_dir, run_dir, resume=True)
+
+
+def test_shards_of_another_size_are_refused(settings, shards_dir, tmp_path):
+    other = config.override(settings, {"data.stored_size": 40})
+    with pytest.raises(ConfigError, match="stored_size 40"):
+        fit(other, shards_dir, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_with_other_files_is_left_alone(settings, shards_dir, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ArtefactError, match="found other files"):
+        fit(settings, shards_dir, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_run_without_weights_is_named(tmp_path):
+    with pytest.raises(ArtefactError, match="run kaggle-kit train first"):
+        load_best(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "stops"),
+    [
+        ([3, 2, 1], 2, False),
+        ([1, 2], 2, False),
+        ([1, 2, 3], 2, True),
+        ([1, 2, 0.5, 2], 2, False),
+        ([1, 2, 3, 4], None, False),
+    ],
+)
+def test_training_stops_when_the_monitor_stays_worse(losses, patience, stops):
+    settings = config.Train(epochs=10, monitor="val_loss", patience=patience)
+    history = [{"val_loss": loss} for loss in losses]
+    assert fitting._finished(history, settings) is stops
+
+
+def test_learning_rate_warms_up_and_falls_as_a_cosine():
+    settings = config.Train(
+        optimizer="adamw",
+        learning_rate=2.0,
+        schedule="cosine",
+        warmup_epochs=1,
+        epochs=5,
+    )
+    rate = fitting._optimizer(settings, steps_per_epoch=10)._learning_rate
+    for step in range(51):
+        warm = 2.0 * step / 10
+        cosine = 1 + np.cos(np.pi * (step - 10) / 40)
+        assert float(rate(step)) == pytest.approx(
+            warm if step < 10 else cosine, abs=1e-5
+        )
+
+
+def test_learning_curves_are_drawn(run_dir, tmp_path):
+    learning_curves(run_dir / "history.csv", tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
