@@ -18,6 +18,7 @@ from kaggle_kit.paths import Competition, written
 from kaggle_kit.publish.bundle import bundle
 from kaggle_kit.publish.rehearse import VISIBLE, rehearse
 from kaggle_kit.report.plots import learning_curves
+from kaggle_kit.score import score
 from kaggle_kit.training.fit import HISTORY, fit
 
 logger = logging.getLogger(__name__)
@@ -34,13 +35,13 @@ def run(settings: Config, competition: Path, out: Path) -> dict[str, Any]:
         Where everything lies, what each stage says of itself, the seconds it took and,
         where the competition has a solution, the score; also in ``out/result.json``.
     """
-    Competition(Path(competition)).require(*VISIBLE)
+    place = Competition(Path(competition)).require(*VISIBLE)
     out = Path(out)
     _open(settings, out)
     seconds: dict[str, float] = {}
 
     def timed(stage: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        logger.info("%s", stage.__name__)
+        logger.info("stage: %s", stage.__name__)
         start = time.monotonic()
         made = stage(*args, **kwargs)
         seconds[stage.__name__] = round(time.monotonic() - start, 1)
@@ -54,7 +55,7 @@ def run(settings: Config, competition: Path, out: Path) -> dict[str, Any]:
     rehearsed = timed(rehearse, out / "bundle", competition, out / "rehearsal")
     with written(out / "submission.csv") as part:
         shutil.copyfile(rehearsed.pop("submission"), part)
-    score = rehearsed.pop("score", None)
+    scores = rehearsed.pop("score", None)
     result = {
         "config": settings.name,
         "subset": chosen,
@@ -67,9 +68,11 @@ def run(settings: Config, competition: Path, out: Path) -> dict[str, Any]:
         "learning_curves": str(out / "run" / "learning_curves.png"),
         "bundle_dir": str(out / "bundle"),
         "submission": str(out / "submission.csv"),
-        "score": score,
-        "gap": score["gap"] if score else None,
+        "score": scores,
     }
+    if scores:
+        result["gap_of_sample"] = score(place.sample_csv, place.solution_csv)["gap"]
+        result["gap"] = scores["gap"]
     with written(out / RESULT) as part:
         part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return result

@@ -1,11 +1,13 @@
 """What several tests need: a few drawn photos, and the real ones where they are."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from kaggle_kit.data import drawn
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 LANDMARKS45 = Path(__file__).parents[2] / "shared" / "data" / "landmarks45"
 
 

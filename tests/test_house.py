@@ -184,6 +184,13 @@ def test_wheel_carries_all_that_it_needs(tmp_path):
         assert f"kaggle_kit/configs/{path.name}" in inside
     for path in ROOT.glob("kernels/inference/*"):
         assert f"kaggle_kit/kernels/inference/{path.name}" in inside
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    code = "from kaggle_kit.paths import shipped; print(shipped('configs/demo.yaml'))"
+    shown = subprocess.check_output(
+        [sys.executable, "-S", "-c", code], cwd=tmp_path / "installed", text=True
+    )
+    assert Path(shown.strip()).is_relative_to(tmp_path / "installed")
+    assert Path(shown.strip()).is_file()
     tops = {name.split("/")[0] for name in inside}
     assert tops - {"kaggle_kit"} == {t for t in tops if t.endswith(".dist-info")}
 

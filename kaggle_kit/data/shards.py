@@ -29,6 +29,7 @@ def shards(
 
     Photos are decoded, resized and encoded on all cores; memory holds a few at a time.
     One that is missing or broken is left out, named in the manifest and counted.
+    Shards that are there already, whole and of the same subset and settings, are kept.
 
     Returns:
         The manifest, as in ``shards.json``: sizes, counts, broken ids, and of each shard
@@ -39,6 +40,10 @@ def shards(
     """
     place = Competition(Path(competition)).require("train")
     subset = Path(subset)
+    form = settings.model_dump(include={"stored_size", "jpeg_quality", "shard_images"})
+    kept = _kept(form, subset, Path(out))
+    if kept:
+        return kept
     members = tables.read_subset(subset / "subset.csv")
     classes = tables.read_classes(subset / "classes.csv")
     class_of: dict[int | None, int] = {
@@ -59,9 +64,7 @@ def shards(
                     f"{place.train_dir}: expected the {split} photos of {subset}, none of "
                     f"{len(chosen)} is there and decodes; check --competition"
                 )
-        manifest = {
-            "stored_size": settings.stored_size,
-            "jpeg_quality": settings.jpeg_quality,
+        manifest = form | {
             "counts": {
                 split: sum(f["images"] for f in files if f["split"] == split)
                 for split in SPLITS
@@ -112,6 +115,19 @@ def shard_paths(folder: Path, manifest: dict[str, Any], split: str) -> list[Path
         for shard in manifest["shards"]
         if shard["split"] == split
     ]
+
+
+def _kept(form: dict[str, Any], subset: Path, folder: Path) -> dict[str, Any] | None:
+    """The manifest of shards that need not be made again, or None."""
+    if not (folder / MARKER).exists():
+        return None
+    try:
+        manifest = read_manifest(folder)
+    except ArtefactError:
+        return None
+    same = (folder / "subset.csv").read_bytes() == (subset / "subset.csv").read_bytes()
+    alike = all(manifest.get(name) == value for name, value in form.items())
+    return manifest if same and alike and not manifest["broken"] else None
 
 
 def _write_split(

@@ -84,7 +84,7 @@ def verify(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         files = manifest["files"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtefactError(
             f"{path}: expected the manifest of a bundle, got {error!r}; run kaggle-kit "
             f"bundle first"

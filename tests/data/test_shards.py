@@ -32,7 +32,9 @@ def made(competition, subset_dir, tmp_path):
 
 
 def records(folder, manifest, split):
-    dataset = tf.data.TFRecordDataset(map(str, shard_paths(folder, manifest, split)))
+    dataset = tf.data.TFRecordDataset(
+        [str(p) for p in shard_paths(folder, manifest, split)]
+    )
     return [tf.io.parse_single_example(record, FEATURES) for record in dataset]
 
 
@@ -69,6 +71,21 @@ def test_stored_photo_is_the_photo_resized(made, competition, tmp_path):
 def test_same_photos_give_the_same_bytes(made, competition, subset_dir, tmp_path):
     again = shards(DATA, competition, subset_dir, tmp_path / "again")
     assert again == made
+
+
+def test_whole_shards_are_kept_and_others_made_again(
+    made, competition, subset_dir, tmp_path
+):
+    path = tmp_path / "shards" / made["shards"][0]["file"]
+    before = path.stat().st_ino
+    assert shards(DATA, competition, subset_dir, tmp_path / "shards") == made
+    assert path.stat().st_ino == before
+    path.write_bytes(path.read_bytes()[:-1])
+    assert shards(DATA, competition, subset_dir, tmp_path / "shards") == made
+    assert path.stat().st_size == made["shards"][0]["bytes"]
+    other = DATA.model_copy(update={"jpeg_quality": 60})
+    changed = shards(other, competition, subset_dir, tmp_path / "shards")
+    assert changed["shards"] != made["shards"]
 
 
 def test_broken_and_missing_photos_are_left_out_and_named(

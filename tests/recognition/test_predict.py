@@ -73,16 +73,20 @@ def test_no_photo_decodes_and_the_submission_is_still_valid(
     assert set(after.values()) == {None}
 
 
-def test_a_landmark_that_only_the_rerun_knows_is_found(bundle_dir, rerun, tmp_path):
-    """Its photos are embedded in the kernel and join the gallery."""
-    image_id, *_ = tables.read_sample(rerun / "sample_submission.csv")
-    new_id = "feedfacefeedface"
-    target = image_path(rerun / "train", new_id)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(image_path(rerun / "test", image_id), target)
-    with (rerun / "train.csv").open("a") as file:
-        file.write(f"{new_id},999999\n")
-    assert guesses_of(bundle_dir, rerun, tmp_path)[image_id].landmark_id == 999999
+def test_landmarks_that_only_the_rerun_knows_are_guessed(bundle_dir, rerun, tmp_path):
+    """Their photos are embedded in the kernel and join the gallery."""
+    sample = tables.read_sample(rerun / "sample_submission.csv")
+    rows = []
+    for place, image_id in enumerate(sample[:6]):
+        new_id = f"feedfacefeedfac{place}"
+        target = image_path(rerun / "train", new_id)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(image_path(rerun / "test", image_id), target)
+        rows.append((new_id, 999990 + place))
+    tables.write_rows(rerun / "train.csv", ("id", "landmark_id"), rows)
+    guesses = guesses_of(bundle_dir, rerun, tmp_path)
+    assert None not in guesses.values()
+    assert {g.landmark_id for g in guesses.values()} <= {999990 + i for i in range(6)}
 
 
 def test_new_photos_beyond_the_limit_are_left_out(bundle_dir, rerun, tmp_path, caplog):

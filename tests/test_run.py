@@ -1,0 +1,125 @@
+"""The main job, as a user starts it: from nothing to a scored submission."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from kaggle_kit import config
+from kaggle_kit.errors import ArtefactError
+from kaggle_kit.recognition.predict import predict
+from kaggle_kit.run import run
+from kaggle_kit.score import score, validate
+
+RUN = "import sys; from kaggle_kit.cli import main; sys.exit(main(sys.argv[1:]))"
+GAP_FLOOR = 0.6  # a demo below it has a broken stage
+
+
+def memory_of(pid: int) -> int:
+    """Resident bytes of a process and of all that it started."""
+    total = 0
+    try:
+        for process in [
+            psutil.Process(pid),
+            *psutil.Process(pid).children(recursive=True),
+        ]:
+            total += process.memory_info().rss
+    except psutil.NoSuchProcess:
+        pass
+    return total
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The demo: its result, its folder, the seconds and the memory it took."""
+    out = tmp_path_factory.mktemp("demo") / "demo"
+    command = [sys.executable, "-c", RUN, "demo", "--out", str(out)]
+    start, peak = time.monotonic(), 0
+    with (out.parent / "log.txt").open("w") as log:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+        while process.poll() is None:
+            peak = max(peak, memory_of(process.pid))
+            time.sleep(0.2)
+    seconds = time.monotonic() - start
+    assert process.returncode == 0, (out.parent / "log.txt").read_text()
+    return json.loads(process.stdout.read()), out, seconds, peak
+
+
+def test_demo_reaches_a_gap_that_a_broken_stage_could_not(demo):
+    result, *_ = demo
+    assert result["gap"] > GAP_FLOOR
+    assert result["gap_of_sample"] < 0.1  # one landmark for every photo
+
+
+def test_demo_takes_at_most_four_minutes(demo):
+    assert demo[2] < 240
+
+
+def test_demo_takes_less_than_three_gigabytes(demo):
+    assert 0.5e9 < demo[3] < 3e9
+
+
+def test_demo_leaves_a_valid_submission_that_scores_as_it_says(demo):
+    result, out, *_ = demo
+    competition = Path(result["competition"])
+    submission = Path(result["submission"])
+    assert submission == out / "submission.csv"
+    assert validate(submission, competition / "sample_submission.csv")["valid"]
+    assert score(submission, competition / "solution.csv") == result["score"]
+
+
+def test_demo_says_where_everything_lies(demo):
+    result, out, *_ = demo
+    for name in ("run", "bundle_dir", "submission", "learning_curves", "competition"):
+        assert Path(result[name]).exists()
+    assert json.loads((out / "result.json").read_text())["gap"] == result["gap"]
+
+
+def test_kernel_and_library_give_the_same_bytes(demo, tmp_path):
+    result, *_ = demo
+    predict(
+        Path(result["bundle_dir"]),
+        Path(result["competition"]),
+        tmp_path / "submission.csv",
+    )
+    kernel = Path(result["submission"]).read_bytes()
+    assert (tmp_path / "submission.csv").read_bytes() == kernel
+
+
+def test_validation_score_travels_with_the_bundle(demo):
+    result, *_ = demo
+    manifest = json.loads(
+        (Path(result["bundle_dir"]) / "kit-manifest.json").read_text()
+    )
+    assert manifest["validation"] == result["bundle"]["validation"]
+    assert manifest["validation"]["gap"] > GAP_FLOOR / 2
+
+
+def test_a_finished_run_is_done_again_without_training(demo, monkeypatch):
+    result, out, *_ = demo
+    settings = config.load(Path("demo.yaml"))
+    again = run(settings, out / "competition", out)
+    assert again["gap"] == result["gap"]
+    assert again["training"] == result["training"]
+
+
+def test_a_folder_of_another_config_is_refused(demo):
+    _, out, *_ = demo
+    other = config.override(config.load(Path("demo.yaml")), {"train.epochs": 1})
+    with pytest.raises(ArtefactError, match="run of other settings"):
+        run(other, out / "competition", out)
+
+
+def test_a_folder_with_other_files_is_refused(demo, tmp_path):
+    _, out, *_ = demo
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ArtefactError, match="found other files"):
+        run(config.load(Path("demo.yaml")), out / "competition", tmp_path)
+    shutil.rmtree(out / "rehearsal")
