@@ -40,9 +40,8 @@ def export(model: keras.Model, settings: config.Config, out: Path) -> None:
         return result
 
     size = settings.data.image_size
-    archive = keras.export.ExportArchive()
-    archive.track(network)
-    archive.add_endpoint(
-        "serve", serve, [tf.TensorSpec((None, size, size, 3), tf.uint8, "images")]
-    )
-    archive.write_out(str(out), verbose=False)
+    signature = [tf.TensorSpec((None, size, size, 3), tf.uint8, "images")]
+    module = tf.Module()
+    module.weights = [variable.value for variable in network.variables]
+    module.serve = tf.function(serve, input_signature=signature)
+    tf.saved_model.save(module, str(out))

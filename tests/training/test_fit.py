@@ -9,7 +9,6 @@ import pytest
 
 from kaggle_kit import config
 from kaggle_kit.errors import ArtefactError, ConfigError
-from kaggle_kit.report.plots import learning_curves
 from kaggle_kit.training import fit as fitting
 from kaggle_kit.training.fit import fit, load_best
 
@@ -136,8 +135,3 @@ def test_learning_rate_warms_up_and_falls_as_a_cosine():
         assert float(rate(step)) == pytest.approx(
             warm if step < 10 else cosine, abs=1e-5
         )
-
-
-def test_learning_curves_are_drawn(run_dir, tmp_path):
-    learning_curves(run_dir / "history.csv", tmp_path / "curves.png")
-    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,316 @@
+"""GAP, held against published vectors and against its definition in exact fractions."""
+
+import itertools
+import time
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from kaggle_kit.gap import auc, gap, gap_loss, gap_tie_bounds
+from kaggle_kit.score import score_guesses
+from kaggle_kit.tables import Guess, Truth
+
+
+def scores(truth, guesses):
+    """Score {image: landmark(s) or None} against {image: (landmark, confidence)}."""
+    truths = {
+        image: Truth(frozenset([shown] if isinstance(shown, int) else shown or []))
+        for image, shown in truth.items()
+    }
+    return score_guesses({i: Guess(*g) for i, g in guesses.items()}, truths)
+
+
+# The vectors of delf/python/datasets/google_landmarks_dataset/metrics_test.py in the
+# repository tensorflow/models.
+DELF_TRUTH = {
+    "0123456789abcdef": [0, 12],
+    "0223456789abcdef": [100, 200, 300],
+    "0323456789abcdef": [1],
+    "0423456789abcdef": [],
+    "0523456789abcdef": [],
+}
+DELF_GUESSES = {
+    "0223456789abcdef": (0, 0.01),
+    "0323456789abcdef": (1, 10.0),
+    "0423456789abcdef": (150, 15.0),
+}
+
+
+def test_delf_vectors():
+    result = scores(DELF_TRUTH, DELF_GUESSES)
+    assert result["gap"] == pytest.approx(1 / 6)
+    assert result["gap_landmarks_only"] == pytest.approx(1 / 3)
+    assert result["top1"] == pytest.approx(1 / 3)
+
+
+# The vectors of the tests of yisaienkov/evaluations.
+FOUR = {"1": 1, "2": 2, "3": 3, "4": 4}
+P4 = {"1": (1, 0.9), "2": (2, 0.4), "3": (3, 0.5), "4": (4, 0.8)}
+TWO = {"1": 1, "2": None, "3": None, "4": 4}
+MANY = TWO | {"another_4": 4, "too_4": 4, "i_am_4": 4}
+TEN = {
+    "id_001": 123,
+    "id_002": None,
+    "id_003": 999,
+    "id_004": 123,
+    "id_005": 999,
+    "id_006": 888,
+    "id_007": 666,
+    "id_008": 666,
+    "id_009": None,
+    "id_010": 666,
+}
+EVALUATIONS = {
+    "C1": (FOUR, P4, Fraction(1)),
+    "C2": (dict.fromkeys(FOUR, 5), P4, Fraction(0)),
+    "C3": ({"1": 5, "2": 2, "3": 3, "4": 4}, P4, Fraction(23, 48)),
+    "C4": (FOUR, {"2": (2, 0.4)}, Fraction(1, 4)),
+    "C5": (TWO, {"1": (1, 0.4), "4": (4, 0.2)}, Fraction(1)),
+    "C6": (TWO, {"1": (1, 0.4), "4": (4, 0.2), "2": (2, 0.8)}, Fraction(7, 12)),
+    "C7": (
+        MANY,
+        {
+            "1": (1, 0.4),
+            "2": (2, 0.8),
+            "4": (4, 0.2),
+            "another_4": (4, 0.9),
+            "too_4": (5, 0.7),
+        },
+        Fraction(21, 50),
+    ),
+    "C8": (
+        TEN,
+        {
+            "id_002": (123, 0.10),
+            "id_001": (123, 0.15),
+            "id_003": (999, 0.30),
+            "id_005": (999, 0.40),
+            "id_007": (555, 0.60),
+            "id_008": (666, 0.70),
+            "id_010": (666, 0.99),
+        },
+        Fraction(263, 480),
+    ),
+}
+
+# Vectors that one can follow by hand.
+FIVE = {"q1": 7, "q2": 8, "q3": 9, "q4": None, "q5": None}
+BASE = {"q1": (7, 0.9), "q2": (8, 0.8), "q3": (9, 0.7)}
+BY_HAND = {
+    "D1": (FIVE, BASE, Fraction(1)),
+    "D2": (FIVE, BASE | {"q4": (1, 0.1), "q5": (2, 0.05)}, Fraction(1)),
+    "D3": (FIVE, BASE | {"q4": (1, 0.95)}, Fraction(23, 36)),
+    "D4": (FIVE, BASE | {"q4": (1, 0.95), "q5": (1, 0.94)}, Fraction(43, 90)),
+    "D5": (FIVE, {"q1": (7, 0.9), "q2": (8, 0.8)}, Fraction(2, 3)),
+    "D6": (FIVE, {}, Fraction(0)),
+    "D7": (FIVE, BASE | {"q2": (1, 0.8)}, Fraction(5, 9)),
+    "D8": (FIVE, BASE | {"q2": (1, 0.8), "q4": (1, 0.85)}, Fraction(1, 2)),
+}
+
+
+@pytest.mark.parametrize("name", [*EVALUATIONS, *BY_HAND])
+def test_vector(name):
+    truth, guesses, expected = (EVALUATIONS | BY_HAND)[name]
+    assert scores(truth, guesses)["gap"] == pytest.approx(float(expected), abs=1e-12)
+
+
+def test_ties_are_ranked_by_image_id_and_bounded():
+    tied = {"a": (9, 0.5), "b": (1, 0.5), "c": (2, 0.5)}
+    first = scores({"a": None, "b": 1, "c": 2}, tied)
+    assert first["gap"] == first["gap_worst_ties"] == pytest.approx(7 / 12)
+    assert first["gap_best_ties"] == 1
+    renamed = scores({"z": None, "b": 1, "c": 2}, {"z": (9, 0.5)} | tied | {})
+    assert renamed["gap"] == 1
+
+
+# The definition, written slowly.
+
+
+def slow_gap(rows, n_positives):
+    """``rows`` are (confidence, id, correct); all in fractions."""
+    ranked = sorted(rows, key=lambda row: (-row[0], row[1]))
+    total, right = Fraction(0), 0
+    for rank, (_, _, correct) in enumerate(ranked, 1):
+        if correct:
+            right += 1
+            total += Fraction(right, rank)
+    return total / n_positives
+
+
+def random_case(rng):
+    """A truth and guesses with ties, blanks, several landmarks, and ids like numbers."""
+    n = int(rng.integers(1, 25))
+    kinds = ["{:016d}", "1234e{:011d}", "{:016x}", "0{:015x}"]
+    ids = [
+        kinds[rng.integers(4)].format(int(rng.integers(1e9)) * 100 + i)
+        for i in range(n)
+    ]
+    truth, guesses = {}, {}
+    for image_id in ids:
+        shown = rng.integers(0, 4, int(rng.integers(0, 4))).tolist()
+        truth[image_id] = shown if rng.random() < 0.7 else []
+        if rng.random() < 0.85:
+            guess = int(rng.integers(0, 4)), int(rng.integers(0, 6)) / 8
+            guesses[image_id] = guess
+    return truth, guesses
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_agrees_with_the_definition_in_exact_fractions(seed):
+    rng = np.random.default_rng(seed)
+    for _ in range(200):
+        truth, guesses = random_case(rng)
+        result = scores(truth, guesses)
+        n_positives = sum(bool(shown) for shown in truth.values())
+        rows = [(c, i, landmark in truth[i]) for i, (landmark, c) in guesses.items()]
+        if not n_positives:
+            assert result["gap"] is None
+            continue
+        assert result["gap"] == pytest.approx(
+            float(slow_gap(rows, n_positives)), abs=1e-12
+        )
+        only = [row for row in rows if truth[row[1]]]
+        expected = float(slow_gap(only, n_positives))
+        assert result["gap_landmarks_only"] == pytest.approx(expected, abs=1e-12)
+        assert result["gap_worst_ties"] <= result["gap"] + 1e-12
+        assert result["gap"] <= result["gap_best_ties"] + 1e-12
+        assert result["gap_best_ties"] <= result["top1"] + 1e-12
+        total = result["gap"] + sum(result["lost"].values())
+        assert total == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_tie_bounds_are_those_of_all_orders(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 7))
+    confidence = rng.integers(0, 3, n) / 2
+    correct = rng.random(n) < 0.5
+    found = []
+    for order in itertools.permutations(range(n)):
+        ids = {place: position for position, place in enumerate(order)}
+        rows = [(confidence[i], ids[i], bool(correct[i])) for i in range(n)]
+        found.append(float(slow_gap(rows, n)))
+    worst, best = gap_tie_bounds(confidence, correct, n)
+    assert worst == pytest.approx(min(found))
+    assert best == pytest.approx(max(found))
+
+
+def slow_loss(rows, n_positives):
+    """Go down the ranking; ``rows`` are (confidence, correct, shows a landmark)."""
+    wrong = none = Fraction(0)
+    seen_wrong = seen_none = 0
+    for rank, (_, correct, landmark) in enumerate(sorted(rows, key=lambda r: -r[0]), 1):
+        if correct:
+            wrong += Fraction(seen_wrong, rank)
+            none += Fraction(seen_none, rank)
+        elif landmark:
+            seen_wrong += 1
+            wrong += 1
+        else:
+            seen_none += 1
+    missing = n_positives - sum(landmark for _, _, landmark in rows)
+    return [float(value / n_positives) for value in (wrong, none, Fraction(missing))]
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_loss_agrees_with_its_definition(seed):
+    rng = np.random.default_rng(seed)
+    n = 30
+    confidence = rng.integers(0, 8, n) / 8
+    landmark = rng.random(n) < 0.6
+    correct = landmark & (rng.random(n) < 0.6)
+    n_positives = int(landmark.sum()) + 5
+    rows = list(zip(confidence, correct.tolist(), landmark.tolist(), strict=True))
+    found = gap_loss(confidence, correct, landmark, n_positives)
+    assert list(found) == pytest.approx(slow_loss(rows, n_positives))
+
+
+def test_loss_names_its_cause():
+    only_wrong = scores({"a": 1, "b": 2}, {"a": (9, 0.9), "b": (2, 0.8)})["lost"]
+    assert only_wrong == {
+        "wrong_landmarks": 0.75,
+        "non_landmarks": 0.0,
+        "missing_guesses": 0.0,
+    }
+    assert scores({"a": 1}, {})["lost"]["missing_guesses"] == 1
+
+
+ROWS = st.lists(
+    st.tuples(st.integers(-1000, 1000), st.booleans(), st.booleans()), min_size=1
+)
+
+
+@given(ROWS)
+def test_monotone_maps_of_confidence_change_nothing(rows):
+    confidence, correct = [r[0] for r in rows], [r[1] for r in rows]
+    n = max(1, sum(correct))
+    same = [c**3 / 7 + 5 for c in confidence]
+    assert gap(confidence, correct, n) == gap(same, correct, n)
+
+
+@given(ROWS)
+def test_demoting_a_wrong_guess_is_as_good_as_deleting_it(rows):
+    confidence, correct = [r[0] for r in rows], [r[1] for r in rows]
+    n = max(1, sum(correct))
+    wrong = next((i for i, right in enumerate(correct) if not right), None)
+    if wrong is None:
+        return
+    demoted = [-9999 if i == wrong else c for i, c in enumerate(confidence)]
+    rest = [i for i in range(len(rows)) if i != wrong]
+    deleted = gap([confidence[i] for i in rest], [correct[i] for i in rest], n)
+    assert gap(demoted, correct, n) == deleted >= gap(confidence, correct, n)
+
+
+@given(ROWS)
+def test_gap_is_at_most_the_share_of_right_guesses(rows):
+    confidence, correct = [r[0] for r in rows], [r[1] for r in rows]
+    n = len(rows)
+    assert gap(confidence, correct, n) <= sum(correct) / n + 1e-12
+
+
+@given(ROWS)
+def test_auc_agrees_with_another_library(rows):
+    confidence, positive = [r[0] for r in rows], [r[1] for r in rows]
+    if len(set(positive)) < 2:
+        assert np.isnan(auc(confidence, positive))
+    else:
+        assert auc(confidence, positive) == pytest.approx(
+            roc_auc_score(positive, confidence)
+        )
+
+
+def test_a_photo_without_a_guess_is_the_least_likely_landmark():
+    truth = {"a": 1, "b": 2, "c": None, "d": None}
+    result = scores(truth, {"a": (1, -5.0), "c": (3, -9.0)})
+    assert result["auc"] == pytest.approx((2 + 0.5) / 4)  # b and d are tied last
+
+
+def test_a_million_guesses_take_well_below_a_second():
+    rng = np.random.default_rng(0)
+    confidence, correct = rng.random(1_000_000), rng.random(1_000_000) < 0.3
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        gap(confidence, correct, 1_000_000)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.5
+
+
+def test_what_has_no_rank_is_a_callers_mistake():
+    with pytest.raises(ValueError, match="nan"):
+        gap([0.5, float("nan")], [True, False], 2)
+    with pytest.raises(ValueError, match="shapes"):
+        gap([0.5], [True, False], 2)
+    with pytest.raises(ValueError, match="only 1 images"):
+        gap([0.5, 0.4], [True, True], 1)
+
+
+def test_without_positives_gap_is_not_defined():
+    assert np.isnan(gap([], [], 0))
+    result = scores({"a": None}, {"a": (1, 0.5)})
+    assert result["gap"] is result["top1"] is result["auc"] is None
+    assert set(result["lost"].values()) == {None}

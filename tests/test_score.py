@@ -1,0 +1,189 @@
+"""Scoring files: what is counted, how fast, and one line for each mistake."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from kaggle_kit.errors import TableError
+from kaggle_kit.score import score, validate
+from kaggle_kit.tables import Truth, read_solution, read_submission
+
+RUN = "import sys; from kaggle_kit.cli import main; sys.exit(main(sys.argv[1:]))"
+A, B, C = "0123456789abcdef", "0223456789abcdef", "0323456789abcdef"
+D, E = "0423456789abcdef", "0523456789abcdef"
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Write a submission and a solution; return their paths."""
+
+    def write(submission, solution):
+        paths = tmp_path / "submission.csv", tmp_path / "solution.csv"
+        for path, text in zip(paths, (submission, solution), strict=True):
+            path.write_text(text)
+        return paths
+
+    return write
+
+
+# The vectors of dataset_file_io_test.py, beside the metric's in tensorflow/models.
+DELF_SOLUTION = f"""id,landmarks,Usage
+{A},0 12,Public
+{B},,Public
+{C},100,Ignored
+{D},1,Private
+{E},,Ignored
+"""
+DELF_SUBMISSION = f"""id,landmarks
+{A},12 0.1 \n{D},0 19.0
+{B},
+
+{C},
+{E},14 0.01
+"""
+
+
+def test_delf_files_are_read_as_delf_reads_them(files):
+    submission, solution = files(DELF_SUBMISSION, DELF_SOLUTION)
+    guesses = read_submission(submission)
+    assert guesses[A] == (12, 0.1) and guesses[D] == (0, 19.0) and guesses[B] is None
+    assert read_solution(solution) == {
+        A: Truth(frozenset({0, 12}), "Public"),
+        B: Truth(frozenset(), "Public"),
+        C: Truth(frozenset({100}), "Ignored"),
+        D: Truth(frozenset({1}), "Private"),
+        E: Truth(frozenset(), "Ignored"),
+    }
+
+
+def test_public_and_private_are_apart_and_ignored_rows_left_out(files):
+    result = score(*files(DELF_SUBMISSION, DELF_SOLUTION))
+    assert result["n_images"] == 3 and result["n_positives"] == 2
+    assert result["n_guesses"] == 2
+    assert result["gap"] == pytest.approx(1 / 4)  # the wrong one of D outranks A
+    assert result["public"]["gap"] == 1 and result["public"]["n_images"] == 2
+    assert result["private"]["gap"] == 0 and result["private"]["n_images"] == 1
+
+
+def test_without_usage_there_is_one_score(files):
+    result = score(*files(f"id,landmarks\n{A},7 1\n", f"id,landmarks\n{A},7\n"))
+    assert result["gap"] == 1
+    assert "public" not in result
+
+
+def test_the_order_of_rows_does_not_matter(files, tmp_path):
+    submission, solution = files(
+        f"id,landmarks\n{A},7 0.5\n{B},8 0.5\n{C},9 0.5\n",
+        f"id,landmarks\n{A},\n{B},8\n{C},9\n",
+    )
+    first = score(submission, solution)
+    lines = submission.read_text().splitlines()
+    submission.write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
+    assert score(submission, solution) == first
+    assert first["gap"] == pytest.approx(7 / 12)
+
+
+def kit(*args):
+    command = [sys.executable, "-c", RUN, *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_hundred_thousand_rows_score_in_a_second(files):
+    ids = [f"{i * 2654435761 % 2**64:016x}" for i in range(100_000)]
+    paths = files(
+        "id,landmarks\n"
+        + "".join(f"{x},{i % 977} {i / 7}\n" for i, x in enumerate(ids)),
+        "id,landmarks,Usage\n"
+        + "".join(
+            f"{x},{i % 977 if i % 3 else ''},Public\n" for i, x in enumerate(ids)
+        ),
+    )
+    seconds = []
+    for _ in range(3):
+        start = time.monotonic()
+        done = kit("score", *paths)
+        seconds.append(time.monotonic() - start)
+    assert json.loads(done.stdout)["n_guesses"] == 100_000
+    assert min(seconds) < 1
+
+
+TRUTH = f"id,landmarks\n{A},7\n{B},\n"
+MISTAKES = {
+    "a missing id": (f"id,landmarks\n{A},7 0.5\n", B, "1 too few"),
+    "a repeated id": (f"id,landmarks\n{A},7 0.5\n{B},\n{A},\n", A, "row 4"),
+    "an unknown id": (f"id,landmarks\n{A},\n{B},\n{C},\n", C, "1 unknown"),
+    "nan": (f"id,landmarks\n{A},7 nan\n{B},\n", A, "'7 nan'"),
+    "infinity": (f"id,landmarks\n{A},7 inf\n{B},\n", A, "'7 inf'"),
+    "no confidence": (f"id,landmarks\n{A},7\n{B},\n", A, "'7'"),
+    "a semicolon": (f"id,landmarks\n{A},7;0.9\n{B},\n", A, "'7;0.9'"),
+    "two guesses": (f"id,landmarks\n{A},7 0.9 8 0.1\n{B},\n", A, "'7 0.9 8 0.1'"),
+    "a fraction": (f"id,landmarks\n{A},7.5 0.9\n{B},\n", A, "'7.5 0.9'"),
+    "a negative landmark": (f"id,landmarks\n{A},-7 0.9\n{B},\n", A, "'-7 0.9'"),
+    "a third field": (f"id,landmarks\n{A},7 0.9,x\n{B},\n", "row 2", "got 3"),
+    "no header": (f"{A},7 0.9\n{B},\n", "row 1", "expected the columns id,landmarks"),
+    "an empty file": ("", "row 1", "an empty file"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_line_and_exit_code_1(name, files):
+    text, where, what = MISTAKES[name]
+    submission, solution = files(text, TRUTH)
+    sample = solution.with_name("sample_submission.csv")
+    sample.write_text(TRUTH)
+    for args in (
+        ["score", submission, solution],
+        ["validate", submission, "--sample", sample],
+    ):
+        done = kit(*args)
+        assert done.returncode == 1 and done.stdout == ""
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"kaggle-kit {args[0]}: {submission}: ")
+        assert "expected" in line and where in line and what in line
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00binary", b'id,landmarks\n"open\n'])
+def test_a_file_that_is_no_csv_is_named(content, tmp_path, files):
+    submission, solution = files("", TRUTH)
+    submission.write_bytes(content)
+    done = kit("score", submission, solution)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert str(submission) in done.stderr
+
+
+def test_a_file_that_is_not_there_is_named(files, tmp_path):
+    _, solution = files("", TRUTH)
+    with pytest.raises(TableError, match=r"none\.csv: expected a CSV file, found none"):
+        score(tmp_path / "none.csv", solution)
+    with pytest.raises(TableError, match="expected a readable CSV"):
+        score(tmp_path, solution)
+
+
+@pytest.mark.parametrize(
+    ("rows", "what"),
+    [
+        (f"{A},7,Secret\n", "Secret"),
+        (f"{A},seven,Public\n", "seven"),
+        (f"{A},7,Public\n{A},7,Public\n", "got it again"),
+        ("", "found none"),
+    ],
+)
+def test_a_mistake_in_the_solution_is_named(rows, what, files):
+    submission, solution = files(
+        f"id,landmarks\n{A},7 1\n", f"id,landmarks,Usage\n{rows}"
+    )
+    with pytest.raises(TableError, match=what):
+        score(submission, solution)
+
+
+def test_validate_counts_rows_and_guesses(files):
+    submission, sample = files(f"id,landmarks\n{B},\n{A},7 1e-40\n", TRUTH)
+    sample.write_text(f"id,landmarks\n{A},137790 0.1\n{B},137790 0.1\n")
+    assert validate(submission, sample) == {
+        "valid": True,
+        "n_images": 2,
+        "n_guesses": 1,
+    }
