@@ -34,6 +34,12 @@ class Pools(_Settings):
     validation: Share = 0.2  # beside the validation landmarks
     test: Share = 0.2  # for nobody to tune on
 
+    @pydantic.model_validator(mode="after")
+    def _fit_into_all(self) -> "Pools":
+        if self.penalty + self.validation + self.test > 1 + 1e-9:
+            raise ValueError("the shares add up to more than 1")
+        return self
+
 
 class Subset(_Settings):
     """Which landmarks and photos take part, and how they are split."""

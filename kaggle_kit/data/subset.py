@@ -191,4 +191,4 @@ def _whole_groups(
 
 def _places(start: float, end: float, n: int) -> slice:
     """The part of n places between two shares; parts that meet share no place."""
-    return slice(round(min(start, 1) * n), round(min(end, 1) * n))
+    return slice(round(start * n), round(end * n))

@@ -1,0 +1,155 @@
+"""The CSV files: ids stay strings, oddities are read, mistakes are named by their row."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kaggle_kit import tables
+from kaggle_kit.errors import TableError
+from kaggle_kit.tables import Class, Guess, Label, Member
+
+A, B = "0123456789012345", "1234e56789012345"  # not numbers, though they look like some
+
+
+def labels(tmp_path, content, **kwargs):
+    path = tmp_path / "train.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return tables.read_labels(path, **kwargs)
+
+
+def test_ids_that_look_like_numbers_stay_as_they_are(tmp_path):
+    assert labels(tmp_path, f"id,landmark_id\n{A},7\n{B},0\n") == [
+        Label(A, 7),
+        Label(B, 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"\ufeffid,landmark_id\n{A},7\n",
+        f"id,landmark_id\r\n{A},7\r\n",
+        f'"id","landmark_id"\n"{A}","7"\n',
+        f"id,landmark_id\n\n{A},7\n\n \n",
+        f"id , landmark_id\n {A} , 7 \n",
+        f"landmark_id,id\n7,{A}\n",
+        f"id,url,landmark_id\n{A},http://x/y.jpg,7\n",
+        f"id,landmark_id\n{A},7",
+    ],
+    ids=["mark", "crlf", "quotes", "blank lines", "spaces", "order", "more", "no end"],
+)
+def test_what_programs_write_is_read(content, tmp_path):
+    assert labels(tmp_path, content) == [Label(A, 7)]
+
+
+def test_a_group_column_is_read_by_its_name(tmp_path):
+    content = f"id,landmark_id,twin\n{A},7,x\n{B},7,\n"
+    assert labels(tmp_path, content, group_column="twin") == [
+        Label(A, 7, "x"),
+        Label(B, 7, ""),
+    ]
+    with pytest.raises(TableError, match="add group"):
+        labels(tmp_path, content, group_column="group")
+
+
+@pytest.mark.parametrize(
+    ("line", "where"),
+    [
+        (f"{A},seven", r"row 3: image 0123456789012345: .* got 'seven'"),
+        (f"{A},-7", "got '-7'"),
+        (f"{A},7.0", "got '7.0'"),
+        (f"{A},", "got ''"),
+        (f"{A},٣", "got '٣'"),
+        (f"{A},7,8", "row 3: expected 2 fields"),
+        (A, "row 3: expected 2 fields"),
+        (",7", "row 3: expected an image id"),
+        ("../../etc/passwd,7", "expected an image id"),
+        ("/abs0lute,7", "expected an image id"),
+        ("..,7", "expected an image id"),
+        ("ab,7", "expected an image id"),
+        ("a b c,7", "expected an image id"),
+        (f"{B},9", "got it again"),
+    ],
+)
+def test_a_bad_line_is_named_by_its_row(line, where, tmp_path):
+    with pytest.raises(TableError, match=where) as caught:
+        labels(tmp_path, f"id,landmark_id\n{B},7\n{line}\n")
+    assert "train.csv" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"\xff\xd8\xff\xe0JFIF", b"id;landmark_id\n", b"\x00" * 9]
+)
+def test_what_is_no_table_is_refused(content, tmp_path):
+    with pytest.raises(TableError):
+        labels(tmp_path, content)
+
+
+IDS = st.lists(st.from_regex(tables.IMAGE_ID, fullmatch=True), unique=True, min_size=1)
+CONFIDENCES = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(ids=IDS, data=st.data())
+def test_a_submission_reads_back_as_it_was_written(ids, data, tmp_path_factory):
+    """To the last bit of every confidence, and in the order of the ids given."""
+    path = tmp_path_factory.mktemp("s") / "submission.csv"
+    guess = st.none() | st.builds(Guess, st.integers(0, 10**17), CONFIDENCES)
+    guesses = {i: data.draw(guess) for i in ids}
+    given_ones = {i: g for i, g in guesses.items() if g is not None}
+    tables.write_submission(path, ids, given_ones)
+    read = tables.read_submission(path)
+    assert list(read) == ids
+    assert read == guesses
+
+
+def test_confidences_below_the_smallest_float32_are_not_tied(tmp_path):
+    path = tmp_path / "submission.csv"
+    guesses = {A: Guess(7, 1e-60), B: Guess(7, math.nextafter(1e-60, 1))}
+    tables.write_submission(path, [A, B], guesses)
+    read = tables.read_submission(path)
+    assert 0 < read[A].confidence < read[B].confidence
+
+
+def test_nothing_is_left_half_written(tmp_path):
+    class Failing(dict):
+        def get(self, image_id):
+            if image_id == B:
+                raise KeyboardInterrupt
+            return Guess(7, 0.5)
+
+    path = tmp_path / "submission.csv"
+    tables.write_submission(path, [A], {})
+    before = path.read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        tables.write_submission(path, [A, B], Failing())
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["submission.csv"]
+
+
+def test_a_subset_reads_back(tmp_path):
+    members = [Member(A, 7, "train"), Member(B, None, "penalty")]
+    path = tmp_path / "subset.csv"
+    tables.write_rows(path, ("id", "landmark_id", "split"), members)
+    assert tables.read_subset(path) == members
+    path.write_text(f"id,landmark_id,split\n{A},7,dev\n")
+    with pytest.raises(TableError, match="got 'dev'"):
+        tables.read_subset(path)
+
+
+def test_classes_are_numbered_from_nought(tmp_path):
+    path = tmp_path / "classes.csv"
+    path.write_text("class,landmark_id,n_images\n0,70,3\n1,80,4\n")
+    assert tables.read_classes(path) == [Class(70, 3), Class(80, 4)]
+    path.write_text("class,landmark_id,n_images\n1,70,3\n")
+    with pytest.raises(TableError, match="expected class 0"):
+        tables.read_classes(path)
+
+
+def test_a_sample_with_a_repeated_id_is_refused(tmp_path):
+    path = tmp_path / "sample_submission.csv"
+    path.write_text(f"id,landmarks\n{A},7 0.1\n{A},7 0.1\n")
+    with pytest.raises(TableError, match="got it again"):
+        tables.read_sample(path)
