@@ -2,24 +2,25 @@
 
 import json
 import logging
+import multiprocessing
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.data.drawn import draw
-from kaggle_kit.data.shards import shards
 from kaggle_kit.data.subset import subset
-from kaggle_kit.errors import ArtefactError
+from kaggle_kit.errors import ArtefactError, KitError
 from kaggle_kit.paths import Competition, written
-from kaggle_kit.publish.bundle import bundle
 from kaggle_kit.publish.rehearse import VISIBLE, rehearse
 from kaggle_kit.report.plots import learning_curves
 from kaggle_kit.score import score
-from kaggle_kit.training.fit import HISTORY, fit
 
 logger = logging.getLogger(__name__)
 RESULT = "result.json"
@@ -33,25 +34,25 @@ def run(settings: Config, competition: Path, out: Path) -> dict[str, Any]:
 
     Returns:
         Where everything lies, what each stage says of itself, the seconds it took and,
-        where the competition has a solution, the score; also in ``out/result.json``.
+        where the competition has a solution, the scores and the GAP of its sample
+        submission; also in ``out/result.json``.
     """
     place = Competition(Path(competition)).require(*VISIBLE)
     out = Path(out)
     _open(settings, out)
     seconds: dict[str, float] = {}
 
-    def timed(stage: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def timed(stage: Callable[..., Any], *args: Any) -> Any:
         logger.info("stage: %s", stage.__name__)
         start = time.monotonic()
-        made = stage(*args, **kwargs)
+        made = _apart(stage, *args) if stage in (train, bundle) else stage(*args)
         seconds[stage.__name__] = round(time.monotonic() - start, 1)
         return made
 
     chosen = timed(subset, settings.subset, settings.seed, competition, out / "subset")
-    made = timed(shards, settings.data, competition, out / "subset", out / "shards")
-    trained = timed(fit, settings, out / "shards", out / "run", resume=True)
-    learning_curves(out / "run" / HISTORY, out / "run" / "learning_curves.png")
-    bundled = timed(bundle, out / "run", competition, out / "bundle")
+    made, trained = timed(train, settings, competition, out)
+    learning_curves(out / "run" / "history.csv", out / "run" / "learning_curves.png")
+    bundled = timed(bundle, competition, out)
     rehearsed = timed(rehearse, out / "bundle", competition, out / "rehearsal")
     with written(out / "submission.csv") as part:
         shutil.copyfile(rehearsed.pop("submission"), part)
@@ -69,13 +70,51 @@ def run(settings: Config, competition: Path, out: Path) -> dict[str, Any]:
         "bundle_dir": str(out / "bundle"),
         "submission": str(out / "submission.csv"),
         "score": scores,
+        "gap_of_sample": scores and score(place.sample_csv, place.solution_csv)["gap"],
+        "gap": scores and scores["gap"],
     }
-    if scores:
-        result["gap_of_sample"] = score(place.sample_csv, place.solution_csv)["gap"]
-        result["gap"] = scores["gap"]
     with written(out / RESULT) as part:
         part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return result
+
+
+def _apart(stage: Callable[..., Any], *args: Any) -> Any:
+    """Call a stage in a process of its own.
+
+    TensorFlow gives the memory of a training back only when its process ends, and the
+    bundle's and the kernel's would come on top.
+    """
+    log = partial(
+        logging.basicConfig,
+        level=logging.getLogger().level,
+        format="%(asctime)s %(message)s",
+    )
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, initializer=log) as pool:
+        try:
+            return pool.submit(stage, *args).result()
+        except BrokenProcessPool:
+            raise KitError(
+                f"stage {stage.__name__}: expected it to end by itself, but its process "
+                f"was killed, most likely for want of memory; lower train.batch_size in "
+                f"the config or free memory, and run the same command again"
+            ) from None
+
+
+def train(settings: Config, competition: Path, out: Path) -> tuple[Any, Any]:
+    """Shards and training, going on with an earlier one; what both say of themselves."""
+    from kaggle_kit.data.shards import shards  # TensorFlow, in this process alone
+    from kaggle_kit.training.fit import fit
+
+    made = shards(settings.data, competition, out / "subset", out / "shards")
+    return made, fit(settings, out / "shards", out / "run", resume=True)
+
+
+def bundle(competition: Path, out: Path) -> dict[str, Any]:
+    """The bundle of the run."""
+    from kaggle_kit.publish.bundle import bundle  # TensorFlow, in this process alone
+
+    return bundle(out / "run", competition, out / "bundle")
 
 
 def demo(settings: Config, out: Path) -> dict[str, Any]:

@@ -1,12 +1,16 @@
 """Settings: differences from a parent, single changes, and a word for each mistake."""
 
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.errors import ConfigError
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
 
 @pytest.fixture
@@ -138,3 +142,137 @@ def test_the_reports_recipe_is_what_the_report_says():
     assert settings.model.head == "dense" and settings.model.embedding is None
     assert settings.train.optimizer == "adam" and settings.train.patience
     assert settings.recognition.ranking == "head"
+
+
+def test_a_grandchild_has_what_no_one_nearer_says(write, tmp_path):
+    (tmp_path / "base").mkdir()
+    write(
+        "name: a\nseed: 1\nsubset: {landmarks: [1, 2, 3], min_images: 2}\n"
+        "data: {augment: {contrast: 0.1, brightness: 0.1}}\n",
+        "base/a.yaml",
+    )
+    write(
+        "extends: a.yaml\nname: b\nseed: 2\ndata: {augment: {contrast: 0.2}}\n",
+        "base/b.yaml",
+    )
+    path = write("extends: base/b.yaml\nname: c\nsubset: {landmarks: [4]}\n", "c.yaml")
+    settings = config.load(path)
+    assert (settings.name, settings.seed) == ("c", 2)
+    assert settings.subset.landmarks == (4,) and settings.subset.min_images == 2
+    augment = settings.data.augment
+    assert (augment.contrast, augment.brightness, augment.flip) == (0.2, 0.1, False)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_a_circle_of_any_length_is_refused(n, write):
+    for i in range(n):
+        write(f"extends: {(i + 1) % n}.yaml\nname: a\n", f"{i}.yaml")
+    path = write("extends: 0.yaml\nname: a\n")
+    with pytest.raises(ConfigError, match="got a circle") as caught:
+        config.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_two_children_of_one_parent_are_no_circle(write):
+    write("name: a\nseed: 5\n", "a.yaml")
+    for name in ("b", "c"):
+        path = write(f"extends: a.yaml\nname: {name}\n", f"{name}.yaml")
+        assert config.load(path).seed == 5
+
+
+def test_a_parent_that_is_not_there_is_named(write):
+    with pytest.raises(ConfigError, match=r"gone\.yaml: expected a config"):
+        config.load(write("extends: gone.yaml\nname: a\n"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_each_config_loads_and_reads_back_from_json(path, tmp_path):
+    settings = config.load(path)
+    own = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert settings.name == own["name"] == path.stem
+    for section in set(own) - {"extends", "name"}:
+        for key, value in own[section].items():
+            if not isinstance(value, dict):
+                assert getattr(getattr(settings, section), key) == value
+    config.write_json(settings, tmp_path / "config.json")
+    assert config.read_json(tmp_path / "config.json") == settings
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert written == json.loads(json.dumps(settings.model_dump()))
+
+
+def test_there_are_configs():
+    assert len(CONFIGS) >= 3
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "outside"),
+    [
+        ("seed", 0, -1),
+        ("seed", 2**31 - 1, 2**31),
+        ("subset.validation_share", 0.0, -0.1),
+        ("subset.validation_share", 0.99, 1.0),
+        ("subset.min_images", 1, 0),
+        ("subset.n_landmarks", 1, 0),
+        ("subset.non_landmarks.penalty", 0.0, -0.5),
+        ("data.augment.brightness", 1.0, 1.1),
+        ("data.jpeg_quality", 100, 101),
+        ("data.stored_size", 2048, 2049),
+        ("model.dropout", 0.0, 1.0),
+        ("train.learning_rate", 1e-9, 0.0),
+        ("train.batch_size", 1, 0),
+        ("recognition.new_gallery_limit", 0, -1),
+    ],
+)
+def test_a_range_ends_where_it_says(name, inside, outside):
+    changed = config.override(Config(name="a"), {name: inside})
+    value = changed
+    for part in name.split("."):
+        value = getattr(value, part)
+    assert value == inside
+    with pytest.raises(ConfigError, match=rf"{name}: input should be .* got {outside}"):
+        config.override(changed, {name: outside})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("train.epochs", "many"),
+        ("train.epochs", 2.5),
+        ("train.epochs", None),
+        ("train.epochs", [3]),
+        ("data.augment.flip", "maybe"),
+        ("subset.landmarks", ["tower"]),
+        ("subset.landmarks", 7),
+        ("train", None),
+        ("name", 7),
+    ],
+)
+def test_a_value_of_another_type_is_refused(name, value):
+    with pytest.raises(ConfigError, match=f"--set: {name}") as caught:
+        config.override(Config(name="a"), {name: value})
+    assert "\n" not in str(caught.value)
+
+
+def test_changes_that_only_fit_together_are_made_together():
+    sizes = {"data.image_size": 512, "data.stored_size": 600}
+    assert config.override(Config(name="a"), sizes).data.image_size == 512
+    with pytest.raises(ConfigError, match="below image_size 512"):
+        config.override(Config(name="a"), {"data.image_size": 512})
+
+
+def test_shares_are_added_up_before_they_are_believed():
+    with pytest.raises(ConfigError, match="add up to more than 1"):
+        config.override(Config(name="a"), {"subset.non_landmarks.penalty": 0.7})
+
+
+def test_a_config_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"config\.json: expected a run's config"):
+        config.read_json(tmp_path / "config.json")
+
+
+def test_a_run_made_with_an_unknown_setting_is_refused(tmp_path):
+    values = json.loads(Config(name="a").model_dump_json())
+    values["train"]["epoch"] = 3
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(ConfigError, match="did you mean 'epochs'"):
+        config.read_json(tmp_path / "config.json")

@@ -1,6 +1,7 @@
 """GAP, held against published vectors and against its definition in exact fractions."""
 
 import itertools
+import math
 import time
 from fractions import Fraction
 
@@ -314,3 +315,157 @@ def test_without_positives_gap_is_not_defined():
     result = scores({"a": None}, {"a": (1, 0.5)})
     assert result["gap"] is result["top1"] is result["auc"] is None
     assert set(result["lost"].values()) == {None}
+
+
+# More of the same, through ids that look like numbers, ties and blanks.
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: math.log(c),
+        lambda c: math.exp(90 * c),
+        lambda c: 1e-60 * c,
+        lambda c: c**3 - 7,
+    ],
+    ids=["log", "exp", "below float32", "cube"],
+)
+def test_d8_is_one_half_under_any_monotone_map(change):
+    truth, guesses, expected = BY_HAND["D8"]
+    changed = {i: (landmark, change(c)) for i, (landmark, c) in guesses.items()}
+    assert scores(truth, changed)["gap"] == pytest.approx(float(expected), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("0123456789012345", "1234e56789012345"),
+        ("10a", "9aa"),
+        ("1000", "999"),
+        ("0100", "100"),
+        ("100", "1e2"),
+        ("Z00", "a00"),
+    ],
+)
+def test_ids_are_ranked_as_strings_whatever_they_look_like(first, second):
+    tied = {first: (1, 0.5), second: (1, 0.5)}
+    assert scores({second: None, first: 1}, tied)["gap"] == 1
+    assert scores({first: None, second: 1}, tied)["gap"] == 0.5
+
+
+def small_case(rng):
+    """At most seven guesses, so that every order of the tied ones can be tried."""
+    truth, guesses = random_case(rng)
+    truth = dict(list(truth.items())[:5])
+    for image_id in ("1234e56789012345", "0123456789012345"):
+        truth[image_id] = [1, 2] if rng.random() < 0.7 else []
+        guesses[image_id] = int(rng.integers(0, 3)), int(rng.integers(0, 3)) / 8
+    return truth, {i: guess for i, guess in guesses.items() if i in truth}
+
+
+def all_orders(rows):
+    """Whether right or wrong, rank by rank, for every order of equal confidences."""
+    ranked = sorted(rows, key=lambda row: -row[0])
+    tied = [
+        sorted(set(itertools.permutations([row[2] for row in group])))
+        for _, group in itertools.groupby(ranked, key=lambda row: row[0])
+    ]
+    return [list(itertools.chain(*order)) for order in itertools.product(*tied)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_bounds_and_losses_of_images_agree_with_their_definitions(seed):
+    """All that ``score_guesses`` makes of ties, blanks and several true landmarks."""
+    rng = np.random.default_rng([seed, 1])
+    for _ in range(100):
+        truth, guesses = small_case(rng)
+        result = scores(truth, guesses)
+        n_positives = sum(bool(shown) for shown in truth.values())
+        n_right = sum(landmark in truth[i] for i, (landmark, _) in guesses.items())
+        assert result["n_images"] == len(truth)
+        assert result["n_guesses"] == len(guesses)
+        assert result["n_positives"] == n_positives
+        if not n_positives:
+            assert result["gap_worst_ties"] is result["gap_best_ties"] is None
+            continue
+        assert result["top1"] == pytest.approx(n_right / n_positives)
+        rows = [(c, i, landmark in truth[i]) for i, (landmark, c) in guesses.items()]
+        found = [
+            slow_gap([(-rank, "", right) for rank, right in enumerate(o)], n_positives)
+            for o in all_orders(rows)
+        ]
+        assert result["gap_worst_ties"] == pytest.approx(float(min(found)), abs=1e-12)
+        assert result["gap_best_ties"] == pytest.approx(float(max(found)), abs=1e-12)
+        ranked = sorted((i, guess) for i, guess in guesses.items())
+        causes = [(c, land in truth[i], bool(truth[i])) for i, (land, c) in ranked]
+        assert list(result["lost"].values()) == pytest.approx(
+            slow_loss(causes, n_positives), abs=1e-12
+        )
+
+
+def test_a_long_ranking_agrees_with_the_definition():
+    """Long enough for sums of ranks to leave 32 bits."""
+    rng = np.random.default_rng(0)
+    n = 200_000
+    confidence, correct = rng.integers(0, 1000, n) / 1000, rng.random(n) < 0.4
+    precisions, right = [], 0
+    ranked = sorted(range(n), key=lambda i: (-confidence[i], i))
+    for rank, i in enumerate(ranked, 1):
+        if correct[i]:
+            right += 1
+            precisions.append(right / rank)
+    expected = math.fsum(precisions) / n
+    assert gap(confidence, correct, n) == pytest.approx(expected, abs=1e-12)
+
+
+@given(ROWS)
+def test_demoting_a_right_guess_is_at_least_as_good_as_deleting_it(rows):
+    confidence, correct = [r[0] for r in rows], [r[1] for r in rows]
+    if True not in correct:
+        return
+    n, right = sum(correct), correct.index(True)
+    demoted = [-9999 if i == right else c for i, c in enumerate(confidence)]
+    rest = [i for i in range(len(rows)) if i != right]
+    deleted = gap([confidence[i] for i in rest], [correct[i] for i in rest], n)
+    assert gap(demoted, correct, n) >= deleted + 1 / (n * len(rows)) - 1e-12
+
+
+@given(ROWS)
+def test_gap_is_top1_only_where_every_right_guess_outranks_every_wrong_one(rows):
+    truth = {f"{i:04}": 1 for i in range(len(rows))}
+    guesses = {f"{i:04}": (int(r[1]), r[0]) for i, r in enumerate(rows)}
+    ranked = sorted(guesses, key=lambda i: (-guesses[i][1], i))
+    right = [guesses[i][0] == 1 for i in ranked]
+    result = scores(truth, guesses)
+    assert result["gap"] <= result["top1"] + 1e-12
+    separated = right == sorted(right, reverse=True)
+    assert (abs(result["gap"] - result["top1"]) < 1e-12) == separated
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_auc_with_many_ties_agrees_with_another_library(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(10, 200))
+    confidence = rng.integers(0, 4, n) / 4
+    positive = rng.random(n) < 0.3
+    positive[:2] = True, False
+    assert auc(confidence, positive) == pytest.approx(
+        roc_auc_score(positive, confidence), abs=1e-12
+    )
+
+
+def test_nan_has_no_rank_in_bounds_and_losses_either():
+    with pytest.raises(ValueError, match="nan"):
+        gap_tie_bounds([0.5, float("nan")], [True, False], 2)
+    with pytest.raises(ValueError, match="nan"):
+        gap_loss([0.5, float("nan")], [True, False], [True, True], 2)
+
+
+def test_without_positives_bounds_and_losses_are_not_defined():
+    assert np.isnan(gap([0.5], [False], 0))
+    assert np.isnan(gap_tie_bounds([0.5], [False], 0)).all()
+    assert np.isnan(gap_loss([0.5], [False], [False], 0)).all()
+    for truth, guesses in (({"a": None}, {"a": (1, 0.5)}), ({}, {})):
+        result = scores(truth, guesses)
+        for name in ("gap", "gap_worst_ties", "gap_best_ties", "gap_landmarks_only"):
+            assert result[name] is None

@@ -31,7 +31,9 @@ WITHOUT_TENSORFLOW = [
     "kaggle_kit.data.drawn",
     "kaggle_kit.data.index",
     "kaggle_kit.data.subset",
+    "kaggle_kit.publish.rehearse",
     "kaggle_kit.recognition.rank",
+    "kaggle_kit.run",
     "kaggle_kit.score",
 ]
 IN_KERNEL = {"keras", "numpy", "pandas", "pydantic", "tensorflow", "tqdm"}

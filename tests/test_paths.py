@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kaggle_kit.errors import ArtefactError, DataError
-from kaggle_kit.paths import Competition, written, written_dir
+from kaggle_kit.paths import Competition, image_path, written, written_dir
 
 
 def names(folder: Path) -> list[str]:
@@ -68,3 +68,50 @@ def test_a_competition_says_what_it_lacks(tmp_path):
         Competition(tmp_path).require("test")
     (tmp_path / "test" / "0").mkdir()
     assert Competition(tmp_path).require("test").root == tmp_path
+
+
+def test_an_empty_folder_is_filled(tmp_path):
+    target = tmp_path / "made"
+    target.mkdir()
+    with written_dir(target, "marker") as part:
+        assert names(part) == []
+        (part / "marker").touch()
+    assert names(target) == ["marker"] and names(tmp_path) == ["made"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_a_first_attempt_that_failed_leaves_nothing(error, tmp_path):
+    with pytest.raises(error), written_dir(tmp_path / "made", "marker") as part:
+        (part / "deep").mkdir()
+        (part / "deep" / "half").touch()
+        raise error
+    with pytest.raises(error), written(tmp_path / "x.csv") as part:
+        part.touch()
+        raise error
+    assert names(tmp_path) == []
+
+
+def test_what_is_half_written_is_not_seen_under_its_name(tmp_path):
+    target = tmp_path / "made"
+    with written_dir(target, "marker") as part:
+        (part / "marker").write_text("old")
+    with written_dir(target, "marker") as part:
+        (part / "marker").write_text("new")
+        assert (target / "marker").read_text() == "old"
+    assert (target / "marker").read_text() == "new"
+
+
+def test_real_photos_lie_where_their_ids_say(landmarks45):
+    place = Competition(landmarks45)
+    for folder in (place.train_dir, place.test_dir):
+        photos = sorted(folder.rglob("*.jpg"))
+        assert len(photos) > 500
+        assert photos == sorted(image_path(folder, photo.stem) for photo in photos)
+
+
+def test_a_whole_competition_lacks_nothing(competition):
+    place = Competition(competition)
+    needed = ("train.csv", "sample_submission.csv", "solution.csv", "train", "test")
+    assert place.require(*needed) is place
+    for path in (place.train_csv, place.sample_csv, place.solution_csv):
+        assert path.is_file() and path.parent == competition

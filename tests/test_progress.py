@@ -4,10 +4,13 @@ import fcntl
 import logging
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
 import termios
+
+import pytest
 
 from kaggle_kit import progress as progressing
 from kaggle_kit.progress import progress
@@ -43,3 +46,38 @@ def test_a_terminal_has_a_bar():
     os.close(other)
     shown = os.read(main, 10_000).decode()
     assert "x: 100%" in shown and "9/9" in shown and "\r" in shown
+
+
+def test_a_bar_moved_by_hand_counts_as_one_that_is_iterated(caplog):
+    with caplog.at_level(logging.INFO), progress(total=6, label="bytes") as bar:
+        for _ in range(3):
+            bar.update(2)
+    (record,) = caplog.records
+    assert "bytes: 100%" in record.getMessage() and "6/6" in record.getMessage()
+
+
+def test_a_loop_that_fails_keeps_its_error(caplog):
+    def broken():
+        yield 1
+        raise ValueError("torn")
+
+    with caplog.at_level(logging.INFO), pytest.raises(ValueError, match="torn"):
+        list(progress(broken(), total=5, label="photos"))
+    assert "1/5" in caplog.records[-1].getMessage()
+
+
+def test_nothing_but_the_log_is_written_without_a_terminal():
+    done = subprocess.run([sys.executable, "-c", LOOP], capture_output=True, check=True)
+    assert done.stdout == done.stderr == b""  # no logging is set up, so no lines
+
+
+def test_a_log_line_ends_where_it_began(caplog, monkeypatch):
+    """No carriage returns, which a file would keep."""
+    monkeypatch.setattr(progressing, "LOG_INTERVAL_S", 0)
+    with caplog.at_level(logging.INFO):
+        for _ in progress(range(20), label="photos"):
+            pass
+    lines = [record.getMessage() for record in caplog.records]
+    counts = [int(re.search(r"(\d+)/20", line)[1]) for line in lines]
+    assert counts == sorted(counts) and counts[-1] == 20
+    assert not any(c in line for line in lines for c in "\r\n\x1b")

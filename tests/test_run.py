@@ -1,7 +1,6 @@
 """The main job, as a user starts it: from nothing to a scored submission."""
 
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from kaggle_kit.run import run
 from kaggle_kit.score import score, validate
 
 RUN = "import sys; from kaggle_kit.cli import main; sys.exit(main(sys.argv[1:]))"
-GAP_FLOOR = 0.6  # a demo below it has a broken stage
+GAP_FLOOR = 0.5  # a demo below it has a broken stage
 
 
 def memory_of(pid: int) -> int:
@@ -122,4 +121,3 @@ def test_a_folder_with_other_files_is_refused(demo, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ArtefactError, match="found other files"):
         run(config.load(Path("demo.yaml")), out / "competition", tmp_path)
-    shutil.rmtree(out / "rehearsal")

@@ -1,10 +1,13 @@
 """Scoring files: what is counted, how fast, and one line for each mistake."""
 
 import json
+import re
 import subprocess
 import sys
 import time
+from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from kaggle_kit.errors import TableError
@@ -187,3 +190,161 @@ def test_validate_counts_rows_and_guesses(files):
         "n_images": 2,
         "n_guesses": 1,
     }
+
+
+# More of what is counted.
+
+
+def test_a_row_is_wanted_also_where_the_solution_ignores_it(files):
+    """DELF's own submission has none for C; Kaggle wants the ids of its sample."""
+    submission, solution = files(DELF_SUBMISSION.replace(f"{C},\n", ""), DELF_SOLUTION)
+    with pytest.raises(TableError, match=f"image {C}: .* 1 too few"):
+        score(submission, solution)
+
+
+def slow_gap_of(images, guesses, truth):
+    """The definition in fractions; None where no image shows a landmark."""
+    made = sorted((-guesses[i][1], i) for i in images if guesses[i])
+    total, right = Fraction(0), 0
+    for rank, (_, i) in enumerate(made, 1):
+        if guesses[i][0] in truth[i]:
+            right += 1
+            total += Fraction(right, rank)
+    n_positives = sum(bool(truth[i]) for i in images)
+    return float(total / n_positives) if n_positives else None
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_files_in_any_order_agree_with_the_definition_in_each_part(seed, files):
+    rng = np.random.default_rng(seed)
+    forms = ("{:016x}", "{:016d}", "1234e{:011d}", "0{:015d}")
+    ids = [forms[i % 4].format(int(rng.integers(1e8)) * 100 + i) for i in range(40)]
+    usage = {i: ("Public", "Private", "Ignored")[rng.integers(3)] for i in ids}
+    truth = {i: set(rng.integers(0, 4, rng.integers(0, 4)).tolist()) for i in ids}
+    guesses = {
+        i: (int(rng.integers(4)), int(rng.integers(5)) / 4)
+        if rng.random() < 0.8
+        else None
+        for i in ids
+    }
+    cells = {i: f"{g[0]} {g[1]!r}" if g else "" for i, g in guesses.items()}
+    results = []
+    for _ in range(3):
+        one, two = rng.permutation(ids), rng.permutation(ids)
+        paths = files(
+            "id,landmarks\n" + "".join(f"{i},{cells[i]}\n" for i in one),
+            "id,landmarks,Usage\n"
+            + "".join(f"{i},{' '.join(map(str, truth[i]))},{usage[i]}\n" for i in two),
+        )
+        results.append(score(*paths))
+    assert results[0] == results[1] == results[2]
+    counted = [i for i in ids if usage[i] != "Ignored"]
+    public = [i for i in ids if usage[i] == "Public"]
+    private = [i for i in ids if usage[i] == "Private"]
+    for images, part in (
+        (counted, results[0]),
+        (public, results[0]["public"]),
+        (private, results[0]["private"]),
+    ):
+        expected = slow_gap_of(images, guesses, truth)
+        assert part["gap"] == pytest.approx(expected, abs=1e-12)
+        assert part["n_images"] == len(images)
+
+
+def test_an_ignored_row_changes_nothing_whatever_it_says(files):
+    solution = f"id,landmarks,Usage\n{A},7,Public\n{B},8,Private\n{C},9,Ignored\n"
+    rows = f"id,landmarks\n{A},7 0.5\n{B},1 0.6\n"
+    results = [
+        score(*files(f"{rows}{C},{cell}\n", solution))
+        for cell in ("", "9 99", "1 99", "9 0.55")
+    ]
+    assert all(result == results[0] for result in results)
+    assert results[0]["gap"] == pytest.approx(1 / 4)
+
+
+def test_a_part_that_the_solution_lacks_has_no_score(files):
+    result = score(
+        *files(f"id,landmarks\n{A},7 1\n", f"id,landmarks,Usage\n{A},7,Public\n")
+    )
+    assert result["public"]["gap"] == 1 and result["private"] is None
+    result = score(
+        *files(f"id,landmarks\n{A},7 1\n", f"id,landmarks,Usage\n{A},7,Ignored\n")
+    )
+    assert result["gap"] is result["public"] is result["private"] is None
+    assert result["n_images"] == 0
+
+
+def test_scoring_does_not_load_tensorflow(files):
+    code = (
+        "import sys\nfrom kaggle_kit.cli import main\n"
+        "assert main(sys.argv[1:]) == 0\n"
+        "print('tensorflow' in sys.modules, 'numpy' in sys.modules)"
+    )
+    paths = map(str, files(f"id,landmarks\n{A},7 1\n", f"id,landmarks\n{A},7\n"))
+    done = subprocess.run(
+        [sys.executable, "-c", code, "score", *paths],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "False True"
+
+
+# More mistakes.
+
+MORE_MISTAKES = {
+    "a missing column": (f"id,label\n{A},7 0.5\n", "row 1", "got id,label"),
+    "minus infinity": (f"id,landmarks\n{A},7 -inf\n{B},\n", A, "'7 -inf'"),
+    "too large": (f"id,landmarks\n{A},7 1e999\n{B},\n", A, "'7 1e999'"),
+    "the wrong way round": (f"id,landmarks\n{A},0.9 7\n{B},\n", A, "'0.9 7'"),
+    "words": (f"id,landmarks\n{A},tower 0.9\n{B},\n", A, "'tower 0.9'"),
+    "a comma for a point": (f'id,landmarks\n{A},"7 0,9"\n{B},\n', A, "'7 0,9'"),
+    "one field": (f"id,landmarks\n{A}\n{B},\n", "row 2", "got 1"),
+    "a shortened id": (f"id,landmarks\n{A},\n{B[:-1]},\n", B[:-1], "1 unknown"),
+    "an id in capitals": (f"id,landmarks\n{A.upper()},\n{B},\n", "1 unknown", "ABC"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES | MORE_MISTAKES)
+def test_a_mistake_names_place_expected_got_and_next_step(name, files):
+    text, where, what = (MISTAKES | MORE_MISTAKES)[name]
+    submission, solution = files(text, TRUTH)
+    with pytest.raises(TableError) as caught:
+        score(submission, solution)
+    message = str(caught.value)
+    parts = r": (row \d+|image \w+|row \d+: image \w+): expected .+, got .+; \w.+"
+    assert re.fullmatch(re.escape(str(submission)) + parts, message)
+    assert where in message and what in message
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xd8\xff\xe0\x00\x10JFIF\n\n\x00", b"\x80" * 5000, b"x" * 300_000, b""],
+    ids=["photo", "no text", "one long field", "empty"],
+)
+def test_what_is_no_table_is_one_line_and_nothing_on_stdout(content, files):
+    submission, solution = files("", TRUTH)
+    submission.write_bytes(content)
+    done = kit("score", submission, solution)
+    assert done.returncode == 1 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"kaggle-kit score: {submission}: ")
+    assert "expected" in line and "got" in line and "; " in line
+
+
+def test_a_file_that_is_not_there_is_one_line_whichever_it_is(files, tmp_path):
+    submission, solution = files(f"id,landmarks\n{A},7 1\n{B},\n", TRUTH)
+    none = tmp_path / "none.csv"
+    for args in ((none, solution), (submission, none)):
+        done = kit("score", *args)
+        assert done.returncode == 1 and done.stdout == ""
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"kaggle-kit score: {none}: expected")
+
+
+def test_a_mistake_in_the_solution_is_one_line(files):
+    submission, solution = files(f"id,landmarks\n{A},7 1\n", "id,landmarks\nx,y\n")
+    done = kit("score", submission, solution)
+    assert done.returncode == 1 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"kaggle-kit score: {solution}: row 2: image x: expected")

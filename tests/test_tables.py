@@ -1,7 +1,9 @@
 """The CSV files: ids stay strings, oddities are read, mistakes are named by their row."""
 
+import csv
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -153,3 +155,112 @@ def test_a_sample_with_a_repeated_id_is_refused(tmp_path):
     path.write_text(f"id,landmarks\n{A},7 0.1\n{A},7 0.1\n")
     with pytest.raises(TableError, match="got it again"):
         tables.read_sample(path)
+
+
+def test_all_that_programs_write_at_once_is_read(tmp_path):
+    content = f'\ufeff"url","landmark_id","id"\r\n\r\n"a,b","7","{A}"\r\n,0,{B}\r\n\r\n'
+    assert labels(tmp_path, content) == [Label(A, 7), Label(B, 0)]
+
+
+def test_a_row_is_counted_as_an_editor_counts_lines(tmp_path):
+    lines = ["id,landmark_id", f"{A},7", "", f'"{B}","8"', "", "", "0bad,no"]
+    content = "\ufeff" + "\r\n".join(lines)
+    number = content.split("\r\n").index("0bad,no") + 1
+    with pytest.raises(TableError, match=f"row {number}: image 0bad"):
+        labels(tmp_path, content)
+
+
+TRICKS = [
+    "../../etc",
+    "/abs",
+    "a",
+    "",
+    "..",
+    "...",
+    "a/b/c/d",
+    "a\\b\\c",
+    "abc.jpg",
+    "~abc",
+    "abc\x00",
+    "äbc",
+    "a" * 65,
+]
+
+
+@pytest.mark.parametrize("image_id", TRICKS)
+def test_an_id_that_could_leave_its_folder_is_refused_everywhere(image_id, tmp_path):
+    path = tmp_path / "table.csv"
+    for columns, rest, read in (
+        (["id", "landmark_id"], ["7"], tables.read_labels),
+        (["id", "landmarks"], ["7 0.5"], tables.read_sample),
+        (["id", "landmark_id", "split"], ["7", "train"], tables.read_subset),
+    ):
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerows([columns, [A, *rest], [image_id, *rest]])
+        with pytest.raises(TableError, match="row 3: expected an image id"):
+            read(path)
+
+
+def test_a_confidence_is_written_with_every_digit_it_has(tmp_path):
+    path = tmp_path / "submission.csv"
+    numbers = [0.1 + 0.2, 1 / 3, 5e-324, 1.7976931348623157e308, 1 - 2**-53, -1e-300]
+    ids = [f"{i:016x}" for i in range(len(numbers))]
+    tables.write_submission(
+        path, ids, {i: Guess(7, n) for i, n in zip(ids, numbers, strict=True)}
+    )
+    with path.open(newline="") as file:
+        cells = [row["landmarks"].split() for row in csv.DictReader(file)]
+    assert [float(confidence).hex() for _, confidence in cells] == [
+        number.hex() for number in numbers
+    ]
+    assert {landmark for landmark, _ in cells} == {"7"}
+
+
+def test_numbers_of_numpy_are_written_as_plain_numbers(tmp_path):
+    path = tmp_path / "submission.csv"
+    guesses = {A: Guess(np.int64(7), np.float32(0.1)), B: Guess(8, np.float64(0.1))}
+    tables.write_submission(path, [B, A], guesses)
+    assert path.read_text() == (
+        f"id,landmarks\n{B},8 0.1\n{A},7 {float(np.float32(0.1))}\n"
+    )
+
+
+class Torn:
+    """Guesses that fail in the middle of a file."""
+
+    def __init__(self, n_good):
+        self.n_good = n_good
+
+    def get(self, image_id):
+        if self.n_good == 0:
+            raise ValueError("torn")
+        self.n_good -= 1
+        return Guess(7, 0.5)
+
+
+@pytest.mark.parametrize("n_good", [0, 1, 50_000])
+@pytest.mark.parametrize("before", [None, "id,landmarks\n"])
+def test_a_file_that_fails_at_any_row_leaves_what_was_there(n_good, before, tmp_path):
+    path = tmp_path / "submission.csv"
+    if before is not None:
+        path.write_text(before)
+    ids = [f"{i:016x}" for i in range(n_good + 1)]
+    with pytest.raises(ValueError, match="torn"):
+        tables.write_submission(path, ids, Torn(n_good))
+    assert [p.name for p in tmp_path.iterdir()] == ([path.name] if before else [])
+    if before is not None:
+        assert path.read_text() == before
+
+
+def test_rows_that_fail_leave_the_old_table(tmp_path):
+    def rows():
+        yield "a", 1
+        raise ValueError("torn")
+
+    path = tmp_path / "table.csv"
+    tables.write_rows(path, ("x", "y"), [("old", None)])
+    with pytest.raises(ValueError, match="torn"):
+        tables.write_rows(path, ("x", "y"), rows())
+    assert path.read_text() == "x,y\nold,\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]

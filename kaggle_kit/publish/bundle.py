@@ -1,6 +1,5 @@
 """The bundle: library, model and gallery in one folder, for ``kaggle datasets version``."""
 
-import hashlib
 import json
 import logging
 import shutil
@@ -12,9 +11,10 @@ import numpy as np
 
 import kaggle_kit
 from kaggle_kit import config, tables
-from kaggle_kit.errors import ArtefactError, DataError
+from kaggle_kit.errors import DataError
 from kaggle_kit.model.export import export
 from kaggle_kit.paths import Competition, image_path, written_dir
+from kaggle_kit.publish.manifest import MANIFEST, described
 from kaggle_kit.recognition.embed import Embedded, Embedder, gallery_of
 from kaggle_kit.recognition.rank import gallery_guesses, head_guesses
 from kaggle_kit.recognition.search import Gallery
@@ -23,7 +23,6 @@ from kaggle_kit.tables import Label, Member, Truth
 from kaggle_kit.training.fit import load_best
 
 logger = logging.getLogger(__name__)
-MANIFEST = "kit-manifest.json"  # also what the kernel knows a bundle by
 
 
 def bundle(run_dir: Path, competition: Path, out: Path) -> dict[str, Any]:
@@ -72,39 +71,6 @@ def bundle(run_dir: Path, competition: Path, out: Path) -> dict[str, Any]:
         "non_landmarks": len(gallery.non_landmarks),
         "validation": validation,
     }
-
-
-def verify(folder: Path) -> dict[str, Any]:
-    """The manifest of a bundle, once every file is as it says.
-
-    Raises:
-        ArtefactError: no manifest, or the first file that is missing or differs.
-    """
-    path = Path(folder) / MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        files = manifest["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtefactError(
-            f"{path}: expected the manifest of a bundle, got {error!r}; run kaggle-kit "
-            f"bundle first"
-        ) from None
-    for name, expected in files.items():
-        file = path.parent / name
-        if not file.is_file() or described(file) != expected:
-            raise ArtefactError(
-                f"{file}: expected {expected['bytes']} bytes with SHA-256 "
-                f"{expected['sha256'][:12]}…, got {'other content' if file.exists() else 'no file'}"
-                f"; make the bundle again"
-            )
-    return manifest
-
-
-def described(path: Path) -> dict[str, Any]:
-    """The size and SHA-256 of a file."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"bytes": path.stat().st_size, "sha256": digest}
 
 
 def _copy_library(out: Path) -> None:

@@ -17,8 +17,8 @@ import psutil
 from kaggle_kit.errors import ArtefactError, KitError, RehearsalError
 from kaggle_kit.paths import Competition, replaceable, shipped, written
 from kaggle_kit.publish import guard
-from kaggle_kit.publish.bundle import verify
 from kaggle_kit.publish.image import hidden_packages
+from kaggle_kit.publish.manifest import verify
 from kaggle_kit.score import score, validate
 
 logger = logging.getLogger(__name__)

@@ -68,3 +68,82 @@ def test_nothing_is_written_when_the_table_is_bad(competition, tmp_path):
     with pytest.raises(TableError, match="add landmark_id"):
         index(copy, tmp_path / "index.csv")
     assert [p.name for p in tmp_path.iterdir()] == ["competition"]
+
+
+def test_counts_add_up_to_rows_and_ids(competition, tmp_path):
+    """With broken photos among those with a landmark and among those without."""
+    copy = tmp_path / "competition"
+    shutil.copytree(competition, copy)
+    listed = [i for i, _, _ in tables.read_labels(copy / "train.csv")]
+    other = sorted(set(photo_ids(copy / "train")) - set(listed))
+    gone, cut, text = (image_path(copy / "train", i) for i in listed[-3:])
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[:-600])
+    text.write_text("id,landmark_id\n")
+    image_path(copy / "train", other[0]).write_text("not a photo")
+    image_path(copy / "train", other[1]).unlink()  # nobody knows of it any more
+    counts = index(copy, tmp_path / "deep" / "photos.csv")
+    assert counts == {
+        "labelled": len(listed) - 3,
+        "unlabelled": len(other) - 2,
+        "broken": 4,
+    }
+    listed_rows = rows(tmp_path / "deep" / "photos.csv")
+    assert len(listed_rows) == counts["labelled"] + counts["unlabelled"]
+    assert sum(bool(row["landmark_id"]) for row in listed_rows) == counts["labelled"]
+    broken = {
+        row["id"]: row["reason"]
+        for row in rows(tmp_path / "deep" / "photos.broken.csv")
+    }
+    assert set(broken) == {*listed[-3:], other[0]}
+    assert broken[listed[-3]] == "no file" and all(broken.values())
+    ids = [row["id"] for row in listed_rows]
+    assert ids == sorted(ids) and len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("kept", [0.02, 0.3, 0.6, 0.9])
+def test_a_photo_cut_anywhere_is_broken(kept, competition, tmp_path):
+    whole = next((competition / "train").rglob("*.jpg")).read_bytes()
+    folder, out = tmp_path / "train" / "a" / "b" / "c", tmp_path / "index.csv"
+    folder.mkdir(parents=True)
+    (folder / "abc00.jpg").write_bytes(whole[: int(kept * len(whole))])
+    (folder / "abc01.jpg").write_bytes(whole)
+    (tmp_path / "train.csv").write_text("id,landmark_id\nabc00,7\nabc01,7\n")
+    assert index(tmp_path, out) == {"labelled": 1, "unlabelled": 0, "broken": 1}
+    assert [row["id"] for row in rows(out)] == ["abc01"]
+    assert [row["id"] for row in rows(tmp_path / "index.broken.csv")] == ["abc00"]
+
+
+def test_sizes_are_as_stored_whatever_the_shape_and_colours(tmp_path):
+    folder = tmp_path / "train" / "a" / "b" / "c"
+    folder.mkdir(parents=True)
+    shapes = {
+        "abc0": ("RGB", (301, 17)),
+        "abc1": ("L", (8, 8)),
+        "abc2": ("CMYK", (9, 200)),
+        "abc3": ("RGB", (1023, 768)),
+    }
+    for image_id, (mode, size) in shapes.items():
+        Image.new(mode, size).save(folder / f"{image_id}.jpg")
+    (tmp_path / "train.csv").write_text("id,landmark_id\n")
+    counts = index(tmp_path, tmp_path / "index.csv")
+    assert counts == {"labelled": 0, "unlabelled": 4, "broken": 0}
+    sizes = {
+        r["id"]: (int(r["width"]), int(r["height"]))
+        for r in rows(tmp_path / "index.csv")
+    }
+    assert sizes == {image_id: size for image_id, (_, size) in shapes.items()}
+
+
+def test_real_photos_all_decode(landmarks45, tmp_path):
+    counts = index(landmarks45, tmp_path / "index.csv")
+    n_listed = len((landmarks45 / "train.csv").read_text().splitlines()) - 1
+    n_photos = len(list((landmarks45 / "train").rglob("*.jpg")))
+    assert counts == {
+        "labelled": n_listed,
+        "unlabelled": n_photos - n_listed,
+        "broken": 0,
+    }
+    for row in rows(tmp_path / "index.csv")[::50]:
+        with Image.open(image_path(landmarks45 / "train", row["id"])) as photo:
+            assert (int(row["width"]), int(row["height"])) == photo.size

@@ -191,3 +191,201 @@ def test_the_size_of_the_whole_competition_is_no_trouble():
     members = split(choose(labels, config.Subset(min_images=2), rng()), 0.1, rng())
     assert len(members) > 1_000_000
     assert time.monotonic() - start < 20
+
+
+# More of choosing.
+
+
+def test_ties_are_broken_by_id_whatever_the_order_of_the_file():
+    for seed in range(5):
+        labels = labels_of({30: 4, 4: 4, 200: 4, 1: 3, 5: 9})
+        labels = [labels[i] for i in rng(seed).permutation(len(labels))]
+        kept = choose(labels, config.Subset(n_landmarks=3), rng(seed))
+        assert {label.landmark_id for label in kept} == {5, 4, 30}
+        assert kept == [label for label in labels if label.landmark_id in {5, 4, 30}]
+
+
+def test_a_random_choice_favours_no_landmark():
+    labels = labels_of({i: 1 + 3 * (i % 4) for i in range(8)})
+    settings = config.Subset(n_landmarks=2, choice="random")
+    drawn = Counter()
+    for seed in range(800):
+        drawn.update({x.landmark_id for x in choose(labels, settings, rng(seed))})
+    assert set(drawn) == set(range(8))
+    assert all(140 < n < 260 for n in drawn.values())  # 200 each, 5 deviations
+
+
+def test_capped_photos_are_drawn_from_all():
+    labels = labels_of({1: 10, 2: 3})
+    drawn = Counter()
+    for seed in range(200):
+        kept = choose(labels, config.Subset(max_images=4), rng(seed))
+        assert Counter(x.landmark_id for x in kept) == {1: 4, 2: 3}
+        drawn.update(x.image_id for x in kept if x.landmark_id == 1)
+    assert len(drawn) == 10 and all(45 < n < 120 for n in drawn.values())  # 80 each
+
+
+def test_photos_are_counted_before_they_are_capped():
+    assert chosen(min_images=5, max_images=2) == {9: 2, 10: 2, 11: 2}
+
+
+def test_one_absent_landmark_spoils_a_list(competition, tmp_path):
+    present = tables.read_labels(competition / "train.csv")[0].landmark_id
+    settings = config.Subset(landmarks=(present, 999_999))
+    with pytest.raises(DataError, match="got 999999 "):
+        subset(settings, 0, competition, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+# More of splitting.
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_single_photos_never_leave_train(share):
+    members = split(labels_of(dict.fromkeys(range(500), 1)), share, rng())
+    assert {m.split for m in members} == {"train"}
+
+
+def test_another_seed_holds_out_other_photos_of_the_same_landmarks():
+    labels = labels_of(dict.fromkeys(range(50), 20))
+    sides = [{m for m in split(labels, 0.2, rng(s))} for s in (0, 0, 1)]
+    assert sides[0] == sides[1] != sides[2]
+    for members in sides:
+        held_out = Counter(m.landmark_id for m in members if m.split == "validation")
+        assert held_out == dict.fromkeys(range(50), 4)
+
+
+def test_every_photo_of_a_rare_landmark_may_be_held_out():
+    labels = labels_of({1: 3})
+    out = Counter()
+    for seed in range(600):
+        out.update(
+            m.image_id for m in split(labels, 0.3, rng(seed)) if m.split != "train"
+        )
+    assert len(out) == 3 and all(120 < n < 240 for n in out.values())  # 180 each
+
+
+def test_the_share_holds_over_landmarks_of_many_sizes():
+    sizes = 1 + rng(3).geometric(0.3, 5000)
+    labels = labels_of(dict(enumerate(sizes.tolist())))
+    for share in (0.05, 0.15, 0.4):
+        members = split(labels, share, rng())
+        n = sum(m.split == "validation" for m in members)
+        # two photos may give one to validation, not both: no more than that is lost
+        possible = np.minimum(sizes * share, sizes - 1).sum()
+        assert n == pytest.approx(possible, rel=0.04)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_group_across_landmarks_empties_none_of_them(seed):
+    """Groups of one to three photos, of one landmark or two; a share of nearly all."""
+    draw = rng([seed, 7])
+    labels, photo = [], 0
+    for group in range(150):
+        pair = draw.integers(0, 20, 2)
+        for k in range(int(draw.integers(1, 4))):
+            landmark = int(pair[k % 2])
+            labels.append(Label(f"{photo:016x}", landmark, f"g{group}"))
+            photo += 1
+    members = split(labels, 0.9, rng(seed))
+    sides = {}
+    for label, member in zip(labels, members, strict=True):
+        sides.setdefault(label.group, set()).add(member.split)
+    assert all(len(side) == 1 for side in sides.values())
+    kept = {m.landmark_id for m in members if m.split == "train"}
+    assert kept == {label.landmark_id for label in labels}
+    n_photos = Counter(label.landmark_id for label in labels)
+    held_out = Counter(m.landmark_id for m in members if m.split == "validation")
+    assert held_out and all(
+        n <= np.ceil(0.9 * n_photos[landmark]) for landmark, n in held_out.items()
+    )
+
+
+def test_a_group_as_large_as_its_landmark_stays_in_train():
+    labels = labels_of({1: 6, 2: 6}, lambda landmark, i: f"all of {landmark}")
+    assert {m.split for m in split(labels, 0.5, rng())} == {"train"}
+
+
+# More of pools.
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 7, 10, 99, 1001])
+def test_pools_of_all_photos_leave_none_over(n):
+    ids = [f"{i:016x}" for i in range(n)]
+    members = pools(ids, config.Pools(penalty=0.6, validation=0.3, test=0.1), rng(n))
+    assert [m.image_id for m in members] == ids
+    sizes = Counter(m.split for m in members)
+    for name, share in (("penalty", 0.6), ("validation", 0.3), ("test", 0.1)):
+        assert abs(sizes[name] - share * n) <= 1
+
+
+def test_pools_are_drawn_at_random_by_seed():
+    ids = [f"{i:016x}" for i in range(200)]
+    shares = config.Pools(penalty=0.5, validation=0.0, test=0.0)
+    drawn = [[m.image_id for m in pools(ids, shares, rng(s))] for s in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert all(len(one) == 100 and one == sorted(one) for one in drawn)
+    assert drawn[0] != ids[:100]
+
+
+# More of the files.
+
+
+def test_another_seed_gives_other_bytes(competition, tmp_path):
+    for name, seed in (("one", 3), ("two", 3), ("three", 4)):
+        subset(config.Subset(), seed, competition, tmp_path / name)
+    one, two, three = (
+        (tmp_path / name / "subset.csv").read_bytes()
+        for name in ("one", "two", "three")
+    )
+    assert one == two != three
+
+
+def test_files_hold_what_was_split(competition, tmp_path):
+    """Each photo once, pools and sides apart, and the classes of those in train."""
+    counts = subset(config.Subset(), 5, competition, tmp_path / "out")
+    members = tables.read_subset(tmp_path / "out" / "subset.csv")
+    assert len({m.image_id for m in members}) == len(members)
+    landmark = {
+        x.image_id: x.landmark_id for x in tables.read_labels(competition / "train.csv")
+    }
+    assert {m.image_id: m.landmark_id for m in members if m.landmark_id} == landmark
+    sides = {m.split for m in members if m.landmark_id is not None}
+    assert sides == {"train", "validation"}
+    other = Counter(m.split for m in members if m.landmark_id is None)
+    assert other == {"penalty": 12, "validation": 4, "test": 4}  # of twenty
+    classes = tables.read_classes(tmp_path / "out" / "classes.csv")
+    in_train = Counter(m.landmark_id for m in members if m.split == "train")
+    assert {c.landmark_id: c.n_images for c in classes} == in_train
+    assert counts["train"] == in_train.total()
+
+
+def test_an_earlier_subset_is_replaced_and_an_empty_folder_filled(
+    competition, tmp_path
+):
+    out = tmp_path / "out"
+    out.mkdir()
+    for n in (4, 2):
+        assert (
+            subset(config.Subset(n_landmarks=n), 0, competition, out)["landmarks"] == n
+        )
+    assert len(tables.read_classes(out / "classes.csv")) == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.slow
+def test_all_landmarks_of_the_competition_are_split_in_time():
+    """81,313 landmarks and 1,580,470 photos, with and without groups."""
+    weights = rng().pareto(1.2, 81_313)
+    more = rng(1).choice(81_313, 1_580_470 - 81_313, p=weights / weights.sum())
+    landmark = np.concatenate([np.arange(81_313), more])
+    for group in ("", "{}"):
+        labels = [
+            Label(f"{i:016x}", c, group.format(i // 2))
+            for i, c in enumerate(landmark.tolist())
+        ]
+        start = time.monotonic()
+        members = split(choose(labels, config.Subset(), rng()), 0.1, rng())
+        assert time.monotonic() - start < 20
+        assert len(members) == 1_580_470
+        assert len({m.landmark_id for m in members if m.split == "train"}) == 81_313

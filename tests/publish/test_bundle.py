@@ -9,7 +9,8 @@ import pytest
 
 from kaggle_kit import tables
 from kaggle_kit.errors import ArtefactError, DataError
-from kaggle_kit.publish.bundle import MANIFEST, bundle, verify
+from kaggle_kit.publish.bundle import bundle
+from kaggle_kit.publish.manifest import MANIFEST, verify
 from kaggle_kit.recognition.search import Gallery
 
 

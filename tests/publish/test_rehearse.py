@@ -8,7 +8,7 @@ import pytest
 
 from kaggle_kit.errors import ArtefactError, KitError, RehearsalError
 from kaggle_kit.publish import rehearse as rehearsing
-from kaggle_kit.publish.bundle import MANIFEST
+from kaggle_kit.publish.manifest import MANIFEST
 from kaggle_kit.publish.rehearse import rehearse
 
 GOOD = """
