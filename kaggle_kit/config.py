@@ -21,7 +21,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class _Settings(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Pools(_Settings):
@@ -44,7 +44,7 @@ class Pools(_Settings):
 class Subset(_Settings):
     """Which landmarks and photos take part, and how they are split."""
 
-    landmarks: tuple[int, ...] | None = None  # exactly these
+    landmarks: Annotated[tuple[int, ...], Field(min_length=1)] | None = None  # these
     n_landmarks: Count | None = None  # or so many of those that fit
     choice: Literal["most_images", "random"] = "most_images"
     min_images: Count = 1  # a landmark has at least so many
@@ -220,6 +220,10 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     parent = values.pop("extends", None)
     if parent is None:
         return values
+    if not isinstance(parent, str):
+        raise ConfigError(
+            f"{path}: extends: expected the name of another config, got {parent!r}"
+        )
     return _merged(_read_yaml(path.parent / parent, (*seen, path.resolve())), values)
 
 
@@ -254,12 +258,14 @@ def _no_setting(name: str) -> str:
     *sections, key = name.split(".")
     known: Any = Config
     for section in sections:
-        field = known.model_fields.get(section)
+        field = getattr(known, "model_fields", {}).get(section)
         if field is None:
             key = section
             break
         known = field.annotation
     names = list(getattr(known, "model_fields", {}))
+    if not names:
+        return f"no setting '{name}': '{section}' has none below it"
     close = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
     hint = f"did you mean '{close[0]}'" if close else f"known are {', '.join(names)}"
     return f"no setting '{name}': {hint}?" if close else f"no setting '{name}'; {hint}"

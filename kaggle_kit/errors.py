@@ -14,7 +14,11 @@ A caller's mistake in code is a ``ValueError`` and keeps its traceback.
 
 
 class KitError(Exception):
-    """Something a user can put right; its text is one line."""
+    """Something a user can put right; its text is one line, whatever it quotes."""
+
+    def __init__(self, message: str):
+        line = (c if c.isprintable() else repr(c)[1:-1] for c in message)
+        super().__init__("".join(line))
 
 
 class ConfigError(KitError):

@@ -17,6 +17,7 @@ from kaggle_kit.paths import written
 # An image id becomes a path (train/a/b/c/<id>.jpg), so nothing that could leave it.
 IMAGE_ID = re.compile(r"[0-9A-Za-z_-]{3,64}")
 LANDMARK_ID = re.compile(r"\d{1,18}", re.ASCII)
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 SPLITS = ("train", "validation", "penalty", "test")
 USAGES = ("Public", "Private", "Ignored")
 
@@ -145,15 +146,19 @@ def read_solution(path: Path) -> dict[str, Truth]:
     for row, (image_id, cell, usage) in rows:
         where = f"{path}: row {row}: image {image_id}"
         if image_id in truths:
-            raise TableError(f"{where}: expected each id once, got it again")
+            raise TableError(
+                f"{where}: expected each id once, got it again; keep one of the rows"
+            )
         for landmark in cell.split():
             if not LANDMARK_ID.fullmatch(landmark):
                 raise TableError(
-                    f"{where}: expected landmark ids with spaces between, got {cell!r}"
+                    f"{where}: expected landmark ids with spaces between, got {cell!r}; "
+                    f"correct the row"
                 )
         if usage and usage not in USAGES:
             raise TableError(
-                f"{where}: expected Usage {', '.join(USAGES)}, got {usage!r}"
+                f"{where}: expected Usage {', '.join(USAGES)}, got {usage!r}; "
+                f"correct the row"
             )
         truths[image_id] = Truth(frozenset(map(int, cell.split())), usage)
     return truths
@@ -232,7 +237,9 @@ def read_rows(
                     ["" if i is None else fields[i].strip() for i in places],
                 )
     except FileNotFoundError:
-        raise TableError(f"{path}: expected a CSV file, found none") from None
+        raise TableError(
+            f"{path}: expected a CSV file, found none; check the path"
+        ) from None
     except (IsADirectoryError, PermissionError, UnicodeDecodeError, csv.Error) as error:
         raise TableError(
             f"{path}: expected a readable CSV file in UTF-8, got {error}; save it again "
@@ -257,17 +264,14 @@ def _guess(path: Path, row: int, image_id: str, cell: str) -> Guess | None:
     if not cell:
         return None
     landmark, _, confidence = cell.partition(" ")
-    try:
-        value = float(confidence)
-        if not LANDMARK_ID.fullmatch(landmark) or not math.isfinite(value):
-            raise ValueError
-    except ValueError:
-        raise TableError(
-            f"{path}: row {row}: image {image_id}: expected '<landmark_id> <confidence>' "
-            f"(a whole number and a finite number) or nothing, got {cell!r}; correct the "
-            f"cell"
-        ) from None
-    return Guess(int(landmark), value)
+    if LANDMARK_ID.fullmatch(landmark) and NUMBER.fullmatch(confidence):
+        guess = Guess(int(landmark), float(confidence))
+        if math.isfinite(guess.confidence):
+            return guess
+    raise TableError(
+        f"{path}: row {row}: image {image_id}: expected '<landmark_id> <confidence>' "
+        f"(a whole number and a finite number) or nothing, got {cell!r}; correct the cell"
+    )
 
 
 def _require_id(path: Path, row: int, image_id: str) -> None:

@@ -75,7 +75,7 @@ def _look(path: Path) -> tuple[int, int] | str:
     try:
         with Image.open(path) as photo:
             size = photo.size
-            photo.draft("RGB", (size[0] // 8, size[1] // 8))
+            photo.draft("RGB", (max(1, size[0] // 8), max(1, size[1] // 8)))
             photo.load()
             return size
     except FileNotFoundError:

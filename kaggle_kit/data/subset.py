@@ -133,8 +133,9 @@ def _landmarks(
         absent = sorted(set(settings.landmarks) - set(ids.tolist()))
         if absent:
             raise DataError(
-                f"subset.landmarks: expected landmarks of train.csv, got {absent[0]} and "
-                f"{len(absent) - 1} more that it does not have; take them out of the list"
+                f"subset.landmarks: expected landmarks of train.csv, got "
+                f"{', '.join(map(str, absent[:5]))} and {max(0, len(absent) - 5)} others "
+                f"that it does not have; take them out of the list"
             )
         return np.isin(ids, settings.landmarks)
     fit = np.flatnonzero(counts >= settings.min_images)
