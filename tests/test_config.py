@@ -276,3 +276,14 @@ def test_a_run_made_with_an_unknown_setting_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(values))
     with pytest.raises(ConfigError, match="did you mean 'epochs'"):
         config.read_json(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize("parent", ["[a]", "3", "false"])
+def test_a_parent_that_is_no_name_is_refused(parent, write):
+    with pytest.raises(ConfigError, match="expected the name of another config"):
+        config.load(write(f"name: a\nextends: {parent}\n"))
+
+
+def test_a_change_below_a_plain_setting_is_named():
+    with pytest.raises(ConfigError, match="no setting 'train.epochs.x.y'"):
+        config.override(config.load(Path("r50_64.yaml")), {"train.epochs.x.y": 3})

@@ -1,5 +1,6 @@
 """Files and folders appear whole or not at all."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,20 @@ def test_a_whole_competition_lacks_nothing(competition):
     assert place.require(*needed) is place
     for path in (place.train_csv, place.sample_csv, place.solution_csv):
         assert path.is_file() and path.parent == competition
+
+
+def test_a_replacement_that_fails_gives_the_old_folder_back(tmp_path, monkeypatch):
+    target = tmp_path / "made"
+    with written_dir(target, "marker") as part:
+        (part / "marker").write_text("old")
+    replace = os.replace
+
+    def failing(source, destination):
+        if str(source).endswith(".part"):
+            raise OSError("disk gone")
+        replace(source, destination)
+
+    monkeypatch.setattr("os.replace", failing)
+    with pytest.raises(OSError, match="gone"), written_dir(target, "marker") as part:
+        (part / "marker").write_text("new")
+    assert (target / "marker").read_text() == "old" and names(tmp_path) == ["made"]

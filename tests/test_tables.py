@@ -264,3 +264,17 @@ def test_rows_that_fail_leave_the_old_table(tmp_path):
         tables.write_rows(path, ("x", "y"), rows())
     assert path.read_text() == "x,y\nold,\n"
     assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_a_complaint_stays_on_one_line_whatever_it_quotes(tmp_path):
+    with pytest.raises(TableError) as caught:
+        labels(tmp_path, 'id,landmark_id\n"a\nb\x1b[31m",7\n')
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("confidence", ["1_0", "٠.٩", "0x1", "1e", "infinity", "1 "])
+def test_what_only_python_takes_for_a_number_is_no_confidence(confidence, tmp_path):
+    path = tmp_path / "submission.csv"
+    path.write_text(f"id,landmarks\n{A},7  {confidence}\n", encoding="utf-8")
+    with pytest.raises(TableError, match="expected '<landmark_id> <confidence>'"):
+        tables.read_submission(path)

@@ -147,3 +147,12 @@ def test_real_photos_all_decode(landmarks45, tmp_path):
     for row in rows(tmp_path / "index.csv")[::50]:
         with Image.open(image_path(landmarks45 / "train", row["id"])) as photo:
             assert (int(row["width"]), int(row["height"])) == photo.size
+
+
+def test_a_photo_of_a_few_pixels_is_a_photo(tmp_path):
+    (tmp_path / "train.csv").write_text("id,landmark_id\nabc0,7\n")
+    path = image_path(tmp_path / "train", "abc0")
+    path.parent.mkdir(parents=True)
+    Image.new("RGB", (5, 3)).save(path)
+    assert index(tmp_path, tmp_path / "index.csv")["broken"] == 0
+    assert rows(tmp_path / "index.csv")[0]["width"] == "5"
