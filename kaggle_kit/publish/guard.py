@@ -24,19 +24,17 @@ import sys
 import traceback
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-# Audit events, and how many of their first arguments are paths that change.
-CHANGING = {
-    "os.chmod": 1,
-    "os.chown": 1,
-    "os.link": 2,
-    "os.mkdir": 1,
-    "os.remove": 1,
-    "os.rename": 2,
-    "os.rmdir": 1,
-    "os.symlink": 2,
-    "os.truncate": 1,
-    "os.utime": 1,
+# Audit events, and which of their arguments are paths whose entry in a folder changes …
+ENTRIES = {
+    "os.link": (1,),
+    "os.mkdir": (0,),
+    "os.remove": (0,),
+    "os.rename": (0, 1),
+    "os.rmdir": (0,),
+    "os.symlink": (1,),
 }
+# … or, for these, the first: what the path leads to changes, through any link.
+CONTENTS = ("os.chmod", "os.chown", "os.truncate", "os.utime")
 LOOKUPS = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
 
 
@@ -67,21 +65,26 @@ def watch(report: int, writable: list[str]) -> None:
         traceback.print_stack()  # to the log, as the kernel may catch what follows
         raise PermissionError(f"not allowed on Kaggle: {what}")
 
-    def allowed(path) -> bool:
+    def judge(path, through_link: bool) -> None:
         if isinstance(path, int):
-            return True  # a descriptor that was opened before, and judged then
-        real = os.path.realpath(os.fsdecode(path))
-        return any(real == top or real.startswith(f"{top}/") for top in writable)
+            return  # a descriptor that was opened before, and judged then
+        name = os.path.abspath(os.fsdecode(path))
+        folder, entry = os.path.split(name)
+        real = os.path.realpath(name if through_link else folder)
+        real = real if through_link else os.path.join(real, entry)
+        if not any(real == top or real.startswith(f"{top}/") for top in writable):
+            refuse(f"wrote outside its working folder: {name}")
 
     def hook(event: str, args: tuple) -> None:
         if event == "open":
             path, _, flags = args
-            if flags & WRITING and not allowed(path):
-                refuse(f"wrote outside its working folder: {os.fsdecode(path)}")
-        elif event in CHANGING:
-            for path in args[: CHANGING[event]]:
-                if not allowed(path):
-                    refuse(f"wrote outside its working folder: {os.fsdecode(path)}")
+            if flags & WRITING:
+                judge(path, through_link=True)
+        elif event in ENTRIES:
+            for place in ENTRIES[event]:
+                judge(args[place], through_link=False)
+        elif event in CONTENTS:
+            judge(args[0], through_link=True)
         elif event == "socket.__new__":
             if args[1] in (socket.AF_INET, socket.AF_INET6):
                 refuse("opened a network socket")
@@ -99,7 +102,8 @@ def make_read_only(writable: list[str]) -> None:
     with open("/proc/self/mountinfo", encoding="utf-8") as file:
         points = [line.split()[4] for line in file]
     for point in points:
-        target = point.encode().decode("unicode_escape")
+        octal = point.encode().decode("unicode_escape")  # a space is \\040 there
+        target = octal.encode("latin-1").decode()
         if target in writable or target.startswith(("/proc", "/sys", "/dev")):
             continue
         command = ["mount", "-o", "remount,bind,ro", target]

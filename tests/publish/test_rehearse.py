@@ -1,8 +1,10 @@
 """The rehearsal: what Kaggle would not let pass fails, with the reason."""
 
 import json
+import shutil
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -176,6 +178,32 @@ def test_a_kernel_may_use_a_temporary_folder(outcome, network, tmp_path):
     )
     assert outcome(script)["valid"]
     assert not (tmp_path / "out" / "scratch").exists()
+
+
+def test_a_kernel_may_link_to_its_inputs(outcome, network):
+    script = f"""
+import os
+inputs = os.environ["KAGGLE_KIT_INPUT"]
+os.symlink(inputs, "inputs")
+assert os.listdir("inputs") == os.listdir(inputs)
+os.unlink("inputs")
+{GOOD}"""
+    assert outcome(script)["valid"]
+
+
+def test_folders_with_odd_names_are_no_trouble(small, tmp_path, monkeypatch):
+    root, bundle = small
+    odd = tmp_path / "with space, ümlaut"
+    odd.mkdir()
+    (odd / "kernel").mkdir()
+    (odd / "kernel" / "script.py").write_text(GOOD)
+    metadata = '{"code_file": "script.py", "enable_internet": false}'
+    (odd / "kernel" / "kernel-metadata.json").write_text(metadata)
+    monkeypatch.chdir(odd)
+    shutil.copytree(root, "root")
+    shutil.copytree(bundle, "bundle")
+    paths = (Path(name) for name in ("bundle", "root", "out"))
+    assert rehearse(*paths, kernel=Path("kernel"))["valid"]
 
 
 def test_a_kernel_that_runs_over_fails_with_its_limit(outcome):
