@@ -63,10 +63,33 @@ def train(args: argparse.Namespace) -> Result:
 
 def bundle(args: argparse.Namespace) -> Result:
     """Pack library, model and gallery into the folder that becomes a Kaggle dataset."""
-    _require(args.run / "config.json", "a run", "train")
+    for run in args.runs:
+        _require(run / "config.json", "a run", "train")
+    from kaggle_kit.config import parse_setting
+
+    changes = dict(map(parse_setting, args.set))
     from kaggle_kit.publish.bundle import bundle
 
-    return bundle(args.run, args.competition, args.out)
+    return bundle(args.runs, args.competition, args.out, changes)
+
+
+def ablate(args: argparse.Namespace) -> Result:
+    """Switch off one part after the other, and score what is left."""
+    for run in args.runs:
+        _require(run / "config.json", "a run", "train")
+    from kaggle_kit.recognition.ablate import ablate
+
+    return ablate(args.runs, args.competition, args.out)
+
+
+def similar(args: argparse.Namespace) -> Result:
+    """Find the gallery photos that are most like a photo."""
+    _require(args.bundle / "kit-manifest.json", "a bundle", "bundle")
+    if not args.photo.is_file():
+        raise KitError(f"{args.photo}: expected a photo, found no file; check the path")
+    from kaggle_kit.recognition.similar import similar
+
+    return similar(args.photo, args.bundle, args.k)
 
 
 def predict(args: argparse.Namespace) -> Result:
@@ -130,12 +153,19 @@ def _folder_or_file(text: str, **options: Any) -> dict[str, Any]:
     return {"type": Path, "required": True, "metavar": "PATH", "help": text} | options
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1, got {text!r}")
+    return int(text)
+
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "--config": _folder_or_file("a YAML file; the kit's own are found by their name"),
     "--competition": _folder_or_file("a folder in the competition's layout"),
     "--subset": _folder_or_file("the folder that 'subset' made"),
     "--shards": _folder_or_file("the folder that 'shards' made"),
     "--run": _folder_or_file("the folder that 'train' makes"),
+    "--runs": _folder_or_file("folders that 'train' made", nargs="+"),
     "--bundle": _folder_or_file("the folder that 'bundle' made"),
     "--kernel": _folder_or_file(
         "a kernel folder, if not the kit's own", required=False
@@ -152,6 +182,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "--resume": {"action": "store_true", "help": "go on with the run that is there"},
     "--time-limit-s": {"type": float, "help": "stop the kernel then (12 hours)"},
     "--memory-gb": {"type": float, "help": "stop the kernel above it (29)"},
+    "-k": {"type": _count, "default": 5, "metavar": "K", "help": "how many (5)"},
+    "photo": {"type": Path, "metavar": "PHOTO", "help": "a photo"},
     "submission": {"type": Path, "metavar": "SUBMISSION", "help": "id, landmarks"},
     "solution": {"type": Path, "metavar": "SOLUTION", "help": "id, landmarks, Usage"},
 }
@@ -161,7 +193,9 @@ COMMANDS: dict[Command, list[str]] = {
     subset: ["--config", "--competition", "--out"],
     shards: ["--config", "--competition", "--subset", "--out"],
     train: ["--config", "--shards", "--run", "--set", "--resume"],
-    bundle: ["--run", "--competition", "--out"],
+    bundle: ["--runs", "--competition", "--out", "--set"],
+    ablate: ["--runs", "--competition", "--out"],
+    similar: ["photo", "--bundle", "-k"],
     predict: ["--bundle", "--competition", "--out"],
     rehearse: [
         "--bundle",

@@ -18,6 +18,8 @@ from kaggle_kit.paths import shipped, written
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0)]
+Scale = Annotated[float, Field(gt=0, le=2)]
 
 
 class _Settings(pydantic.BaseModel):
@@ -49,7 +51,11 @@ class Subset(_Settings):
     choice: Literal["most_images", "random"] = "most_images"
     min_images: Count = 1  # a landmark has at least so many
     max_images: Count | None = None  # of each at most so many are drawn
-    validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.15  # for tuning
+    test_share: Annotated[float, Field(ge=0, lt=1)] = 0.0  # for nobody to tune on
+    # so many landmarks are kept out of train; their photos, half to validation and half
+    # to test, are queries whose landmark cannot be named
+    unknown_landmarks: Annotated[int, Field(ge=0)] = 0
     group_column: str | None = None  # near-duplicates, kept on one side
     non_landmarks: Pools = Pools()
 
@@ -59,9 +65,14 @@ class Augment(_Settings):
 
     flip: bool = False
     crop: bool = False
+    zoom: Annotated[float, Field(ge=0, lt=1)] = (
+        0.0  # of a side, that a crop may leave out
+    )
     brightness: Share = 0.0  # largest change, of the full range
     contrast: Share = 0.0  # largest relative change
     saturation: Share = 0.0  # largest relative change
+    rand_augment: Share = 0.0  # strength of two random changes out of many
+    cutout: Share = 0.0  # side of a square that is greyed, of the photo's
 
 
 class Data(_Settings):
@@ -86,21 +97,50 @@ class Data(_Settings):
 class Model(_Settings):
     """The network."""
 
-    backbone: Literal["resnet50"] = "resnet50"
+    # none: no network; the embedding is VLAD alone
+    backbone: Literal["resnet50", "efficientnet_lite0", "none"] = "resnet50"
+    # A file of weights in the layout of keras-applications or keras-cv, or "imagenet":
+    # those that a Python package has (efficientnet_lite0 only). None: random.
+    weights: str | None = None
+    # What the backbone reads. unit: 0..1. centred: (x - 127) / 128. caffe: 0..255 less
+    # ImageNet's means, as the weights of keras-applications' ResNet-50 expect.
+    pixels: Literal["unit", "centred", "caffe"] = "unit"
     batch_norm_momentum: Annotated[float, Field(gt=0, lt=1)] = 0.99
     zero_residual: bool = False  # residual branches begin as nothing
-    pooling: Literal["average", "flatten"] = "average"
+    pooling: Literal["average", "gem", "flatten"] = "average"
+    gem_p: Annotated[float, Field(ge=1)] = 3.0  # 1 is the mean, much is the maximum
+    gem_trainable: bool = False
     embedding: Count | None = None  # width of a dense layer with BN; None: no layer
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    head: Literal["dense", "cosine"] = "dense"
-    scale: Annotated[float, Field(gt=0)] = 12.0  # of the cosine head's logits
+    head: Literal["dense", "cosine", "arcface"] = "dense"
+    # of the cosine and arcface heads' logits; None: AdaCos, by the number of classes
+    scale: Annotated[float, Field(gt=0)] | None = 12.0
+    sub_centres: Count = 1  # directions per class, of which the nearest counts
+    # arcface: radians for the largest class and for the smallest
+    margin: Annotated[tuple[float, float], Field()] = (0.05, 0.5)
+
+
+class Stage(_Settings):
+    """Some epochs at an image size of their own."""
+
+    epochs: Count
+    image_size: Annotated[int, Field(ge=32, le=2048)]
 
 
 class Train(_Settings):
     """How the network is trained."""
 
-    epochs: Count = 30
+    epochs: Annotated[int, Field(ge=0)] = 30  # 0: the weights stay as they are
+    stages: tuple[Stage, ...] = ()  # the first epochs, at other sizes than the rest
+    frozen_epochs: Annotated[int, Field(ge=0)] = (
+        0  # at first the backbone stays as it is
+    )
+    frozen_learning_rate: Annotated[float, Field(gt=0)] | None = None  # None: the same
     batch_size: Count = 32
+    accumulate: Count = 1  # batches whose mean gradient makes one step
+    mixed_precision: bool = False  # float16 where it is safe; for GPUs
+    balance: Literal["none", "sampling", "loss"] = "none"  # what evens out the classes
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3  # at its highest
     weight_decay: Annotated[float, Field(ge=0)] = 0.0  # adamw only
@@ -111,16 +151,55 @@ class Train(_Settings):
     patience: Count | None = None  # epochs without a better monitor before stopping
 
 
+class Local(_Settings):
+    """Local features of a photo: SIFT points with RootSIFT descriptors."""
+
+    long_side: Annotated[int, Field(ge=64, le=4096)] = 512  # pixels; larger is shrunk
+    n_features: Count = 800  # strongest first
+
+
+class Vlad(_Settings):
+    """An embedding without a network: local features gathered by visual words."""
+
+    words: Count = 64
+
+
+class Verification(_Settings):
+    """Geometry of the nearest photos: how many local features agree on it, weighed."""
+
+    candidates: Count = 60  # nearest photos that are checked
+    ratio: Annotated[float, Field(gt=0, le=1)] = 0.95  # of best to second distance
+    error_px: Annotated[float, Field(gt=0)] = 30.0  # how far an inlier may be off
+    full_inliers: Annotated[float, Field(gt=0)] = 3.0  # that count as certain, weighed
+    weight: Annotated[float, Field(ge=0)] = 1.0  # of the inliers, beside the cosine
+
+
 class Recognition(_Settings):
-    """How a photo gets its guess."""
+    """How a photo gets its guess; the formula is in ``recognition.rank``."""
 
     # head: the most probable class. gallery: nearest photos, class by class.
     ranking: Literal["gallery", "head"] = "gallery"
-    neighbours: Count = 3  # whose similarities are summed per landmark
-    candidates: Count = 50  # nearest photos looked at before penalties
-    gallery_penalty: Count = 5  # nearest non-landmarks averaged for a gallery photo
-    query_penalty: Count = 10  # nearest non-landmarks averaged for a query
     flip: bool = True  # average with the mirrored photo
+    # sizes at which a photo is seen, of image_size; their embeddings are averaged
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1)] = (1.0,)
+    weights: tuple[Weight, ...] = ()  # of several embedders, in order; (): alike
+    whiten: Count | None = (
+        None  # dimensions kept by PCA whitening fitted on the gallery
+    )
+    candidates: Count = 50  # nearest photos looked at before penalties
+    neighbours: Count = 3  # whose scores are summed landmark by landmark
+    per_landmark: Count | None = None  # of these at most so many for a landmark
+    exponent: Annotated[float, Field(ge=1)] = 1.0  # a: many neighbours or the best one
+    gallery_penalty: Count = 5  # nearest non-landmarks averaged for a gallery photo
+    gallery_penalty_weight: Weight = 1.0  # beta
+    query_penalty: Count = 10  # nearest non-landmarks averaged for a query
+    query_penalty_weight: Weight = 1.0  # gamma
+    head_exponent: Weight = 0.0  # b: how much the head's probability counts
+    verification: Verification | None = None
+    # a landmark that has more than this share of all guesses is ranked below the others;
+    # None: a photo has the same guess alone as among others
+    demote_share: Share | None = None
+    tune: bool = False  # choose the weights and numbers above by GAP on validation
     batch_size: Count = 64
     # photos of train.csv that the bundle does not know are embedded in the kernel,
     # if there are at most so many; the private rerun has at most 100,000
@@ -136,7 +215,18 @@ class Config(_Settings):
     data: Data = Data()
     model: Model = Model()
     train: Train = Train()
+    local: Local = Local()
+    vlad: Vlad | None = None  # beside the network's embedding, or alone
     recognition: Recognition = Recognition()
+
+    @pydantic.model_validator(mode="after")
+    def _something_embeds(self) -> "Config":
+        if self.model.backbone == "none":
+            if self.vlad is None:
+                raise ValueError("without a network (model.backbone) vlad is needed")
+            if self.train.epochs:
+                raise ValueError("without a network train.epochs must be 0")
+        return self
 
 
 def load(path: Path) -> Config:

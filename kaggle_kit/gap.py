@@ -3,6 +3,8 @@
 Source of the definition: Weyand et al., "Google Landmarks Dataset v2",
 arXiv:2004.01804, section 5, with one guess per image. Ties in confidence are ranked by
 image id, smallest first, which is what Kaggle does: pass rows sorted by id.
+
+Beside it the mean average precision of a search, as in DELF's ``metrics.py``.
 """
 
 from typing import NamedTuple
@@ -44,6 +46,76 @@ def gap(confidence: ArrayLike, correct: ArrayLike, n_positives: int) -> float:
     """
     confidence, correct = _checked(confidence, correct, n_positives)
     return _average(correct[_ranking(confidence)], n_positives)
+
+
+def gap_at_share(
+    confidence: ArrayLike,
+    correct: ArrayLike,
+    landmark: ArrayLike,
+    n_positives: int,
+    n_non_landmarks: int,
+    share: float,
+) -> float:
+    """The GAP of the same ranking, were landmark images ``share`` of all images.
+
+    Each guess on a non-landmark image counts w times in the ranking, and so does each
+    such image without a guess, which changes nothing but the share::
+
+        precision(i) = R(i) / (L(i) + w * N(i))    w = M * (1 - share) / (share * M0)
+        GAP          = (1 / M) * sum_i precision(i) * correct(i)
+
+    where of the guesses down to the i-th R are correct, L are on landmark images and N
+    on the others. At the images' own share, M / (M + M0), w is 1 and this is ``gap``;
+    at a share of 1 it is the GAP of landmark images only.
+
+    Args:
+        confidence, correct, n_positives: as for ``gap``.
+        landmark: (n,) bools, whether the guess's image shows any landmark.
+        n_non_landmarks: M0, the images that show none, guessed or not.
+        share: above 0, at most 1.
+
+    Returns:
+        GAP in 0..1, or nan when no image shows a landmark, or when there is no
+        non-landmark image to be counted more often and the share is below 1.
+
+    >>> gap_at_share([0.9, 0.8], [False, True], [False, True], 1, 1, share=0.2)  # w = 4
+    0.2
+    """
+    confidence, correct = _checked(confidence, correct, n_positives)
+    landmark = np.asarray(landmark, bool)
+    if (correct & ~landmark).any() or (~landmark).sum() > n_non_landmarks:
+        raise ValueError(
+            f"a correct guess is on a landmark image, and at most n_non_landmarks "
+            f"({n_non_landmarks}) guesses are not; got {(~landmark).sum()}"
+        )
+    weight = share_weight(n_positives, n_non_landmarks, share)
+    if n_positives == 0 or np.isnan(weight):
+        return float("nan")
+    order = _ranking(confidence)
+    right = np.flatnonzero(correct[order])
+    n_above = np.cumsum(~landmark[order])[right]
+    n_right = np.arange(1, len(right) + 1)
+    precision = n_right / (right + 1 - n_above + weight * n_above)
+    return float(precision.sum() / n_positives)
+
+
+def share_weight(n_positives: int, n_non_landmarks: int, share: float) -> float:
+    """How often a non-landmark image counts, that landmark images are ``share`` of all.
+
+    nan when there is no such image and the share is below 1.
+
+    >>> share_weight(n_positives=30, n_non_landmarks=10, share=0.3)
+    7.0
+    """
+    if not 0 < share <= 1:
+        raise ValueError(
+            f"a share of landmark images is above 0, at most 1, got {share}"
+        )
+    if share == 1:
+        return 0.0
+    if n_non_landmarks == 0:
+        return float("nan")
+    return n_positives * (1 - share) / (share * n_non_landmarks)
 
 
 def gap_tie_bounds(
@@ -112,6 +184,53 @@ def auc(confidence: ArrayLike, positive: ArrayLike) -> float:
     rank_sum = mean_rank[inverse][positive].sum()
     u = rank_sum - n_positive * (n_positive + 1) / 2
     return float(u / (n_positive * n_negative))
+
+
+def mean_average_precision(
+    relevant: ArrayLike, n_relevant: ArrayLike, k: int = 100
+) -> float:
+    """Mean average precision at k (mAP@k) of a search, over its queries.
+
+    One query with G relevant images scores::
+
+        AP = (1 / min(G, k)) * sum_{i=1..k} precision(i) * relevant(i)
+
+    A query that has nothing relevant (G = 0) has no AP and is left out of the mean. One
+    that found nothing is a row of False and scores 0.
+
+    Args:
+        relevant: (q, r) bools, whether the image at each rank is relevant, best first;
+            ranks beyond the r-th are not. An image that is returned again is not
+            relevant a second time, though it takes up its rank: that is the caller's to
+            mark.
+        n_relevant: (q,) ints, G: the images one could have found for each query.
+        k: ranks that count, at least 1.
+
+    Returns:
+        mAP in 0..1, or nan when no query has anything relevant.
+
+    Raises:
+        ValueError: shapes do not fit, or a row has more relevant images than there are.
+
+    >>> mean_average_precision([[True, False, True]], [2])  # (1/1 + 2/3) / 2
+    0.8333333333333333
+    """
+    relevant = np.asarray(relevant, bool)
+    n_relevant = np.asarray(n_relevant, np.int64)
+    if relevant.ndim != 2 or n_relevant.shape != relevant.shape[:1] or k < 1:
+        raise ValueError(
+            f"expected shapes (q, r) and (q,) and k of at least 1, "
+            f"got {relevant.shape}, {n_relevant.shape} and {k}"
+        )
+    if (relevant.sum(axis=1) > n_relevant).any():
+        raise ValueError("a query has more relevant images than n_relevant says")
+    asked = n_relevant > 0
+    if not asked.any():
+        return float("nan")
+    relevant = relevant[asked, :k]
+    precision = np.cumsum(relevant, axis=1) / np.arange(1, relevant.shape[1] + 1)
+    best = np.minimum(n_relevant[asked], k)
+    return float(np.mean((precision * relevant).sum(axis=1) / best))
 
 
 def _checked(

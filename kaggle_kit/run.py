@@ -51,7 +51,10 @@ def run(settings: Config, competition: Path, out: Path) -> dict[str, Any]:
 
     chosen = timed(subset, settings.subset, settings.seed, competition, out / "subset")
     made, trained = timed(train, settings, competition, out)
-    learning_curves(out / "run" / "history.csv", out / "run" / "learning_curves.png")
+    curves = None
+    if settings.train.epochs:
+        curves = out / "run" / "learning_curves.png"
+        learning_curves(out / "run" / "history.csv", curves)
     bundled = timed(bundle, competition, out)
     rehearsed = timed(rehearse, out / "bundle", competition, out / "rehearsal")
     with written(out / "submission.csv") as part:
@@ -60,13 +63,13 @@ def run(settings: Config, competition: Path, out: Path) -> dict[str, Any]:
     result = {
         "config": settings.name,
         "subset": chosen,
-        "shards": made["counts"] | {"broken": len(made["broken"])},
+        "shards": made and made["counts"] | {"broken": len(made["broken"])},
         "training": trained,
         "bundle": bundled,
         "rehearsal": rehearsed,
         "seconds": seconds,
         "run": str(out / "run"),
-        "learning_curves": str(out / "run" / "learning_curves.png"),
+        "learning_curves": curves and str(curves),
         "bundle_dir": str(out / "bundle"),
         "submission": str(out / "submission.csv"),
         "score": scores,
@@ -106,6 +109,8 @@ def train(settings: Config, competition: Path, out: Path) -> tuple[Any, Any]:
     from kaggle_kit.data.shards import shards  # TensorFlow, in this process alone
     from kaggle_kit.training.fit import fit
 
+    if not settings.train.epochs:
+        return None, fit(settings, out / "subset", out / "run", resume=True)
     made = shards(settings.data, competition, out / "subset", out / "shards")
     return made, fit(settings, out / "shards", out / "run", resume=True)
 
@@ -114,7 +119,7 @@ def bundle(competition: Path, out: Path) -> dict[str, Any]:
     """The bundle of the run."""
     from kaggle_kit.publish.bundle import bundle  # TensorFlow, in this process alone
 
-    return bundle(out / "run", competition, out / "bundle")
+    return bundle([out / "run"], competition, out / "bundle")
 
 
 def demo(settings: Config, out: Path) -> dict[str, Any]:

@@ -3,19 +3,31 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kaggle_kit import tables
 from kaggle_kit.errors import TableError
-from kaggle_kit.gap import auc, gap, gap_loss, gap_tie_bounds
+from kaggle_kit.gap import auc, gap, gap_at_share, gap_loss, gap_tie_bounds
+from kaggle_kit.intervals import Interval, intervals
 from kaggle_kit.tables import Guess, Truth
 
 Scores = dict[str, object]
+# Shares of landmark images at which GAP is told: about that of the competition's test
+# set (1.1%), and larger ones.
+SHARES = (0.011, 0.1, 0.3)
 
 
-def score(submission: Path, solution: Path) -> Scores:
+def score(
+    submission: Path, solution: Path, n_resamples: int = 0, seed: int = 0
+) -> Scores:
     """Score a submission as Kaggle does; rows marked Ignored are left out.
+
+    Args:
+        submission, solution: CSV files of the same image ids.
+        n_resamples, seed: as for ``with_intervals``; 0: no intervals, which cost time.
 
     Returns:
         The values of ``score_guesses`` and, where the solution has a Usage column,
@@ -30,11 +42,17 @@ def score(submission: Path, solution: Path) -> Scores:
         raise TableError(f"{solution}: expected rows of images, found none")
     tables.require_ids(submission, guesses, truths, solution)
     counted = {i: truth for i, truth in truths.items() if truth.usage != "Ignored"}
-    scores = score_guesses(guesses, counted)
+
+    def scored(part: Mapping[str, Truth]) -> Scores:
+        if n_resamples:
+            return with_intervals(guesses, part, n_resamples, seed)
+        return score_guesses(guesses, part)
+
+    scores = scored(counted)
     if any(truth.usage for truth in truths.values()):
         for usage in ("Public", "Private"):
             part = {i: truth for i, truth in counted.items() if truth.usage == usage}
-            scores[usage.lower()] = score_guesses(guesses, part) if part else None
+            scores[usage.lower()] = scored(part) if part else None
     return scores
 
 
@@ -47,6 +65,8 @@ def score_guesses(
         gap: Kaggle's, ties by image id.
         gap_worst_ties, gap_best_ties: the bounds over all orders of tied guesses.
         gap_landmarks_only: non-landmark images dropped first.
+        gap_at_share: by share (its key, a string), what GAP would be if landmark images
+            were that share of all images (see ``gap.gap_at_share``).
         top1: the share of landmark images whose guess is right, none being wrong.
         auc: landmark against non-landmark images by confidence, no guess being lowest.
         n_images, n_positives, n_guesses: counts; a positive shows a landmark.
@@ -54,23 +74,14 @@ def score_guesses(
 
         A value that is not defined (no landmark at all, say) is None.
     """
-    ids = sorted(truths)
-    positive = np.array([bool(truths[i].landmark_ids) for i in ids], bool)
-    guess = [guesses.get(i) for i in ids]
-    guessed = np.array([g is not None for g in guess], bool)
-    confidence = np.array([g.confidence if g else -math.inf for g in guess])
-    correct = np.array(
-        [
-            g is not None and g.landmark_id in truths[i].landmark_ids
-            for i, g in zip(ids, guess, strict=True)
-        ],
-        bool,
-    )
+    confidence, correct, positive, guessed = _rows(guesses, truths)
     n_positives = int(positive.sum())
+    n_others = len(positive) - n_positives
     made = confidence[guessed], correct[guessed]
+    shown = positive[guessed]
     worst, best = gap_tie_bounds(*made, n_positives)
     of_landmarks = guessed & positive
-    lost = gap_loss(*made, positive[guessed], n_positives)
+    lost = gap_loss(*made, shown, n_positives)
     return {
         "gap": _defined(gap(*made, n_positives)),
         "gap_worst_ties": _defined(worst),
@@ -78,12 +89,44 @@ def score_guesses(
         "gap_landmarks_only": _defined(
             gap(confidence[of_landmarks], correct[of_landmarks], n_positives)
         ),
+        "gap_at_share": {
+            str(share): _defined(
+                gap_at_share(*made, shown, n_positives, n_others, share)
+            )
+            for share in SHARES
+        },
         "top1": correct.sum() / n_positives if n_positives else None,
         "auc": _defined(auc(confidence, positive)),
-        "n_images": len(ids),
+        "n_images": len(positive),
         "n_positives": n_positives,
         "n_guesses": int(guessed.sum()),
         "lost": {name: _defined(value) for name, value in lost._asdict().items()},
+    }
+
+
+def with_intervals(
+    guesses: Mapping[str, Guess | None],
+    truths: Mapping[str, Truth],
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> Scores:
+    """The values of ``score_guesses``, and how far some vary with the images drawn.
+
+    Returns:
+        interval: [low, high] of gap, top1 and auc and, by share, of gap_at_share: the
+            middle 95% over resamples of the images (see ``intervals.intervals``), or
+            None where the value is not defined.
+    """
+    confidence, correct, positive, _ = _rows(guesses, truths)
+    found = intervals(confidence, correct, positive, SHARES, n_resamples, seed)
+    at_share = zip(map(str, SHARES), map(_ends, found.gap_at_share), strict=True)
+    return score_guesses(guesses, truths) | {
+        "interval": {
+            "gap": _ends(found.gap),
+            "top1": _ends(found.top1),
+            "auc": _ends(found.auc),
+            "gap_at_share": dict(at_share),
+        }
     }
 
 
@@ -100,6 +143,34 @@ def validate(submission: Path, sample: Path) -> Scores:
     tables.require_ids(submission, guesses, tables.read_sample(sample), sample)
     n_guesses = sum(guess is not None for guess in guesses.values())
     return {"valid": True, "n_images": len(guesses), "n_guesses": n_guesses}
+
+
+class _Rows(NamedTuple):
+    """One element for each image, by image id."""
+
+    confidence: NDArray[np.float64]  # -inf where there is no guess
+    correct: NDArray[np.bool_]
+    positive: NDArray[np.bool_]
+    guessed: NDArray[np.bool_]
+
+
+def _rows(guesses: Mapping[str, Guess | None], truths: Mapping[str, Truth]) -> _Rows:
+    ids = sorted(truths)
+    guess = [guesses.get(i) for i in ids]
+    correct = [
+        g is not None and g.landmark_id in truths[i].landmark_ids
+        for i, g in zip(ids, guess, strict=True)
+    ]
+    return _Rows(
+        confidence=np.array([g.confidence if g else -math.inf for g in guess], float),
+        correct=np.array(correct, bool),
+        positive=np.array([bool(truths[i].landmark_ids) for i in ids], bool),
+        guessed=np.array([g is not None for g in guess], bool),
+    )
+
+
+def _ends(interval: Interval) -> list[float] | None:
+    return None if math.isnan(interval[0]) else list(interval)
 
 
 def _defined(value: float) -> float | None:

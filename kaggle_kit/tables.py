@@ -195,6 +195,20 @@ def read_classes(path: Path) -> list[Class]:
     return classes
 
 
+def read_names(path: Path) -> dict[int, str]:
+    """Read landmarks' names: landmark_id and name, or category as the data set has it."""
+    names: dict[int, str] = {}
+    rows = read_rows(path, ("landmark_id",), optional=("name", "category"))
+    for row, (landmark, name, category) in rows:
+        if not LANDMARK_ID.fullmatch(landmark):
+            raise TableError(
+                f"{path}: row {row}: expected a landmark id (a whole number), got "
+                f"{landmark!r}; correct or delete the row"
+            )
+        names[int(landmark)] = name or category
+    return names
+
+
 def write_rows(
     path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]
 ) -> None:

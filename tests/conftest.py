@@ -85,5 +85,5 @@ def bundle_dir(run_dir, competition, tmp_path_factory) -> Path:
     from kaggle_kit.publish.bundle import bundle
 
     out = tmp_path_factory.mktemp("bundle") / "bundle"
-    bundle(run_dir, competition, out)
+    bundle([run_dir], competition, out)
     return out

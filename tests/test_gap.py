@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from kaggle_kit.gap import auc, gap, gap_loss, gap_tie_bounds
+from kaggle_kit.gap import (
+    auc,
+    gap,
+    gap_at_share,
+    gap_loss,
+    gap_tie_bounds,
+    mean_average_precision,
+)
 from kaggle_kit.score import score_guesses
 from kaggle_kit.tables import Guess, Truth
 
@@ -469,3 +476,174 @@ def test_without_positives_bounds_and_losses_are_not_defined():
         result = scores(truth, guesses)
         for name in ("gap", "gap_worst_ties", "gap_best_ties", "gap_landmarks_only"):
             assert result[name] is None
+
+
+# GAP at another share of landmark images.
+
+
+def shared_case(seed):
+    """Guesses with ties, some on images without a landmark, and images without any."""
+    rng = np.random.default_rng([seed, 2])
+    n = int(rng.integers(2, 60))
+    confidence = rng.integers(0, 8, n) / 8
+    landmark = rng.random(n) < 0.5
+    landmark[:2] = True, False
+    correct = landmark & (rng.random(n) < 0.7)
+    n_positives = int(landmark.sum() + rng.integers(0, 5))
+    n_others = int((~landmark).sum() + rng.integers(0, 5))
+    return confidence, correct, landmark, n_positives, n_others
+
+
+def slow_gap_at_share(confidence, correct, landmark, n_positives, n_others, share):
+    """Go down the ranking with the weight of a non-landmark image; all in fractions."""
+    weight = n_positives * (1 - share) / (share * n_others)
+    total = right = shown = none = Fraction(0)
+    for i in sorted(range(len(confidence)), key=lambda i: (-confidence[i], i)):
+        shown += bool(landmark[i])
+        none += not landmark[i]
+        right += bool(correct[i])
+        if correct[i]:
+            total += right / (shown + weight * none)
+    return float(total / n_positives)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_gap_at_the_share_of_the_images_themselves_is_gap(seed):
+    *rows, n_positives, n_others = shared_case(seed)
+    share = n_positives / (n_positives + n_others)
+    assert gap_at_share(*rows, n_positives, n_others, share) == pytest.approx(
+        gap(*rows[:2], n_positives), abs=1e-12
+    )
+
+
+@pytest.mark.parametrize("seed", range(50))
+@pytest.mark.parametrize("share", [Fraction(11, 1000), Fraction(1, 3), Fraction(1)])
+def test_gap_at_a_share_agrees_with_its_definition(seed, share):
+    case = shared_case(seed)
+    assert gap_at_share(*case, float(share)) == pytest.approx(
+        slow_gap_at_share(*case, share), abs=1e-12
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("times", [2, 3, 10])
+def test_gap_at_a_share_is_gap_with_non_landmarks_that_often(seed, times):
+    confidence, correct, landmark, n_positives, n_others = shared_case(seed)
+    copies = np.where(landmark, 1, times)
+    expected = gap(
+        np.repeat(confidence, copies), np.repeat(correct, copies), n_positives
+    )
+    share = n_positives / (n_positives + times * n_others)
+    found = gap_at_share(confidence, correct, landmark, n_positives, n_others, share)
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_gap_at_a_share_grows_with_it_to_that_of_landmark_images(seed):
+    case = shared_case(seed)
+    confidence, correct, landmark, n_positives, _ = case
+    found = [gap_at_share(*case, share) for share in (1e-9, 0.011, 0.1, 0.3, 0.9, 1)]
+    assert all(low <= high + 1e-12 for low, high in itertools.pairwise(found))
+    only = gap(confidence[landmark], correct[landmark], n_positives)
+    assert found[-1] == pytest.approx(only, abs=1e-12)
+    same = gap_at_share(confidence**3 / 7 - 5, *case[1:], 0.1)
+    assert same == gap_at_share(*case, 0.1)
+
+
+def test_an_image_without_a_guess_counts_for_the_share_alone():
+    """Four non-landmark images, of which two have a guess, at half: w = 2 / 4."""
+    rows = [0.9, 0.8, 0.7, 0.6], [False, True, False, True], [False, True, False, True]
+    assert gap_at_share(*rows, 2, 4, 0.5) == pytest.approx((1 / 1.5 + 2 / 3) / 2)
+
+
+def test_gap_at_a_share_that_cannot_be_made_is_not_defined():
+    assert np.isnan(gap_at_share([0.5], [False], [False], 0, 1, 0.5))
+    assert np.isnan(gap_at_share([0.5], [True], [True], 1, 0, 0.5))
+    assert gap_at_share([0.5], [True], [True], 1, 0, 1) == 1
+    assert gap_at_share([], [], [], 3, 3, 0.5) == 0
+
+
+def test_a_share_that_is_none_is_a_callers_mistake():
+    for share in (0, -0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="above 0, at most 1"):
+            gap_at_share([0.5], [True], [True], 1, 1, share)
+    with pytest.raises(ValueError, match="at most n_non_landmarks"):
+        gap_at_share([0.5, 0.4], [False, False], [False, False], 1, 1, 0.5)
+    with pytest.raises(ValueError, match="is on a landmark image"):
+        gap_at_share([0.5], [True], [False], 1, 1, 0.5)
+    with pytest.raises(ValueError, match="nan"):
+        gap_at_share([float("nan")], [True], [True], 1, 1, 0.5)
+
+
+# Mean average precision. The first vectors are those of metrics_test.py again.
+
+DELF_RELEVANT = {"1": {10, 20}, "2": {10}, "3": {30, 40, 50}, "4": {30}}
+DELF_FOUND = {"2": [0, 10], "3": [40], "4": [30, 40]}
+
+
+def searched(found, truth):
+    """(q, r) bools and (q,) counts, an image that is returned again being False."""
+    width = max(map(len, found.values()))
+    relevant = np.zeros((len(truth), width), bool)
+    for row, (query, wanted) in enumerate(truth.items()):
+        images = found.get(query, [])
+        for rank, image in enumerate(images):
+            relevant[row, rank] = image in wanted and image not in images[:rank]
+    return relevant, [len(wanted) for wanted in truth.values()]
+
+
+@pytest.mark.parametrize(("k", "expected"), [(100, 11 / 24), (1, 1 / 2)])
+def test_delf_vectors_of_a_search(k, expected):
+    rows = searched(DELF_FOUND, DELF_RELEVANT)
+    assert mean_average_precision(*rows, k) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "k", "expected"),
+    [
+        ("xxy", set("xy"), 100, 5 / 6),  # x again takes up a rank and scores once
+        ("x", {"x", *range(250)}, 100, 1 / 100),
+        ("axb", set("xy"), 2, 1 / 4),
+        ("ab", set("xy"), 100, 0),
+    ],
+)
+def test_search_vectors_by_hand(found, wanted, k, expected):
+    rows = searched({"q": found}, {"q": wanted})
+    assert mean_average_precision(*rows, k) == pytest.approx(expected, abs=1e-12)
+
+
+def slow_average_precision(relevant, n_relevant, k):
+    total, right = Fraction(0), 0
+    for rank, found in enumerate(relevant[:k], 1):
+        right += found
+        total += Fraction(right, rank) if found else 0
+    return total / min(n_relevant, k)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_mean_average_precision_agrees_with_its_definition(seed):
+    rng = np.random.default_rng(seed)
+    relevant = rng.random((9, int(rng.integers(1, 12)))) < 0.4
+    n_relevant = relevant.sum(axis=1) + rng.integers(0, 4, 9)
+    asked = [row for row in zip(relevant.tolist(), n_relevant.tolist()) if row[1]]
+    for k in (1, 3, 100):
+        expected = [slow_average_precision(*row, k) for row in asked]
+        found = mean_average_precision(relevant, n_relevant, k)
+        assert found == pytest.approx(float(sum(expected) / len(asked)), abs=1e-12)
+
+
+def test_a_query_that_has_nothing_relevant_is_left_out_of_the_mean():
+    relevant = [[True, False], [False, False], [False, False]]
+    assert mean_average_precision(relevant, [1, 0, 1]) == 1 / 2
+    assert np.isnan(mean_average_precision(relevant[1:2], [0]))
+    assert np.isnan(mean_average_precision(np.zeros((0, 5), bool), []))
+    assert mean_average_precision(np.zeros((2, 0), bool), [1, 2]) == 0  # found nothing
+
+
+def test_a_search_that_does_not_add_up_is_a_callers_mistake():
+    with pytest.raises(ValueError, match="more relevant images"):
+        mean_average_precision([[True, True]], [1])
+    with pytest.raises(ValueError, match="shapes"):
+        mean_average_precision([[True, True]], [2, 2])
+    with pytest.raises(ValueError, match="k of at least 1"):
+        mean_average_precision([[True]], [1], k=0)

@@ -22,7 +22,7 @@ FLOORS = [
     ["recognition", "training"],
     ["model"],
     ["data"],
-    ["gap", "score"],
+    ["gap", "intervals", "score"],
     ["errors", "paths", "config", "tables", "progress"],
 ]
 WITHOUT_TENSORFLOW = [

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from kaggle_kit.errors import TableError
-from kaggle_kit.score import score, validate
-from kaggle_kit.tables import Truth, read_solution, read_submission
+from kaggle_kit.score import score, score_guesses, validate, with_intervals
+from kaggle_kit.tables import Guess, Truth, read_solution, read_submission
 
 RUN = "import sys; from kaggle_kit.cli import main; sys.exit(main(sys.argv[1:]))"
 A, B, C = "0123456789abcdef", "0223456789abcdef", "0323456789abcdef"
@@ -348,3 +348,98 @@ def test_a_mistake_in_the_solution_is_one_line(files):
     assert done.returncode == 1 and done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"kaggle-kit score: {solution}: row 2: image x: expected")
+
+
+# Other shares of landmark images, and intervals.
+
+
+def drawn_images(seed, n=60):
+    """Guesses and truths by image id, with ties, blanks and images without landmark."""
+    rng = np.random.default_rng([seed, 3])
+    ids = [f"{i:016x}" for i in range(n)]
+    truths = {
+        i: Truth(frozenset(rng.integers(0, 3, rng.integers(0, 3)).tolist()))
+        for i in ids
+    }
+    guesses = {
+        i: Guess(int(rng.integers(3)), int(rng.integers(8)) / 8)
+        if rng.random() < 0.8
+        else None
+        for i in ids
+    }
+    return guesses, truths
+
+
+@pytest.mark.parametrize(
+    ("share", "times"), [("0.011", 2967), ("0.1", 297), ("0.3", 77)]
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_gap_at_a_share_is_gap_of_a_solution_with_that_share(seed, share, times):
+    """66 landmark images and 2 others, which are copied under ids beside their own."""
+    rng = np.random.default_rng(seed)
+    ids = [f"{i:016x}" for i in rng.permutation(68)]
+    truths = {i: Truth(frozenset({1} if k < 66 else ())) for k, i in enumerate(ids)}
+    guesses = {i: Guess(int(rng.integers(2)), int(rng.integers(8)) / 8) for i in ids}
+    copied_truths, copied_guesses = {}, {}
+    for i in ids:
+        for k in range(1 if truths[i].landmark_ids else times):
+            copied_truths[f"{i}-{k}"] = truths[i]
+            copied_guesses[f"{i}-{k}"] = guesses[i]
+    assert 66 / len(copied_truths) == pytest.approx(float(share), abs=1e-15)
+    expected = score_guesses(copied_guesses, copied_truths)["gap"]
+    found = score_guesses(guesses, truths)["gap_at_share"][share]
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_gap_at_share_is_none_where_it_is_not_defined():
+    only = score_guesses({A: Guess(7, 1.0)}, {A: Truth(frozenset({7}))})
+    assert only["gap"] == 1
+    assert set(only["gap_at_share"].values()) == {None}
+    none = score_guesses({A: Guess(7, 1.0)}, {A: Truth(frozenset())})
+    assert set(none["gap_at_share"].values()) == {None}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_intervals_are_added_to_the_scores(seed):
+    guesses, truths = drawn_images(seed)
+    scores = with_intervals(guesses, truths, n_resamples=200, seed=seed)
+    interval = scores.pop("interval")
+    assert scores == score_guesses(guesses, truths)
+    assert list(interval) == ["gap", "top1", "auc", "gap_at_share"]
+    for name in ("gap", "top1", "auc"):
+        low, high = interval[name]
+        assert 0 <= low < scores[name] < high <= 1
+    assert interval["gap_at_share"].keys() == scores["gap_at_share"].keys()
+    for share, (low, high) in interval["gap_at_share"].items():
+        assert 0 <= low < scores["gap_at_share"][share] < high <= 1
+    again = with_intervals(guesses, truths, n_resamples=200, seed=seed)["interval"]
+    assert json.loads(json.dumps(interval)) == interval == again
+    other = with_intervals(guesses, truths, n_resamples=200, seed=seed + 1)["interval"]
+    assert other != interval
+
+
+@pytest.mark.parametrize("shown", [{7}, {}])
+def test_an_interval_of_what_is_not_defined_is_none(shown):
+    truths = {A: Truth(frozenset(shown))}
+    interval = with_intervals({A: Guess(7, 1.0)}, truths)["interval"]
+    assert interval["gap"] == interval["top1"] == ([1, 1] if shown else None)
+    assert interval["auc"] is None
+    assert set(interval["gap_at_share"].values()) == {None}
+
+
+def test_files_are_scored_with_intervals_only_when_asked(files):
+    paths = files(DELF_SUBMISSION, DELF_SOLUTION)
+    plain = score(*paths)
+    asked = score(*paths, n_resamples=50)
+    for part, whole in (
+        (asked, plain),
+        (asked["public"], plain["public"]),
+        (asked["private"], plain["private"]),
+    ):
+        assert "interval" not in whole
+        assert {k: part[k] for k in whole if k not in ("public", "private")} == {
+            k: whole[k] for k in whole if k not in ("public", "private")
+        }
+    assert asked["interval"]["gap"] == [0, 1]  # both are D, or both are A
+    assert asked["public"]["interval"]["gap"] == [1, 1]
+    assert asked["private"]["interval"]["gap"] == [0, 0]

@@ -1,12 +1,15 @@
 """Random changes of a training photo, each following from a seed alone."""
 
+from collections.abc import Callable
+
+import keras_cv
 import tensorflow as tf
 
 from kaggle_kit import config
 
 
 def augmented(pixels: tf.Tensor, data: config.Data, seed: tf.Tensor) -> tf.Tensor:
-    """Crop or centre, mirror and recolour, (stored, stored, 3) uint8 -> (image, image, 3).
+    """Crop, mirror and recolour, (stored, stored, 3) uint8 -> (image, image, 3).
 
     Args:
         pixels: a photo as a shard holds it.
@@ -18,7 +21,9 @@ def augmented(pixels: tf.Tensor, data: config.Data, seed: tf.Tensor) -> tf.Tenso
     """
     changes, size = data.augment, data.image_size
     seeds = tf.unstack(tf.random.split(tf.cast(seed, tf.int32), 5))
-    if changes.crop:
+    if changes.zoom:
+        pixels = _zoomed(pixels, changes.zoom, size, seeds[0])
+    elif changes.crop:
         pixels = tf.image.stateless_random_crop(pixels, (size, size, 3), seeds[0])
     else:
         margin = (data.stored_size - size) // 2
@@ -39,3 +44,49 @@ def augmented(pixels: tf.Tensor, data: config.Data, seed: tf.Tensor) -> tf.Tenso
             pixels, 1 - changes.saturation, 1 + changes.saturation, seeds[4]
         )
     return tf.clip_by_value(pixels, 0, 1) * 255
+
+
+def keras_cv_changes(
+    changes: config.Augment, seed: int
+) -> Callable[[tf.Tensor], tf.Tensor] | None:
+    """RandAugment (Cubuk et al., arXiv:1909.13719) and cutout, as far as asked for.
+
+    Shapes: (s, s, 3) float32 in 0..255 -> the same. keras-cv draws from a state, so only
+    photos that are changed one at a time, in order, are changed alike by the same seed.
+    """
+    layers = []
+    if changes.rand_augment:
+        layers.append(
+            keras_cv.layers.RandAugment(
+                (0, 255), 2, magnitude=changes.rand_augment, seed=seed
+            )
+        )
+    if changes.cutout:
+        side = changes.cutout
+        layers.append(
+            keras_cv.layers.RandomCutout(side, side, fill_value=128.0, seed=seed)
+        )
+
+    def change(pixels: tf.Tensor) -> tf.Tensor:
+        shape = pixels.shape
+        for layer in layers:
+            pixels = layer(pixels, training=True)
+        return tf.ensure_shape(tf.clip_by_value(pixels, 0, 255), shape)
+
+    return change if layers else None
+
+
+def _zoomed(pixels: tf.Tensor, zoom: float, size: int, seed: tf.Tensor) -> tf.Tensor:
+    """A random part, whose sides are 1 - zoom of the photo's or more, at ``size``."""
+    begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
+        tf.shape(pixels),
+        tf.zeros((1, 0, 4)),
+        seed,
+        min_object_covered=0.0,
+        aspect_ratio_range=(3 / 4, 4 / 3),
+        area_range=((1 - zoom) ** 2, 1.0),
+        use_image_if_no_bounding_boxes=True,
+    )
+    part = tf.slice(pixels, begin, extent)
+    resized = tf.image.resize(part, (size, size), "bilinear", antialias=True)
+    return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kaggle_kit import config
-from kaggle_kit.data.augment import augmented
+from kaggle_kit.data.augment import augmented, keras_cv_changes
 
 PARALLEL = os.cpu_count() or 1  # photos decoded at a time
 FEATURES = {
@@ -77,7 +77,7 @@ def photos(
 
 def training_batches(
     shards: Sequence[Path],
-    n_images: int,
+    copies: Sequence[NDArray[np.int64]],
     data: config.Data,
     batch_size: int,
     seed: int,
@@ -88,12 +88,18 @@ def training_batches(
     The order and every random change follow from ``seed`` and ``epoch`` alone, so an
     epoch that is run again after an interruption is the same epoch. Photos that do not
     fill a last batch wait for another epoch: batch norm has no variance of one photo.
+
+    Args:
+        copies: how often each photo occurs, for each shard in the order of its photos.
     """
     rng = np.random.default_rng((seed, epoch))
-    names = [str(path) for path in shards]
-    dataset = tf.data.Dataset.from_tensor_slices(rng.permutation(names))
-    dataset = dataset.interleave(
-        tf.data.TFRecordDataset, cycle_length=4, num_parallel_calls=PARALLEL
+    order = rng.permutation(len(shards))
+    names = tf.constant([str(shards[i]) for i in order], tf.string)
+    often = tf.RaggedTensor.from_row_lengths(
+        np.concatenate([copies[i] for i in order]), [len(copies[i]) for i in order]
+    )
+    dataset = tf.data.Dataset.from_tensor_slices((names, often)).interleave(
+        _repeated, cycle_length=4, num_parallel_calls=PARALLEL
     )
     dataset = dataset.shuffle(data.shuffle_images, seed=int(rng.integers(2**31)))
     seeds = tf.data.Dataset.random(seed=int(rng.integers(2**31))).batch(2)
@@ -102,8 +108,12 @@ def training_batches(
         pixels, label = _parsed(record, data.stored_size)
         return augmented(pixels, data, seed_pair), label
 
+    n_images = int(sum(n.sum() for n in copies))
     batch_size = min(batch_size, n_images)
     dataset = tf.data.Dataset.zip(dataset, seeds).map(read, PARALLEL)
+    change = keras_cv_changes(data.augment, int(rng.integers(2**31)))
+    if change:
+        dataset = dataset.map(lambda pixels, label: (change(pixels), label))
     dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(2)
     whole = tf.data.experimental.assert_cardinality(n_images // batch_size)
     return dataset.apply(whole).with_options(_options())
@@ -122,6 +132,24 @@ def validation_batches(
     dataset = dataset.map(read, PARALLEL).batch(batch_size).prefetch(2)
     whole = tf.data.experimental.assert_cardinality(-(-n_images // batch_size))
     return dataset.apply(whole).with_options(_options())
+
+
+def resized(dataset: tf.data.Dataset, size: int) -> tf.data.Dataset:
+    """Batches of photos at another size, for a stage of training."""
+
+    def resize(pixels: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.image.resize(pixels, (size, size), "bilinear", antialias=True), label
+
+    return dataset.map(resize, PARALLEL)
+
+
+def _repeated(path: tf.Tensor, copies: tf.Tensor) -> tf.data.Dataset:
+    """The records of a shard, each as often as it is to occur."""
+    records = tf.data.TFRecordDataset(path)
+    often = tf.data.Dataset.from_tensor_slices(copies)
+    return tf.data.Dataset.zip(records, often).flat_map(
+        lambda record, n: tf.data.Dataset.from_tensors(record).repeat(n)
+    )
 
 
 def _parsed(record: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from kaggle_kit import config, tables
 from kaggle_kit.data.pipeline import readable, squashed
@@ -54,7 +56,7 @@ def shards(
     with written_dir(out, MARKER) as part:
         for split in SPLITS:
             chosen = [
-                m for m in members if m.split == split and m.landmark_id is not None
+                m for m in members if m.split == split and m.landmark_id in class_of
             ]
             made, lost = _write_split(settings, place, split, chosen, class_of, part)
             files += made
@@ -115,6 +117,22 @@ def shard_paths(folder: Path, manifest: dict[str, Any], split: str) -> list[Path
         for shard in manifest["shards"]
         if shard["split"] == split
     ]
+
+
+def photo_classes(
+    folder: Path, manifest: dict[str, Any], split: str
+) -> list[NDArray[np.int64]]:
+    """The class of every photo of a split, shard by shard, in order."""
+    classes = tables.read_classes(Path(folder) / "classes.csv")
+    class_of = {row.landmark_id: i for i, row in enumerate(classes)}
+    broken = set(manifest["broken"])
+    found = [
+        class_of[m.landmark_id]
+        for m in tables.read_subset(Path(folder) / "subset.csv")
+        if m.split == split and m.landmark_id in class_of and m.image_id not in broken
+    ]
+    sizes = [s["images"] for s in manifest["shards"] if s["split"] == split]
+    return np.split(np.array(found, np.int64), np.cumsum(sizes)[:-1])
 
 
 def _kept(form: dict[str, Any], subset: Path, folder: Path) -> dict[str, Any] | None:

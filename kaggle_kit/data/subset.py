@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +30,15 @@ def subset(
         How many landmarks, and how many photos in each split.
 
     Raises:
-        DataError: no landmark fits the settings.
+        DataError: no landmark fits the settings, or none would be left for train.
     """
     place = Competition(Path(competition)).require("train.csv")
     labels = tables.read_labels(place.train_csv, settings.group_column)
     rng = np.random.default_rng(seed)
-    members = split(choose(labels, settings, rng), settings.validation_share, rng)
+    chosen = choose(labels, settings, rng)
+    known, unknown = set_apart(chosen, settings.unknown_landmarks, rng)
+    members = split(known, settings.validation_share, rng, settings.test_share)
+    members += split_unknown(unknown, rng)
     if any(settings.non_landmarks.model_dump().values()):
         place.require("train")
         listed = {label.image_id for label in labels}
@@ -73,28 +76,65 @@ def choose(
     return [label for label, kept in zip(labels, keep, strict=True) if kept]
 
 
+def set_apart(
+    labels: Sequence[Label], n_unknown: int, rng: np.random.Generator
+) -> tuple[list[Label], list[Label]]:
+    """The photos of known landmarks and those of ``n_unknown`` others, drawn at random.
+
+    A photo of an unknown landmark whose group has a photo of a known one is left out:
+    its near-duplicate may come to be in train.
+
+    Raises:
+        DataError: no landmark would be left.
+    """
+    if n_unknown == 0:
+        return list(labels), []
+    ids = np.unique([label.landmark_id for label in labels])
+    if n_unknown >= len(ids):
+        raise DataError(
+            f"subset.unknown_landmarks: expected fewer than the {len(ids)} landmarks "
+            f"that take part, got {n_unknown}; lower it or let more landmarks take part"
+        )
+    drawn = set(rng.permutation(ids)[:n_unknown].tolist())
+    known = [label for label in labels if label.landmark_id not in drawn]
+    others = [label for label in labels if label.landmark_id in drawn]
+    taken = {label.group for label in known if label.group}
+    unknown = [label for label in others if label.group not in taken]
+    if len(unknown) < len(others):
+        logger.warning(
+            "%d photos of unknown landmarks are left out: their groups have photos of "
+            "known landmarks",
+            len(others) - len(unknown),
+        )
+    return known, unknown
+
+
 def split(
-    labels: Sequence[Label], validation_share: float, rng: np.random.Generator
+    labels: Sequence[Label],
+    validation_share: float,
+    rng: np.random.Generator,
+    test_share: float = 0.0,
 ) -> list[Member]:
-    """Divide photos into train and validation, landmark by landmark.
+    """Divide photos into train, validation and test, landmark by landmark.
 
     A landmark of n photos gives n * share of them to validation, rounded up or down at
-    random so that rare landmarks have their share too, and always keeps one in train.
-    Photos of one group stay on one side; a group is moved only as a whole and only
-    where no landmark gives more than its number.
+    random so that rare landmarks have their share too, then to test likewise, and
+    always keeps one in train. Photos of one group stay on one side; a group is moved
+    only as a whole and only where no landmark gives more than its number.
+
+    Validation has the same photos whatever the share of test.
     """
-    landmark = np.array([label.landmark_id for label in labels], np.int64)
-    _, inverse, counts = np.unique(landmark, return_inverse=True, return_counts=True)
-    wanted = np.floor(counts * validation_share + rng.random(len(counts)))
-    wanted = np.minimum(wanted, counts - 1).astype(np.int64)
-    if any(label.group for label in labels):
-        held_out = _whole_groups(labels, inverse, wanted, rng)
-    else:
-        held_out = _rank_within(inverse, rng) < wanted[inverse]
-    return [
-        Member(label.image_id, label.landmark_id, "validation" if out else "train")
-        for label, out in zip(labels, held_out, strict=True)
-    ]
+    shares = {"validation": validation_share, "test": test_share}
+    return _divided(labels, shares, "train", 1, rng)
+
+
+def split_unknown(labels: Sequence[Label], rng: np.random.Generator) -> list[Member]:
+    """Divide photos of landmarks that train lacks: half to validation, half to test.
+
+    Landmark by landmark and by whole groups, as ``split`` does; an odd photo goes to
+    either at random.
+    """
+    return _divided(labels, {"validation": 0.5}, "test", 0, rng) if labels else []
 
 
 def pools(
@@ -116,10 +156,10 @@ def pools(
 
 
 def classes_of(members: Sequence[Member]) -> list[Class]:
-    """The classes of a subset, by landmark id, with their number of training photos."""
-    n_train = Counter(m.landmark_id for m in members if m.split == "train")
-    landmarks = {m.landmark_id for m in members if m.landmark_id is not None}
-    return [Class(landmark, n_train[landmark]) for landmark in sorted(landmarks)]
+    """The landmarks that have training photos, by id, with the number of those."""
+    landmarks = (m.landmark_id for m in members if m.split == "train")
+    n_train = Counter(i for i in landmarks if i is not None)
+    return [Class(landmark, n) for landmark, n in sorted(n_train.items())]
 
 
 def _landmarks(
@@ -155,6 +195,34 @@ def _landmarks(
     return chosen
 
 
+def _divided(
+    labels: Sequence[Label],
+    shares: Mapping[str, float],
+    rest: str,
+    n_kept: int,
+    rng: np.random.Generator,
+) -> list[Member]:
+    """Give each split its share of every landmark, and what is left to ``rest``.
+
+    ``rest`` has at least ``n_kept`` photos of each landmark.
+    """
+    landmark = np.array([label.landmark_id for label in labels], np.int64)
+    _, inverse, counts = np.unique(landmark, return_inverse=True, return_counts=True)
+    # (shares, landmarks): where in a random order of its photos each split ends
+    upto = np.cumsum(list(shares.values()))[:, None]
+    ends = np.floor(counts * upto + rng.random(len(counts)))
+    ends = np.minimum(ends, counts - n_kept).astype(np.int64)
+    if any(label.group for label in labels):
+        side = _whole_groups(labels, inverse, np.diff(ends, axis=0, prepend=0), rng)
+    else:
+        side = (_rank_within(inverse, rng) >= ends[:, inverse]).sum(axis=0)
+    names = [*shares, rest]
+    return [
+        Member(label.image_id, label.landmark_id, names[k])
+        for label, k in zip(labels, side.tolist(), strict=True)
+    ]
+
+
 def _rank_within(
     group: NDArray[np.intp], rng: np.random.Generator
 ) -> NDArray[np.int64]:
@@ -172,22 +240,29 @@ def _whole_groups(
     landmark: NDArray[np.intp],
     wanted: NDArray[np.int64],
     rng: np.random.Generator,
-) -> NDArray[np.bool_]:
-    """Hold out groups, in random order, while no landmark exceeds its number."""
+) -> NDArray[np.int64]:
+    """The split of each photo: groups, in random order, go where they still fit.
+
+    ``wanted`` (splits, landmarks) says how many photos of a landmark a split may have
+    at most; a group goes to the first that it does not overfill, or else to the rest,
+    whose number is the one after the last.
+    """
     groups: dict[str, list[int]] = defaultdict(list)
     for place, label in enumerate(labels):
         groups[label.group or f"\0{place}"].append(place)
-    held_out = np.zeros(len(labels), bool)
+    side = np.full(len(labels), len(wanted))
     left = wanted.copy()
     names = list(groups)
     for name in (names[i] for i in rng.permutation(len(names))):
         places = groups[name]
         taken = Counter(landmark[places].tolist())
-        if all(left[k] >= n for k, n in taken.items()):
-            held_out[places] = True
-            for k, n in taken.items():
-                left[k] -= n
-    return held_out
+        for k, room in enumerate(left):
+            if all(room[i] >= n for i, n in taken.items()):
+                side[places] = k
+                for i, n in taken.items():
+                    room[i] -= n
+                break
+    return side
 
 
 def _places(start: float, end: float, n: int) -> slice:

@@ -5,26 +5,50 @@ import keras_cv
 
 from kaggle_kit import config
 
+LITE0 = {
+    "stackwise_kernel_sizes": [3, 3, 5, 3, 5, 5, 3],
+    "stackwise_num_repeats": [1, 2, 2, 3, 3, 4, 1],
+    "stackwise_input_filters": [32, 16, 24, 40, 80, 112, 192],
+    "stackwise_output_filters": [16, 24, 40, 80, 112, 192, 320],
+    "stackwise_expansion_ratios": [1, 6, 6, 6, 6, 6, 6],
+    "stackwise_strides": [1, 2, 2, 2, 1, 2, 1],
+    "width_coefficient": 1.0,
+    "depth_coefficient": 1.0,
+}
 
-def backbone(settings: config.Model, image_size: int) -> keras.Model:
-    """ResNet-50 (He et al., arXiv:1512.03385) with random weights.
 
-    Shapes: (batch, s, s, 3) pixels in 0..255 -> (batch, s/32, s/32, 2048).
+def backbone(settings: config.Model, size: int | None = None) -> keras.Model:
+    """A network from pixels to features, with random weights, named "backbone".
 
-    With ``zero_residual`` the last batch norm of each residual branch begins with scale 0,
-    so that the network begins shallow (Goyal et al., arXiv:1706.02677, section 5.1).
+    Shapes: (batch, s, s, 3) as ``model.pixels`` says -> (batch, s/32, s/32, c); c is 2048
+    for ResNet-50 (He et al., arXiv:1512.03385) and 1280 for EfficientNet-Lite0 (Tan & Le,
+    arXiv:1905.11946, without squeeze-and-excitation). Without ``size`` s is any number
+    that 32 divides.
+
+    With ``zero_residual`` the last batch norm of each of ResNet's residual branches begins
+    with scale 0, so that the network begins shallow (Goyal et al., arXiv:1706.02677,
+    section 5.1).
 
     keras-cv's presets, which ``ResNet50Backbone`` uses too, ask the network for a file;
-    the class below them does not.
+    the classes below them do not.
     """
-    network = keras_cv.models.ResNetBackbone(
-        stackwise_filters=[64, 128, 256, 512],
-        stackwise_blocks=[3, 4, 6, 3],
-        stackwise_strides=[1, 2, 2, 2],
-        block_type="block",
-        include_rescaling=True,
-        input_shape=(image_size, image_size, 3),
-    )
+    if settings.backbone == "resnet50":
+        network = keras_cv.models.ResNetBackbone(
+            stackwise_filters=[64, 128, 256, 512],
+            stackwise_blocks=[3, 4, 6, 3],
+            stackwise_strides=[1, 2, 2, 2],
+            block_type="block",
+            include_rescaling=False,
+            input_shape=(size, size, 3),
+            name="backbone",
+        )
+    else:
+        network = keras_cv.models.EfficientNetLiteBackbone(
+            **LITE0,
+            include_rescaling=False,
+            input_shape=(size, size, 3),
+            name="backbone",
+        )
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = settings.batch_norm_momentum

@@ -1,26 +1,26 @@
-"""The network that is trained: backbone, embedding, class head."""
+"""The network that is trained: pixels, backbone, pooling, embedding, class head."""
 
 import keras
 
 from kaggle_kit import config
 from kaggle_kit.model.backbones import backbone
-from kaggle_kit.model.layers import CosineHead
+from kaggle_kit.model.layers import CosineHead, GeM, adacos_scale
 
 EMBEDDING = "embedding"  # the layer whose output, at unit length, is the embedding
+IMAGENET_MEANS = (123.68, 116.779, 103.939)  # of red, green, blue in 0..255
 
 
 def classifier(settings: config.Model, image_size: int, n_classes: int) -> keras.Model:
-    """A network from pixels to class logits.
+    """A network from pixels to class logits, with random weights.
 
-    Shapes: (batch, s, s, 3) pixels in 0..255 -> (batch, n_classes) logits. The layer
-    named ``EMBEDDING`` gives the (batch, d) features that the head reads.
+    Shapes: (batch, s, s, 3) pixels in 0..255 -> (batch, n_classes) logits, for any s that
+    32 divides; only ``pooling: flatten`` binds s to ``image_size``. The layer named
+    ``EMBEDDING`` gives the (batch, d) features that the head reads.
     """
-    network = backbone(settings, image_size)
-    x = network.output
-    if settings.pooling == "flatten":
-        x = keras.layers.Flatten(name="pooling")(x)
-    else:
-        x = keras.layers.GlobalAveragePooling2D(name="pooling")(x)
+    size = image_size if settings.pooling == "flatten" else None
+    pixels = keras.Input((size, size, 3), name="pixels")
+    x = backbone(settings, size)(_scaled(pixels, settings.pixels))
+    x = _pooled(x, settings)
     if settings.embedding:
         x = keras.layers.Dense(settings.embedding, name="neck")(x)
         x = keras.layers.BatchNormalization(
@@ -28,8 +28,34 @@ def classifier(settings: config.Model, image_size: int, n_classes: int) -> keras
         )(x)
     x = keras.layers.Identity(name=EMBEDDING)(x)
     x = keras.layers.Dropout(settings.dropout, name="dropout")(x)
-    if settings.head == "cosine":
-        x = CosineHead(n_classes, settings.scale, name="head")(x)
+    if settings.head == "dense":
+        x = keras.layers.Dense(n_classes, dtype="float32", name="head")(x)
     else:
-        x = keras.layers.Dense(n_classes, name="head")(x)
-    return keras.Model(network.input, x, name="classifier")
+        scale = logit_scale(settings, n_classes)
+        x = CosineHead(n_classes, scale, settings.sub_centres, name="head")(x)
+    return keras.Model(pixels, x, name="classifier")
+
+
+def logit_scale(settings: config.Model, n_classes: int) -> float:
+    """The largest logit of a cosine or arcface head."""
+    return adacos_scale(n_classes) if settings.scale is None else settings.scale
+
+
+def _scaled(pixels: keras.KerasTensor, kind: str) -> keras.KerasTensor:
+    """Pixels in 0..255 as the backbone's weights expect them."""
+    if kind == "unit":
+        return keras.layers.Rescaling(1 / 255, name="rescaled")(pixels)
+    if kind == "centred":
+        return keras.layers.Rescaling(1 / 128, -127 / 128, name="rescaled")(pixels)
+    ones = (1.0, 1.0, 1.0)
+    return keras.layers.Normalization(
+        mean=IMAGENET_MEANS, variance=ones, name="rescaled"
+    )(pixels)
+
+
+def _pooled(x: keras.KerasTensor, settings: config.Model) -> keras.KerasTensor:
+    if settings.pooling == "flatten":
+        return keras.layers.Flatten(name="pooling")(x)
+    if settings.pooling == "gem":
+        return GeM(settings.gem_p, settings.gem_trainable, name="pooling")(x)
+    return keras.layers.GlobalAveragePooling2D(name="pooling")(x)

@@ -5,30 +5,34 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from kaggle_kit import config
+from kaggle_kit.config import Config
 from kaggle_kit.model.build import EMBEDDING
 
+STRIDE = 32  # of the backbones; a side is a multiple of it
 
-def export(model: keras.Model, settings: config.Config, out: Path) -> None:
+
+def export(model: keras.Model, settings: Config, out: Path) -> None:
     """Write a SavedModel that needs neither Keras nor the kit to run.
 
     Its function ``serve`` maps (batch, s, s, 3) uint8 to a dictionary: ``embedding``
-    (batch, d) float32 at unit length and, if guesses are to come from the head,
-    ``log_probability`` (batch, C). With ``recognition.flip`` both are means with the
-    mirrored photo. The class head is left out where it is not used: with 81,313 landmarks
-    it would be nine tenths of the file.
+    (batch, d) float32 at unit length and, if the head has a say in guesses,
+    ``log_probability`` (batch, C). Both are means over the views: every size of
+    ``recognition.scales``, mirrored too with ``recognition.flip``. The class head is left
+    out where it is not used: with 81,313 landmarks it would be nine tenths of the file.
     """
-    with_head = settings.recognition.ranking == "head"
+    with_head = has_head(settings)
     outputs = {"features": model.get_layer(EMBEDDING).output}
     if with_head:
         outputs["logits"] = model.output
     network = keras.Model(model.input, outputs)
+    sides = view_sides(settings)
 
     def views(images: tf.Tensor) -> list[tf.Tensor]:
         pixels = tf.cast(images, tf.float32)
-        if not settings.recognition.flip:
-            return [pixels]
-        return [pixels, tf.reverse(pixels, axis=[2])]
+        seen = [_at(pixels, settings.data.image_size, side) for side in sides]
+        if settings.recognition.flip:
+            seen += [tf.reverse(view, axis=[2]) for view in seen]
+        return seen
 
     def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
         seen = [network(view, training=False) for view in views(images)]
@@ -45,3 +49,28 @@ def export(model: keras.Model, settings: config.Config, out: Path) -> None:
     module.weights = [variable.value for variable in network.variables]
     module.serve = tf.function(serve, input_signature=signature)
     tf.saved_model.save(module, str(out))
+
+
+def has_head(settings: Config) -> bool:
+    """Whether guesses may depend on a trained head's class scores."""
+    recognition = settings.recognition
+    used = recognition.ranking == "head" or recognition.head_exponent > 0
+    return settings.train.epochs > 0 and (used or recognition.tune)
+
+
+def view_sides(settings: Config) -> list[int]:
+    """The sides at which a photo is seen, each a multiple of the backbone's stride."""
+    size = settings.data.image_size
+    sides = [
+        round(size * scale / STRIDE) * STRIDE for scale in settings.recognition.scales
+    ]
+    return [
+        size if scale == 1 else max(STRIDE, side)
+        for side, scale in zip(sides, settings.recognition.scales, strict=True)
+    ]
+
+
+def _at(pixels: tf.Tensor, size: int, side: int) -> tf.Tensor:
+    if side == size:
+        return pixels
+    return tf.image.resize(pixels, (side, side), "bilinear", antialias=True)

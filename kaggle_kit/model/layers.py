@@ -1,35 +1,214 @@
-"""Layers that Keras does not have."""
+"""Layers and losses that Keras does not have; float32 inside, whatever is around them."""
+
+import math
+from collections.abc import Sequence
 
 import keras
+import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike, NDArray
+
+EPSILON = 1e-6
+LEAST_SCALE = 2.0  # of AdaCos, whose formula gives less for fewer than 6 classes
+
+
+@keras.saving.register_keras_serializable("kaggle_kit")
+class GeM(keras.layers.Layer):
+    """Generalised mean over the places of a feature map.
+
+    ``(mean max(x, 1e-6)^p)^(1/p)``: p = 1 is the mean, and much is the maximum. What is
+    raised to the power is divided by its maximum first, so nothing overflows.
+
+    Shapes: (batch, h, w, c) -> (batch, c).
+
+    Args:
+        p: the exponent, at least 1.
+        trainable_p: whether p is learnt, one for all channels.
+
+    Source: Radenović et al., arXiv:1711.02512.
+    """
+
+    def __init__(self, p: float = 3.0, trainable_p: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.p = p
+        self.trainable_p = trainable_p
+
+    def build(self, input_shape):
+        self.exponent = self.add_weight(
+            name="p",
+            shape=(),
+            dtype="float32",
+            initializer=keras.initializers.Constant(self.p),
+            constraint=AtLeastOne(),
+            trainable=self.trainable_p,
+        )
+
+    def call(self, inputs):
+        x = ops.maximum(ops.cast(inputs, "float32"), EPSILON)
+        p = ops.cast(self.exponent, "float32")
+        largest = ops.stop_gradient(ops.max(x, axis=(1, 2), keepdims=True))
+        mean = ops.mean(ops.power(x / largest, p), axis=(1, 2))
+        pooled = ops.power(mean, 1 / p) * largest[:, 0, 0]
+        return ops.cast(pooled, self.compute_dtype)
+
+    def get_config(self):
+        own = {"p": self.p, "trainable_p": self.trainable_p}
+        return super().get_config() | own
+
+
+@keras.saving.register_keras_serializable("kaggle_kit")
+class AtLeastOne(keras.constraints.Constraint):
+    """Keeps a weight at 1 or above."""
+
+    def __call__(self, w):
+        return ops.maximum(w, ops.cast(1, w.dtype))
 
 
 @keras.saving.register_keras_serializable("kaggle_kit")
 class CosineHead(keras.layers.Layer):
-    """Scaled cosine between an embedding and one learnt direction per class.
+    """Scaled cosine between an embedding and learnt directions of each class.
 
-    logit_c = scale * x.w_c / (|x| |w_c|). Shapes: (batch, d) -> (batch, n_classes).
+    ``logit_c = scale * max_k x.w_ck / (|x| |w_ck|)``. A class of several looks (inside and
+    outside, say) may have a direction for each (Deng et al., "Sub-center ArcFace", ECCV
+    2020). Shapes: (batch, d) -> (batch, n_classes) float32.
 
     Args:
         n_classes: C.
         scale: the largest logit; softmax of plain cosines would be almost flat.
+        sub_centres: directions per class.
     """
 
-    def __init__(self, n_classes: int, scale: float, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, n_classes: int, scale: float, sub_centres: int = 1, **kwargs):
+        super().__init__(**{"dtype": "float32"} | kwargs)
         self.n_classes = n_classes
         self.scale = scale
+        self.sub_centres = sub_centres
 
     def build(self, input_shape):
-        shape = (input_shape[-1], self.n_classes)
+        shape = (input_shape[-1], self.n_classes * self.sub_centres)
         self.directions = self.add_weight(
             name="directions", shape=shape, initializer="glorot_uniform"
         )
 
     def call(self, inputs):
-        unit = ops.normalize(inputs, axis=-1)
-        return self.scale * ops.matmul(unit, ops.normalize(self.directions, axis=0))
+        x = _unit(ops.cast(inputs, "float32"), axis=-1)
+        cosine = ops.matmul(x, _unit(ops.cast(self.directions, "float32"), axis=0))
+        if self.sub_centres > 1:
+            shape = (-1, self.n_classes, self.sub_centres)
+            cosine = ops.max(ops.reshape(cosine, shape), axis=-1)
+        return self.scale * cosine
 
     def get_config(self):
-        own = {"n_classes": self.n_classes, "scale": self.scale}
+        own = {
+            "n_classes": self.n_classes,
+            "scale": self.scale,
+            "sub_centres": self.sub_centres,
+        }
         return super().get_config() | own
+
+
+@keras.saving.register_keras_serializable("kaggle_kit")
+class SmoothedCrossentropy(keras.losses.Loss):
+    """Cross-entropy of logits with label smoothing, for labels that are class numbers.
+
+    ``(1 - e) * -log p_y + e * mean_c -log p_c``. Shapes: (batch,), (batch, C) -> (batch,).
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, name="crossentropy", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true, y_pred):
+        labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
+        log_p = ops.log_softmax(ops.cast(y_pred, "float32"), axis=-1)
+        right = ops.take_along_axis(log_p, labels[:, None], axis=-1)[:, 0]
+        e = self.label_smoothing
+        return -(1 - e) * right - e * ops.mean(log_p, axis=-1)
+
+    def get_config(self):
+        return super().get_config() | {"label_smoothing": self.label_smoothing}
+
+
+@keras.saving.register_keras_serializable("kaggle_kit")
+class ArcFaceLoss(SmoothedCrossentropy):
+    """Cross-entropy after the right class's angle has been made larger by a margin.
+
+    The network gives ``scale * cos(theta)``, as it does in use; only the loss knows of
+    margins::
+
+        cos(theta_y + m_y)          where theta_y + m_y < pi
+        cos(theta_y) - m_y sin(m_y) where it is not, so that it goes on falling
+
+    Args:
+        scale: that of the head.
+        margins: (C,) radians.
+        label_smoothing: as in ``SmoothedCrossentropy``.
+
+    Source: Deng et al., arXiv:1801.07698.
+    """
+
+    def __init__(
+        self,
+        scale: float,
+        margins: Sequence[float],
+        label_smoothing: float = 0.0,
+        name="arcface",
+        **kwargs,
+    ):
+        super().__init__(label_smoothing, name=name, **kwargs)
+        self.scale = scale
+        self.margins = tuple(map(float, margins))
+
+    def call(self, y_true, y_pred):
+        labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
+        margin = ops.take(ops.convert_to_tensor(self.margins, "float32"), labels)
+        logits = ops.cast(y_pred, "float32")
+        own = ops.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
+        changed = self.scale * _with_margin(own / self.scale, margin)
+        is_own = ops.one_hot(labels, len(self.margins), dtype="float32")
+        return super().call(labels, logits + is_own * (changed - own)[:, None])
+
+    def get_config(self):
+        own = {"scale": self.scale, "margins": list(self.margins)}
+        return super().get_config() | own
+
+
+def margins(counts: ArrayLike, smallest: float, largest: float) -> NDArray[np.float64]:
+    """Margins by class size, (C,) radians: the rarer the class, the larger.
+
+    With ``t = n^(-1/4)``, linear in t from ``smallest`` for the largest class to
+    ``largest`` for the smallest. Classes that are all of one size have the mean of both.
+
+    Source: the third place of 2020 (Ha et al., arXiv:2010.05350).
+
+    >>> margins([1, 10_000], 0.05, 0.5)
+    array([0.5 , 0.05])
+    """
+    t = np.maximum(np.asarray(counts, np.float64), 1) ** -0.25
+    spread = t.max() - t.min()
+    share = (t - t.min()) / spread if spread else np.full(t.shape, 0.5)
+    return smallest + (largest - smallest) * share
+
+
+def adacos_scale(n_classes: int) -> float:
+    """The scale of logits that suits a number of classes, ``sqrt(2) ln(C - 1)``.
+
+    At least 2: below that, softmax is flat however sure the network is.
+
+    Source: Zhang et al., arXiv:1905.00292.
+    """
+    return max(LEAST_SCALE, math.sqrt(2) * math.log(max(2, n_classes) - 1))
+
+
+def _unit(x, axis: int):
+    """At length 1; what is shorter than 1e-6 stays short, with a finite gradient."""
+    squares = ops.sum(ops.square(x), axis=axis, keepdims=True)
+    return x * ops.rsqrt(ops.maximum(squares, EPSILON**2))
+
+
+def _with_margin(cosine, margin):
+    cosine = ops.clip(cosine, -1 + 1e-6, 1 - 1e-6)
+    sine = ops.sqrt(1 - ops.square(cosine))
+    larger = cosine * ops.cos(margin) - sine * ops.sin(margin)
+    beyond = cosine - margin * ops.sin(margin)
+    return ops.where(cosine > -ops.cos(margin), larger, beyond)

@@ -1,28 +1,28 @@
-"""Photos to unit vectors, by the SavedModel of a bundle."""
+"""Photos to unit vectors: by SavedModels, by visual words, and by several together."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kaggle_kit.config import Config
+from kaggle_kit import config
 from kaggle_kit.data.pipeline import photos
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.paths import image_path
 from kaggle_kit.progress import progress
-from kaggle_kit.recognition.search import Gallery, mean_top
-from kaggle_kit.tables import Label
+from kaggle_kit.recognition.read import LocalReader
+from kaggle_kit.recognition.vlad import Vocabulary, vlad
+from kaggle_kit.recognition.whitening import Whitening, unit
 
 
 class Embedded(NamedTuple):
-    """What the network says of some photos.
+    """What is known of some photos.
 
     which: (b,) places among the photos asked for; one that does not decode is absent.
     vectors: (b, d) float32, unit length.
-    log_probability: (b, C) float32; C is 0 where the model has no head.
+    log_probability: (b, C) float32; C is 0 where no network has a head.
     """
 
     which: NDArray[np.int64]
@@ -30,10 +30,19 @@ class Embedded(NamedTuple):
     log_probability: NDArray[np.float32]
 
 
-class Embedder:
+class Part(Protocol):
+    """One way of embedding; all parts give the same photos, in batches of one size."""
+
+    whitening: Whitening | None
+
+    def stream(self, paths: Sequence[Path], batch_size: int) -> Iterator[Embedded]:
+        """Embed photos, batch by batch, in order, without whitening."""
+
+
+class Network:
     """A SavedModel made by ``model.export``, with the preprocessing it was trained for."""
 
-    def __init__(self, model_dir: Path, settings: Config):
+    def __init__(self, model_dir: Path, data: config.Data):
         """Load the model.
 
         Raises:
@@ -46,63 +55,133 @@ class Embedder:
             raise ArtefactError(
                 f"{model_dir}: expected a SavedModel, got {reason}; make the bundle again"
             ) from None
+        self.data = data
+        self.whitening: Whitening | None = None
+
+    def stream(self, paths: Sequence[Path], batch_size: int) -> Iterator[Embedded]:
+        """Embed photos, batch by batch, in order, without whitening."""
+        for which, pixels in photos(paths, self.data, batch_size):
+            output = {k: v.numpy() for k, v in self.model.serve(pixels).items()}
+            none = np.empty((len(pixels), 0), np.float32)
+            head = output.get("log_probability", none)
+            yield Embedded(which, output["embedding"], head)
+
+
+class Words:
+    """VLAD of local features, by a vocabulary."""
+
+    def __init__(self, vocabulary: NDArray[np.float32], reader: LocalReader):
+        self.vocabulary = vocabulary
+        self.reader = reader
+        self.whitening: Whitening | None = None
+
+    def stream(self, paths: Sequence[Path], batch_size: int) -> Iterator[Embedded]:
+        """Embed photos, batch by batch, in order, without whitening."""
+        for which, found in self.reader.stream(paths, batch_size):
+            vectors = np.stack([vlad(f.descriptors, self.vocabulary) for f in found])
+            yield Embedded(which, vectors, np.empty((len(which), 0), np.float32))
+
+
+class Embedder:
+    """The parts of a bundle as one: each whitened, then weighted and side by side.
+
+    Each part's vector is multiplied by the root of its weight before they are joined, so
+    that a cosine is the weighted mean of the parts' cosines. Heads are averaged by the
+    same weights.
+    """
+
+    def __init__(self, parts: Sequence[Part], settings: config.Recognition):
+        self.parts = parts
         self.settings = settings
-        size = settings.data.image_size
-        blank = self._run(np.empty(0, np.int64), np.zeros((1, size, size, 3), np.uint8))
-        self._nothing = Embedded(
-            blank.which, blank.vectors[:0], blank.log_probability[:0]
-        )
 
     def stream(self, paths: Sequence[Path], label: str) -> Iterator[Embedded]:
         """Embed photos, batch by batch, in order."""
-        batch_size = self.settings.recognition.batch_size
-        with progress(total=len(paths), label=label) as bar:
-            for which, pixels in photos(paths, self.settings.data, batch_size):
-                yield self._run(which, pixels)
-                bar.update(len(which))
+        for found in self._apart(paths, label):
+            yield joined(found, self.settings.weights)
 
     def embed(self, paths: Sequence[Path], label: str) -> Embedded:
         """Embed photos and hold all of the result."""
-        return self.joined(list(self.stream(paths, label)))
+        return concatenated(list(self.stream(paths, label)))
 
-    def joined(self, parts: Sequence[Embedded]) -> Embedded:
-        """Several results as one, of the right widths even when there are none."""
-        which, vectors, heads = zip(self._nothing, *parts, strict=True)
+    def embed_apart(self, paths: Sequence[Path], label: str) -> list[Embedded]:
+        """What each part gives, to be joined by several weights."""
+        found = list(self._apart(paths, label))
+        return [
+            concatenated([batch[i] for batch in found]) for i in range(len(self.parts))
+        ]
+
+    def _apart(self, paths: Sequence[Path], label: str) -> Iterator[list[Embedded]]:
+        size = self.settings.batch_size
+        streams = [part.stream(paths, size) for part in self.parts]
+        with progress(total=len(paths), label=label) as bar:
+            for found in zip(*streams, strict=True):
+                pairs = zip(found, self.parts, strict=True)
+                yield [whitened(f, part.whitening) for f, part in pairs]
+                bar.update(len(found[0].which))
+
+
+def whitened(found: Embedded, whitening: Whitening | None) -> Embedded:
+    """The same photos, their vectors whitened if there is a whitening."""
+    if whitening is None or not len(found.vectors):
+        return found
+    return found._replace(vectors=whitening(found.vectors))
+
+
+def joined(found: Sequence[Embedded], weights: Sequence[float]) -> Embedded:
+    """What several parts say of the same photos as one; without weights, alike."""
+    weights = weights or (1.0,) * len(found)
+    pairs = list(zip(weights, found, strict=True))
+    vectors = unit(np.concatenate([w**0.5 * f.vectors for w, f in pairs], axis=1))
+    heads = [(w, f.log_probability) for w, f in pairs if f.log_probability.shape[1]]
+    head = np.empty((len(vectors), 0), np.float32)
+    if heads:
+        total = sum(w for w, _ in heads) or 1.0
+        head = np.sum([w / total * logs for w, logs in heads], axis=0, dtype=np.float32)
+    return Embedded(found[0].which, vectors, head)
+
+
+def concatenated(parts: Sequence[Embedded]) -> Embedded:
+    """Several results as one; of no width when there are none."""
+    if not parts:
         return Embedded(
-            np.concatenate(which), np.concatenate(vectors), np.concatenate(heads)
+            np.empty(0, np.int64),
+            np.empty((0, 0), np.float32),
+            np.empty((0, 0), np.float32),
         )
-
-    def _run(self, which: NDArray[np.int64], pixels: NDArray[np.uint8]) -> Embedded:
-        output = self.model.serve(pixels)
-        none = np.empty((len(pixels), 0), np.float32)
-        head = (
-            output["log_probability"].numpy() if "log_probability" in output else none
-        )
-        return Embedded(which, output["embedding"].numpy(), head)
+    which, vectors, heads = zip(*parts, strict=True)
+    return Embedded(
+        np.concatenate(which), np.concatenate(vectors), np.concatenate(heads)
+    )
 
 
-def gallery_of(
-    embedder: Embedder,
-    train_dir: Path,
-    labels: Sequence[Label],
-    non_landmarks: NDArray[np.float16],
-) -> Gallery:
-    """Embed labelled photos into a gallery; those that do not decode are left out.
+def load_embedder(
+    folder: Path, settings: config.Recognition, reader: LocalReader
+) -> Embedder:
+    """The embedder of a bundle.
 
-    Args:
-        non_landmarks: (m, d) vectors that the penalties are measured against.
+    ``embedders/`` has a folder for each run: its ``config.json`` and, each with its
+    whitening if it has one, ``model/`` and ``words.npy``.
+
+    Raises:
+        ArtefactError: a part is missing or damaged, or there are more weights than parts.
     """
-    paths = [image_path(train_dir, label.image_id) for label in labels]
-    which, vectors, _ = embedder.embed(paths, "gallery")
-    kept = [labels[i] for i in which]
-    halves = vectors.astype(np.float16)
-    penalty = mean_top(
-        halves, non_landmarks, embedder.settings.recognition.gallery_penalty
-    )
-    return Gallery(
-        [label.image_id for label in kept],
-        np.array([label.landmark_id for label in kept], np.int64),
-        halves,
-        penalty,
-        non_landmarks,
-    )
+    parts: list[Part] = []
+    for place in sorted((folder / "embedders").glob("*")):
+        run = config.read_json(place / "config.json")
+        if (place / "model").exists():
+            parts.append(Network(place / "model", run.data))
+            parts[-1].whitening = _whitening(place / "model.whitening.npz")
+        if (place / "words.npy").exists():
+            words = Vocabulary.load(place / "words.npy").words
+            parts.append(Words(words, reader))
+            parts[-1].whitening = _whitening(place / "words.whitening.npz")
+    if not parts or len(settings.weights) not in (0, len(parts)):
+        raise ArtefactError(
+            f"{folder}: expected an embedder for each of recognition.weights "
+            f"{settings.weights}, got {len(parts)}; make the bundle again"
+        )
+    return Embedder(parts, settings)
+
+
+def _whitening(path: Path) -> Whitening | None:
+    return Whitening.load(path) if path.exists() else None

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from kaggle_kit import config, tables
 from kaggle_kit.paths import Competition, image_path
-from kaggle_kit.recognition.embed import Embedded, Embedder, gallery_of
+from kaggle_kit.recognition.embed import Embedded, concatenated
 from kaggle_kit.recognition.rank import gallery_guesses, head_guesses
+from kaggle_kit.recognition.recogniser import Recogniser, gallery_of
 from kaggle_kit.recognition.search import Gallery
 from kaggle_kit.tables import Guess, Label
 
@@ -24,7 +25,8 @@ def predict(bundle: Path, competition: Path, out: Path) -> dict[str, int]:
     whole, at most a minute apart, as guesses come in. Only landmarks that the
     competition's ``train.csv`` names are guessed, since it may be another one than the
     bundle was made with; its photos that the bundle's gallery lacks are embedded after
-    the test photos, if they are few enough, and all is ranked again.
+    the test photos, if they are few enough, and all is ranked again. Geometry, if it is
+    looked at, comes last.
 
     A photo that is missing or does not decode has a row without a guess.
 
@@ -39,65 +41,113 @@ def predict(bundle: Path, competition: Path, out: Path) -> dict[str, int]:
         "sample_submission.csv", "train.csv", "test"
     )
     image_ids = tables.read_sample(place.sample_csv)
-    tables.write_submission(out, image_ids, {})
+    submission = Submission(out, image_ids)
     labels = tables.read_labels(place.train_csv)
-    settings = config.read_json(bundle / "config.json")
-    embedder = Embedder(bundle / "model", settings)
-    gallery = Gallery.load(bundle / "gallery")
+    recogniser = Recogniser.load(bundle, place.train_dir)
     known = {label.landmark_id for label in labels}
-    if settings.recognition.ranking == "head":
-        rank = _head_rank(bundle, known)
+    paths = [image_path(place.test_dir, image_id) for image_id in image_ids]
+    settings = recogniser.settings.recognition
+    if settings.ranking == "head":
+        rank = _head_rank(recogniser, known)
+        test = _first_pass(recogniser, paths, rank, submission)
+        submission.write(test, rank(test))
     else:
-        rank = _gallery_rank(gallery.of_landmarks(known), settings.recognition)
-    test = _first_pass(embedder, place, image_ids, rank, out)
-    if settings.recognition.ranking == "gallery":
-        new = _new_labels(labels, gallery, settings.recognition)
+        gallery = recogniser.gallery.of_landmarks(known)
+        rank = _gallery_rank(recogniser, gallery)
+        test = _first_pass(recogniser, paths, rank, submission)
+        new = _new_labels(labels, recogniser.gallery, settings)
         if new:
-            added = gallery_of(embedder, place.train_dir, new, gallery.non_landmarks)
-            whole = gallery.of_landmarks(known).joined(added)
-            rank = _gallery_rank(whole, settings.recognition)
-    guesses = _by_id(image_ids, test, rank(test))
-    tables.write_submission(out, image_ids, guesses)
+            pool = gallery.non_landmarks
+            added = gallery_of(recogniser.embedder, place.train_dir, new, pool)
+            gallery = gallery.joined(added)
+        _rank_all(recogniser, gallery, test, [paths[i] for i in test.which], submission)
     unreadable = len(image_ids) - len(test.which)
     if unreadable:
         logger.warning("%d photos are missing or do not decode: no guess", unreadable)
-    logger.info("%d guesses for %d photos in %s", len(guesses), len(image_ids), out)
-    return {
-        "images": len(image_ids),
-        "guesses": len(guesses),
-        "unreadable": unreadable,
-    }
+    n_guesses = len(submission.guesses)
+    logger.info("%d guesses for %d photos in %s", n_guesses, len(image_ids), out)
+    return {"images": len(image_ids), "guesses": n_guesses, "unreadable": unreadable}
+
+
+class Submission:
+    """The file: valid from the first moment, and replaced whole as guesses come in."""
+
+    def __init__(self, path: Path, image_ids: Sequence[str]):
+        self.path = path
+        self.image_ids = image_ids
+        self.guesses: dict[str, Guess] = {}
+        self.write_guesses({})
+
+    @property
+    def stale(self) -> bool:
+        """Whether it was last written more than a minute ago."""
+        return time.monotonic() - self.written_at > REFRESH_S
+
+    def write(self, test: Embedded, guesses: Sequence[Guess | None]) -> None:
+        """Add or replace the guesses for some photos."""
+        pairs = zip(test.which.tolist(), guesses, strict=True)
+        self.write_guesses({self.image_ids[i]: g for i, g in pairs if g is not None})
+
+    def write_guesses(self, guesses: Mapping[str, Guess]) -> None:
+        """Add or replace guesses by image id."""
+        self.guesses |= guesses
+        tables.write_submission(self.path, self.image_ids, self.guesses)
+        self.written_at = time.monotonic()
 
 
 def _first_pass(
-    embedder: Embedder,
-    place: Competition,
-    image_ids: Sequence[str],
-    rank: Rank,
-    out: Path,
+    recogniser: Recogniser, paths: Sequence[Path], rank: Rank, submission: Submission
 ) -> Embedded:
     """Embed the test photos, and let the file on disk keep up."""
-    paths = [image_path(place.test_dir, image_id) for image_id in image_ids]
     parts: list[Embedded] = []
-    guesses: dict[str, Guess] = {}
-    n_ranked, written_at = 0, time.monotonic()
-    for part in embedder.stream(paths, "test photos"):
+    n_ranked = 0
+    for part in recogniser.embedder.stream(paths, "test photos"):
         parts.append(part)
-        if time.monotonic() - written_at > REFRESH_S:
-            fresh = embedder.joined(parts[n_ranked:])
-            guesses |= _by_id(image_ids, fresh, rank(fresh))
-            tables.write_submission(out, image_ids, guesses)
-            n_ranked, written_at = len(parts), time.monotonic()
-    return embedder.joined(parts)
+        if submission.stale:
+            fresh = concatenated(parts[n_ranked:])
+            submission.write(fresh, rank(fresh))
+            n_ranked = len(parts)
+    return concatenated(parts)
 
 
-def _gallery_rank(gallery: Gallery, settings: config.Recognition) -> Rank:
-    return lambda test: gallery_guesses(test.vectors, gallery, settings)
+def _rank_all(
+    recogniser: Recogniser,
+    gallery: Gallery,
+    test: Embedded,
+    paths: Sequence[Path],
+    submission: Submission,
+) -> None:
+    """Rank all photos against the whole gallery, with their geometry if asked for."""
+    settings = recogniser.settings.recognition
+    if not len(paths):
+        return
+    known = recogniser.evidence(test, gallery)
+    if recogniser.geometry and settings.verification:
+        steps = recogniser.geometry.verified(
+            known, paths, gallery, settings.verification
+        )
+        for known in steps:
+            if submission.stale:
+                submission.write(test, gallery_guesses(known, gallery, settings))
+    submission.write(test, gallery_guesses(known, gallery, settings))
 
 
-def _head_rank(bundle: Path, known: set[int]) -> Rank:
-    classes = tables.read_classes(bundle / "classes.csv")
-    return lambda test: head_guesses(test.log_probability, classes, known)
+def _gallery_rank(recogniser: Recogniser, gallery: Gallery) -> Rank:
+    settings = recogniser.settings.recognition
+    return lambda test: gallery_guesses(
+        recogniser.evidence(test, gallery), gallery, settings
+    )
+
+
+def _head_rank(recogniser: Recogniser, known: set[int]) -> Rank:
+    classes = recogniser.classes
+
+    def rank(test: Embedded) -> list[Guess | None]:
+        if not len(test.which):
+            return []
+        return head_guesses(test.log_probability, classes, known)
+
+    return rank
 
 
 def _new_labels(
@@ -115,10 +165,3 @@ def _new_labels(
         )
         return []
     return new
-
-
-def _by_id(
-    image_ids: Sequence[str], test: Embedded, guesses: Sequence[Guess | None]
-) -> Mapping[str, Guess]:
-    pairs = zip(test.which.tolist(), guesses, strict=True)
-    return {image_ids[i]: guess for i, guess in pairs if guess is not None}

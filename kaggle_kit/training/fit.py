@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ import pandas as pd
 import kaggle_kit
 from kaggle_kit import config, tables
 from kaggle_kit.config import Config
-from kaggle_kit.data.pipeline import training_batches, validation_batches
-from kaggle_kit.data.shards import read_manifest, shard_paths
+from kaggle_kit.data.shards import read_manifest
 from kaggle_kit.errors import ArtefactError, ConfigError
 from kaggle_kit.model.build import classifier
+from kaggle_kit.model.pretrained import load_weights
 from kaggle_kit.paths import written
 from kaggle_kit.progress import progress
+from kaggle_kit.tables import Class
+from kaggle_kit.training.recipe import Photos, class_weights, compile_for
 
 logger = logging.getLogger(__name__)
 CONFIG, WEIGHTS, HISTORY = "config.json", "model.weights.h5", "history.csv"
@@ -36,9 +39,11 @@ def fit(
 
     The run folder holds ``config.json``, ``classes.csv``, ``subset.csv``,
     ``environment.json`` (versions, commit, machine), ``history.csv`` (a row an epoch),
-    ``model.weights.h5`` (of the best epoch) and a checkpoint of the last epoch.
+    ``model.weights.h5`` (of the best epoch) and a checkpoint of the last epoch. With no
+    epochs there is nothing to train: the weights are those that the network begins with.
 
     Args:
+        shards_dir: the folder of the shards; with no epochs the subset's will do.
         resume: go on with the run that ``run_dir`` holds, if it does: after its last
             whole epoch, with the optimiser's state and the photos in the order they would
             have had.
@@ -50,33 +55,24 @@ def fit(
         ConfigError: settings that differ from those of the shards or the earlier run.
         ArtefactError: there is a run already and ``resume`` is False, or it is damaged.
     """
-    run_dir = Path(run_dir)
-    manifest = read_manifest(shards_dir)
-    if manifest["stored_size"] != settings.data.stored_size:
-        raise ConfigError(
-            f"{shards_dir}: expected photos of data.stored_size "
-            f"{settings.data.stored_size}, got {manifest['stored_size']}; make the shards "
-            f"again"
-        )
-    n_train, n_validation = (
-        manifest["counts"]["train"],
-        manifest["counts"]["validation"],
-    )
+    shards_dir, run_dir = Path(shards_dir), Path(run_dir)
     keras.utils.set_random_seed(settings.seed)
-    history = _open_run(settings, Path(shards_dir), run_dir, resume)
-    model = _model_after(len(history), settings, run_dir, n_train)
-    train_paths = shard_paths(shards_dir, manifest, "train")
-    batch_size = settings.train.batch_size
-    validation = None
-    if n_validation:
-        paths = shard_paths(shards_dir, manifest, "validation")
-        validation = validation_batches(paths, n_validation, settings.data, batch_size)
+    if not settings.train.epochs:
+        _open_run(settings, shards_dir, run_dir, resume)
+        network = settings.model.backbone != "none"
+        if network and not (run_dir / WEIGHTS).exists():
+            _save(_model_after(0, settings, run_dir).save_weights, run_dir / WEIGHTS)
+        return {"epochs": 0}
+    manifest = _manifest(settings, shards_dir)
+    history = _open_run(settings, shards_dir, run_dir, resume)
+    photos = Photos(settings, shards_dir, manifest)
+    classes = tables.read_classes(run_dir / "classes.csv")
+    model = _model_after(len(history), settings, run_dir)
     while not _finished(history, settings.train):
         epoch = len(history)
-        batches = training_batches(
-            train_paths, n_train, settings.data, batch_size, settings.seed, epoch
-        )
-        row = _train_epoch(model, batches, validation, settings.train, epoch)
+        if epoch in (0, settings.train.frozen_epochs):
+            compile_for(model, settings, classes, photos.steps, epoch)
+        row = _train_epoch(model, *photos.epoch(epoch), settings.train, classes, epoch)
         history.append(row)
         if _best_epoch(history, settings.train) == epoch:
             _save(model.save_weights, run_dir / WEIGHTS)
@@ -93,19 +89,31 @@ def fit(
     }
 
 
-def load_best(run_dir: Path) -> tuple[keras.Model, Config]:
-    """The network of a run at its best epoch, and the run's config.
+def read_run(run_dir: Path) -> Config:
+    """The config of a run, once it is clear that it has been trained.
+
+    Raises:
+        ArtefactError: the folder holds no finished epoch of the network it needs.
+    """
+    run_dir = Path(run_dir)
+    path = run_dir / CONFIG
+    settings = config.read_json(path) if path.exists() else None
+    if settings and (settings.model.backbone == "none" or (run_dir / WEIGHTS).exists()):
+        return settings
+    raise ArtefactError(
+        f"{run_dir}: expected a trained run ({CONFIG}, {WEIGHTS}), found no weights; run "
+        f"kaggle-kit train first"
+    )
+
+
+def load_best(run_dir: Path) -> keras.Model:
+    """The network of a run at its best epoch.
 
     Raises:
         ArtefactError: the folder holds no finished epoch, or weights that do not fit.
     """
     run_dir = Path(run_dir)
-    if not (run_dir / WEIGHTS).exists():
-        raise ArtefactError(
-            f"{run_dir}: expected a trained run ({CONFIG}, {WEIGHTS}), found no weights; "
-            f"run kaggle-kit train first"
-        )
-    settings = config.read_json(run_dir / CONFIG)
+    settings = read_run(run_dir)
     n_classes = len(tables.read_classes(run_dir / "classes.csv"))
     model = classifier(settings.model, settings.data.image_size, n_classes)
     try:
@@ -116,7 +124,7 @@ def load_best(run_dir: Path) -> tuple[keras.Model, Config]:
             f"{run_dir / WEIGHTS}: expected the weights of this config, got {reason}; "
             f"train again"
         ) from None
-    return model, settings
+    return model
 
 
 def _open_run(
@@ -169,10 +177,19 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _model_after(
-    n_epochs: int, settings: Config, run_dir: Path, n_train: int
-) -> keras.Model:
-    """The compiled network: new, or as it was after so many epochs."""
+def _manifest(settings: Config, shards_dir: Path) -> dict[str, Any]:
+    manifest = read_manifest(shards_dir)
+    if manifest["stored_size"] != settings.data.stored_size:
+        raise ConfigError(
+            f"{shards_dir}: expected photos of data.stored_size "
+            f"{settings.data.stored_size}, got {manifest['stored_size']}; make the shards "
+            f"again"
+        )
+    return manifest
+
+
+def _model_after(n_epochs: int, settings: Config, run_dir: Path) -> keras.Model:
+    """The network: new, or compiled and as it was after so many epochs."""
     if n_epochs:
         path = _checkpoint(run_dir, n_epochs)
         try:
@@ -184,31 +201,16 @@ def _model_after(
                 f"train into another --run"
             ) from None
     n_classes = len(tables.read_classes(run_dir / "classes.csv"))
-    model = classifier(settings.model, settings.data.image_size, n_classes)
-    steps = max(1, n_train // settings.train.batch_size)
-    model.compile(
-        optimizer=_optimizer(settings.train, steps),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
+    earlier = keras.config.dtype_policy()
+    if settings.train.mixed_precision:
+        keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = classifier(settings.model, settings.data.image_size, n_classes)
+    finally:
+        keras.config.set_dtype_policy(earlier)
+    if settings.model.weights:
+        load_weights(model.get_layer("backbone"), settings.model.weights)
     return model
-
-
-def _optimizer(settings: config.Train, steps_per_epoch: int) -> keras.Optimizer:
-    rate: Any = settings.learning_rate
-    if settings.schedule == "cosine":
-        warmup = round(settings.warmup_epochs * steps_per_epoch)
-        rate = keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=0.0 if warmup else settings.learning_rate,
-            warmup_target=settings.learning_rate if warmup else None,
-            warmup_steps=warmup,
-            decay_steps=max(1, settings.epochs * steps_per_epoch - warmup),
-        )
-    if settings.optimizer == "adam":
-        return keras.optimizers.Adam(rate, global_clipnorm=settings.clip_norm)
-    return keras.optimizers.AdamW(
-        rate, weight_decay=settings.weight_decay, global_clipnorm=settings.clip_norm
-    )
 
 
 def _train_epoch(
@@ -216,6 +218,7 @@ def _train_epoch(
     batches: Any,
     validation: Any,
     settings: config.Train,
+    classes: Sequence[Class],
     epoch: int,
 ) -> dict[str, Any]:
     """Train one epoch; return its row of the history."""
@@ -223,7 +226,11 @@ def _train_epoch(
     label = f"epoch {epoch + 1}/{settings.epochs}"
     with progress(total=len(batches), label=label) as bar:
         result = model.fit(
-            batches, validation_data=validation, verbose=0, callbacks=[_Progress(bar)]
+            batches,
+            validation_data=validation,
+            class_weight=class_weights(settings, classes),
+            verbose=0,
+            callbacks=[_Progress(bar)],
         )
     values = {name: round(values[0], 6) for name, values in result.history.items()}
     row = {"epoch": epoch + 1} | values

@@ -134,8 +134,10 @@ def test_a_folder_without_a_manifest_is_refused(tmp_path):
 
 def epoch(made, tmp_path, number, data=DATA, batch_size=8):
     paths = shard_paths(tmp_path / "shards", made, "train")
-    n = made["counts"]["train"]
-    batches = training_batches(paths, n, data, batch_size, seed=3, epoch=number)
+    copies = [
+        np.ones(s["images"], int) for s in made["shards"] if s["split"] == "train"
+    ]
+    batches = training_batches(paths, copies, data, batch_size, seed=3, epoch=number)
     return list(batches.as_numpy_iterator())
 
 
@@ -231,15 +233,17 @@ def test_without_augmentation_training_sees_the_middle():
 
 MEMORY = """
 import json, resource, sys
+import numpy as np
 from pathlib import Path
 from kaggle_kit import config
 from kaggle_kit.data.pipeline import training_batches
 folder, times = Path(sys.argv[1]), int(sys.argv[2])
 manifest = json.loads((folder / "shards.json").read_text())
 paths = [folder / s["file"] for s in manifest["shards"] if s["split"] == "train"] * times
-n = manifest["counts"]["train"] * times
+sizes = [s["images"] for s in manifest["shards"] if s["split"] == "train"] * times
+copies = [np.ones(n, int) for n in sizes]
 data = config.Data(image_size=224, stored_size=256, shuffle_images=64)
-seen = sum(len(y) for _, y in training_batches(paths, n, data, 8, 0, 0))
+seen = sum(len(y) for _, y in training_batches(paths, copies, data, 8, 0, 0))
 print(json.dumps({"seen": seen, "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 """
 

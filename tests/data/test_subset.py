@@ -1,5 +1,6 @@
 """Choosing and splitting: seeded, stratified, and nothing on two sides."""
 
+import hashlib
 import time
 from collections import Counter
 
@@ -7,7 +8,15 @@ import numpy as np
 import pytest
 
 from kaggle_kit import config, tables
-from kaggle_kit.data.subset import choose, classes_of, pools, split, subset
+from kaggle_kit.data.subset import (
+    choose,
+    classes_of,
+    pools,
+    set_apart,
+    split,
+    split_unknown,
+    subset,
+)
 from kaggle_kit.errors import ArtefactError, DataError
 from kaggle_kit.tables import Label
 
@@ -371,6 +380,226 @@ def test_an_earlier_subset_is_replaced_and_an_empty_folder_filled(
         )
     assert len(tables.read_classes(out / "classes.csv")) == 2
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+# A test split of landmarks.
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("shares", [(0.3, 0.3), (0.9, 0.9), (0.0, 0.4), (0.15, 0.1)])
+def test_every_landmark_keeps_a_photo_in_train_beside_two_splits(seed, shares):
+    labels = labels_of(COUNTS)
+    members = split(labels, shares[0], rng(seed), shares[1])
+    assert [m[:2] for m in members] == [x[:2] for x in labels]  # each photo once
+    kept = Counter(m.landmark_id for m in members if m.split == "train")
+    assert set(kept) == set(COUNTS) and kept[7] == 1
+    for name, share in zip(("validation", "test"), shares, strict=True):
+        out = Counter(m.landmark_id for m in members if m.split == name)
+        assert all(n <= np.ceil(share * COUNTS[k]) for k, n in out.items())
+        assert share or not out
+
+
+@pytest.mark.parametrize("n", [2, 3, 10])
+def test_test_has_its_share_of_rare_and_common_landmarks(n):
+    labels = labels_of(dict.fromkeys(range(2000), n))
+    sizes = Counter(m.split for m in split(labels, 0.15, rng(), 0.25))
+    assert sizes["validation"] / len(labels) == pytest.approx(0.15, abs=0.015)
+    assert sizes["test"] / len(labels) == pytest.approx(0.25, abs=0.015)
+
+
+def test_validation_is_the_same_whatever_the_share_of_test():
+    for groups in (None, lambda landmark, i: f"{landmark}-{i // 3}"):
+        labels = labels_of(dict.fromkeys(range(40), 12), groups)
+        sides = [
+            {m for m in split(labels, 0.25, rng(), share) if m.split == "validation"}
+            for share in (0.0, 0.1, 0.5)
+        ]
+        assert sides[0] == sides[1] == sides[2] != set()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_groups_stay_in_one_of_three_splits(seed):
+    labels = labels_of(
+        {i: 12 for i in range(30)}, lambda landmark, i: f"{i}-{landmark // 2}"
+    )
+    members = split(labels, 0.25, rng(seed), 0.25)
+    sides = {}
+    for label, member in zip(labels, members, strict=True):
+        sides.setdefault(label.group, set()).add(member.split)
+    assert all(len(side) == 1 for side in sides.values())
+    sizes = Counter(m.split for m in members)
+    for name in ("validation", "test"):
+        assert sizes[name] == pytest.approx(0.25 * len(labels), rel=0.2)
+
+
+# Landmarks that train lacks.
+
+
+def test_unknown_landmarks_are_drawn_whole_and_by_seed():
+    labels = labels_of(dict.fromkeys(range(20), 5))
+    draws = []
+    for seed in (0, 0, 1):
+        known, unknown = set_apart(labels, 7, rng(seed))
+        assert sorted(known + unknown) == sorted(labels)
+        ids = {x.landmark_id for x in unknown}
+        assert len(ids) == 7 and ids.isdisjoint(x.landmark_id for x in known)
+        draws.append(ids)
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_without_unknown_landmarks_nothing_is_drawn():
+    labels, used = labels_of(COUNTS), rng()
+    assert set_apart(labels, 0, used) == (labels, [])
+    assert split_unknown([], used) == []
+    assert used.bit_generator.state == rng().bit_generator.state
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 8])
+def test_photos_of_unknown_landmarks_go_half_to_validation_half_to_test(n):
+    labels = labels_of(dict.fromkeys(range(400), n))
+    members = split_unknown(labels, rng())
+    assert [m[:2] for m in members] == [x[:2] for x in labels]
+    sizes = Counter(m.split for m in members)
+    assert set(sizes) == {"validation", "test"}
+    assert sizes["test"] == pytest.approx(200 * n, abs=60 if n % 2 else 0)
+    of_each = Counter(m.landmark_id for m in members if m.split == "test")
+    assert set(of_each.values()) <= {n // 2, n - n // 2}
+
+
+def test_groups_of_unknown_landmarks_stay_on_one_side():
+    labels = labels_of(
+        dict.fromkeys(range(100), 8), lambda landmark, i: f"{landmark // 2}-{i // 2}"
+    )
+    members = split_unknown(labels, rng())
+    sides = {}
+    for label, member in zip(labels, members, strict=True):
+        sides.setdefault(label.group, set()).add(member.split)
+    assert all(len(side) == 1 for side in sides.values())
+    sizes = Counter(m.split for m in members)
+    assert sizes["validation"] == sizes["test"] == 400
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_near_duplicate_of_a_known_landmarks_photo_is_left_out(seed, caplog):
+    """Each landmark shares a group with the next, and has photos without one."""
+    labels = labels_of(
+        dict.fromkeys(range(10), 6),
+        lambda k, i: "" if i > 1 else f"{k} and {k + 1}" if i else f"{k - 1} and {k}",
+    )
+    known, unknown = set_apart(labels, 3, rng(seed))
+    drawn = {x.landmark_id for x in unknown}
+    assert len(drawn) == 3 and len(known) == 7 * 6
+    shared = {x.group for x in known} & {x.group for x in unknown}
+    assert shared == {""}
+    left_out = set(labels) - set(known) - set(unknown)
+    assert left_out and {x.landmark_id for x in left_out} <= drawn
+    assert {x.group for x in left_out} <= {x.group for x in known}
+    assert f"{len(left_out)} photos of unknown landmarks" in caplog.text
+
+
+@pytest.mark.parametrize("n", [6, 7, 1000])
+def test_landmarks_are_left_for_train(n):
+    with pytest.raises(DataError, match=f"fewer than the 6 .* got {n}; lower it"):
+        set_apart(labels_of(COUNTS), n, rng())
+    known, _ = set_apart(labels_of(COUNTS), 5, rng())
+    assert len({x.landmark_id for x in known}) == 1
+
+
+def test_classes_are_of_landmarks_with_training_photos():
+    members = [
+        tables.Member("a", 9, "train"),
+        tables.Member("b", 9, "test"),
+        tables.Member("c", 4, "validation"),
+        tables.Member("d", 4, "test"),
+        tables.Member("e", None, "penalty"),
+        tables.Member("f", 2, "train"),
+        tables.Member("g", 9, "train"),
+    ]
+    assert classes_of(members) == [(2, 1), (9, 2)]
+
+
+# Both, on disk.
+
+
+def made(folder, settings, seed=5):
+    """600 listed photos of 16 landmarks in groups of three, and 40 that are not."""
+    root = folder / "competition"
+    for i in range(600, 640):
+        name = f"{i:016x}"
+        path = root / "train" / name[0] / name[1] / name[2] / f"{name}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    rows = (f"{i:016x},{i * i % 31},{i // 3}\n" for i in range(600))
+    (root / "train.csv").write_text("id,landmark_id,group\n" + "".join(rows))
+    counts = subset(settings, seed, root, folder / "out")
+    return counts, [
+        (folder / "out" / name).read_bytes() for name in ("subset.csv", "classes.csv")
+    ]
+
+
+# sha256 of subset.csv and classes.csv, one after the other, as they were made before
+# there was a test split or an unknown landmark.
+NO_POOLS = config.Pools(penalty=0, validation=0, test=0)
+BEFORE = {
+    "c53ddebbdbc8bb958302a2f7da3fb5980e8238f4e2cb820a16876b577878ce4e": config.Subset(
+        n_landmarks=12, max_images=9, non_landmarks=NO_POOLS
+    ),
+    "afa8d8e193f2ee04bc71002800b2404cbc7797e478b9313322dd58bc0a8cbe6b": config.Subset(
+        n_landmarks=7, choice="random", validation_share=0.3
+    ),
+    "2e0f599acf901250125ab99e17a6069093af7bcbfd313da44290eebac7a40cb4": config.Subset(
+        group_column="group", validation_share=0.4
+    ),
+}
+
+
+@pytest.mark.parametrize(("sha256", "settings"), BEFORE.items())
+def test_a_subset_has_the_bytes_it_always_had(sha256, settings, tmp_path):
+    _, written = made(tmp_path, settings)
+    assert hashlib.sha256(b"".join(written)).hexdigest() == sha256
+
+
+@pytest.mark.parametrize("group_column", [None, "group"])
+def test_unknown_landmarks_are_neither_in_train_nor_in_classes(group_column, tmp_path):
+    settings = config.Subset(
+        validation_share=0.2,
+        test_share=0.2,
+        unknown_landmarks=5,
+        group_column=group_column,
+    )
+    counts, written = made(tmp_path / "one", settings)
+    assert made(tmp_path / "two", settings)[1] == written
+    assert made(tmp_path / "three", settings, seed=6)[1] != written
+    members = tables.read_subset(tmp_path / "one" / "out" / "subset.csv")
+    classes = tables.read_classes(tmp_path / "one" / "out" / "classes.csv")
+    assert len({m.image_id for m in members}) == len(members)
+    of = {
+        name: Counter(m.landmark_id for m in members if m.split == name)
+        for name in tables.SPLITS
+    }
+    assert {c.landmark_id: c.n_images for c in classes} == of["train"]
+    known = set(of["train"])
+    assert None not in known and len(known) == 11 == counts["landmarks"]
+    unknown = {m.landmark_id for m in members if m.landmark_id is not None} - known
+    assert unknown
+    if group_column is None:
+        assert len(unknown) == 5
+        halves = [[of[name][k] for k in unknown] for name in ("validation", "test")]
+        assert all(abs(a - b) <= 1 for a, b in zip(*halves, strict=True))
+    assert counts == {"landmarks": 11} | {
+        name: sum(m.split == name for m in members) for name in tables.SPLITS
+    }
+    assert of["penalty"] == {None: 24} and of["test"][None] == 8
+
+
+def test_a_subset_of_unknown_landmarks_alone_is_refused(tmp_path):
+    with pytest.raises(DataError) as caught:
+        made(tmp_path, config.Subset(n_landmarks=3, unknown_landmarks=3))
+    assert str(caught.value) == (
+        "subset.unknown_landmarks: expected fewer than the 3 landmarks that take part, "
+        "got 3; lower it or let more landmarks take part"
+    )
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -31,7 +31,8 @@ def test_classifier_goes_from_pixels_to_embedding_to_logits(settings, width):
 
 def test_batch_norm_momentum_is_that_of_the_config():
     model = classifier(COSINE, 32, n_classes=5)
-    layers = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    everything = [*model.layers, *model.get_layer("backbone").layers]
+    layers = [x for x in everything if isinstance(x, keras.layers.BatchNormalization)]
     assert len(layers) == 54
     assert {layer.momentum for layer in layers} == {0.9}
 

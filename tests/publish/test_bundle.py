@@ -23,7 +23,7 @@ def test_manifest_lists_every_file_and_the_validation_score(bundle_dir):
     }
     assert files == {*manifest["files"], MANIFEST}
     assert 0 <= manifest["validation"]["gap"] <= 1
-    assert manifest["made_with"]["packages"]["tensorflow"]
+    assert manifest["made_with"][0]["packages"]["tensorflow"]
 
 
 def test_gallery_holds_the_landmark_photos_and_the_penalty_pool_apart(
@@ -80,12 +80,12 @@ def test_a_folder_that_is_no_bundle_is_named(tmp_path):
 def test_a_bundle_of_absent_photos_fails_and_leaves_nothing(run_dir, tmp_path):
     (tmp_path / "competition" / "train" / "0").mkdir(parents=True)
     with pytest.raises(DataError, match="none is there and decodes"):
-        bundle(run_dir, tmp_path / "competition", tmp_path / "bundle")
+        bundle([run_dir], tmp_path / "competition", tmp_path / "bundle")
     assert [p.name for p in tmp_path.iterdir()] == ["competition"]
 
 
 def test_other_files_are_not_replaced(run_dir, competition, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ArtefactError, match="found other files"):
-        bundle(run_dir, competition, tmp_path)
+        bundle([run_dir], competition, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]

@@ -8,6 +8,7 @@ from kaggle_kit import config, tables
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.paths import image_path
 from kaggle_kit.recognition import predict as predicting
+from kaggle_kit.recognition.embed import Embedder
 from kaggle_kit.recognition.predict import predict
 from kaggle_kit.score import validate
 
@@ -144,7 +145,7 @@ def test_a_valid_file_is_there_before_the_model_is_loaded(
     def killed(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(predicting, "Embedder", killed)
+    monkeypatch.setattr(predicting.Recogniser, "load", killed)
     out = tmp_path / "submission.csv"
     with pytest.raises(KeyboardInterrupt):
         predict(bundle_dir, competition, out)
@@ -158,14 +159,14 @@ def test_the_file_improves_while_photos_are_read(
     out = tmp_path / "submission.csv"
     sample = competition / "sample_submission.csv"
     sizes = []
-    stream = predicting.Embedder.stream
+    stream = Embedder.stream
 
     def watched(self, paths, label):
         for part in stream(self, paths, label):
             sizes.append(validate(out, sample)["n_guesses"])
             yield part
 
-    monkeypatch.setattr(predicting.Embedder, "stream", watched)
+    monkeypatch.setattr(Embedder, "stream", watched)
     monkeypatch.setattr(predicting, "REFRESH_S", 0)
     predict(bundle_dir, competition, out)
     assert sizes[:4] == [0, 8, 16, 24]
@@ -175,6 +176,6 @@ def test_the_file_improves_while_photos_are_read(
 def test_a_bundle_without_its_model_is_named(bundle_dir, competition, tmp_path):
     bundle = tmp_path / "bundle"
     shutil.copytree(bundle_dir, bundle)
-    shutil.rmtree(bundle / "model")
+    shutil.rmtree(bundle / "embedders" / "0" / "model" / "variables")
     with pytest.raises(ArtefactError, match="expected a SavedModel"):
         predict(bundle, competition, tmp_path / "submission.csv")

@@ -6,11 +6,38 @@ import numpy as np
 import pytest
 
 from kaggle_kit import config
-from kaggle_kit.recognition.rank import aggregated, gallery_guesses, head_guesses
+from kaggle_kit.recognition.rank import (
+    aggregated,
+    demoted,
+    evidence,
+    gallery_guesses,
+    head_guesses,
+)
 from kaggle_kit.recognition.search import Gallery
-from kaggle_kit.tables import Class
+from kaggle_kit.tables import Class, Guess
 
-SETTINGS = config.Recognition(neighbours=3, candidates=8, query_penalty=2)
+PLAIN = config.Recognition(neighbours=3, candidates=8, query_penalty=2)
+POWERS = config.Recognition(
+    neighbours=5,
+    candidates=8,
+    exponent=8,
+    gallery_penalty_weight=0,
+    query_penalty_weight=0,
+    head_exponent=1.5,
+)
+ALL = config.Recognition(
+    neighbours=8,
+    per_landmark=2,
+    candidates=9,
+    query_penalty=3,
+    exponent=2,
+    gallery_penalty_weight=0.5,
+    query_penalty_weight=0.7,
+    head_exponent=0.3,
+    verification=config.Verification(candidates=6, full_inliers=20, weight=1.3),
+)
+CLASSES = [Class(i, 3) for i in range(5)]  # the gallery's landmark 5 has no class
+NO_HEAD = np.empty((1, 0), np.float32)
 
 
 def units(rng, n, d=6):
@@ -28,32 +55,92 @@ def gallery_of(rng, n=30, m=10):
     )
 
 
-def slow_guess(query, gallery, settings):
-    """A-B-C for one query, photo by photo, in Python floats."""
+def guesses_of(queries, gallery, settings, logs=None):
+    logs = np.empty((len(queries), 0), np.float32) if logs is None else logs
+    known = evidence(queries, logs, gallery, CLASSES, settings)
+    return gallery_guesses(known, gallery, settings)
+
+
+def slow_guess(query, gallery, settings, inliers=None, logs=None):
+    """The formula of ``gallery_guesses`` for one query, photo by photo, in Python floats."""
     exact = [float(np.dot(query, v.astype(np.float32))) for v in gallery.vectors]
-    nearest = sorted(range(len(exact)), key=lambda j: -exact[j])[: settings.candidates]
-    a = {j: max(exact[j], 0.0) - float(gallery.penalties[j]) for j in nearest}
+    n_checked = settings.verification.candidates if settings.verification else 0
+    k = max(settings.candidates, n_checked)
+    nearest = sorted(range(len(exact)), key=lambda j: -exact[j])[:k]
+    a = {}
+    for place, j in enumerate(nearest):
+        s = max(exact[j], 0.0)
+        if inliers is not None:
+            full = settings.verification.full_inliers
+            s += settings.verification.weight * min(int(inliers[place]), full) / full
+        a[j] = s - settings.gallery_penalty_weight * float(gallery.penalties[j])
     kept = sorted(a, key=lambda j: -a[j])[: settings.neighbours]
-    sums = defaultdict(float)
+    sums, seen = defaultdict(float), defaultdict(int)
     for j in kept:
-        sums[int(gallery.landmark_ids[j])] += a[j]
-    landmark = max(sums, key=sums.get)
+        seen[int(gallery.landmark_ids[j])] += 1
+        if seen[int(gallery.landmark_ids[j])] > (settings.per_landmark or len(kept)):
+            continue
+        power = settings.exponent
+        term = a[j] if power == 1 else max(a[j], 1e-9) ** power
+        sums[int(gallery.landmark_ids[j])] += term
+    score = {}
+    for c, total in sums.items():
+        score[c] = total if settings.exponent == 1 else total ** (1 / settings.exponent)
+        if settings.head_exponent:
+            h = logs[c] if c < len(logs) else min(logs)
+            h = float(np.exp(h)) ** settings.head_exponent
+            score[c] = max(score[c], 1e-9) * h
+    landmark = max(score, key=score.get)
     others = sorted(
         (float(np.dot(query, v.astype(np.float32))) for v in gallery.non_landmarks),
         reverse=True,
     )[: settings.query_penalty]
-    return landmark, sums[landmark] - (sum(others) / len(others) if others else 0.0)
+    c = sum(others) / len(others) if others else 0.0
+    return landmark, score[landmark] - settings.query_penalty_weight * c
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_agrees_with_the_definition(seed):
+@pytest.mark.parametrize("settings", [PLAIN, POWERS, ALL], ids=["abc", "powers", "all"])
+@pytest.mark.parametrize("seed", range(12))
+def test_agrees_with_the_definition(seed, settings):
     rng = np.random.default_rng(seed)
     gallery, queries = gallery_of(rng, m=10 * (seed % 2)), units(rng, 15)
-    guesses = gallery_guesses(queries, gallery, SETTINGS)
-    for query, guess in zip(queries, guesses, strict=True):
-        landmark, confidence = slow_guess(query, gallery, SETTINGS)
+    logs = np.log(rng.dirichlet(np.ones(5), 15)).astype(np.float32)
+    known = evidence(queries, logs, gallery, CLASSES, settings)
+    inliers = None
+    if settings.verification:
+        inliers = rng.integers(0, 40, known.rows.shape).astype(np.int32)
+        known = known._replace(inliers=inliers)
+    guesses = gallery_guesses(known, gallery, settings)
+    for i, guess in enumerate(guesses):
+        own = None if inliers is None else inliers[i]
+        landmark, confidence = slow_guess(queries[i], gallery, settings, own, logs[i])
         assert guess.landmark_id == landmark
-        assert guess.confidence == pytest.approx(confidence, abs=1e-5)
+        assert guess.confidence == pytest.approx(confidence, rel=1e-4, abs=1e-5)
+
+
+def test_score_ladder_of_the_third_place_of_2020():
+    """Five neighbours of three classes; the head's scores turn the winner."""
+    landmarks = np.array([[1, 2, 2, 1, 3]])
+    scores = np.array([[0.9, 0.8, 0.7, 0.5, 0.45]])
+    sums = aggregated(landmarks, scores, exponent=8)[0] ** 8
+    assert sums[0] == pytest.approx(0.434, abs=1e-3)
+    assert sums[1] == pytest.approx(0.225, abs=1e-3)
+    combined = sums[:2] * np.array([0.75, 0.88]) ** 12
+    assert combined == pytest.approx([0.0138, 0.0486], abs=1e-4)
+    assert combined.argmax() == 1
+
+
+def test_large_powers_neither_underflow_nor_tie():
+    """(1e-3)^200 is no float any more; the order must survive all the same."""
+    scores = np.array([[1e-3, 9e-4, 8e-4]])
+    found = aggregated(np.array([[1, 2, 3]]), scores, exponent=200)[0]
+    assert found == pytest.approx(scores[0], rel=1e-6)
+    rng = np.random.default_rng(0)
+    gallery, queries = gallery_of(rng), units(rng, 40)
+    logs = np.full((40, 5), -80.0, np.float32)  # e^-80 each: a power of it underflows
+    guesses = guesses_of(queries, gallery, POWERS, logs)
+    assert len({guess.confidence for guess in guesses}) == 40
+    assert min(guess.confidence for guess in guesses) > 0
 
 
 def test_every_query_has_a_guess_however_unlikely():
@@ -61,43 +148,68 @@ def test_every_query_has_a_guess_however_unlikely():
     rng = np.random.default_rng(0)
     gallery = gallery_of(rng)
     away = -np.asarray(gallery.vectors[:1], np.float32)
-    assert all(g is not None for g in gallery_guesses(away, gallery, SETTINGS))
+    assert all(g is not None for g in guesses_of(away, gallery, PLAIN))
 
 
 def test_a_photo_like_the_non_landmarks_ranks_below_one_that_is_not():
     vectors = np.eye(4, dtype=np.float16)
     gallery = Gallery(["a" * 16], np.array([7]), vectors[:1], np.zeros(1), vectors[1:2])
     like, unlike = np.array([[1, 1, 0, 0], [1, 0, 1, 0]], np.float32) / np.sqrt(2)
-    ranked = gallery_guesses(np.stack([like, unlike]), gallery, SETTINGS)
+    ranked = guesses_of(np.stack([like, unlike]), gallery, PLAIN)
     assert ranked[0].confidence < ranked[1].confidence
 
 
-def test_a_photo_alone_has_the_confidence_it_has_among_others():
+@pytest.mark.parametrize("settings", [PLAIN, POWERS, ALL], ids=["abc", "powers", "all"])
+def test_a_photo_alone_has_the_confidence_it_has_among_others(settings):
     rng = np.random.default_rng(3)
     gallery, queries = gallery_of(rng), units(rng, 9)
-    together = gallery_guesses(queries, gallery, SETTINGS)
+    logs = np.log(rng.dirichlet(np.ones(5), 9)).astype(np.float32)
+    together = guesses_of(queries, gallery, settings, logs)
     for i, guess in enumerate(together):
-        (alone,) = gallery_guesses(queries[i : i + 1], gallery, SETTINGS)
+        one = slice(i, i + 1)
+        (alone,) = guesses_of(queries[one], gallery, settings, logs[one])
         assert alone.landmark_id == guess.landmark_id
         assert alone.confidence == pytest.approx(guess.confidence, abs=1e-6)
+
+
+def test_inliers_lift_a_photo_above_a_nearer_one():
+    vectors = np.eye(3, dtype=np.float16)
+    gallery = Gallery(
+        ["a" * 16, "b" * 16], np.array([7, 8]), vectors[:2], np.zeros(2), vectors[:0]
+    )
+    query = np.array([[0.8, 0.6, 0]], np.float32)
+    settings = config.Recognition(verification=config.Verification(weight=1))
+    known = evidence(query, NO_HEAD, gallery, [], settings)
+    assert gallery_guesses(known, gallery, settings)[0].landmark_id == 7
+    seen = known._replace(inliers=np.array([[0, 25]], np.int32))
+    assert gallery_guesses(seen, gallery, settings)[0].landmark_id == 8
 
 
 def test_an_empty_gallery_makes_no_guess():
     rng = np.random.default_rng(0)
     empty = gallery_of(rng).of_landmarks(set())
-    assert gallery_guesses(units(rng, 2), empty, SETTINGS) == [None, None]
+    assert guesses_of(units(rng, 2), empty, PLAIN) == [None, None]
 
 
 def test_two_photos_of_a_landmark_beat_one_a_little_nearer():
-    landmark, score = aggregated(np.array([[7, 8, 8]]), np.array([[0.5, 0.4, 0.3]]))
-    assert landmark.tolist() == [8]
-    assert score == pytest.approx([0.7])
+    scores = aggregated(np.array([[7, 8, 8]]), np.array([[0.5, 0.4, 0.3]]))
+    assert scores[0] == pytest.approx([0.5, 0.7, 0.7])
 
 
 def test_negative_scores_count_against_their_landmark():
-    landmark, score = aggregated(np.array([[7, 7, 8]]), np.array([[0.1, -0.3, 0.0]]))
-    assert landmark.tolist() == [8]
-    assert score == pytest.approx([0.0])
+    scores = aggregated(np.array([[7, 7, 8]]), np.array([[0.1, -0.3, 0.0]]))
+    assert scores[0] == pytest.approx([-0.2, -0.2, 0.0])
+
+
+def test_a_landmark_guessed_too_often_is_ranked_below_all_others():
+    often = [Guess(7, 0.9), Guess(7, 0.8), Guess(7, 0.7), Guess(8, 0.1), Guess(9, -0.5)]
+    found = demoted(often, share=0.4)
+    assert [g.landmark_id for g in found] == [7, 7, 7, 8, 9]
+    order = sorted(range(5), key=lambda i: -found[i].confidence)
+    assert order == [3, 4, 0, 1, 2]
+    assert demoted(often, share=0.6) == often
+    assert demoted(often, share=None) == often
+    assert demoted([Guess(7, 0.5)], share=0.1) == [Guess(7, 0.5)]
 
 
 def test_the_head_guesses_only_landmarks_that_may_occur():

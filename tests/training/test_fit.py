@@ -10,7 +10,8 @@ import pytest
 from kaggle_kit import config
 from kaggle_kit.errors import ArtefactError, ConfigError
 from kaggle_kit.training import fit as fitting
-from kaggle_kit.training.fit import fit, load_best
+from kaggle_kit.training import recipe
+from kaggle_kit.training.fit import fit, load_best, read_run
 
 
 def test_run_folder_holds_what_later_stages_need(run_dir, settings):
@@ -34,7 +35,7 @@ def test_run_folder_holds_what_later_stages_need(run_dir, settings):
 
 def test_best_weights_are_those_of_the_best_epoch(run_dir):
     history = pd.read_csv(run_dir / "history.csv")
-    model, settings = load_best(run_dir)
+    model, settings = load_best(run_dir), read_run(run_dir)
     assert settings.train.monitor == "val_accuracy"
     if history["val_accuracy"].idxmax() == 1:  # then the checkpoint is of that epoch
         last = keras.saving.load_model(run_dir / "checkpoint-0002.keras")
@@ -128,7 +129,7 @@ def test_learning_rate_warms_up_and_falls_as_a_cosine():
         warmup_epochs=1,
         epochs=5,
     )
-    rate = fitting._optimizer(settings, steps_per_epoch=10)._learning_rate
+    rate = recipe._optimizer(settings, 2.0, 5, steps_per_epoch=10)._learning_rate
     for step in range(51):
         warm = 2.0 * step / 10
         cosine = 1 + np.cos(np.pi * (step - 10) / 40)

@@ -1,0 +1,116 @@
+"""What each part of recognition is worth: switch one off, tune the rest anew, score."""
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kaggle_kit import tables
+from kaggle_kit.paths import Competition, image_path, written
+from kaggle_kit.recognition.bench import Bench, Query
+from kaggle_kit.recognition.prepare import open_bench, settings_of
+from kaggle_kit.recognition.read import LocalReader
+from kaggle_kit.score import with_intervals
+from kaggle_kit.tables import Truth
+
+logger = logging.getLogger(__name__)
+
+
+def ablate(runs: Sequence[Path], competition: Path, out: Path) -> dict[str, Any]:
+    """Score the competition's test photos with each part switched off in turn.
+
+    What is left is tuned anew on the validation photos; nothing is tuned on the test
+    photos. The gallery is of the training photos alone, so that every row is as honest as
+    the others; a bundle's gallery has the validation photos too.
+
+    Returns:
+        rows: for each part, GAP, its interval, top-1, AUC and the ranking. It is also
+        written to ``out`` as a table in Markdown.
+
+    Raises:
+        DataError, ArtefactError, TableError: no solution, no finished run.
+    """
+    runs = [Path(run) for run in runs]
+    place = Competition(Path(competition)).require("train", "test", "solution.csv")
+    truths = tables.read_solution(place.solution_csv)
+    bench = _bench(runs, place, list(truths), {})
+    rows = [_row(bench, *part, truths) for part in parts(bench)]
+    if bench.settings.recognition.flip and bench.settings.model.backbone != "none":
+        bench = _bench(runs, place, list(truths), {"recognition.flip": False})
+        rows.append(_row(bench, "the mirrored view", {}, truths))
+    with written(out) as part:
+        part.write_text(table(rows), encoding="utf-8")
+    return {"rows": rows, "table": str(out)}
+
+
+def parts(bench: Bench) -> list[tuple[str, dict[str, Any]]]:
+    """What can be switched off, and the settings that do it."""
+    settings = bench.settings.recognition
+    found: list[tuple[str, dict[str, Any]]] = [("nothing", {})]
+    if settings.tune:
+        found.append(("tuning", {"tune": False}))
+    if settings.whiten:
+        found.append(("whitening", {"whiten": None}))
+    found += [
+        ("several neighbours", {"neighbours": 1}),
+        ("the gallery's penalty (B)", {"gallery_penalty_weight": 0.0}),
+        ("the query's penalty (C)", {"query_penalty_weight": 0.0}),
+        (
+            "both penalties",
+            {"gallery_penalty_weight": 0.0, "query_penalty_weight": 0.0},
+        ),
+    ]
+    if bench.has_head:
+        found.append(("the head", {"head_exponent": 0.0}))
+        found.append(("the gallery", {"ranking": "head"}))
+    if settings.verification:
+        found.append(("geometry", {"verification": None}))
+    if bench.n_parts > 1:
+        for i in range(bench.n_parts):
+            weights = tuple(0.0 if i == j else 1.0 for j in range(bench.n_parts))
+            found.append((f"embedder {i + 1}", {"weights": weights}))
+    return found
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as a table in Markdown."""
+    lines = ["| without | GAP | 95% interval | top-1 | AUC |", "|---|---|---|---|---|"]
+    for row in rows:
+        low, high = row["interval"]
+        lines.append(
+            f"| {row['without']} | {row['gap']:.3f} | {low:.3f} to {high:.3f} "
+            f"| {row['top1']:.3f} | {row['auc']:.3f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _bench(
+    runs: Sequence[Path],
+    place: Competition,
+    test_ids: Sequence[str],
+    changes: dict[str, Any],
+) -> Bench:
+    """The pools of the runs' subset, and the competition's test photos as "test"."""
+    reader = LocalReader(settings_of(runs, {}).local)
+    test = [Query(i, image_path(place.test_dir, i), None) for i in test_ids]
+    with tempfile.TemporaryDirectory() as folder:
+        return open_bench(runs, place, Path(folder), changes, reader, test)
+
+
+def _row(
+    bench: Bench, name: str, changes: dict[str, Any], truths: dict[str, Truth]
+) -> dict[str, Any]:
+    """Tune what is left, and score it."""
+    settings = bench.settings.recognition.model_copy(update=changes)
+    chosen, _ = bench.tuned(settings, pinned=list(changes))
+    scores: Any = with_intervals(bench.guesses("test", chosen), truths)
+    logger.info("without %s: GAP %.3f", name, scores["gap"])
+    return {
+        "without": name,
+        "gap": scores["gap"],
+        "interval": scores["interval"]["gap"],
+        "top1": scores["top1"],
+        "auc": scores["auc"],
+        "chosen": chosen.model_dump(mode="json"),
+    }

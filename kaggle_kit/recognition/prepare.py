@@ -1,0 +1,224 @@
+"""What recognition needs beside the networks: made from runs and the photos they used.
+
+Vocabulary, whitening, penalties, gallery and the tuned ranking go into the bundle.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kaggle_kit import config, tables
+from kaggle_kit.config import Config, Recognition
+from kaggle_kit.errors import ArtefactError, DataError
+from kaggle_kit.model.export import export
+from kaggle_kit.paths import Competition, image_path
+from kaggle_kit.recognition.bench import Bench, Fitted, Query, pool
+from kaggle_kit.recognition.embed import load_embedder
+from kaggle_kit.recognition.read import LocalReader
+from kaggle_kit.recognition.recogniser import gallery_from
+from kaggle_kit.recognition.search import Gallery
+from kaggle_kit.recognition.vlad import Vocabulary
+from kaggle_kit.tables import Label, Member
+from kaggle_kit.training.fit import load_best, read_run
+
+VOCABULARY_PHOTOS = 1000  # whose features the visual words are made of
+NAMES = (
+    "landmarks.csv",
+    "train_label_to_category.csv",
+)  # landmark_id, name or category
+
+
+def prepare(
+    runs: Sequence[Path], competition: Path, out: Path, changes: dict[str, Any]
+) -> dict[str, Any]:
+    """Fill the folder ``out`` with all that ``Recogniser.load`` reads.
+
+    The validation photos are scored against a gallery of the training photos alone, the
+    ranking is tuned on that score if ``recognition.tune`` says so, and then they join the
+    gallery that is shipped. The photos of the test split are scored, and no more.
+
+    Args:
+        runs: one or several, of the same subset; the first one's config ranks.
+        changes: settings to replace in it, by dotted name.
+
+    Returns:
+        gallery, non_landmarks: sizes. validation, test: scores, None without photos.
+        chosen: the ranking. trials: of its tuning.
+
+    Raises:
+        ArtefactError, DataError: there is no finished run, or not the photos it used.
+    """
+    place = Competition(Path(competition)).require("train")
+    reader = LocalReader(settings_of(runs, changes).local)
+    bench = open_bench(runs, place, out, changes, reader)
+    chosen, trials = bench.tuned(bench.settings.recognition)
+    settings = bench.settings.model_copy(update={"recognition": chosen})
+    config.write_json(settings, out / "config.json")
+    fitted = bench.fitted(chosen)
+    _write_whitenings(fitted, out)
+    gallery = _shipped(bench, fitted, chosen)
+    gallery.save(out / "gallery")
+    if chosen.verification:
+        _write_local(gallery, place, reader, out / "local")
+    _write_names(place, {int(i) for i in gallery.landmark_ids}, out)
+    report = {
+        "validation": _scores(bench, "validation", chosen),
+        "test": _scores(bench, "test", chosen),
+        "chosen": chosen.model_dump(),
+        "trials": trials,
+    }
+    text = json.dumps(report, indent=2) + "\n"
+    (out / "tuning.json").write_text(text, encoding="utf-8")
+    sizes = {
+        "gallery": len(gallery.image_ids),
+        "non_landmarks": len(gallery.non_landmarks),
+    }
+    return sizes | report
+
+
+def open_bench(
+    runs: Sequence[Path],
+    place: Competition,
+    out: Path,
+    changes: dict[str, Any],
+    reader: LocalReader,
+    test: Sequence[Query] = (),
+) -> Bench:
+    """Write the embedders of some runs into ``out``, and embed the photos of their subset.
+
+    Args:
+        test: photos in place of the subset's test split.
+
+    Raises:
+        ArtefactError, DataError: there is no finished run, or not the photos it used.
+    """
+    settings = settings_of(runs, changes)
+    members = tables.read_subset(runs[0] / "subset.csv")
+    shutil.copyfile(runs[0] / "classes.csv", out / "classes.csv")
+    queries = {
+        split: [_query(place, m) for m in members if m.split == split]
+        for split in tables.SPLITS
+    }
+    queries["test"] = list(test) or queries["test"]
+    for i, run in enumerate(runs):
+        folder = out / "embedders" / f"{i}"
+        _write_embedder(run, settings, queries["train"], reader, folder)
+    embedder = load_embedder(out, settings.recognition, reader)
+    pools = {name: pool(embedder, queries[name], name) for name in tables.SPLITS}
+    if not pools["train"].queries:
+        raise DataError(
+            f"{place.train_dir}: expected the {len(queries['train'])} training photos of "
+            f"the run, none is there and decodes; check --competition"
+        )
+    geometry = None
+    if settings.recognition.verification:
+        from kaggle_kit.recognition.geometry import Geometry  # OpenCV
+
+        geometry = Geometry(reader, place.train_dir)
+    classes = tables.read_classes(out / "classes.csv")
+    return Bench(settings, classes, pools, geometry)
+
+
+def settings_of(runs: Sequence[Path], changes: dict[str, Any]) -> Config:
+    """The first run's config, changed.
+
+    Raises:
+        ArtefactError: the runs are of different subsets, so that one's validation photos
+            may have trained another.
+    """
+    first = read_run(runs[0])
+    for run in runs[1:]:
+        read_run(run)
+        if (run / "subset.csv").read_bytes() != (runs[0] / "subset.csv").read_bytes():
+            raise ArtefactError(
+                f"{run}: expected a run of the same subset as {runs[0]}, got another; "
+                f"train it on the same shards"
+            )
+    return config.override(first, changes)
+
+
+def _write_embedder(
+    run: Path,
+    settings: Config,
+    trained: Sequence[Query],
+    reader: LocalReader,
+    folder: Path,
+) -> None:
+    """The run's config, its network if it has one, and its vocabulary if it has one."""
+    folder.mkdir(parents=True)
+    own = read_run(run)
+    config.write_json(own, folder / "config.json")
+    if own.model.backbone != "none":
+        merged = own.model_copy(update={"recognition": settings.recognition})
+        export(load_best(run), merged, folder / "model")
+    if own.vlad:
+        from kaggle_kit.training.vocabulary import fit_vocabulary  # OpenCV
+
+        rng = np.random.default_rng(own.seed)
+        some = np.sort(rng.permutation(len(trained))[:VOCABULARY_PHOTOS])
+        found = reader.stream([trained[i].path for i in some], len(some) or 1)
+        features = [f for _, batch in found for f in batch]
+        words = fit_vocabulary(features, own.vlad, own.seed)
+        Vocabulary(words).save(folder / "words.npy")
+
+
+def _write_whitenings(fitted: Fitted, out: Path) -> None:
+    places = sorted((out / "embedders").glob("*"))
+    names = [
+        folder / f"{kind}.whitening.npz"
+        for folder in places
+        for kind, file in (("model", "model"), ("words", "words.npy"))
+        if (folder / file).exists()
+    ]
+    for path, whitening in zip(names, fitted.whitenings, strict=True):
+        if whitening:
+            whitening.save(path)
+
+
+def _shipped(bench: Bench, fitted: Fitted, settings: Recognition) -> Gallery:
+    """The gallery of the training photos, and of the validation photos of its landmarks."""
+    known = set(fitted.gallery.landmark_ids.tolist())
+    queries = bench.pools["validation"].queries
+    kept = [i for i, query in enumerate(queries) if query.landmark_id in known]
+    if not kept:
+        return fitted.gallery
+    labels = [
+        Label(queries[i].image_id, int(queries[i].landmark_id or 0)) for i in kept
+    ]
+    vectors = fitted.found["validation"].vectors[kept]
+    pool = fitted.gallery.non_landmarks
+    return fitted.gallery.joined(gallery_from(labels, vectors, pool, settings))
+
+
+def _scores(bench: Bench, name: str, settings: Recognition) -> dict[str, Any] | None:
+    return bench.scores(name, settings) if bench.pools[name].queries else None
+
+
+def _write_local(
+    gallery: Gallery, place: Competition, reader: LocalReader, folder: Path
+) -> None:
+    from kaggle_kit.recognition.local import LocalFeatures  # OpenCV
+
+    paths = [image_path(place.train_dir, i) for i in gallery.image_ids]
+    found = [f for _, batch in reader.stream(paths, 64) for f in batch]
+    LocalFeatures.of(found).save(folder)
+
+
+def _write_names(place: Competition, known: set[int], out: Path) -> None:
+    """``names.csv`` (landmark_id, name) of the gallery's landmarks, where names are known."""
+    for file in NAMES:
+        path = place.root / file
+        if path.exists():
+            rows = tables.read_names(path)
+            kept = [(i, name) for i, name in rows.items() if i in known]
+            tables.write_rows(out / "names.csv", ("landmark_id", "name"), kept)
+            return
+
+
+def _query(place: Competition, member: Member) -> Query:
+    path = image_path(place.train_dir, member.image_id)
+    return Query(member.image_id, path, member.landmark_id)

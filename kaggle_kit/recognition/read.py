@@ -1,0 +1,74 @@
+"""Read photos for their local features, the latest of which are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_kit import config
+from kaggle_kit.data.pipeline import PARALLEL, readable
+
+if TYPE_CHECKING:
+    from kaggle_kit.recognition.local import Features
+
+KEPT = 4096  # photos; of 800 features each they take 450 MB
+TOGETHER = 32  # photos decoded before their features are computed
+
+
+class LocalReader:
+    """Local features of photos, decoded as for the network.
+
+    The features of the latest photos are kept, so that VLAD and verification of the same
+    photo compute them once. Memory is bounded by ``KEPT`` and ``TOGETHER``.
+    """
+
+    def __init__(self, settings: config.Local):
+        self.settings = settings
+        self._kept: dict[Path, Features | None] = {}
+
+    def stream(
+        self, paths: Sequence[Path], batch_size: int
+    ) -> Iterator[tuple[NDArray[np.int64], list[Features]]]:
+        """Yield (which, features) in batches of photos that decode, in order."""
+        which: list[int] = []
+        found: list[Features] = []
+        for start in range(0, len(paths), TOGETHER):
+            read = self.read(paths[start : start + TOGETHER])
+            for i, features in enumerate(read, start):
+                if features is None:
+                    continue
+                which.append(i)
+                found.append(features)
+                if len(which) == batch_size:
+                    yield np.array(which, np.int64), found
+                    which, found = [], []
+        if which:
+            yield np.array(which, np.int64), found
+
+    def read(self, paths: Sequence[Path]) -> list[Features | None]:
+        """The features of a few photos; None of one that does not decode."""
+        missing = [path for path in dict.fromkeys(paths) if path not in self._kept]
+        self._kept.update(dict.fromkeys(missing))
+        self._kept.update(self._computed(missing))
+        found = [self._kept[path] for path in paths]
+        for path in list(self._kept)[: max(0, len(self._kept) - KEPT)]:
+            del self._kept[path]
+        return found
+
+    def _computed(self, paths: Sequence[Path]) -> dict[Path, Features]:
+        from kaggle_kit.recognition.local import features, shrunk  # OpenCV
+
+        def compute(pixels: NDArray[np.uint8]) -> Features:
+            return features(shrunk(pixels, self.settings.long_side), self.settings)
+
+        if not paths:
+            return {}
+        photos = list(readable(paths, lambda pixels: pixels).as_numpy_iterator())
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            found = list(pool.map(compute, (pixels for _, pixels in photos)))
+        return {paths[i]: f for (i, _), f in zip(photos, found, strict=True)}

@@ -1,0 +1,126 @@
+"""A bundle, ready to say what photos show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_kit import config, tables
+from kaggle_kit.config import Config
+from kaggle_kit.errors import ArtefactError
+from kaggle_kit.paths import image_path
+from kaggle_kit.recognition.embed import Embedded, Embedder, load_embedder
+from kaggle_kit.recognition.rank import Evidence, evidence
+from kaggle_kit.recognition.read import LocalReader
+from kaggle_kit.recognition.search import Gallery, mean_top
+from kaggle_kit.tables import Class, Label
+
+if TYPE_CHECKING:
+    from kaggle_kit.recognition.geometry import Geometry
+
+
+@dataclass(frozen=True)
+class Recogniser:
+    """What a bundle holds.
+
+    Attributes:
+        settings: its config, with the ranking as it was tuned.
+        classes: what the heads' columns mean.
+        embedder: from photos to vectors.
+        gallery: all of its labelled photos.
+        geometry: the comparison of local features, where that is asked for.
+    """
+
+    settings: Config
+    classes: list[Class]
+    embedder: Embedder
+    gallery: Gallery
+    geometry: Geometry | None
+
+    @classmethod
+    def load(cls, folder: Path, train_dir: Path) -> Recogniser:
+        """Read a bundle.
+
+        Args:
+            train_dir: where gallery photos are that the bundle does not have.
+
+        Raises:
+            ArtefactError, ConfigError, TableError: a file is missing or damaged.
+        """
+        settings = config.read_json(folder / "config.json")
+        reader = LocalReader(settings.local)
+        gallery = Gallery.load(folder / "gallery")
+        geometry = None
+        if settings.recognition.verification:
+            geometry = _geometry(folder / "local", gallery, reader, train_dir)
+        return cls(
+            settings,
+            tables.read_classes(folder / "classes.csv"),
+            load_embedder(folder, settings.recognition, reader),
+            gallery,
+            geometry,
+        )
+
+    def evidence(self, found: Embedded, gallery: Gallery) -> Evidence:
+        """Search a gallery for embedded photos; without geometry."""
+        return evidence(
+            found.vectors,
+            found.log_probability,
+            gallery,
+            self.classes,
+            self.settings.recognition,
+        )
+
+
+def gallery_of(
+    embedder: Embedder,
+    train_dir: Path,
+    labels: Sequence[Label],
+    non_landmarks: NDArray[np.float16],
+) -> Gallery:
+    """Embed labelled photos into a gallery; those that do not decode are left out.
+
+    Args:
+        non_landmarks: (m, d) vectors that the penalties are measured against.
+    """
+    paths = [image_path(train_dir, label.image_id) for label in labels]
+    found = embedder.embed(paths, "gallery")
+    kept = [labels[i] for i in found.which]
+    return gallery_from(kept, found.vectors, non_landmarks, embedder.settings)
+
+
+def gallery_from(
+    labels: Sequence[Label],
+    vectors: NDArray[np.float32],
+    non_landmarks: NDArray[np.float16],
+    settings: config.Recognition,
+) -> Gallery:
+    """A gallery of labelled vectors, (n, d), with their penalties."""
+    halves = vectors.astype(np.float16)
+    return Gallery(
+        [label.image_id for label in labels],
+        np.array([label.landmark_id for label in labels], np.int64),
+        halves,
+        mean_top(halves, non_landmarks, settings.gallery_penalty),
+        non_landmarks,
+    )
+
+
+def _geometry(
+    folder: Path, gallery: Gallery, reader: LocalReader, train_dir: Path
+) -> Geometry:
+    from kaggle_kit.recognition.geometry import Geometry  # OpenCV
+    from kaggle_kit.recognition.local import LocalFeatures
+
+    stored = LocalFeatures.load(folder)
+    if len(stored) != len(gallery.image_ids):
+        raise ArtefactError(
+            f"{folder}: expected the features of {len(gallery.image_ids)} photos, got "
+            f"{len(stored)}; make the bundle again"
+        )
+    return Geometry(reader, train_dir, stored, gallery.image_ids)
