@@ -168,6 +168,8 @@ class Verification(_Settings):
     """Geometry of the nearest photos: how many local features agree on it, weighed."""
 
     candidates: Count = 60  # nearest photos that are checked
+    # similarity: upright, by votes of all matches. homography: by MAGSAC
+    geometry: Literal["similarity", "homography"] = "similarity"
     ratio: Annotated[float, Field(gt=0, le=1)] = 0.95  # of best to second distance
     error_px: Annotated[float, Field(gt=0)] = 30.0  # how far an inlier may be off
     full_inliers: Annotated[float, Field(gt=0)] = 3.0  # that count as certain, weighed

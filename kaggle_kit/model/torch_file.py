@@ -124,6 +124,6 @@ def _array(tensor: _Tensor, storage: NDArray[Any]) -> NDArray[Any]:
 
 
 def _rebuilt(storage: Any, offset: int, shape: Any, stride: Any, *_: Any) -> _Tensor:
-    return _Tensor(
-        *storage, int(offset), tuple(map(int, shape)), tuple(map(int, stride))
-    )
+    key, dtype, length = storage
+    sizes = tuple(map(int, shape)), tuple(map(int, stride))
+    return _Tensor(key, dtype, length, int(offset), *sizes)

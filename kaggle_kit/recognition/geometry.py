@@ -52,7 +52,7 @@ class Geometry:
             queries: (q,) the photos of ``known``.
             gallery: what the rows of ``known`` mean.
         """
-        inliers = np.zeros(known.rows.shape, np.int32)
+        inliers = np.zeros(known.rows.shape, np.float32)
         yield known._replace(inliers=inliers)
         with progress(total=len(queries), label="geometry") as bar:
             for start in range(0, len(queries), TOGETHER):

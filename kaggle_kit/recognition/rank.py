@@ -19,14 +19,15 @@ class Evidence(NamedTuple):
 
     rows: (q, k) rows of the gallery, most similar first.
     cosines: (q, k) similarities.
-    inliers: (q, k) local features that agree on one geometry; 0 where not looked at.
+    inliers: (q, k) local features that agree on one geometry, weighed; 0 where not
+        looked at.
     head: (q, k) log-probability of each photo's landmark by the network's head; 0 without.
     penalty: (q,) mean cosine to the nearest non-landmarks (C of A-B-C).
     """
 
     rows: NDArray[np.int64]
     cosines: NDArray[np.float32]
-    inliers: NDArray[np.int32]
+    inliers: NDArray[np.float32]
     head: NDArray[np.float32]
     penalty: NDArray[np.float32]
 
@@ -55,7 +56,7 @@ def evidence(
         least = log_probability.min(axis=1, keepdims=True)
         head = np.where(of_row[rows] >= 0, known, least)
     penalty = mean_top(vectors, gallery.non_landmarks, settings.query_penalty)
-    return Evidence(rows, cosines, np.zeros(rows.shape, np.int32), head, penalty)
+    return Evidence(rows, cosines, np.zeros(rows.shape, np.float32), head, penalty)
 
 
 def gallery_guesses(

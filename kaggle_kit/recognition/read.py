@@ -61,7 +61,7 @@ class LocalReader:
         return found
 
     def _computed(self, paths: Sequence[Path]) -> dict[Path, Features]:
-        from kaggle_kit.recognition.local import features, shrunk  # OpenCV
+        from kaggle_kit.recognition.local import cv2, features, shrunk  # OpenCV
 
         def compute(pixels: NDArray[np.uint8]) -> Features:
             return features(shrunk(pixels, self.settings.long_side), self.settings)
@@ -69,6 +69,11 @@ class LocalReader:
         if not paths:
             return {}
         photos = list(readable(paths, lambda pixels: pixels).as_numpy_iterator())
-        with ThreadPoolExecutor(PARALLEL) as pool:
-            found = list(pool.map(compute, (pixels for _, pixels in photos)))
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)  # a photo per core: within one, OpenCV gains less
+        try:
+            with ThreadPoolExecutor(PARALLEL) as pool:
+                found = list(pool.map(compute, (pixels for _, pixels in photos)))
+        finally:
+            cv2.setNumThreads(threads)
         return {paths[i]: f for (i, _), f in zip(photos, found, strict=True)}

@@ -18,7 +18,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 WITH_HEAD = {"head_exponent": (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)}
 WITH_GEOMETRY = {
     "verification.weight": (0.0, 0.25, 0.5, 1.0, 2.0, 4.0),
-    "verification.full_inliers": (10, 20, 30, 50, 100),
+    "verification.full_inliers": (2.0, 3.0, 4.0, 6.0, 8.0, 12.0),
 }
 LEAST_GAIN = 1e-3  # of GAP; less is noise
 ROUNDS = 4

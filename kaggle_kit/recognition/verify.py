@@ -13,14 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from kaggle_kit import config
-from kaggle_kit.recognition.local import Features
+from kaggle_kit.recognition.local import Features, cv2
 
 OCTAVES = 1  # scales that agree differ by less than a factor of 2
-LINE = (0, 255, 0)
+FEWEST = 4  # matches that determine a homography
 
 
 class Tentative(NamedTuple):
@@ -81,12 +80,12 @@ def inliers(query: Features, other: Features, settings: config.Verification) -> 
     A match weighs nothing if the second nearest is as near and up to 1 if none is. Two
     photos of different places come to 0.7 by chance, rarely to 1.4; 3 is certain.
     0 without any match.
+
+    With ``geometry: homography`` those matches are summed up that agree on the homography
+    that MAGSAC finds (Barath et al., CVPR 2019).
     """
     found = tentative(query, other, settings.ratio)
-    if not len(found.ratio):
-        return 0.0
-    agree = _agreement(query, other, found, settings.error_px)
-    return float(_votes(agree, found).max())
+    return float((1 - found.ratio[_agreeing(query, other, found, settings)]).sum())
 
 
 def matches(
@@ -97,11 +96,33 @@ def matches(
     They are x and y in pixels of the shrunk photos.
     """
     found = tentative(query, other, settings.ratio)
-    best = np.zeros(0, np.bool_)
-    if len(found.ratio):
-        agree = _agreement(query, other, found, settings.error_px)
-        best = agree[_votes(agree, found).argmax()]
+    best = _agreeing(query, other, found, settings)
     return query.points[found.query[best]], other.points[found.other[best]]
+
+
+def _agreeing(
+    query: Features, other: Features, found: Tentative, settings: config.Verification
+) -> NDArray[np.bool_]:
+    """The matches that agree with the best of all, (m,)."""
+    if settings.geometry == "homography":
+        return _on_homography(query, other, found, settings.error_px)
+    if not len(found.ratio):
+        return np.zeros(0, np.bool_)
+    agree = _agreement(query, other, found, settings.error_px)
+    return agree[_votes(agree, found).argmax()]
+
+
+def _on_homography(
+    query: Features, other: Features, found: Tentative, error_px: float
+) -> NDArray[np.bool_]:
+    """The matches within an error of the best homography; its random draws are seeded."""
+    if len(found.ratio) < FEWEST:
+        return np.zeros(len(found.ratio), np.bool_)
+    points = query.points[found.query], other.points[found.other]
+    _, inside = cv2.findHomography(*points, cv2.USAC_MAGSAC, error_px)
+    if inside is None:
+        return np.zeros(len(found.ratio), np.bool_)
+    return np.asarray(inside).ravel() > 0
 
 
 def _agreement(
@@ -152,46 +173,3 @@ def verified(
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(one, range(len(rows))))
     return found
-
-
-def drawn(
-    pixels_q: NDArray[np.uint8],
-    pixels_o: NDArray[np.uint8],
-    points_q: NDArray[np.float32],
-    points_o: NDArray[np.float32],
-    long_side: int,
-) -> NDArray[np.uint8]:
-    """Two photos side by side and a line between each two points that match.
-
-    Args:
-        pixels_q, pixels_o: (h, w, 3), as they were before they were shrunk.
-        points_q, points_o: (m, 2) each, as ``matches`` gives them.
-        long_side: what the photos were shrunk to.
-
-    Returns:
-        (larger h, sum of w, 3) uint8; white below the lower photo.
-    """
-    height = max(len(pixels_q), len(pixels_o))
-    width = pixels_q.shape[1]
-    picture = np.full((height, width + pixels_o.shape[1], 3), 255, np.uint8)
-    picture[: len(pixels_q), :width] = pixels_q
-    picture[: len(pixels_o), width:] = pixels_o
-    image = Image.fromarray(picture)
-    draw = ImageDraw.Draw(image)
-    thick = max(1, round(height / 500))
-    starts = _unshrunk(points_q, pixels_q, long_side)
-    ends = _unshrunk(points_o, pixels_o, long_side) + (width, 0)
-    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        draw.line((*start, *end), LINE, thick)
-        for x, y in (start, end):
-            reach = 3 * thick
-            draw.ellipse((x - reach, y - reach, x + reach, y + reach), None, LINE)
-    return np.asarray(image)
-
-
-def _unshrunk(
-    points: NDArray[np.float32], pixels: NDArray[np.uint8], long_side: int
-) -> NDArray[np.int64]:
-    """Points of the shrunk photo as pixels of the photo itself, (m, 2)."""
-    factor = max(1.0, max(pixels.shape[:2]) / long_side)
-    return np.rint((points + 0.5) * factor - 0.5).astype(np.int64)

@@ -112,11 +112,7 @@ def test_the_first_layer_that_does_not_fit_is_named(applications, tmp_path):
             file.copy(key, new)
         new.attrs.update(file.attrs)
         group = new["conv3_block2_1_conv"]
-        name = [
-            n
-            for n in group.attrs["weight_names"]
-            if b"kernel" in bytes(str(n), "ascii")
-        ][0]
+        name = next(n for n in group.attrs["weight_names"] if "kernel" in str(n))
         del group[name]
         group[name] = np.zeros((1, 1, 7, 128), np.float32)
     with pytest.raises(

@@ -72,7 +72,7 @@ def slow_guess(query, gallery, settings, inliers=None, logs=None):
         s = max(exact[j], 0.0)
         if inliers is not None:
             full = settings.verification.full_inliers
-            s += settings.verification.weight * min(int(inliers[place]), full) / full
+            s += settings.verification.weight * min(float(inliers[place]), full) / full
         a[j] = s - settings.gallery_penalty_weight * float(gallery.penalties[j])
     kept = sorted(a, key=lambda j: -a[j])[: settings.neighbours]
     sums, seen = defaultdict(float), defaultdict(int)
@@ -108,7 +108,7 @@ def test_agrees_with_the_definition(seed, settings):
     known = evidence(queries, logs, gallery, CLASSES, settings)
     inliers = None
     if settings.verification:
-        inliers = rng.integers(0, 40, known.rows.shape).astype(np.int32)
+        inliers = rng.uniform(0, 40, known.rows.shape).astype(np.float32)
         known = known._replace(inliers=inliers)
     guesses = gallery_guesses(known, gallery, settings)
     for i, guess in enumerate(guesses):
@@ -181,7 +181,7 @@ def test_inliers_lift_a_photo_above_a_nearer_one():
     settings = config.Recognition(verification=config.Verification(weight=1))
     known = evidence(query, NO_HEAD, gallery, [], settings)
     assert gallery_guesses(known, gallery, settings)[0].landmark_id == 7
-    seen = known._replace(inliers=np.array([[0, 25]], np.int32))
+    seen = known._replace(inliers=np.array([[0, 25]], np.float32))
     assert gallery_guesses(seen, gallery, settings)[0].landmark_id == 8
 
 

@@ -5,10 +5,8 @@ import numpy as np
 import pytest
 
 from kaggle_kit import config
-from kaggle_kit.recognition import verify
 from kaggle_kit.recognition.local import NO_FEATURES, Features, features
 from kaggle_kit.recognition.verify import (
-    drawn,
     inliers,
     matches,
     tentative,
@@ -179,26 +177,20 @@ def test_a_fault_in_a_thread_is_not_swallowed(photos):
         verified(photos[:1], photos, np.array([[99]]), SETTINGS)
 
 
-def test_the_picture_shows_both_photos_and_lines_between_points():
-    a = np.full((40, 60, 3), 10, np.uint8)
-    b = np.full((80, 50, 3), 200, np.uint8)
-    start, end = np.array([[20, 20]], np.float32), np.array([[30, 20]], np.float32)
-    picture = drawn(a, b, start, end, 512)
-    assert picture.shape == (80, 110, 3)
-    assert (picture[20, 20:91] == verify.LINE).all()
-    assert (picture[:12, :60] == 10).all()
-    assert (picture[41:, :60] == 255).all()
-    assert (picture[41:, 60:] == 200).all()
-    untouched = drawn(a, b, start[:0], end[:0], 512)
-    assert (untouched[:40, :60] == a).all()
-
-
-def test_the_picture_scales_points_back_to_a_photo_that_was_shrunk():
-    a = np.zeros((400, 200, 3), np.uint8)
-    b = np.zeros((100, 100, 3), np.uint8)
-    point = np.array([[25, 50]], np.float32)  # of 100 x 50, a quarter of the photo
-    picture = drawn(a, b, point, point, 100)
-    line = (picture == verify.LINE).all(axis=2)
-    assert line[202, 102]  # 101.5: the middle of pixel (25, 50), four times as large
-    assert line[50, 225]
-    assert not line[:, :95].any()
+def test_magsac_finds_the_homography_of_a_photo_seen_from_the_side():
+    rng = np.random.default_rng(0)
+    photo = texture(7)
+    height, width = photo.shape
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    moved = corners + rng.uniform(-0.12, 0.12, (4, 2)).astype(np.float32) * width
+    view = cv2.getPerspectiveTransform(corners, moved)
+    seen = cv2.warpPerspective(photo, view, (width, height), borderValue=128)
+    one, other = features(photo, config.Local()), features(seen, config.Local())
+    magsac = config.Verification(geometry="homography", ratio=0.85, error_px=3)
+    start, end = matches(one, other, magsac)
+    assert len(start) > 30
+    expected = cv2.perspectiveTransform(start[:, None], view)[:, 0]
+    assert np.abs(expected - end).max() < 8
+    assert inliers(one, other, magsac) > 5 * inliers(one, some(200), magsac)
+    assert inliers(one, NO_FEATURES, magsac) == 0
+    assert inliers(one, other, magsac) == inliers(one, other, magsac)
