@@ -185,9 +185,9 @@ class Recognition(_Settings):
     # sizes at which a photo is seen, of image_size; their embeddings are averaged
     scales: Annotated[tuple[Scale, ...], Field(min_length=1)] = (1.0,)
     weights: tuple[Weight, ...] = ()  # of several embedders, in order; (): alike
-    whiten: Count | None = (
-        None  # dimensions kept by PCA whitening fitted on the gallery
-    )
+    whiten: Count | None = None  # axes kept by a whitening fitted on the gallery
+    # pca: what spreads photos is evened out. within: what spreads those of one landmark
+    whitening: Literal["pca", "within"] = "pca"
     candidates: Count = 50  # nearest photos looked at before penalties
     neighbours: Count = 3  # whose scores are summed landmark by landmark
     per_landmark: Count | None = None  # of these at most so many for a landmark

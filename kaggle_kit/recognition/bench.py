@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kaggle_kit.recognition.geometry import Geometry
 
 WHITENING_PHOTOS = 20_000  # that a whitening is fitted to
+WIDE = 4096  # numbers; to wider vectors, whitening is fitted to so many photos
 WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0)  # tried for each embedder after the first
 MAP_AT = 10
 
@@ -96,7 +97,7 @@ class Bench:
 
     def fitted(self, recognition: Recognition) -> Fitted:
         """Whiten, join and build the gallery as the settings say; made once."""
-        key = repr((recognition.whiten, recognition.weights))
+        key = repr(_embedding(recognition))
         if key not in self._fitted:
             self._fitted[key] = self._fit(recognition)
         return self._fitted[key]
@@ -129,7 +130,7 @@ class Bench:
         looked = verification and verification.model_dump(
             exclude={"weight", "full_inliers"}
         )
-        key = repr((name, recognition.whiten, recognition.weights, looked))
+        key = repr((name, _embedding(recognition), looked))
         if key not in self._known:
             self._known[key] = self._look(name, recognition)
         return self._known[key]
@@ -243,9 +244,19 @@ class Bench:
         if recognition.whiten is None:
             return None
         rng = np.random.default_rng(self.settings.seed)
-        n = min(len(found.vectors), WHITENING_PHOTOS)
+        wide = found.vectors.shape[1] > WIDE
+        n = min(len(found.vectors), WIDE if wide else WHITENING_PHOTOS)
         some = np.sort(rng.permutation(len(found.vectors))[:n])
-        return whitening_of(found.vectors[some], recognition.whiten)
+        landmarks = None
+        if recognition.whitening == "within":
+            queries = self.pools["train"].queries
+            landmarks = np.array([queries[i].landmark_id for i in some], np.int64)
+        return whitening_of(found.vectors[some], recognition.whiten, landmarks)
+
+
+def _embedding(recognition: Recognition) -> tuple[object, ...]:
+    """The settings that vectors depend on."""
+    return recognition.whiten, recognition.whitening, recognition.weights
 
 
 def _mean_average_precision(
