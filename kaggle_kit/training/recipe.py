@@ -63,7 +63,7 @@ def balanced(classes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np
         n / (number of classes * photos of its class).
     """
     _, inverse, counts = np.unique(classes, return_inverse=True, return_counts=True)
-    order = rng.permutation(len(classes))
+    order = np.lexsort((rng.random(len(classes)), inverse))
     expected = (len(classes) / len(counts) / counts)[inverse][order]
     edges = np.floor(np.cumsum(expected) + rng.random()).astype(np.int64)
     edges[-1] = len(classes)

@@ -1,0 +1,335 @@
+"""What goes into a bundle beside the network, and what recognition makes of it."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from kaggle_kit import config, tables
+from kaggle_kit.data.subset import subset
+from kaggle_kit.errors import ArtefactError, DataError
+from kaggle_kit.paths import Competition, image_path
+from kaggle_kit.publish.bundle import bundle
+from kaggle_kit.recognition import tune as tuning
+from kaggle_kit.recognition.ablate import ablate
+from kaggle_kit.recognition.embed import load_embedder
+from kaggle_kit.recognition.predict import predict
+from kaggle_kit.recognition.prepare import open_bench
+from kaggle_kit.recognition.read import LocalReader
+from kaggle_kit.recognition.recogniser import Recogniser
+from kaggle_kit.recognition.similar import similar
+from kaggle_kit.score import score
+from kaggle_kit.training.fit import fit
+
+LOCAL = {
+    "name": "local",
+    "model.backbone": "none",
+    "train.epochs": 0,
+    "vlad": {"words": 8},
+    "local": {"n_features": 200},
+    "recognition.whiten": 16,
+    "recognition.whitening": "within",
+    "recognition.verification": {"candidates": 6, "full_inliers": 6.0},
+    "recognition.tune": True,
+    "subset.validation_share": 0.3,
+    "subset.test_share": 0.2,
+    "subset.unknown_landmarks": 1,
+    "subset.non_landmarks": {"penalty": 0.4, "validation": 0.3, "test": 0.3},
+}
+
+
+@pytest.fixture(scope="module")
+def local(settings, competition, tmp_path_factory):
+    """A run without a network on a subset with an unknown landmark, its bundle, its report."""
+    out = tmp_path_factory.mktemp("local")
+    changed = config.override(settings, LOCAL)
+    subset(changed.subset, changed.seed, competition, out / "subset")
+    fit(changed, out / "subset", out / "run")
+    report = bundle([out / "run"], competition, out / "bundle")
+    return out, report
+
+
+def test_local_features_alone_recognise(local, competition, tmp_path):
+    out, _ = local
+    predict(out / "bundle", competition, tmp_path / "s.csv")
+    found = score(tmp_path / "s.csv", competition / "solution.csv")
+    assert found["n_guesses"] == 28
+    assert found["gap"] > 0.3  # one landmark guessed for all: below 0.05
+
+
+def test_the_bundle_says_how_it_ranks_and_how_that_was_chosen(local):
+    out, _ = local
+    tuned = json.loads((out / "bundle" / "tuning.json").read_text())
+    settings = config.read_json(out / "bundle" / "config.json")
+    assert settings.recognition.model_dump(mode="json") == tuned["chosen"]
+    gaps = [trial["gap"] for trial in tuned["trials"]]
+    kept = [trial["gap"] for trial in tuned["trials"] if trial["kept"]]
+    assert len(gaps) > 20 and kept == sorted(kept)
+    assert tuned["validation"]["gap"] == pytest.approx(kept[-1])
+    assert tuned["validation"]["gap"] == max(kept)
+
+
+def test_three_kinds_of_queries_are_scored_apart_from_training(local, competition):
+    out, report = local
+    members = tables.read_subset(out / "run" / "subset.csv")
+    landmarks = {m.landmark_id for m in members if m.split == "train"}
+    for split in ("validation", "test"):
+        mine = [m for m in members if m.split == split]
+        assert report[split]["queries"] == {
+            "landmark": sum(m.landmark_id in landmarks for m in mine),
+            "unknown_landmark": sum(
+                m.landmark_id is not None and m.landmark_id not in landmarks
+                for m in mine
+            ),
+            "non_landmark": sum(m.landmark_id is None for m in mine),
+        }
+        assert min(report[split]["queries"].values()) > 0
+        assert report[split]["n_positives"] == report[split]["queries"]["landmark"]
+        low, high = report[split]["interval"]["gap"]
+        assert 0 <= low <= report[split]["gap"] <= high <= 1
+        assert set(report[split]["interval"]["gap_at_share"]) == {"0.011", "0.1", "0.3"}
+        assert 0 < report[split]["map_at_10"] <= 1
+
+
+def test_the_gallery_has_no_test_photo_and_no_unknown_landmark(local):
+    out, _ = local
+    members = {m.image_id: m for m in tables.read_subset(out / "run" / "subset.csv")}
+    known = {m.landmark_id for m in members.values() if m.split == "train"}
+    recogniser = Recogniser.load(out / "bundle", out)
+    splits = {members[i].split for i in recogniser.gallery.image_ids}
+    assert splits == {"train", "validation"}
+    assert set(recogniser.gallery.landmark_ids.tolist()) == known
+    assert len(recogniser.geometry.stored) == len(recogniser.gallery.image_ids)
+
+
+def test_one_photo_alone_has_the_very_guess_it_has_among_others(
+    local, competition, tmp_path
+):
+    out, _ = local
+    predict(out / "bundle", competition, tmp_path / "all.csv")
+    together = tables.read_submission(tmp_path / "all.csv")
+    shutil.copytree(competition, tmp_path / "one")
+    for image_id in list(together)[:4]:
+        sample = tmp_path / "one" / "sample_submission.csv"
+        sample.write_text(f"id,landmarks\n{image_id},\n")
+        predict(out / "bundle", tmp_path / "one", tmp_path / "one.csv")
+        alone = tables.read_submission(tmp_path / "one.csv")[image_id]
+        assert alone.landmark_id == together[image_id].landmark_id
+        assert alone.confidence == pytest.approx(
+            together[image_id].confidence, abs=1e-5
+        )
+
+
+def test_a_new_photo_of_the_rerun_is_verified_too(local, competition, tmp_path):
+    out, _ = local
+    shutil.copytree(competition, tmp_path / "rerun")
+    place = Competition(tmp_path / "rerun")
+    predict(out / "bundle", place.root, tmp_path / "before.csv")
+    before = tables.read_submission(tmp_path / "before.csv")
+    query = max(before, key=lambda image_id: before[image_id].confidence)
+    target = image_path(place.train_dir, "feedfacefeedface")
+    target.parent.mkdir(parents=True)
+    shutil.copyfile(image_path(place.test_dir, query), target)
+    place.train_csv.write_text("id,landmark_id\nfeedfacefeedface,999999\n")
+    predict(out / "bundle", place.root, tmp_path / "s.csv")
+    found = tables.read_submission(tmp_path / "s.csv")
+    assert {guess.landmark_id for guess in found.values()} == {999999}
+    assert found[query] == max(found.values(), key=lambda guess: guess.confidence)
+    assert found[query].confidence > 1  # more than a cosine can give
+
+
+def test_photos_without_a_point_are_guessed_too(local, competition, tmp_path):
+    """A blank photo has no local features, and still a guess, below the others."""
+    out, _ = local
+    import tensorflow as tf
+
+    shutil.copytree(competition, tmp_path / "rerun")
+    place = Competition(tmp_path / "rerun")
+    blank = tables.read_sample(place.sample_csv)[0]
+    grey = tf.io.encode_jpeg(np.full((60, 80, 3), 128, np.uint8)).numpy()
+    image_path(place.test_dir, blank).write_bytes(grey)
+    predict(out / "bundle", place.root, tmp_path / "s.csv")
+    found = tables.read_submission(tmp_path / "s.csv")
+    assert found[blank] is not None
+    best = sorted(found.values(), key=lambda guess: -guess.confidence)[:5]
+    assert found[blank] not in best
+
+
+# Ensembles.
+
+
+@pytest.fixture(scope="module")
+def both(settings, local, competition, tmp_path_factory):
+    """The run without a network and one with, untrained, as an ensemble."""
+    out = tmp_path_factory.mktemp("both")
+    plain = config.override(
+        settings, LOCAL | {"name": "net", "vlad": None, "model.backbone": "resnet50"}
+    )
+    fit(plain, local[0] / "subset", out / "run")
+    report = bundle([local[0] / "run", out / "run"], competition, out / "bundle")
+    return out, report
+
+
+def test_an_ensemble_has_a_weight_for_each_embedder(both, settings):
+    out, report = both
+    recogniser = Recogniser.load(out / "bundle", out)
+    assert len(recogniser.embedder.parts) == 2
+    assert len(report["chosen"]["weights"]) == 2
+    trials = json.loads((out / "bundle" / "tuning.json").read_text())["trials"]
+    assert sum("weights" in trial for trial in trials) == 5
+
+
+def test_a_cosine_of_an_ensemble_is_the_weighted_mean_of_its_parts(both, competition):
+    out, _ = both
+    settings = config.read_json(out / "bundle" / "config.json")
+    recognition = settings.recognition.model_copy(update={"weights": (1.0, 3.0)})
+    embedder = load_embedder(out / "bundle", recognition, LocalReader(settings.local))
+    ids = tables.read_sample(competition / "sample_submission.csv")[:5]
+    paths = [image_path(competition / "test", i) for i in ids]
+    whole = embedder.embed(paths, "x").vectors
+    first, second = (f.vectors for f in embedder.embed_apart(paths, "x"))
+    expected = (first @ first.T + 3 * second @ second.T) / 4
+    np.testing.assert_allclose(whole @ whole.T, expected, atol=1e-4)
+
+
+def test_runs_of_different_subsets_are_not_joined(
+    local, run_dir, competition, tmp_path
+):
+    with pytest.raises(ArtefactError, match="expected a run of the same subset"):
+        bundle([local[0] / "run", run_dir], competition, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+# Ablation.
+
+
+def test_each_part_is_switched_off_in_turn(local, competition, tmp_path):
+    out, _ = local
+    found = ablate([out / "run"], competition, tmp_path / "table.md")
+    rows = {row["without"]: row for row in found["rows"]}
+    assert list(rows) == [
+        "nothing",
+        "tuning",
+        "whitening",
+        "several neighbours",
+        "the gallery's penalty (B)",
+        "the query's penalty (C)",
+        "both penalties",
+        "geometry",
+    ]
+    for name, key, value in (
+        ("whitening", "whiten", None),
+        ("several neighbours", "neighbours", 1),
+        ("the query's penalty (C)", "query_penalty_weight", 0.0),
+        ("geometry", "verification", None),
+    ):
+        assert rows[name]["chosen"][key] == value
+        assert rows["nothing"]["chosen"][key] != value or key == "query_penalty_weight"
+    for row in rows.values():
+        assert row["interval"][0] <= row["gap"] <= row["interval"][1]
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    assert len(lines) == len(rows) + 2
+    assert lines[2].startswith("| nothing | ")
+
+
+def test_ablation_asks_for_a_solution(local, competition, tmp_path):
+    shutil.copytree(competition, tmp_path / "c")
+    (tmp_path / "c" / "solution.csv").unlink()
+    with pytest.raises(DataError, match="solution.csv"):
+        ablate([local[0] / "run"], tmp_path / "c", tmp_path / "table.md")
+
+
+# Tuning.
+
+
+def test_tuning_finds_what_there_is_to_find_and_reports_every_trial():
+    """A made-up score with its peak away from where the search begins."""
+    start = config.Recognition(verification=config.Verification())
+    peak = {"exponent": 4.0, "neighbours": 10, "verification.weight": 2.0}
+
+    def gap_of(settings):
+        verification = settings.verification
+        return (
+            0.5
+            + 0.1 * (settings.exponent == 4)
+            + 0.1 * (settings.neighbours == 10)
+            + 0.1 * (verification.weight == 2)
+            + 0.0005 * (settings.query_penalty_weight == 2)  # noise
+        )
+
+    chosen, trials = tuning.tune(start, gap_of, has_head=False, seed=0)
+    for name, value in peak.items():
+        assert chosen == tuning.replaced(chosen, name, value)
+    assert chosen.query_penalty_weight == start.query_penalty_weight
+    assert len(trials) == len({json.dumps(t) for t in trials}) or len(trials) > 30
+    again, same = tuning.tune(start, gap_of, has_head=False, seed=0)
+    assert (again, same) == (chosen, trials)
+    pinned, _ = tuning.tune(start, gap_of, False, 0, pinned=["exponent"])
+    assert pinned.exponent == start.exponent
+    assert not any("head_exponent" in trial for trial in trials)
+
+
+def test_without_validation_photos_nothing_is_tuned(local, competition, tmp_path):
+    """The settings stay as they are where there is nothing to choose by."""
+    out, _ = local
+    shutil.copytree(out / "run", tmp_path / "run")
+    rows = tables.read_subset(out / "run" / "subset.csv")
+    kept = [row for row in rows if row.split != "validation"]
+    tables.write_rows(
+        tmp_path / "run" / "subset.csv", ("id", "landmark_id", "split"), kept
+    )
+    place = Competition(competition)
+    settings = config.read_json(out / "run" / "config.json")
+    (tmp_path / "b").mkdir()
+    bench = open_bench(
+        [tmp_path / "run"], place, tmp_path / "b", {}, LocalReader(settings.local)
+    )
+    assert bench.tuned(settings.recognition) == (settings.recognition, [])
+
+
+# Similar photos.
+
+
+def test_a_gallery_photo_is_most_similar_to_itself(local, competition, tmp_path):
+    out, _ = local
+    gallery = Recogniser.load(out / "bundle", out).gallery
+    image_id = gallery.image_ids[3]
+    photo = image_path(competition / "train", image_id)
+    found = similar(photo, out / "bundle", 4)
+    first, *others = found["similar"]
+    assert first["id"] == image_id
+    assert first["landmark_id"] == gallery.landmark_ids[3]
+    assert first["similarity"] == pytest.approx(1, abs=1e-2)
+    assert [o["similarity"] for o in others] == sorted(
+        (o["similarity"] for o in others), reverse=True
+    )
+    assert len(others) == 3
+
+
+def test_names_of_landmarks_travel_with_the_bundle(local, competition, tmp_path):
+    out, _ = local
+    shutil.copytree(competition, tmp_path / "c")
+    landmark = int(Recogniser.load(out / "bundle", out).gallery.landmark_ids[0])
+    (tmp_path / "c" / "train_label_to_category.csv").write_text(
+        f"landmark_id,category\n{landmark},http://commons/Tower\n999,Elsewhere\n"
+    )
+    bundle([out / "run"], tmp_path / "c", tmp_path / "bundle")
+    assert tables.read_names(tmp_path / "bundle" / "names.csv") == {
+        landmark: "http://commons/Tower"
+    }
+    names = {
+        found["landmark_id"]: found["name"]
+        for image_id in tables.read_sample(competition / "sample_submission.csv")[:6]
+        for found in similar(
+            image_path(competition / "test", image_id), tmp_path / "bundle", 40
+        )["similar"]
+    }
+    assert names[landmark] == "http://commons/Tower"
+    assert set(names.values()) == {"http://commons/Tower", None}
+
+
+def test_a_file_that_is_no_photo_is_named(local, tmp_path):
+    (tmp_path / "notes.jpg").write_text("not a photo")
+    with pytest.raises(DataError, match=r"notes\.jpg: expected a photo"):
+        similar(tmp_path / "notes.jpg", local[0] / "bundle", 3)
