@@ -59,9 +59,18 @@ class Subset(_Settings):
     group_column: str | None = None  # near-duplicates, kept on one side
     non_landmarks: Pools = Pools()
 
+    @pydantic.model_validator(mode="after")
+    def _leaves_some_to_train(self) -> "Subset":
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError("validation_share and test_share leave nothing to train")
+        return self
+
 
 class Augment(_Settings):
-    """Random changes of a training photo. The crop is from stored to image size."""
+    """Random changes of a training photo. The crop is from stored to image size.
+
+    ``rand_augment`` and ``cutout`` are keras-cv's.
+    """
 
     flip: bool = False
     crop: bool = False
@@ -222,12 +231,26 @@ class Config(_Settings):
     recognition: Recognition = Recognition()
 
     @pydantic.model_validator(mode="after")
-    def _something_embeds(self) -> "Config":
+    def _fits_together(self) -> "Config":
         if self.model.backbone == "none":
             if self.vlad is None:
                 raise ValueError("without a network (model.backbone) vlad is needed")
             if self.train.epochs:
                 raise ValueError("without a network train.epochs must be 0")
+        if self.model.weights == "imagenet" and self.model.backbone == "resnet50":
+            raise ValueError(
+                "model.weights: imagenet is there for efficientnet_lite0 only; for "
+                "resnet50 give the path of a file"
+            )
+        if self.train.frozen_epochs > self.train.epochs:
+            raise ValueError("train.frozen_epochs is more than train.epochs")
+        if self.model.pooling == "flatten" and (
+            self.train.stages or self.recognition.scales != (1.0,)
+        ):
+            raise ValueError(
+                "model.pooling: flatten knows one size only, without train.stages and "
+                "recognition.scales"
+            )
         return self
 
 
@@ -340,8 +363,11 @@ def _resolve(values: dict[str, Any], where: str) -> Config:
         if first["type"] == "missing":
             raise ConfigError(f"{where}: expected the setting '{name}'") from None
         reason = first["msg"].removeprefix("Value error, ")
+        reason = reason[0].lower() + reason[1:]
+        if not name:  # settings that do not go together
+            raise ConfigError(f"{where}: {reason}") from None
         raise ConfigError(
-            f"{where}: {name}: {reason[0].lower()}{reason[1:]}, got {first['input']!r}"
+            f"{where}: {name}: {reason}, got {first['input']!r}"
         ) from None
 
 

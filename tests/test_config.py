@@ -48,7 +48,7 @@ def test_a_circle_of_parents_is_refused(write):
         ("name: a\nqwerty: 1", "no setting 'qwerty'; known are name, seed"),
         ("name: a\ndata: {augment: {flop: true}}", "did you mean 'flip'"),
         ("seed: 1", "expected the setting 'name'"),
-        ("name: a\ntrain: {epochs: 0}", "train.epochs: input should be greater than"),
+        ("name: a\ntrain: {epochs: -1}", "train.epochs: input should be greater than"),
         ("name: a\ntrain: {epochs: many}", "train.epochs: .* got 'many'"),
         ("name: a\nmodel: {head: softmax}", "model.head: .* got 'softmax'"),
         ("name: a\ndata: {image_size: 64, stored_size: 32}", "is below image_size 64"),
@@ -90,7 +90,7 @@ def test_single_settings_are_replaced_by_dotted_name():
         ("trian.epochs", 3, "did you mean 'train'"),
         ("train.epochs.x", 3, "no setting"),
         ("train", 3, "train: "),
-        ("train.epochs", 0, "got 0"),
+        ("train.epochs", -1, "got -1"),
     ],
 )
 def test_a_mistaken_change_is_named(name, value, message):
@@ -189,11 +189,12 @@ def test_a_parent_that_is_not_there_is_named(write):
 def test_each_config_loads_and_reads_back_from_json(path, tmp_path):
     settings = config.load(path)
     own = yaml.safe_load(path.read_text(encoding="utf-8"))
+    dumped = settings.model_dump(mode="json")
     assert settings.name == own["name"] == path.stem
     for section in set(own) - {"extends", "name"}:
         for key, value in own[section].items():
             if not isinstance(value, dict):
-                assert getattr(getattr(settings, section), key) == value
+                assert dumped[section][key] == value
     config.write_json(settings, tmp_path / "config.json")
     assert config.read_json(tmp_path / "config.json") == settings
     written = json.loads((tmp_path / "config.json").read_text())
@@ -287,3 +288,24 @@ def test_a_parent_that_is_no_name_is_refused(parent, write):
 def test_a_change_below_a_plain_setting_is_named():
     with pytest.raises(ConfigError, match="no setting 'train.epochs.x.y'"):
         config.override(config.load(Path("r50_64.yaml")), {"train.epochs.x.y": 3})
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"model.backbone": "none", "train.epochs": 0}, "vlad is needed"),
+        ({"model.backbone": "none", "vlad": {}}, "train.epochs must be 0"),
+        ({"model.weights": "imagenet"}, "give the path of a file"),
+        ({"train.frozen_epochs": 99}, "more than train.epochs"),
+        ({"model.pooling": "flatten", "recognition.scales": [1, 2]}, "one size only"),
+        (
+            {"subset.validation_share": 0.5, "subset.test_share": 0.5},
+            "nothing to train",
+        ),
+    ],
+)
+def test_settings_that_do_not_go_together_are_named_in_one_line(changes, complaint):
+    with pytest.raises(ConfigError, match=complaint) as caught:
+        config.override(config.Config(name="x"), changes)
+    assert "\n" not in str(caught.value)
+    assert ": :" not in str(caught.value)

@@ -32,11 +32,16 @@ WITHOUT_TENSORFLOW = [
     "kaggle_kit.data.index",
     "kaggle_kit.data.subset",
     "kaggle_kit.publish.rehearse",
+    "kaggle_kit.recognition.local",
     "kaggle_kit.recognition.rank",
+    "kaggle_kit.recognition.tune",
+    "kaggle_kit.recognition.verify",
+    "kaggle_kit.recognition.whitening",
     "kaggle_kit.run",
     "kaggle_kit.score",
 ]
 IN_KERNEL = {"keras", "numpy", "pandas", "pydantic", "tensorflow", "tqdm"}
+GEOMETRY = {"cv2", "threadpoolctl"}  # in Kaggle's image too, for local features alone
 
 
 def modules() -> list[Path]:
@@ -102,7 +107,18 @@ def test_what_runs_in_the_kernel_needs_only_what_is_promised():
                 waiting |= {found} - seen
             elif found.split(".")[0] not in sys.stdlib_module_names:
                 outside |= {found.split(".")[0]} - lazy
-    assert outside <= IN_KERNEL
+    assert outside <= IN_KERNEL | GEOMETRY
+
+
+def test_the_kernel_does_without_keras_cv_and_unless_asked_without_opencv():
+    code = (
+        "import sys; sys.modules['cv2'] = None; import kaggle_kit.recognition.predict;"
+        "print([n for n in ('keras_cv',) if n in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
 
 
 def test_kernel_scripts_are_thin_and_offline():

@@ -46,7 +46,7 @@ def augmented(pixels: tf.Tensor, data: config.Data, seed: tf.Tensor) -> tf.Tenso
     return tf.clip_by_value(pixels, 0, 1) * 255
 
 
-def keras_cv_changes(
+def random_changes(
     changes: config.Augment, seed: int
 ) -> Callable[[tf.Tensor], tf.Tensor] | None:
     """RandAugment (Cubuk et al., arXiv:1909.13719) and cutout, as far as asked for.

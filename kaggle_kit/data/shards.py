@@ -190,7 +190,7 @@ def _write_split(
 
 
 def _record(image_id: str, label: int, image: bytes) -> bytes:
-    """One photo as ``pipeline.FEATURES`` reads it back."""
+    """One photo as ``batches.FEATURES`` reads it back."""
     feature, strings, integers = (
         tf.train.Feature,
         tf.train.BytesList,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kaggle_kit import config
 from kaggle_kit.config import Config
-from kaggle_kit.data.pipeline import resized, training_batches, validation_batches
+from kaggle_kit.data.batches import resized, training_batches, validation_batches
 from kaggle_kit.data.shards import photo_classes, shard_paths
 from kaggle_kit.model.build import logit_scale
 from kaggle_kit.model.layers import ArcFaceLoss, SmoothedCrossentropy, margins

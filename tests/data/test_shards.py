@@ -12,13 +12,8 @@ from PIL import Image
 
 from kaggle_kit import config, tables
 from kaggle_kit.data.augment import augmented
-from kaggle_kit.data.pipeline import (
-    FEATURES,
-    photos,
-    squashed,
-    training_batches,
-    validation_batches,
-)
+from kaggle_kit.data.batches import FEATURES, training_batches, validation_batches
+from kaggle_kit.data.pipeline import photos, squashed
 from kaggle_kit.data.shards import read_manifest, shard_paths, shards
 from kaggle_kit.errors import ArtefactError, DataError
 from kaggle_kit.paths import image_path
@@ -236,7 +231,7 @@ import json, resource, sys
 import numpy as np
 from pathlib import Path
 from kaggle_kit import config
-from kaggle_kit.data.pipeline import training_batches
+from kaggle_kit.data.batches import training_batches
 folder, times = Path(sys.argv[1]), int(sys.argv[2])
 manifest = json.loads((folder / "shards.json").read_text())
 paths = [folder / s["file"] for s in manifest["shards"] if s["split"] == "train"] * times
