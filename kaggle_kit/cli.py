@@ -115,6 +115,13 @@ def rehearse(args: argparse.Namespace) -> Result:
     )
 
 
+def match(args: argparse.Namespace) -> Result:
+    """Draw which points of two photos match."""
+    from kaggle_kit.report.matches import match
+
+    return match(args.photo, args.other, args.out)
+
+
 def validate(args: argparse.Namespace) -> Result:
     """Check that Kaggle would accept a submission."""
     from kaggle_kit.score import validate
@@ -126,7 +133,7 @@ def score(args: argparse.Namespace) -> Result:
     """Score a submission by GAP, and say what the rest was lost to."""
     from kaggle_kit.score import score
 
-    return score(args.submission, args.solution)
+    return score(args.submission, args.solution, 1000 if args.intervals else 0)
 
 
 def run(args: argparse.Namespace) -> Result:
@@ -183,6 +190,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "--time-limit-s": {"type": float, "help": "stop the kernel then (12 hours)"},
     "--memory-gb": {"type": float, "help": "stop the kernel above it (29)"},
     "-k": {"type": _count, "default": 5, "metavar": "K", "help": "how many (5)"},
+    "--intervals": {"action": "store_true", "help": "with 95%% bootstrap intervals"},
+    "other": {"type": Path, "metavar": "OTHER", "help": "another photo"},
     "photo": {"type": Path, "metavar": "PHOTO", "help": "a photo"},
     "submission": {"type": Path, "metavar": "SUBMISSION", "help": "id, landmarks"},
     "solution": {"type": Path, "metavar": "SOLUTION", "help": "id, landmarks, Usage"},
@@ -196,6 +205,7 @@ COMMANDS: dict[Command, list[str]] = {
     bundle: ["--runs", "--competition", "--out", "--set"],
     ablate: ["--runs", "--competition", "--out"],
     similar: ["photo", "--bundle", "-k"],
+    match: ["photo", "other", "--out"],
     predict: ["--bundle", "--competition", "--out"],
     rehearse: [
         "--bundle",
@@ -206,7 +216,7 @@ COMMANDS: dict[Command, list[str]] = {
         "--kernel",
     ],
     validate: ["submission", "--sample"],
-    score: ["submission", "solution"],
+    score: ["submission", "solution", "--intervals"],
     run: ["--config", "--competition", "--out"],
     demo: ["--config", "--out"],
 }

@@ -62,7 +62,7 @@ def random_changes(
             )
         )
     if changes.cutout:
-        side = changes.cutout
+        side = (changes.cutout, changes.cutout)  # from, to
         layers.append(
             keras_cv.layers.RandomCutout(side, side, fill_value=128.0, seed=seed)
         )

@@ -35,6 +35,7 @@ def training_batches(
     Args:
         copies: how often each photo occurs, for each shard in the order of its photos.
     """
+    tf.random.set_seed(seed)  # a part of every seed below
     rng = np.random.default_rng((seed, epoch))
     order = rng.permutation(len(shards))
     names = tf.constant([str(shards[i]) for i in order], tf.string)

@@ -23,6 +23,7 @@ from kaggle_kit.score import score, validate
 
 logger = logging.getLogger(__name__)
 MARKER = "rehearsal.json"
+RESAMPLES = 1000  # for the intervals of a score
 TIME_LIMIT_S = 12 * 3600.0  # of the scoring run
 MEMORY_GB = 29.0  # of a GPU kernel's host
 POLL_S = 0.2
@@ -77,7 +78,7 @@ def rehearse(
         result["submission"] = str(submission)
         result |= _checked(script, submission, place)
         if place.solution_csv.exists():
-            result["score"] = score(submission, place.solution_csv)
+            result["score"] = score(submission, place.solution_csv, RESAMPLES)
         return result
     except KitError as error:
         result["failed"] = str(error)

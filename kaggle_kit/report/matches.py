@@ -1,10 +1,54 @@
 """Two photos and what matches in them, as a picture."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from kaggle_kit import config
+from kaggle_kit.errors import DataError
+from kaggle_kit.paths import written
+
 LINE = (0, 255, 0)
+
+
+def match(photo: Path, other: Path, out: Path) -> dict[str, Any]:
+    """Draw two photos side by side with lines between the points that match, as PNG.
+
+    Returns:
+        ``inliers``, weighed as ranking weighs them (3 is certain, 0.7 is chance), how many
+        ``points`` they are, and where the ``picture`` is.
+
+    Raises:
+        DataError: a photo does not decode.
+    """
+    from kaggle_kit.recognition.local import features, shrunk  # OpenCV
+    from kaggle_kit.recognition.verify import inliers, matches
+
+    local, verification = config.Local(), config.Verification()
+    pixels = [_pixels(path) for path in (photo, other)]
+    found = [features(shrunk(p, local.long_side), local) for p in pixels]
+    start, end = matches(*found, verification)
+    picture = drawn(*pixels, start, end, local.long_side)
+    with written(out) as part:
+        Image.fromarray(picture).save(part, "PNG")
+    return {
+        "inliers": round(inliers(*found, verification), 3),
+        "points": len(start),
+        "picture": str(out),
+    }
+
+
+def _pixels(path: Path) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{path}: expected a photo, got {error}; save it again as JPEG"
+        ) from None
 
 
 def drawn(

@@ -9,7 +9,7 @@ from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.model.backbones import backbone
 from kaggle_kit.model.build import EMBEDDING, classifier
-from kaggle_kit.model.export import export
+from kaggle_kit.model.export import export, has_head
 from kaggle_kit.model.layers import CosineHead
 
 REPORT = config.Model(pooling="flatten", dropout=0.5)
@@ -108,3 +108,80 @@ def test_export_gives_a_photo_the_same_answer_alone_as_in_a_batch(exported):
     for i in range(5):
         alone = saved.serve(images[i : i + 1])["embedding"]
         np.testing.assert_allclose(alone[0], together[i], atol=1e-5)
+
+
+def test_every_pooling_and_head_goes_from_pixels_to_logits():
+    for pooling in ("average", "gem"):
+        for head in ("dense", "cosine", "arcface"):
+            settings = config.Model(pooling=pooling, head=head, embedding=8, scale=None)
+            model = classifier(settings, 32, n_classes=5)
+            assert model.output_shape == (None, 5)
+            assert model.output.dtype == "float32"
+
+
+def test_a_network_takes_photos_of_any_size_that_32_divides():
+    model = classifier(COSINE, 64, n_classes=5)
+    for size in (32, 96):
+        photos = np.zeros((1, size, size, 3), np.float32)
+        assert model(photos, training=False).shape == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("unit", [0, 1]),
+        ("centred", [-127 / 128, 1]),
+        ("caffe", [-123.68, 255 - 123.68]),
+    ],
+)
+def test_pixels_are_scaled_as_the_weights_expect(kind, expected):
+    model = classifier(config.Model(pixels=kind), 32, n_classes=2)
+    scaled = keras.Model(model.input, model.get_layer("rescaled").output)
+    photos = np.array([0, 255], np.float32)[:, None, None, None] * np.ones(
+        (1, 32, 32, 3)
+    )
+    red = scaled(photos.astype(np.float32)).numpy()[:, 0, 0, 0]
+    np.testing.assert_allclose(red, expected, rtol=1e-5)
+
+
+def test_export_averages_over_scales_and_mirrors(tmp_path):
+    settings = Config(
+        name="x",
+        data=config.Data(image_size=64, stored_size=64),
+        model=COSINE,
+        recognition=config.Recognition(scales=(1.0, 0.5), flip=True),
+    )
+    model = classifier(COSINE, 64, n_classes=5)
+    export(model, settings, tmp_path / "model")
+    photos = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    features = keras.Model(model.input, model.get_layer(EMBEDDING).output)
+    whole = tf.cast(photos, tf.float32)
+    half = tf.image.resize(whole, (32, 32), "bilinear", antialias=True)
+    units = []
+    for view in (whole, half, whole[:, :, ::-1], half[:, :, ::-1]):
+        seen = features(view, training=False).numpy()
+        units.append(seen / np.linalg.norm(seen, axis=1, keepdims=True))
+    expected = sum(units) / np.linalg.norm(sum(units), axis=1, keepdims=True)
+    saved = tf.saved_model.load(str(tmp_path / "model"))
+    found = saved.serve(photos)
+    np.testing.assert_allclose(found["embedding"], expected, atol=1e-5)
+    assert "log_probability" not in found
+
+
+@pytest.mark.parametrize(
+    ("recognition", "epochs", "expected"),
+    [
+        ({"ranking": "head"}, 3, True),
+        ({"head_exponent": 0.5}, 3, True),
+        ({"tune": True}, 3, True),
+        ({}, 3, False),
+        ({"tune": True}, 0, False),
+    ],
+)
+def test_the_head_is_exported_only_where_it_has_a_say(recognition, epochs, expected):
+    settings = Config(
+        name="x",
+        train=config.Train(epochs=epochs),
+        recognition=config.Recognition(**recognition),
+    )
+    assert has_head(settings) is expected

@@ -1,8 +1,11 @@
 """The picture of matched points."""
 
 import numpy as np
+import pytest
+from PIL import Image
 
-from kaggle_kit.report.matches import LINE, drawn
+from kaggle_kit.errors import DataError
+from kaggle_kit.report.matches import LINE, drawn, match
 
 
 def test_the_picture_shows_both_photos_and_lines_between_points():
@@ -28,3 +31,25 @@ def test_the_picture_scales_points_back_to_a_photo_that_was_shrunk():
     assert line[202, 102]  # 101.5: the middle of pixel (25, 50), four times as large
     assert line[50, 225]
     assert not line[:, :95].any()
+
+
+def test_a_photo_matches_itself_shrunk(competition, tmp_path):
+    path = sorted((competition / "test").rglob("*.jpg"))
+    best = 0.0
+    for photo in path[:6]:
+        with Image.open(photo) as image:
+            image.resize((image.width * 3 // 4, image.height * 3 // 4)).save(
+                tmp_path / "small.png"
+            )
+        found = match(photo, tmp_path / "small.png", tmp_path / "out.png")
+        best = max(best, found["inliers"])
+        with Image.open(tmp_path / "out.png") as picture:
+            assert picture.width > Image.open(photo).width
+    assert best > 3
+
+
+def test_a_file_that_is_no_photo_is_named_and_nothing_is_left(tmp_path):
+    (tmp_path / "notes.jpg").write_text("not a photo")
+    with pytest.raises(DataError, match=r"notes\.jpg: expected a photo"):
+        match(tmp_path / "notes.jpg", tmp_path / "notes.jpg", tmp_path / "out.png")
+    assert not (tmp_path / "out.png").exists()
