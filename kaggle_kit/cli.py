@@ -11,10 +11,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from kaggle_kit import __version__
 from kaggle_kit.errors import KitError
+
+if TYPE_CHECKING:
+    from kaggle_kit.config import Config
 
 Result = dict[str, Any]
 
@@ -49,15 +52,17 @@ def shards(args: argparse.Namespace) -> Result:
 
 def train(args: argparse.Namespace) -> Result:
     """Train the network that a config describes."""
-    from kaggle_kit.config import load, override, parse_setting
-
-    settings = override(load(args.config), dict(map(parse_setting, args.set)))
-    _require(args.shards / "shards.json", "a shards folder", "shards")
+    settings = _settings(args)
+    if settings.train.epochs:
+        _require(args.shards / "shards.json", "a shards folder", "shards")
+    else:
+        _require(args.shards / "subset.csv", "a subset", "subset")
     from kaggle_kit.report.plots import learning_curves
     from kaggle_kit.training.fit import fit
 
     trained = fit(settings, args.shards, args.run, args.resume)
-    learning_curves(args.run / "history.csv", args.run / "learning_curves.png")
+    if settings.train.epochs:
+        learning_curves(args.run / "history.csv", args.run / "learning_curves.png")
     return trained | {"run": str(args.run)}
 
 
@@ -138,9 +143,7 @@ def score(args: argparse.Namespace) -> Result:
 
 def run(args: argparse.Namespace) -> Result:
     """Do it all: subset, shards, train, bundle, rehearse, score."""
-    from kaggle_kit.config import load
-
-    settings = load(args.config)
+    settings = _settings(args)
     from kaggle_kit.run import run
 
     return run(settings, args.competition, args.out)
@@ -148,9 +151,7 @@ def run(args: argparse.Namespace) -> Result:
 
 def demo(args: argparse.Namespace) -> Result:
     """Draw a small competition and do it all there, in a few minutes."""
-    from kaggle_kit.config import load
-
-    settings = load(args.config)
+    settings = _settings(args)
     from kaggle_kit.run import demo
 
     return demo(settings, args.out)
@@ -217,8 +218,8 @@ COMMANDS: dict[Command, list[str]] = {
     ],
     validate: ["submission", "--sample"],
     score: ["submission", "solution", "--intervals"],
-    run: ["--config", "--competition", "--out"],
-    demo: ["--config", "--out"],
+    run: ["--config", "--competition", "--out", "--set"],
+    demo: ["--config", "--out", "--set"],
 }
 DEFAULTS: dict[Command, dict[str, Path]] = {
     demo: {"config": Path("configs/demo.yaml"), "out": Path("demo")}
@@ -279,6 +280,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{name}: interrupted; the same command starts again", file=sys.stderr)
         return 130
     return 0
+
+
+def _settings(args: argparse.Namespace) -> "Config":
+    """The config asked for, with the changes asked for."""
+    from kaggle_kit.config import load, override, parse_setting
+
+    return override(load(args.config), dict(map(parse_setting, args.set)))
 
 
 def _require(path: Path, what: str, command: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from kaggle_kit import config, tables
 from kaggle_kit.config import Config, Recognition
 from kaggle_kit.errors import ArtefactError, DataError
-from kaggle_kit.model.export import export
+from kaggle_kit.model.export import export, has_head
 from kaggle_kit.paths import Competition, image_path
 from kaggle_kit.recognition.bench import Bench, Fitted, Query, pool
 from kaggle_kit.recognition.embed import load_embedder
@@ -57,7 +57,8 @@ def prepare(
     bench = open_bench(runs, place, out, changes, reader)
     chosen, trials = bench.tuned(bench.settings.recognition)
     settings = bench.settings.model_copy(update={"recognition": chosen})
-    config.write_json(settings, out / "config.json")
+    config.write_json(_portable(settings), out / "config.json")
+    _drop_heads(runs, chosen, out)
     fitted = bench.fitted(chosen)
     _write_whitenings(fitted, out)
     gallery = _shipped(bench, fitted, chosen)
@@ -151,7 +152,7 @@ def _write_embedder(
     """The run's config, its network if it has one, and its vocabulary if it has one."""
     folder.mkdir(parents=True)
     own = read_run(run)
-    config.write_json(own, folder / "config.json")
+    config.write_json(_portable(own), folder / "config.json")
     if own.model.backbone != "none":
         merged = own.model_copy(update={"recognition": settings.recognition})
         export(load_best(run), merged, folder / "model")
@@ -164,6 +165,27 @@ def _write_embedder(
         features = [f for _, batch in found for f in batch]
         words = fit_vocabulary(features, own.vlad, own.seed)
         Vocabulary(words).save(folder / "words.npy")
+
+
+def _drop_heads(runs: Sequence[Path], chosen: Recognition, out: Path) -> None:
+    """Export again, without their heads, the networks whose heads tuning found no use for."""
+    settled = chosen.model_copy(update={"tune": False})
+    for i, run in enumerate(runs):
+        own = read_run(run)
+        before = own.model_copy(update={"recognition": chosen})
+        after = own.model_copy(update={"recognition": settled})
+        if own.model.backbone != "none" and has_head(before) > has_head(after):
+            shutil.rmtree(out / "embedders" / f"{i}" / "model")
+            export(load_best(run), after, out / "embedders" / f"{i}" / "model")
+
+
+def _portable(settings: Config) -> Config:
+    """The settings without the folder that a file of weights was in."""
+    if settings.model.weights is None:
+        return settings
+    name = Path(settings.model.weights).name
+    model = settings.model.model_copy(update={"weights": name})
+    return settings.model_copy(update={"model": model})
 
 
 def _write_whitenings(fitted: Fitted, out: Path) -> None:

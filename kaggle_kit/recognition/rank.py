@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit import config
-from kaggle_kit.recognition.search import Gallery, mean_top, top_k
+from kaggle_kit.recognition.search import QUERY_BLOCK, Gallery, mean_top, top_k
 from kaggle_kit.tables import Class, Guess
 
 LEAST = 1e-9  # of a class score, before its logarithm is taken
@@ -85,6 +85,18 @@ def gallery_guesses(
     """
     if not len(gallery.image_ids):
         return [None] * len(known.rows)
+    found: list[Guess] = []
+    for start in range(0, len(known.rows), QUERY_BLOCK):
+        part = slice(start, start + QUERY_BLOCK)
+        block = Evidence(*(values[part] for values in known))
+        found += _best(block, gallery, settings)
+    return demoted(found, settings.demote_share)
+
+
+def _best(
+    known: Evidence, gallery: Gallery, settings: config.Recognition
+) -> list[Guess]:
+    """The formula of ``gallery_guesses`` for some queries."""
     adjusted = similarities(known, settings)
     adjusted -= (
         settings.gallery_penalty_weight * np.asarray(gallery.penalties)[known.rows]
@@ -103,7 +115,7 @@ def gallery_guesses(
     best = np.arange(len(scores)), scores.argmax(axis=1)
     confidence = scores[best] - settings.query_penalty_weight * known.penalty
     pairs = zip(landmarks[best].tolist(), confidence.tolist(), strict=True)
-    return demoted([Guess(*pair) for pair in pairs], settings.demote_share)
+    return [Guess(*pair) for pair in pairs]
 
 
 def similarities(known: Evidence, settings: config.Recognition) -> NDArray[np.float64]:

@@ -28,14 +28,14 @@ def match(photo: Path, other: Path, out: Path) -> dict[str, Any]:
     from kaggle_kit.recognition.verify import inliers, matches
 
     local, verification = config.Local(), config.Verification()
-    pixels = [_pixels(path) for path in (photo, other)]
-    found = [features(shrunk(p, local.long_side), local) for p in pixels]
-    start, end = matches(*found, verification)
-    picture = drawn(*pixels, start, end, local.long_side)
+    one, two = _pixels(photo), _pixels(other)
+    first, second = (features(shrunk(p, local.long_side), local) for p in (one, two))
+    start, end = matches(first, second, verification)
+    picture = drawn(one, two, start, end, local.long_side)
     with written(out) as part:
         Image.fromarray(picture).save(part, "PNG")
     return {
-        "inliers": round(inliers(*found, verification), 3),
+        "inliers": round(inliers(first, second, verification), 3),
         "points": len(start),
         "picture": str(out),
     }
