@@ -88,7 +88,7 @@ def gallery_guesses(
     found: list[Guess] = []
     for start in range(0, len(known.rows), QUERY_BLOCK):
         part = slice(start, start + QUERY_BLOCK)
-        block = Evidence(*(values[part] for values in known))
+        block = Evidence._make(values[part] for values in known)
         found += _best(block, gallery, settings)
     return demoted(found, settings.demote_share)
 
