@@ -106,8 +106,10 @@ def open_bench(
     }
     queries["test"] = list(test) or queries["test"]
     for i, run in enumerate(runs):
+        own = settings if i == 0 else read_run(run)
+        own = own.model_copy(update={"recognition": settings.recognition})
         folder = out / "embedders" / f"{i}"
-        _write_embedder(run, settings, queries["train"], reader, folder)
+        _write_embedder(run, own, queries["train"], reader, folder)
     embedder = load_embedder(out, settings.recognition, reader)
     pools = {name: pool(embedder, queries[name], name) for name in tables.SPLITS}
     if not pools["train"].queries:
@@ -143,19 +145,13 @@ def settings_of(runs: Sequence[Path], changes: dict[str, Any]) -> Config:
 
 
 def _write_embedder(
-    run: Path,
-    settings: Config,
-    trained: Sequence[Query],
-    reader: LocalReader,
-    folder: Path,
+    run: Path, own: Config, trained: Sequence[Query], reader: LocalReader, folder: Path
 ) -> None:
     """The run's config, its network if it has one, and its vocabulary if it has one."""
     folder.mkdir(parents=True)
-    own = read_run(run)
     config.write_json(_portable(own), folder / "config.json")
     if own.model.backbone != "none":
-        merged = own.model_copy(update={"recognition": settings.recognition})
-        export(load_best(run), merged, folder / "model")
+        export(load_best(run), own, folder / "model")
     if own.vlad:
         from kaggle_kit.training.vocabulary import fit_vocabulary  # OpenCV
 
