@@ -28,14 +28,15 @@ def training_batches(
 ) -> tf.data.Dataset:
     """One epoch of shuffled, augmented batches: ((b, s, s, 3) float32 0..255, (b,) class).
 
-    The order and every random change follow from ``seed`` and ``epoch`` alone, so an
-    epoch that is run again after an interruption is the same epoch. Photos that do not
-    fill a last batch wait for another epoch: batch norm has no variance of one photo.
+    The order and every random change follow from ``seed``, ``epoch`` and TensorFlow's own
+    seed alone, so an epoch that is run again after an interruption is the same epoch.
+    (That seed is set once a process: setting it empties TensorFlow's caches.) Photos that
+    do not fill a last batch wait for another epoch: batch norm has no variance of one
+    photo.
 
     Args:
         copies: how often each photo occurs, for each shard in the order of its photos.
     """
-    tf.random.set_seed(seed)  # a part of every seed below
     rng = np.random.default_rng((seed, epoch))
     order = rng.permutation(len(shards))
     names = tf.constant([str(shards[i]) for i in order], tf.string)

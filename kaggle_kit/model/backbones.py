@@ -40,18 +40,17 @@ def backbone(settings: config.Model, size: int | None = None) -> keras.Model:
             block_type="block",
             include_rescaling=False,
             input_shape=(size, size, 3),
-            name="backbone",
         )
     else:
         network = keras_cv.models.EfficientNetLiteBackbone(
             **LITE0,
             include_rescaling=False,
             input_shape=(size, size, 3),
-            name="backbone",
         )
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = settings.batch_norm_momentum
         if settings.zero_residual and layer.name.endswith("_3_bn"):
             layer.gamma.assign(keras.ops.zeros_like(layer.gamma))
-    return network
+    # keras-cv's own class would come back from a checkpoint without these changes
+    return keras.Model(network.input, network.output, name="backbone")

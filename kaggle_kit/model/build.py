@@ -10,16 +10,17 @@ EMBEDDING = "embedding"  # the layer whose output, at unit length, is the embedd
 IMAGENET_MEANS = (123.68, 116.779, 103.939)  # of red, green, blue in 0..255
 
 
-def classifier(settings: config.Model, image_size: int, n_classes: int) -> keras.Model:
+def classifier(
+    settings: config.Model, image_size: int | None, n_classes: int
+) -> keras.Model:
     """A network from pixels to class logits, with random weights.
 
-    Shapes: (batch, s, s, 3) pixels in 0..255 -> (batch, n_classes) logits, for any s that
-    32 divides; only ``pooling: flatten`` binds s to ``image_size``. The layer named
-    ``EMBEDDING`` gives the (batch, d) features that the head reads.
+    Shapes: (batch, s, s, 3) pixels in 0..255 -> (batch, n_classes) logits; s is
+    ``image_size``, or with None any number that 32 divides, which is slower on CPU. The
+    layer named ``EMBEDDING`` gives the (batch, d) features that the head reads.
     """
-    size = image_size if settings.pooling == "flatten" else None
-    pixels = keras.Input((size, size, 3), name="pixels")
-    x = backbone(settings, size)(_scaled(pixels, settings.pixels))
+    pixels = keras.Input((image_size, image_size, 3), name="pixels")
+    x = backbone(settings, image_size)(_scaled(pixels, settings.pixels))
     x = _pooled(x, settings)
     if settings.embedding:
         x = keras.layers.Dense(settings.embedding, name="neck")(x)

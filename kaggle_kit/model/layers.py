@@ -9,6 +9,7 @@ from keras import ops
 from numpy.typing import ArrayLike, NDArray
 
 EPSILON = 1e-6
+LEAST_SINE = 2e-7**0.5  # that of a cosine of 1 - 1e-7
 LEAST_SCALE = 2.0  # of AdaCos, whose formula gives less for fewer than 6 classes
 
 
@@ -41,11 +42,12 @@ class GeM(keras.layers.Layer):
             initializer=keras.initializers.Constant(self.p),
             constraint=AtLeastOne(),
             trainable=self.trainable_p,
+            autocast=False,  # float16 would round it
         )
 
     def call(self, inputs):
         x = ops.maximum(ops.cast(inputs, "float32"), EPSILON)
-        p = ops.cast(self.exponent, "float32")
+        p = self.exponent
         largest = ops.stop_gradient(ops.max(x, axis=(1, 2), keepdims=True))
         mean = ops.mean(ops.power(x / largest, p), axis=(1, 2))
         pooled = ops.power(mean, 1 / p) * largest[:, 0, 0]
@@ -70,7 +72,7 @@ class CosineHead(keras.layers.Layer):
 
     ``logit_c = scale * max_k x.w_ck / (|x| |w_ck|)``. A class of several looks (inside and
     outside, say) may have a direction for each (Deng et al., "Sub-center ArcFace", ECCV
-    2020). Shapes: (batch, d) -> (batch, n_classes) float32.
+    2020). Shapes: (batch, d) -> (batch, n_classes) float32, whatever ``dtype`` is asked.
 
     Args:
         n_classes: C.
@@ -79,7 +81,7 @@ class CosineHead(keras.layers.Layer):
     """
 
     def __init__(self, n_classes: int, scale: float, sub_centres: int = 1, **kwargs):
-        super().__init__(**{"dtype": "float32"} | kwargs)
+        super().__init__(**kwargs | {"dtype": "float32"})
         self.n_classes = n_classes
         self.scale = scale
         self.sub_centres = sub_centres
@@ -177,7 +179,8 @@ def margins(counts: ArrayLike, smallest: float, largest: float) -> NDArray[np.fl
     """Margins by class size, (C,) radians: the rarer the class, the larger.
 
     With ``t = n^(-1/4)``, linear in t from ``smallest`` for the largest class to
-    ``largest`` for the smallest. Classes that are all of one size have the mean of both.
+    ``largest`` for the smallest. An empty class counts as one photo. Classes that are all
+    of one size, for which the formula is 0 / 0, have the mean of both: none is rare.
 
     Source: the third place of 2020 (Ha et al., arXiv:2010.05350).
 
@@ -201,14 +204,19 @@ def adacos_scale(n_classes: int) -> float:
 
 
 def _unit(x, axis: int):
-    """At length 1; what is shorter than 1e-6 stays short, with a finite gradient."""
+    """At length 1; what is shorter than 1e-6 becomes 0, and so does its gradient.
+
+    Divided by 1e-6 instead, it would have a gradient too large for float16.
+    """
     squares = ops.sum(ops.square(x), axis=axis, keepdims=True)
+    x = ops.where(squares > EPSILON**2, x, 0.0)
     return x * ops.rsqrt(ops.maximum(squares, EPSILON**2))
 
 
 def _with_margin(cosine, margin):
-    cosine = ops.clip(cosine, -1 + 1e-6, 1 - 1e-6)
-    sine = ops.sqrt(1 - ops.square(cosine))
+    # (1 - c)(1 + c) loses less than 1 - c^2; the floor keeps the root's slope finite
+    # and, unlike a clipped cosine, leaves the right class a gradient at -1
+    sine = ops.sqrt(ops.maximum((1 - cosine) * (1 + cosine), LEAST_SINE**2))
     larger = cosine * ops.cos(margin) - sine * ops.sin(margin)
     beyond = cosine - margin * ops.sin(margin)
     return ops.where(cosine > -ops.cos(margin), larger, beyond)

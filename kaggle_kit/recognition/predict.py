@@ -59,7 +59,7 @@ def predict(bundle: Path, competition: Path, out: Path) -> dict[str, int]:
         if new:
             pool = gallery.non_landmarks
             added = gallery_of(recogniser.embedder, place.train_dir, new, pool)
-            gallery = gallery.joined(added)
+            gallery = gallery.joined(added) if added.image_ids else gallery
         _rank_all(recogniser, gallery, test, [paths[i] for i in test.which], submission)
     unreadable = len(image_ids) - len(test.which)
     if unreadable:

@@ -25,7 +25,7 @@ from kaggle_kit.model.pretrained import load_weights
 from kaggle_kit.paths import written
 from kaggle_kit.progress import progress
 from kaggle_kit.tables import Class
-from kaggle_kit.training.recipe import Photos, class_weights, compile_for
+from kaggle_kit.training.recipe import Photos, class_weights, compile_for, input_size
 
 logger = logging.getLogger(__name__)
 CONFIG, WEIGHTS, HISTORY = "config.json", "model.weights.h5", "history.csv"
@@ -115,7 +115,7 @@ def load_best(run_dir: Path) -> keras.Model:
     run_dir = Path(run_dir)
     settings = read_run(run_dir)
     n_classes = len(tables.read_classes(run_dir / "classes.csv"))
-    model = classifier(settings.model, settings.data.image_size, n_classes)
+    model = classifier(settings.model, input_size(settings), n_classes)
     try:
         model.load_weights(run_dir / WEIGHTS)
     except (OSError, ValueError, KeyError) as error:
@@ -205,7 +205,7 @@ def _model_after(n_epochs: int, settings: Config, run_dir: Path) -> keras.Model:
     if settings.train.mixed_precision:
         keras.config.set_dtype_policy("mixed_float16")
     try:
-        model = classifier(settings.model, settings.data.image_size, n_classes)
+        model = classifier(settings.model, input_size(settings), n_classes)
     finally:
         keras.config.set_dtype_policy(earlier)
     if settings.model.weights:

@@ -81,6 +81,12 @@ def image_size(epoch: int, settings: Config) -> int:
     return settings.data.image_size
 
 
+def input_size(settings: Config) -> int | None:
+    """The one side of all photos that the network sees; None where there are several."""
+    several = settings.train.stages or settings.recognition.scales != (1.0,)
+    return None if several else settings.data.image_size
+
+
 def compile_for(
     model: keras.Model,
     settings: Config,

@@ -120,7 +120,7 @@ def test_every_pooling_and_head_goes_from_pixels_to_logits():
 
 
 def test_a_network_takes_photos_of_any_size_that_32_divides():
-    model = classifier(COSINE, 64, n_classes=5)
+    model = classifier(COSINE, None, n_classes=5)
     for size in (32, 96):
         photos = np.zeros((1, size, size, 3), np.float32)
         assert model(photos, training=False).shape == (1, 5)
@@ -151,7 +151,7 @@ def test_export_averages_over_scales_and_mirrors(tmp_path):
         model=COSINE,
         recognition=config.Recognition(scales=(1.0, 0.5), flip=True),
     )
-    model = classifier(COSINE, 64, n_classes=5)
+    model = classifier(COSINE, None, n_classes=5)
     export(model, settings, tmp_path / "model")
     photos = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     features = keras.Model(model.input, model.get_layer(EMBEDDING).output)

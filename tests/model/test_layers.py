@@ -68,6 +68,15 @@ def test_gem_pools_large_half_precision_activations_without_overflow(mixed):
     np.testing.assert_allclose(np.asarray(y, np.float32), 6e4, rtol=1e-2)
 
 
+def test_the_exponent_of_gem_is_not_rounded_to_half_precision(mixed, monkeypatch):
+    seen, power = [], keras.ops.power
+    monkeypatch.setattr(
+        keras.ops, "power", lambda x, p: seen.append(float(p)) or power(x, p)
+    )
+    GeM(2.7183)(np.ones((1, 4, 4, 2), np.float16))
+    assert seen[-2:] == pytest.approx([2.7183, 1 / 2.7183], rel=1e-6)
+
+
 def test_a_learnt_exponent_stays_at_one_or_above():
     inputs = keras.Input((2, 2, 2))
     model = keras.Model(inputs, GeM(1.5, trainable_p=True, name="gem")(inputs))
@@ -117,6 +126,31 @@ def test_cosine_head_is_exact_in_half_precision(mixed):
     x = x.astype(np.float64)
     expected = x @ w / np.linalg.norm(x, axis=1)[:, None] / np.linalg.norm(w, axis=0)
     np.testing.assert_allclose(y, 30 * expected, atol=1e-4)
+
+
+def test_cosine_head_stays_float32_when_another_type_is_asked():
+    layer = CosineHead(3, 12.0, dtype="mixed_float16")
+    assert layer(np.ones((1, 4), np.float16)).dtype == tf.float32
+    assert layer.compute_dtype == "float32"
+    again = CosineHead.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+
+
+def test_a_zero_embedding_in_half_precision_has_a_finite_gradient(mixed):
+    layer, x = CosineHead(3, 12.0, 2), tf.zeros((2, 4), tf.float16)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x)
+    assert np.isfinite(tape.gradient(y, x)).all()
+
+
+def test_the_weight_of_cosine_head_keeps_its_name_and_shape():
+    for sub_centres in (1, 3):
+        layer = CosineHead(5, 12.0, sub_centres)
+        layer.build((None, 4))
+        assert [(w.name, w.shape) for w in layer.weights] == [
+            ("directions", (4, 5 * sub_centres))
+        ]
 
 
 # The losses.
@@ -180,6 +214,61 @@ def test_arcface_is_finite_where_a_cosine_rounds_beyond_one(cosine):
         loss = ArcFaceLoss(30.0, [0.5] * 3)([0], logits)
     assert np.isfinite(loss)
     assert np.isfinite(tape.gradient(loss, logits)).all()
+
+
+@pytest.mark.parametrize("margin", [0.05, 0.5])
+def test_arcface_is_its_clipped_formula_up_to_the_ends(margin):
+    near = 1 - np.float32([0, 1e-7, 5e-7, 1e-6, 1e-5, 1e-4])
+    cosines = np.concatenate([near, -near, np.linspace(-0.999, 0.999, 401)])
+    cosines = cosines.astype(np.float32)
+    theta = np.arccos(np.clip(cosines.astype(np.float64), -1 + 1e-7, 1 - 1e-7))
+    beyond = np.cos(theta) - margin * np.sin(np.pi - margin)
+    turned = np.cos(theta) > np.cos(np.pi - margin)
+    expected = np.where(turned, np.cos(theta + margin), beyond)
+    logits = np.stack([cosines, np.zeros_like(cosines)], axis=1)
+    found = ArcFaceLoss(1.0, [margin] * 2, reduction=None)(0 * cosines, logits)
+    changed = -np.log(np.expm1(np.asarray(found, np.float64)))  # of two logits, one 0
+    np.testing.assert_allclose(changed, expected, atol=1e-5)
+
+
+def test_arcface_pulls_even_what_points_the_other_way():
+    logits = tf.constant([[-8.0, 8.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = ArcFaceLoss(8.0, [0.5, 0.5])([0], logits)
+    np.testing.assert_allclose(tape.gradient(loss, logits), [[-1, 1]], atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_extreme_input_gives_a_nan(seed):
+    rng = np.random.default_rng(seed)
+    head, loss = CosineHead(4, 30.0, 2), ArcFaceLoss(30.0, [0.5] * 4, 0.1)
+    head.build((None, 6))
+    w = head.directions.numpy()
+    rows = [np.zeros(6), w[:, 0], -w[:, 0], 1e4 * w[:, 3], rng.normal(size=6) * 65504]
+    x = tf.constant(np.float32(rows)[rng.permutation(5)])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = loss(rng.integers(0, 4, 5), head(x))
+    for found in (y, *tape.gradient(y, [x, head.directions.value])):
+        assert np.isfinite(found).all()
+
+
+def test_arcface_weighs_its_samples_as_keras_does():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.uniform(-7, 7, (4, 3)), np.array([0, 1, 2, 0])
+    weights = np.array([1.0, 2.0, 0.0, 4.0])
+    each = ArcFaceLoss(8.0, [0.1, 0.2, 0.3], reduction=None)(labels, logits).numpy()
+    whole = ArcFaceLoss(8.0, [0.1, 0.2, 0.3])
+    expected = pytest.approx((each * weights).sum() / 4, abs=1e-5)
+    assert float(whole(labels, logits, weights)) == expected
+    assert float(whole(labels[:, None], logits, weights[:, None])) == expected
+
+
+def test_arcface_comes_back_from_its_config():
+    loss = ArcFaceLoss(8.0, np.array([0.1, 0.2]), 0.1)
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert again.get_config() == loss.get_config()
 
 
 def test_gradient_of_arcface_is_the_difference_quotient():
