@@ -6,6 +6,7 @@ import keras_cv
 import tensorflow as tf
 
 from kaggle_kit import config
+from kaggle_kit.data.pipeline import centre, squashed
 
 
 def augmented(pixels: tf.Tensor, data: config.Data, seed: tf.Tensor) -> tf.Tensor:
@@ -26,8 +27,7 @@ def augmented(pixels: tf.Tensor, data: config.Data, seed: tf.Tensor) -> tf.Tenso
     elif changes.crop:
         pixels = tf.image.stateless_random_crop(pixels, (size, size, 3), seeds[0])
     else:
-        margin = (data.stored_size - size) // 2
-        pixels = pixels[margin : margin + size, margin : margin + size]
+        pixels = centre(pixels, size)
     pixels = tf.cast(pixels, tf.float32) / 255
     if changes.flip:
         pixels = tf.image.stateless_random_flip_left_right(pixels, seeds[1])
@@ -87,6 +87,4 @@ def _zoomed(pixels: tf.Tensor, zoom: float, size: int, seed: tf.Tensor) -> tf.Te
         area_range=((1 - zoom) ** 2, 1.0),
         use_image_if_no_bounding_boxes=True,
     )
-    part = tf.slice(pixels, begin, extent)
-    resized = tf.image.resize(part, (size, size), "bilinear", antialias=True)
-    return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
+    return squashed(tf.slice(pixels, begin, extent), size)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit.errors import ArtefactError
+from kaggle_kit.recognition.whitening import unit
 
 
 @dataclass(frozen=True)
@@ -73,15 +74,9 @@ def vlad(
         nearest = assigned(x, words)
         member = (nearest[None, :] == np.arange(len(words))[:, None]).astype(np.float32)
         sums = member @ x - member.sum(axis=1, keepdims=True) * words
-    return _unit(_unit(sums).ravel())
+    return unit(unit(sums).ravel())
 
 
 def assigned(x: NDArray[np.float32], words: NDArray[np.float32]) -> NDArray[np.intp]:
     """The nearest word of each row, (n,); of equally near ones the first."""
     return ((words**2).sum(axis=1) - 2 * (x @ words.T)).argmin(axis=1)
-
-
-def _unit(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows, or a single vector, of unit length; zeros stay zeros."""
-    length = np.linalg.norm(x, axis=-1, keepdims=True)
-    return x / np.where(length > 0, length, 1)
