@@ -41,18 +41,20 @@ def score(
     if not truths:
         raise TableError(f"{solution}: expected rows of images, found none")
     tables.require_ids(submission, guesses, truths, solution)
-    counted = {i: truth for i, truth in truths.items() if truth.usage != "Ignored"}
+    rows = _rows(guesses, truths)
+    usage = np.array([truths[i].usage for i in sorted(truths)])
 
-    def scored(part: Mapping[str, Truth]) -> Scores:
+    def scored(part: NDArray[np.bool_]) -> Scores:
+        of_part = _Rows._make(column[part] for column in rows)
         if n_resamples:
-            return with_intervals(guesses, part, n_resamples, seed)
-        return score_guesses(guesses, part)
+            return _with_intervals(of_part, n_resamples, seed)
+        return _scores(of_part)
 
-    scores = scored(counted)
-    if any(truth.usage for truth in truths.values()):
-        for usage in ("Public", "Private"):
-            part = {i: truth for i, truth in counted.items() if truth.usage == usage}
-            scores[usage.lower()] = scored(part) if part else None
+    scores = scored(usage != "Ignored")
+    if (usage != "").any():
+        for name in ("Public", "Private"):
+            part = usage == name
+            scores[name.lower()] = scored(part) if part.any() else None
     return scores
 
 
@@ -74,34 +76,7 @@ def score_guesses(
 
         A value that is not defined (no landmark at all, say) is None.
     """
-    confidence, correct, positive, guessed = _rows(guesses, truths)
-    n_positives = int(positive.sum())
-    n_others = len(positive) - n_positives
-    made = confidence[guessed], correct[guessed]
-    shown = positive[guessed]
-    worst, best = gap_tie_bounds(*made, n_positives)
-    of_landmarks = guessed & positive
-    lost = gap_loss(*made, shown, n_positives)
-    return {
-        "gap": _defined(gap(*made, n_positives)),
-        "gap_worst_ties": _defined(worst),
-        "gap_best_ties": _defined(best),
-        "gap_landmarks_only": _defined(
-            gap(confidence[of_landmarks], correct[of_landmarks], n_positives)
-        ),
-        "gap_at_share": {
-            str(share): _defined(
-                gap_at_share(*made, shown, n_positives, n_others, share)
-            )
-            for share in SHARES
-        },
-        "top1": correct.sum() / n_positives if n_positives else None,
-        "auc": _defined(auc(confidence, positive)),
-        "n_images": len(positive),
-        "n_positives": n_positives,
-        "n_guesses": int(guessed.sum()),
-        "lost": {name: _defined(value) for name, value in lost._asdict().items()},
-    }
+    return _scores(_rows(guesses, truths))
 
 
 def with_intervals(
@@ -117,17 +92,7 @@ def with_intervals(
             middle 95% over resamples of the images (see ``intervals.intervals``), or
             None where the value is not defined.
     """
-    confidence, correct, positive, _ = _rows(guesses, truths)
-    found = intervals(confidence, correct, positive, SHARES, n_resamples, seed)
-    at_share = zip(map(str, SHARES), map(_ends, found.gap_at_share), strict=True)
-    return score_guesses(guesses, truths) | {
-        "interval": {
-            "gap": _ends(found.gap),
-            "top1": _ends(found.top1),
-            "auc": _ends(found.auc),
-            "gap_at_share": dict(at_share),
-        }
-    }
+    return _with_intervals(_rows(guesses, truths), n_resamples, seed)
 
 
 def validate(submission: Path, sample: Path) -> Scores:
@@ -167,6 +132,51 @@ def _rows(guesses: Mapping[str, Guess | None], truths: Mapping[str, Truth]) -> _
         positive=np.array([bool(truths[i].landmark_ids) for i in ids], bool),
         guessed=np.array([g is not None for g in guess], bool),
     )
+
+
+def _scores(rows: _Rows) -> Scores:
+    confidence, correct, positive, guessed = rows
+    n_positives = int(positive.sum())
+    n_others = len(positive) - n_positives
+    made = confidence[guessed], correct[guessed]
+    shown = positive[guessed]
+    worst, best = gap_tie_bounds(*made, n_positives)
+    of_landmarks = guessed & positive
+    lost = gap_loss(*made, shown, n_positives)
+    return {
+        "gap": _defined(gap(*made, n_positives)),
+        "gap_worst_ties": _defined(worst),
+        "gap_best_ties": _defined(best),
+        "gap_landmarks_only": _defined(
+            gap(confidence[of_landmarks], correct[of_landmarks], n_positives)
+        ),
+        "gap_at_share": {
+            str(share): _defined(
+                gap_at_share(*made, shown, n_positives, n_others, share)
+            )
+            for share in SHARES
+        },
+        "top1": correct.sum() / n_positives if n_positives else None,
+        "auc": _defined(auc(confidence, positive)),
+        "n_images": len(positive),
+        "n_positives": n_positives,
+        "n_guesses": int(guessed.sum()),
+        "lost": {name: _defined(value) for name, value in lost._asdict().items()},
+    }
+
+
+def _with_intervals(rows: _Rows, n_resamples: int, seed: int) -> Scores:
+    confidence, correct, positive, _ = rows
+    found = intervals(confidence, correct, positive, SHARES, n_resamples, seed)
+    at_share = zip(map(str, SHARES), map(_ends, found.gap_at_share), strict=True)
+    return _scores(rows) | {
+        "interval": {
+            "gap": _ends(found.gap),
+            "top1": _ends(found.top1),
+            "auc": _ends(found.auc),
+            "gap_at_share": dict(at_share),
+        }
+    }
 
 
 def _ends(interval: Interval) -> list[float] | None:

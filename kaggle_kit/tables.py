@@ -142,25 +142,19 @@ def require_ids(
 def read_solution(path: Path) -> dict[str, Truth]:
     """Read a solution (id, landmarks and, where it is there, Usage)."""
     truths: dict[str, Truth] = {}
+    known: dict[tuple[str, str], Truth] = {}  # most rows repeat one: no landmark
     rows = read_rows(path, ("id", "landmarks"), optional=("Usage",))
     for row, (image_id, cell, usage) in rows:
-        where = f"{path}: row {row}: image {image_id}"
         if image_id in truths:
             raise TableError(
-                f"{where}: expected each id once, got it again; keep one of the rows"
+                f"{path}: row {row}: image {image_id}: expected each id once, got it "
+                f"again; keep one of the rows"
             )
-        for landmark in cell.split():
-            if not LANDMARK_ID.fullmatch(landmark):
-                raise TableError(
-                    f"{where}: expected landmark ids with spaces between, got {cell!r}; "
-                    f"correct the row"
-                )
-        if usage and usage not in USAGES:
-            raise TableError(
-                f"{where}: expected Usage {', '.join(USAGES)}, got {usage!r}; "
-                f"correct the row"
-            )
-        truths[image_id] = Truth(frozenset(map(int, cell.split())), usage)
+        truth = known.get((cell, usage))
+        if truth is None:
+            truth = _truth(f"{path}: row {row}: image {image_id}", cell, usage)
+            known[cell, usage] = truth
+        truths[image_id] = truth
     return truths
 
 
@@ -286,6 +280,20 @@ def _guess(path: Path, row: int, image_id: str, cell: str) -> Guess | None:
         f"{path}: row {row}: image {image_id}: expected '<landmark_id> <confidence>' "
         f"(a whole number and a finite number) or nothing, got {cell!r}; correct the cell"
     )
+
+
+def _truth(where: str, cell: str, usage: str) -> Truth:
+    landmarks = cell.split()
+    if not all(map(LANDMARK_ID.fullmatch, landmarks)):
+        raise TableError(
+            f"{where}: expected landmark ids with spaces between, got {cell!r}; correct "
+            f"the row"
+        )
+    if usage and usage not in USAGES:
+        raise TableError(
+            f"{where}: expected Usage {', '.join(USAGES)}, got {usage!r}; correct the row"
+        )
+    return Truth(frozenset(map(int, landmarks)), usage)
 
 
 def _require_id(path: Path, row: int, image_id: str) -> None:
