@@ -145,6 +145,8 @@ class Train(_Settings):
         0  # at first the backbone stays as it is
     )
     frozen_learning_rate: Annotated[float, Field(gt=0)] | None = None  # None: the same
+    # of the trained weights in the backbone that is kept; the rest is of model.weights
+    trained_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     batch_size: Count = 32
     accumulate: Count = 1  # batches whose mean gradient makes one step
     mixed_precision: bool = False  # float16 where it is safe; for GPUs
@@ -242,6 +244,8 @@ class Config(_Settings):
                 "model.weights: imagenet is there for efficientnet_lite0 only; for "
                 "resnet50 give the path of a file"
             )
+        if self.train.trained_share < 1 and self.model.weights is None:
+            raise ValueError("train.trained_share below 1 needs model.weights")
         if self.train.frozen_epochs > self.train.epochs:
             raise ValueError("train.frozen_epochs is more than train.epochs")
         if self.model.pooling == "flatten" and (

@@ -215,8 +215,15 @@ class Bench:
         trials: list[Trial] = []
         if self.n_parts > 1 and not recognition.weights:
             recognition, trials = self._weighted(recognition)
+        truths = self.truths("validation").values()
+        one_photo = 1 / max(1, sum(bool(truth.landmark_ids) for truth in truths))
         chosen, more = tune(
-            recognition, self._gap, self.has_head, self.settings.seed, pinned
+            recognition,
+            self._gap,
+            self.has_head,
+            self.settings.seed,
+            least_gain=one_photo,
+            pinned=pinned,
         )
         return chosen, trials + more
 

@@ -20,7 +20,6 @@ WITH_GEOMETRY = {
     "verification.weight": (0.0, 0.25, 0.5, 1.0, 2.0, 4.0),
     "verification.full_inliers": (2.0, 3.0, 4.0, 6.0, 8.0, 12.0),
 }
-LEAST_GAIN = 1e-3  # of GAP; less is noise
 ROUNDS = 4
 
 Trial = dict[str, Any]
@@ -31,16 +30,18 @@ def tune(
     gap_of: Callable[[Recognition], float],
     has_head: bool,
     seed: int,
+    least_gain: float,
     pinned: Collection[str] = (),
 ) -> tuple[Recognition, list[Trial]]:
     """Coordinate ascent: one setting after the other, in random order, until none gains.
 
-    A choice replaces another only if it gains ``LEAST_GAIN``, since validation photos are
+    A choice replaces another only if it gains ``least_gain``, since validation photos are
     few and the best of many equals is no better than the others.
 
     Args:
         gap_of: GAP on the validation photos of a ranking with some settings.
         has_head: whether there are class scores to combine with.
+        least_gain: of GAP.
         pinned: settings that stay as they are.
 
     Returns:
@@ -59,7 +60,7 @@ def tune(
                 if trial == settings:
                     continue
                 gap = gap_of(trial)
-                kept = gap >= best + LEAST_GAIN
+                kept = gap >= best + least_gain
                 trials.append({name: value, "gap": gap, "kept": kept})
                 if kept:
                     settings, best = trial, gap

@@ -7,7 +7,8 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,8 @@ def fit(
     history = _open_run(settings, shards_dir, run_dir, resume)
     photos = Photos(settings, shards_dir, manifest)
     classes = tables.read_classes(run_dir / "classes.csv")
+    averaged = settings.train.trained_share < 1
+    began = _model_after(0, settings, run_dir) if averaged else None
     model = _model_after(len(history), settings, run_dir)
     while not _finished(history, settings.train):
         epoch = len(history)
@@ -75,7 +78,8 @@ def fit(
         row = _train_epoch(model, *photos.epoch(epoch), settings.train, classes, epoch)
         history.append(row)
         if _best_epoch(history, settings.train) == epoch:
-            _save(model.save_weights, run_dir / WEIGHTS)
+            with _averaged(model, began, settings.train.trained_share):
+                _save(model.save_weights, run_dir / WEIGHTS)
         _save(model.save, _checkpoint(run_dir, epoch + 1))
         with written(run_dir / HISTORY) as part:
             pd.DataFrame(history).to_csv(part, index=False)
@@ -251,6 +255,28 @@ class _Progress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.bar.update()
         self.bar.set_postfix(loss=f"{logs['loss']:.3f}", refresh=False)
+
+
+@contextmanager
+def _averaged(
+    model: keras.Model, began: keras.Model | None, share: float
+) -> Iterator[None]:
+    """For a while, the mean of the backbone's trained weights and those it began with.
+
+    The mean of pretrained and fine-tuned weights recognises new photos better than
+    either: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
+    """
+    if began is None:
+        yield
+        return
+    backbone = model.get_layer("backbone")
+    trained = backbone.get_weights()
+    pairs = zip(trained, began.get_layer("backbone").get_weights(), strict=True)
+    backbone.set_weights([share * new + (1 - share) * old for new, old in pairs])
+    try:
+        yield
+    finally:
+        backbone.set_weights(trained)
 
 
 def _best_epoch(history: list[dict[str, Any]], settings: config.Train) -> int:

@@ -258,14 +258,14 @@ def test_tuning_finds_what_there_is_to_find_and_reports_every_trial():
             + 0.0005 * (settings.query_penalty_weight == 2)  # noise
         )
 
-    chosen, trials = tuning.tune(start, gap_of, has_head=False, seed=0)
+    chosen, trials = tuning.tune(start, gap_of, False, 0, least_gain=1e-3)
     for name, value in peak.items():
         assert chosen == tuning.replaced(chosen, name, value)
     assert chosen.query_penalty_weight == start.query_penalty_weight
     assert len(trials) == len({json.dumps(t) for t in trials}) or len(trials) > 30
-    again, same = tuning.tune(start, gap_of, has_head=False, seed=0)
+    again, same = tuning.tune(start, gap_of, False, 0, least_gain=1e-3)
     assert (again, same) == (chosen, trials)
-    pinned, _ = tuning.tune(start, gap_of, False, 0, pinned=["exponent"])
+    pinned, _ = tuning.tune(start, gap_of, False, 0, 1e-3, pinned=["exponent"])
     assert pinned.exponent == start.exponent
     assert not any("head_exponent" in trial for trial in trials)
 

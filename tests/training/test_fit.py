@@ -136,3 +136,27 @@ def test_learning_rate_warms_up_and_falls_as_a_cosine():
         assert float(rate(step)) == pytest.approx(
             warm if step < 10 else cosine, abs=1e-5
         )
+
+
+def test_kept_weights_are_the_mean_of_the_trained_and_the_first(tmp_path):
+    """Of the backbone alone; and the training goes on with its own."""
+
+    def network(value):
+        x = keras.Input((2,))
+        backbone = keras.Sequential([keras.layers.Dense(2)], name="backbone")
+        model = keras.Model(x, keras.layers.Dense(1, name="head")(backbone(x)))
+        model.set_weights([np.full(w.shape, value) for w in model.get_weights()])
+        return model
+
+    trained, first, kept = network(4.0), network(1.0), network(0.0)
+    with fitting._averaged(trained, first, 0.25):
+        trained.save_weights(tmp_path / "kept.weights.h5")
+    kept.load_weights(tmp_path / "kept.weights.h5")
+    assert {float(w.max()) for w in kept.get_layer("backbone").get_weights()} == {1.75}
+    assert {float(w.min()) for w in kept.get_layer("head").get_weights()} == {4.0}
+    assert {float(w.min()) for w in trained.get_weights()} == {4.0}
+
+
+def test_a_mean_with_random_weights_is_refused(settings):
+    with pytest.raises(ConfigError, match="needs model.weights"):
+        config.override(settings, {"train.trained_share": 0.5})
