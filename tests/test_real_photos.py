@@ -16,7 +16,7 @@ from kaggle_kit.paths import Competition, image_path
 from kaggle_kit.recognition.predict import predict
 from kaggle_kit.run import run
 
-N_LANDMARKS = 10
+N_LANDMARKS = 6
 SMALL = {
     "data.image_size": 160,
     "data.stored_size": 160,
@@ -27,7 +27,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def few(landmarks45, tmp_path_factory):
-    """Ten landmarks with 15 training and 6 test photos each, and 90 other photos."""
+    """Six landmarks with 15 training and 6 test photos each, and 60 other photos."""
     whole = Competition(landmarks45)
     part = Competition(tmp_path_factory.mktemp("few"))
     of = defaultdict(list)
@@ -36,11 +36,11 @@ def few(landmarks45, tmp_path_factory):
     chosen = sorted(of, key=lambda landmark: -len(of[landmark]))[:N_LANDMARKS]
     labels = [label for landmark in chosen for label in of[landmark][:15]]
     listed = {label.image_id for labels in of.values() for label in labels}
-    others = sorted(set(photo_ids(whole.train_dir)) - listed)[:60]
+    others = sorted(set(photo_ids(whole.train_dir)) - listed)[:40]
     queries, taken = [], defaultdict(int)
     for image_id, truth in tables.read_solution(whole.solution_csv).items():
         key = next(iter(truth.landmark_ids), None)
-        if (key is None or key in chosen) and taken[key] < (6 if key else 30):
+        if (key is None or key in chosen) and taken[key] < (6 if key else 20):
             taken[key] += 1
             queries.append((image_id, key))
     for ids, name in (
