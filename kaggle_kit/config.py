@@ -19,6 +19,7 @@ from kaggle_kit.paths import shipped, written
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0)]
+Margin = Annotated[float, Field(ge=0, lt=1.5)]  # radians
 Scale = Annotated[float, Field(gt=0, le=2)]
 
 
@@ -85,7 +86,11 @@ class Augment(_Settings):
 
 
 class Data(_Settings):
-    """How photos are stored and read. Sizes are squares, in pixels."""
+    """How photos are stored and read. Sizes are squares, in pixels.
+
+    Training sees crops of the stored photo, if ``augment`` says so; validation and
+    inference see photos whole.
+    """
 
     image_size: Annotated[int, Field(ge=32, le=2048)] = 224  # what the network sees
     stored_size: Annotated[int, Field(ge=32, le=2048)] = 256  # what a shard holds
@@ -126,7 +131,7 @@ class Model(_Settings):
     scale: Annotated[float, Field(gt=0)] | None = 12.0
     sub_centres: Count = 1  # directions per class, of which the nearest counts
     # arcface: radians for the largest class and for the smallest
-    margin: Annotated[tuple[float, float], Field()] = (0.05, 0.5)
+    margin: tuple[Margin, Margin] = (0.05, 0.5)
 
 
 class Stage(_Settings):
@@ -193,7 +198,7 @@ class Recognition(_Settings):
     # head: the most probable class. gallery: nearest photos, class by class.
     ranking: Literal["gallery", "head"] = "gallery"
     flip: bool = True  # average with the mirrored photo
-    # sizes at which a photo is seen, of image_size; their embeddings are averaged
+    # sizes at which a whole photo is seen, of image_size; their embeddings are averaged
     scales: Annotated[tuple[Scale, ...], Field(min_length=1)] = (1.0,)
     weights: tuple[Weight, ...] = ()  # of several embedders, in order; (): alike
     whiten: Count | None = None  # axes kept by a whitening fitted on the gallery

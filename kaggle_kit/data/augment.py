@@ -6,7 +6,7 @@ import keras_cv
 import tensorflow as tf
 
 from kaggle_kit import config
-from kaggle_kit.data.pipeline import centre, squashed
+from kaggle_kit.data.pipeline import squashed
 
 
 def augmented(pixels: tf.Tensor, data: config.Data, seed: tf.Tensor) -> tf.Tensor:
@@ -27,7 +27,7 @@ def augmented(pixels: tf.Tensor, data: config.Data, seed: tf.Tensor) -> tf.Tenso
     elif changes.crop:
         pixels = tf.image.stateless_random_crop(pixels, (size, size, 3), seeds[0])
     else:
-        pixels = centre(pixels, size)
+        pixels = squashed(pixels, size)
     pixels = tf.cast(pixels, tf.float32) / 255
     if changes.flip:
         pixels = tf.image.stateless_random_flip_left_right(pixels, seeds[1])

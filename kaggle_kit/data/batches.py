@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kaggle_kit import config
 from kaggle_kit.data.augment import augmented, random_changes
-from kaggle_kit.data.pipeline import PARALLEL, centre, options
+from kaggle_kit.data.pipeline import PARALLEL, options, squashed
 
 FEATURES = {
     "id": tf.io.FixedLenFeature([], tf.string),
@@ -65,13 +65,13 @@ def training_batches(
 
 
 def validation_batches(
-    shards: Sequence[Path], n_images: int, data: config.Data, batch_size: int
+    shards: Sequence[Path], n_images: int, stored_size: int, size: int, batch_size: int
 ) -> tf.data.Dataset:
-    """All photos once, in order, unchanged, as ``training_batches`` gives them."""
+    """All photos once, in order, whole: ((b, size, size, 3) float32 0..255, (b,) class)."""
 
     def read(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels, label = _parsed(record, data.stored_size)
-        return tf.cast(centre(pixels, data.image_size), tf.float32), label
+        pixels, label = _parsed(record, stored_size)
+        return tf.cast(squashed(pixels, size), tf.float32), label
 
     dataset = tf.data.TFRecordDataset([str(path) for path in shards])
     dataset = dataset.map(read, PARALLEL).batch(batch_size).prefetch(2)
@@ -80,7 +80,7 @@ def validation_batches(
 
 
 def resized(dataset: tf.data.Dataset, size: int) -> tf.data.Dataset:
-    """Batches of photos at another size, for a stage of training."""
+    """Training batches at another size, for a stage of training."""
 
     def resize(pixels: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.image.resize(pixels, (size, size), "bilinear", antialias=True), label

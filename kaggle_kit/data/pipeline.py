@@ -13,8 +13,6 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kaggle_kit import config
-
 PARALLEL = os.cpu_count() or 1  # photos decoded at a time
 
 
@@ -27,12 +25,6 @@ def squashed(pixels: tf.Tensor, size: int) -> tf.Tensor:
     """Resize to a square without regard to shape, (h, w, 3) -> (size, size, 3) uint8."""
     resized = tf.image.resize(pixels, (size, size), "bilinear", antialias=True)
     return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
-
-
-def centre(pixels: tf.Tensor, size: int) -> tf.Tensor:
-    """The middle square, (s, s, 3) -> (size, size, 3)."""
-    margin = (pixels.shape[0] - size) // 2
-    return pixels[margin : margin + size, margin : margin + size]
 
 
 def readable(
@@ -53,19 +45,19 @@ def readable(
 
 
 def photos(
-    paths: Sequence[Path], data: config.Data, batch_size: int
+    paths: Sequence[Path], side: int, batch_size: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
     """Read photos as the network sees them, leaving out those that do not decode.
 
     Yields:
-        (which, pixels): (b,) places in ``paths`` and (b, s, s, 3) uint8, s being the
-        image size.
+        (which, pixels): (b,) places in ``paths`` and (b, side, side, 3) uint8, the whole
+        of each photo.
     """
-
-    def prepared(pixels: tf.Tensor) -> tf.Tensor:
-        return centre(squashed(pixels, data.stored_size), data.image_size)
-
-    dataset = readable(paths, prepared).batch(batch_size).prefetch(2)
+    dataset = (
+        readable(paths, lambda pixels: squashed(pixels, side))
+        .batch(batch_size)
+        .prefetch(2)
+    )
     yield from dataset.as_numpy_iterator()
 
 

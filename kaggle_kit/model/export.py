@@ -14,7 +14,8 @@ STRIDE = 32  # of the backbones; a side is a multiple of it
 def export(model: keras.Model, settings: Config, out: Path) -> None:
     """Write a SavedModel that needs neither Keras nor the kit to run.
 
-    Its function ``serve`` maps (batch, s, s, 3) uint8 to a dictionary: ``embedding``
+    Its function ``serve`` maps (batch, s, s, 3) uint8, whole photos at the side of the
+    largest view, to a dictionary: ``embedding``
     (batch, d) float32 at unit length and, if the head has a say in guesses,
     ``log_probability`` (batch, C). Both are means over the views: every size of
     ``recognition.scales``, mirrored too with ``recognition.flip``. The class head is left
@@ -26,10 +27,11 @@ def export(model: keras.Model, settings: Config, out: Path) -> None:
         outputs["logits"] = model.output
     network = keras.Model(model.input, outputs)
     sides = view_sides(settings)
+    largest = max(sides)
 
     def views(images: tf.Tensor) -> list[tf.Tensor]:
         pixels = tf.cast(images, tf.float32)
-        seen = [_at(pixels, settings.data.image_size, side) for side in sides]
+        seen = [_at(pixels, largest, side) for side in sides]
         if settings.recognition.flip:
             seen += [tf.reverse(view, axis=[2]) for view in seen]
         return seen
@@ -43,8 +45,7 @@ def export(model: keras.Model, settings: Config, out: Path) -> None:
             result["log_probability"] = tf.add_n(logs) / len(logs)
         return result
 
-    size = settings.data.image_size
-    signature = [tf.TensorSpec((None, size, size, 3), tf.uint8, "images")]
+    signature = [tf.TensorSpec((None, largest, largest, 3), tf.uint8, "images")]
     module = tf.Module()
     module.weights = [variable.value for variable in network.variables]
     module.serve = tf.function(serve, input_signature=signature)
@@ -70,7 +71,7 @@ def view_sides(settings: Config) -> list[int]:
     ]
 
 
-def _at(pixels: tf.Tensor, size: int, side: int) -> tf.Tensor:
-    if side == size:
+def _at(pixels: tf.Tensor, largest: int, side: int) -> tf.Tensor:
+    if side == largest:
         return pixels
     return tf.image.resize(pixels, (side, side), "bilinear", antialias=True)

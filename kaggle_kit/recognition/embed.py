@@ -40,27 +40,33 @@ class Part(Protocol):
 
 
 class Network:
-    """A SavedModel made by ``model.export``, with the preprocessing it was trained for."""
+    """A SavedModel made by ``model.export``.
 
-    def __init__(self, model_dir: Path, data: config.Data):
+    Attributes:
+        side: that of the photos it takes, in pixels.
+    """
+
+    def __init__(self, model_dir: Path):
         """Load the model.
 
         Raises:
-            ArtefactError: the folder holds no readable SavedModel.
+            ArtefactError: the folder holds no readable SavedModel of that kind.
         """
         try:
             self.model = tf.saved_model.load(str(model_dir))
-        except (OSError, ValueError, tf.errors.OpError) as error:
+            (serve,) = self.model.serve.concrete_functions
+            (images,), _ = serve.structured_input_signature
+            self.side: int = images.shape[1]
+        except (OSError, ValueError, AttributeError, tf.errors.OpError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ArtefactError(
                 f"{model_dir}: expected a SavedModel, got {reason}; make the bundle again"
             ) from None
-        self.data = data
         self.whitening: Whitening | None = None
 
     def stream(self, paths: Sequence[Path], batch_size: int) -> Iterator[Embedded]:
         """Embed photos, batch by batch, in order, without whitening."""
-        for which, pixels in photos(paths, self.data, batch_size):
+        for which, pixels in photos(paths, self.side, batch_size):
             output = {k: v.numpy() for k, v in self.model.serve(pixels).items()}
             none = np.empty((len(pixels), 0), np.float32)
             head = output.get("log_probability", none)
@@ -167,9 +173,8 @@ def load_embedder(
     """
     parts: list[Part] = []
     for place in sorted((folder / "embedders").glob("*")):
-        run = config.read_json(place / "config.json")
         if (place / "model").exists():
-            parts.append(Network(place / "model", run.data))
+            parts.append(Network(place / "model"))
             parts[-1].whitening = _whitening(place / "model.whitening.npz")
         if (place / "words.npy").exists():
             words = Vocabulary.load(place / "words.npy").words

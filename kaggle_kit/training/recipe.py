@@ -45,11 +45,15 @@ class Photos:
         validation = None
         if self.n_validation:
             validation = validation_batches(
-                self.held_out, self.n_validation, data, train.batch_size
+                self.held_out,
+                self.n_validation,
+                data.stored_size,
+                size,
+                train.batch_size,
             )
-        if size == data.image_size:
-            return batches, validation
-        return resized(batches, size), validation and resized(validation, size)
+        if size != data.image_size:
+            batches = resized(batches, size)
+        return batches, validation
 
 
 def balanced(classes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:

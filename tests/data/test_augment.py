@@ -7,6 +7,7 @@ import tensorflow as tf
 from kaggle_kit import config
 from kaggle_kit.data.augment import augmented, random_changes
 from kaggle_kit.data.batches import training_batches
+from kaggle_kit.data.pipeline import squashed
 from kaggle_kit.data.shards import read_manifest, shard_paths
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
@@ -31,6 +32,11 @@ def test_a_zoomed_photo_is_a_part_of_it_at_full_size():
         assert 0.7 < height / width < 1.45
         heights.append(height)
     assert min(heights) < 0.75 and max(heights) > 0.9
+
+
+def test_without_a_crop_a_training_photo_is_seen_whole():
+    seen = augmented(tf.constant(PHOTO), data_of(), [0, 1])
+    np.testing.assert_allclose(seen, squashed(PHOTO, 32), atol=1e-3)
 
 
 @pytest.mark.parametrize("changes", [{"rand_augment": 0.3}, {"cutout": 0.4}])

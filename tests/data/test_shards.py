@@ -163,7 +163,7 @@ def test_fewer_photos_than_a_batch_are_one_batch(made, tmp_path):
 def test_validation_reads_every_photo_once_in_order(made, tmp_path):
     paths = shard_paths(tmp_path / "shards", made, "validation")
     n = made["counts"]["validation"]
-    batches = list(validation_batches(paths, n, DATA, 4).as_numpy_iterator())
+    batches = list(validation_batches(paths, n, 36, 32, 4).as_numpy_iterator())
     labels = np.concatenate([labels for _, labels in batches])
     expected = [
         int(r["class"]) for r in records(tmp_path / "shards", made, "validation")
@@ -171,14 +171,22 @@ def test_validation_reads_every_photo_once_in_order(made, tmp_path):
     assert labels.tolist() == expected
 
 
-def test_inference_sees_the_middle_of_what_training_crops(competition, tmp_path):
-    """Photo by photo, the same pixels as validation would get, but for the JPEG step."""
+def test_inference_sees_the_whole_photo(competition):
     (row, *_) = tables.read_sample(competition / "sample_submission.csv")
     path = image_path(competition / "test", row)
-    ((which, pixels),) = photos([path], DATA, 8)
-    whole = squashed(tf.io.decode_jpeg(path.read_bytes()), 36).numpy()
+    ((which, pixels),) = photos([path], 32, 8)
+    whole = squashed(tf.io.decode_jpeg(path.read_bytes()), 32).numpy()
     assert which.tolist() == [0]
-    np.testing.assert_array_equal(pixels[0], whole[2:34, 2:34])
+    np.testing.assert_array_equal(pixels[0], whole)
+
+
+def test_validation_sees_what_inference_sees_but_for_the_jpeg_step(made, tmp_path):
+    paths = shard_paths(tmp_path / "shards", made, "validation")
+    pixels, _ = next(iter(validation_batches(paths, 4, 36, 32, 4)))
+    (first, *_) = records(tmp_path / "shards", made, "validation")
+    stored = tf.io.decode_jpeg(first["image"])
+    assert stored.shape == (36, 36, 3)
+    np.testing.assert_array_equal(pixels[0], squashed(stored, 32))
 
 
 def test_photos_that_do_not_decode_are_skipped_and_the_rest_keep_their_place(
@@ -189,7 +197,7 @@ def test_photos_that_do_not_decode_are_skipped_and_the_rest_keep_their_place(
     empty = tmp_path / "empty.jpg"
     empty.touch()
     paths = [good[0], empty, good[1], tmp_path / "none.jpg", good[2], good[3]]
-    seen = list(photos(paths, DATA, 3))
+    seen = list(photos(paths, 32, 3))
     assert np.concatenate([which for which, _ in seen]).tolist() == [0, 2, 4, 5]
 
 
@@ -202,7 +210,7 @@ def test_every_common_kind_of_picture_becomes_rgb(mode, kind, tmp_path):
         photo.save(path, kind)
     except OSError:
         pytest.skip(f"{kind} cannot hold {mode}")
-    ((_, pixels),) = photos([path], DATA, 1)
+    ((_, pixels),) = photos([path], 32, 1)
     assert pixels.shape == (1, 32, 32, 3)
     assert pixels.std() > 20
 

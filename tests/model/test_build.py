@@ -11,6 +11,7 @@ from kaggle_kit.model.backbones import backbone
 from kaggle_kit.model.build import EMBEDDING, classifier
 from kaggle_kit.model.export import export, has_head
 from kaggle_kit.model.layers import CosineHead
+from kaggle_kit.recognition.embed import Network
 
 REPORT = config.Model(pooling="flatten", dropout=0.5)
 COSINE = config.Model(batch_norm_momentum=0.9, embedding=16, head="cosine", scale=12)
@@ -166,6 +167,18 @@ def test_export_averages_over_scales_and_mirrors(tmp_path):
     found = saved.serve(photos)
     np.testing.assert_allclose(found["embedding"], expected, atol=1e-5)
     assert "log_probability" not in found
+
+
+def test_a_scale_above_1_sees_a_larger_photo_and_not_an_enlarged_one(tmp_path):
+    settings = Config(
+        name="x",
+        data=config.Data(image_size=32, stored_size=32),
+        model=COSINE,
+        recognition=config.Recognition(scales=(1.0, 2.0), flip=False),
+    )
+    model = classifier(COSINE, None, n_classes=5)
+    export(model, settings, tmp_path / "model")
+    assert Network(tmp_path / "model").side == 64
 
 
 @pytest.mark.parametrize(
