@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_kit import tables
+from kaggle_kit.config import Config
 from kaggle_kit.paths import Competition, image_path, written
 from kaggle_kit.recognition.bench import Bench, Query
 from kaggle_kit.recognition.prepare import open_bench, settings_of
@@ -36,9 +37,9 @@ def ablate(runs: Sequence[Path], competition: Path, out: Path) -> dict[str, Any]
     truths = tables.read_solution(place.solution_csv)
     bench = _bench(runs, place, list(truths), {})
     rows = [_row(bench, *part, truths) for part in parts(bench)]
-    if bench.settings.recognition.flip and bench.settings.model.backbone != "none":
-        bench = _bench(runs, place, list(truths), {"recognition.flip": False})
-        rows.append(_row(bench, "the mirrored view", {}, truths))
+    for name, changes in views(bench.settings):
+        bench = _bench(runs, place, list(truths), changes)
+        rows.append(_row(bench, name, {}, truths))
     with written(out) as part:
         part.write_text(table(rows), encoding="utf-8")
     return {"rows": rows, "table": str(out)}
@@ -70,6 +71,18 @@ def parts(bench: Bench) -> list[tuple[str, dict[str, Any]]]:
         for i in range(bench.n_parts):
             weights = tuple(0.0 if i == j else 1.0 for j in range(bench.n_parts))
             found.append((f"embedder {i + 1}", {"weights": weights}))
+    return found
+
+
+def views(settings: Config) -> list[tuple[str, dict[str, Any]]]:
+    """Views of a photo that can be left out, for which all photos are embedded anew."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    if settings.model.backbone == "none":
+        return found
+    if settings.recognition.flip:
+        found.append(("the mirrored view", {"recognition.flip": False}))
+    if settings.recognition.scales != (1.0,):
+        found.append(("other scales than 1", {"recognition.scales": (1.0,)}))
     return found
 
 

@@ -12,7 +12,7 @@ from kaggle_kit.errors import ArtefactError, DataError
 from kaggle_kit.paths import Competition, image_path
 from kaggle_kit.publish.bundle import bundle
 from kaggle_kit.recognition import tune as tuning
-from kaggle_kit.recognition.ablate import ablate
+from kaggle_kit.recognition.ablate import ablate, views
 from kaggle_kit.recognition.embed import load_embedder
 from kaggle_kit.recognition.predict import predict
 from kaggle_kit.recognition.prepare import open_bench
@@ -231,6 +231,23 @@ def test_each_part_is_switched_off_in_turn(local, competition, tmp_path):
     lines = (tmp_path / "table.md").read_text().splitlines()
     assert len(lines) == len(rows) + 2
     assert lines[2].startswith("| nothing | ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ["recognition.flip"]),
+        ({"recognition.flip": False}, []),
+        (
+            {"recognition.scales": [1.0, 1.4]},
+            ["recognition.flip", "recognition.scales"],
+        ),
+        ({"model.backbone": "none", "vlad": {}, "train.epochs": 0}, []),
+    ],
+)
+def test_views_are_left_out_where_there_are_several(changes, expected, settings):
+    found = views(config.override(settings, changes))
+    assert [key for _, change in found for key in change] == expected
 
 
 def test_ablation_asks_for_a_solution(local, competition, tmp_path):
