@@ -8,7 +8,7 @@ import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import pydantic
 from pydantic import Field
@@ -68,16 +68,14 @@ class Subset(_Settings):
 
 
 class Augment(_Settings):
-    """Random changes of a training photo. The crop is from stored to image size.
+    """Random changes of a training photo.
 
     ``rand_augment`` and ``cutout`` are keras-cv's.
     """
 
     flip: bool = False
-    crop: bool = False
-    zoom: Annotated[float, Field(ge=0, lt=1)] = (
-        0.0  # of a side, that a crop may leave out
-    )
+    # of a side, that a random crop may leave out; what is left is resized
+    crop: Annotated[float, Field(ge=0, lt=1)] = 0.0
     brightness: Share = 0.0  # largest change, of the full range
     contrast: Share = 0.0  # largest relative change
     saturation: Share = 0.0  # largest relative change
@@ -249,12 +247,20 @@ class Config(_Settings):
                 "model.weights: imagenet is there for efficientnet_lite0 only; for "
                 "resnet50 give the path of a file"
             )
+        recognition = self.recognition
+        if not self.train.epochs and (
+            recognition.ranking == "head" or recognition.head_exponent
+        ):
+            raise ValueError(
+                "recognition.ranking: head and recognition.head_exponent need a trained "
+                "head, and train.epochs is 0"
+            )
         if self.train.trained_share < 1 and self.model.weights is None:
             raise ValueError("train.trained_share below 1 needs model.weights")
         if self.train.frozen_epochs > self.train.epochs:
             raise ValueError("train.frozen_epochs is more than train.epochs")
         if self.model.pooling == "flatten" and (
-            self.train.stages or self.recognition.scales != (1.0,)
+            self.train.stages or recognition.scales != (1.0,)
         ):
             raise ValueError(
                 "model.pooling: flatten knows one size only, without train.stages and "
@@ -389,10 +395,20 @@ def _no_setting(name: str) -> str:
         if field is None:
             key = section
             break
-        known = field.annotation
+        known = _section(field.annotation)
     names = list(getattr(known, "model_fields", {}))
+    if key in names:  # below a section that is not there by default
+        section = ".".join(sections)
+        return f"no setting '{name}' yet: set {section}={{{key}: ...}}"
     if not names:
         return f"no setting '{name}': '{section}' has none below it"
     close = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
     hint = f"did you mean '{close[0]}'" if close else f"known are {', '.join(names)}"
     return f"no setting '{name}': {hint}?" if close else f"no setting '{name}'; {hint}"
+
+
+def _section(annotation: Any) -> Any:
+    """The settings below a setting, also where it may be None."""
+    return next(
+        (a for a in get_args(annotation) if hasattr(a, "model_fields")), annotation
+    )

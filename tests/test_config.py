@@ -298,6 +298,8 @@ def test_a_change_below_a_plain_setting_is_named():
         ({"model.weights": "imagenet"}, "give the path of a file"),
         ({"train.frozen_epochs": 99}, "more than train.epochs"),
         ({"model.pooling": "flatten", "recognition.scales": [1, 2]}, "one size only"),
+        ({"recognition.ranking": "head", "train.epochs": 0}, "a trained head"),
+        ({"recognition.head_exponent": 0.3, "train.epochs": 0}, "a trained head"),
         (
             {"subset.validation_share": 0.5, "subset.test_share": 0.5},
             "nothing to train",
@@ -309,3 +311,14 @@ def test_settings_that_do_not_go_together_are_named_in_one_line(changes, complai
         config.override(config.Config(name="x"), changes)
     assert "\n" not in str(caught.value)
     assert ": :" not in str(caught.value)
+
+
+def test_a_setting_below_an_optional_section_is_found():
+    """The message says how to make the section, or which setting was meant."""
+    plain = config.Config(name="x")
+    made = config.override(plain, {"recognition.verification": {}})
+    with pytest.raises(ConfigError, match=r"set recognition.verification=\{geometry:"):
+        config.override(plain, {"recognition.verification.geometry": "homography"})
+    for base in (plain, made):
+        with pytest.raises(ConfigError, match="did you mean 'geometry'"):
+            config.override(base, {"recognition.verification.geometri": "homography"})

@@ -22,10 +22,8 @@ def augmented(pixels: tf.Tensor, data: config.Data, seed: tf.Tensor) -> tf.Tenso
     """
     changes, size = data.augment, data.image_size
     seeds = tf.unstack(tf.random.split(tf.cast(seed, tf.int32), 5))
-    if changes.zoom:
-        pixels = _zoomed(pixels, changes.zoom, size, seeds[0])
-    elif changes.crop:
-        pixels = tf.image.stateless_random_crop(pixels, (size, size, 3), seeds[0])
+    if changes.crop:
+        pixels = _cropped(pixels, changes.crop, size, seeds[0])
     else:
         pixels = squashed(pixels, size)
     pixels = tf.cast(pixels, tf.float32) / 255
@@ -76,15 +74,15 @@ def random_changes(
     return change if layers else None
 
 
-def _zoomed(pixels: tf.Tensor, zoom: float, size: int, seed: tf.Tensor) -> tf.Tensor:
-    """A random part, whose sides are 1 - zoom of the photo's or more, at ``size``."""
+def _cropped(pixels: tf.Tensor, crop: float, size: int, seed: tf.Tensor) -> tf.Tensor:
+    """A random part, whose sides are 1 - crop of the photo's or more, at ``size``."""
     begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
         tf.shape(pixels),
         tf.zeros((1, 0, 4)),
         seed,
         min_object_covered=0.0,
         aspect_ratio_range=(3 / 4, 4 / 3),
-        area_range=((1 - zoom) ** 2, 1.0),
+        area_range=((1 - crop) ** 2, 1.0),
         use_image_if_no_bounding_boxes=True,
     )
     return squashed(tf.slice(pixels, begin, extent), size)

@@ -34,7 +34,11 @@ def ablate(runs: Sequence[Path], competition: Path, out: Path) -> dict[str, Any]
     """
     runs = [Path(run) for run in runs]
     place = Competition(Path(competition)).require("train", "test", "solution.csv")
-    truths = tables.read_solution(place.solution_csv)
+    truths = {
+        image_id: truth
+        for image_id, truth in tables.read_solution(place.solution_csv).items()
+        if truth.usage != "Ignored"
+    }
     bench = _bench(runs, place, list(truths), {})
     rows = [_row(bench, *part, truths) for part in parts(bench)]
     for name, changes in views(bench.settings):
@@ -53,6 +57,8 @@ def parts(bench: Bench) -> list[tuple[str, dict[str, Any]]]:
         found.append(("tuning", {"tune": False}))
     if settings.whiten:
         found.append(("whitening", {"whiten": None}))
+        if settings.whitening == "within":
+            found.append(("knowing landmarks in whitening", {"whitening": "pca"}))
     found += [
         ("several neighbours", {"neighbours": 1}),
         ("the gallery's penalty (B)", {"gallery_penalty_weight": 0.0}),
@@ -90,12 +96,15 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows as a table in Markdown."""
     lines = ["| without | GAP | 95% interval | top-1 | AUC |", "|---|---|---|---|---|"]
     for row in rows:
-        low, high = row["interval"]
-        lines.append(
-            f"| {row['without']} | {row['gap']:.3f} | {low:.3f} to {high:.3f} "
-            f"| {row['top1']:.3f} | {row['auc']:.3f} |"
-        )
+        low, high = map(_shown, row["interval"])
+        gap, top1, auc = (_shown(row[name]) for name in ("gap", "top1", "auc"))
+        lines.append(f"| {row['without']} | {gap} | {low} to {high} | {top1} | {auc} |")
     return "\n".join(lines) + "\n"
+
+
+def _shown(value: float | None) -> str:
+    """A score; AUC has none where all photos show landmarks."""
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _bench(
@@ -118,7 +127,7 @@ def _row(
     settings = bench.settings.recognition.model_copy(update=changes)
     chosen, _ = bench.tuned(settings, pinned=list(changes))
     scores: Any = with_intervals(bench.guesses("test", chosen), truths)
-    logger.info("without %s: GAP %.3f", name, scores["gap"])
+    logger.info("without %s: GAP %s", name, _shown(scores["gap"]))
     return {
         "without": name,
         "gap": scores["gap"],

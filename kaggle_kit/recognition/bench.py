@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,7 +20,7 @@ from kaggle_kit.recognition.rank import (
     head_guesses,
 )
 from kaggle_kit.recognition.recogniser import gallery_from
-from kaggle_kit.recognition.search import Gallery
+from kaggle_kit.recognition.search import Gallery, top_k
 from kaggle_kit.recognition.tune import Trial, tune
 from kaggle_kit.recognition.whitening import Whitening, whitening_of
 from kaggle_kit.score import Scores, score_guesses, with_intervals
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 WHITENING_PHOTOS = 20_000  # that a whitening is fitted to
 WIDE = 4096  # numbers; to wider vectors, whitening is fitted to so many photos
-WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0)  # tried for each embedder after the first
+WEIGHTS = (0.25, 0.5, 2.0, 4.0)  # tried for each embedder after the first, besides 1
 MAP_AT = 10
 
 
@@ -82,7 +83,7 @@ class Bench:
         self.classes = classes
         self.pools = pools
         self.geometry = geometry
-        self._fitted: dict[str, Fitted] = {}
+        self._fitted: tuple[str, Fitted] | None = None  # the last: vectors are large
         self._known: dict[str, Evidence] = {}
 
     @property
@@ -96,11 +97,12 @@ class Bench:
         return any(f.log_probability.shape[1] for f in self.pools["train"].apart)
 
     def fitted(self, recognition: Recognition) -> Fitted:
-        """Whiten, join and build the gallery as the settings say; made once."""
+        """Whiten, join and build the gallery as the settings say; the last is kept."""
         key = repr(_embedding(recognition))
-        if key not in self._fitted:
-            self._fitted[key] = self._fit(recognition)
-        return self._fitted[key]
+        if self._fitted is None or self._fitted[0] != key:
+            self._fitted = None
+            self._fitted = key, self._fit(recognition)
+        return self._fitted[1]
 
     def _fit(self, recognition: Recognition) -> Fitted:
         whitenings = [
@@ -161,7 +163,9 @@ class Bench:
         if recognition.ranking == "head":
             landmarks = {row.landmark_id for row in self.classes}
             logs = fitted.found[name].log_probability
-            found = head_guesses(logs, self.classes, landmarks)
+            found = head_guesses(
+                logs, self.classes, landmarks, recognition.demote_share
+            )
         else:
             known = self.known(name, recognition)
             found = gallery_guesses(known, fitted.gallery, recognition)
@@ -181,7 +185,8 @@ class Bench:
             ),
             "non_landmark": sum(i is None for i in shown),
         }
-        rows = self.known(name, recognition).rows
+        vectors = fitted.found[name].vectors
+        _, rows = top_k(vectors, fitted.gallery.vectors, MAP_AT)
         scores[f"map_at_{MAP_AT}"] = _mean_average_precision(
             shown, rows, fitted.gallery
         )
@@ -215,32 +220,39 @@ class Bench:
         trials: list[Trial] = []
         if self.n_parts > 1 and not recognition.weights:
             recognition, trials = self._weighted(recognition)
-        truths = self.truths("validation").values()
-        one_photo = 1 / max(1, sum(bool(truth.landmark_ids) for truth in truths))
         chosen, more = tune(
             recognition,
             self._gap,
             self.has_head,
             self.settings.seed,
-            least_gain=one_photo,
+            least_gain=self._one_photo(),
             pinned=pinned,
         )
         return chosen, trials + more
 
+    def _one_photo(self) -> float:
+        """What one validation photo is worth in GAP."""
+        truths = self.truths("validation").values()
+        return 1 / max(1, sum(bool(truth.landmark_ids) for truth in truths))
+
     def _weighted(self, recognition: Recognition) -> tuple[Recognition, list[Trial]]:
-        """The best weight of each part beside the first, before geometry is looked at."""
+        """The weight of each part beside the first, before geometry is looked at.
+
+        Parts count alike but where another weight gains more than one photo is worth.
+        """
         plain = recognition.model_copy(update={"verification": None})
-        weights, trials = [1.0] * self.n_parts, []
+        weights = (1.0,) * self.n_parts
+        best = self._gap(plain.model_copy(update={"weights": weights}))
+        trials: list[Trial] = [{"weights": weights, "gap": best, "kept": True}]
         for i in range(1, self.n_parts):
-            best, chosen = -1.0, 1.0
             for weight in WEIGHTS:
                 tried = (*weights[:i], weight, *weights[i + 1 :])
                 gap = self._gap(plain.model_copy(update={"weights": tried}))
-                trials.append({"weights": tried, "gap": gap, "kept": gap > best})
-                if gap > best:
-                    best, chosen = gap, weight
-            weights[i] = chosen
-        return recognition.model_copy(update={"weights": tuple(weights)}), trials
+                kept = gap >= best + self._one_photo()
+                trials.append({"weights": tried, "gap": gap, "kept": kept})
+                if kept:
+                    weights, best = tried, gap
+        return recognition.model_copy(update={"weights": weights}), trials
 
     def _gap(self, settings: Recognition) -> float:
         guesses = self.guesses("validation", settings)
@@ -272,9 +284,10 @@ def _mean_average_precision(
     """mAP of the nearest gallery photos, over the photos whose landmark the gallery has."""
     of_row = gallery.landmark_ids
     landmarks = np.array([-1 if i is None else i for i in shown], np.int64)
-    n_relevant = (of_row[None, :] == landmarks[:, None]).sum(axis=1)
+    counts = Counter(of_row.tolist())
+    n_relevant = np.array([counts[i] for i in landmarks.tolist()], np.int64)
     asked = np.flatnonzero(n_relevant)
     if not len(asked):
         return None
-    relevant = of_row[rows[asked, :MAP_AT]] == landmarks[asked, None]
+    relevant = of_row[rows[asked]] == landmarks[asked, None]
     return mean_average_precision(relevant, n_relevant[asked], MAP_AT)

@@ -141,11 +141,12 @@ def _gallery_rank(recogniser: Recogniser, gallery: Gallery) -> Rank:
 
 def _head_rank(recogniser: Recogniser, known: set[int]) -> Rank:
     classes = recogniser.classes
+    share = recogniser.settings.recognition.demote_share
 
     def rank(test: Embedded) -> list[Guess | None]:
         if not len(test.which):
             return []
-        return head_guesses(test.log_probability, classes, known)
+        return head_guesses(test.log_probability, classes, known, share)
 
     return rank
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from kaggle_kit import config, tables
 from kaggle_kit.config import Config, Recognition
-from kaggle_kit.errors import ArtefactError, DataError
+from kaggle_kit.errors import ArtefactError, ConfigError, DataError
 from kaggle_kit.model.export import export, has_head
 from kaggle_kit.paths import Competition, image_path
 from kaggle_kit.recognition.bench import Bench, Fitted, Query, pool
@@ -58,7 +58,7 @@ def prepare(
     chosen, trials = bench.tuned(bench.settings.recognition)
     settings = bench.settings.model_copy(update={"recognition": chosen})
     config.write_json(_portable(settings), out / "config.json")
-    _drop_heads(runs, chosen, out)
+    _drop_heads(runs, _own_settings(runs, bench.settings), chosen, out)
     fitted = bench.fitted(chosen)
     _write_whitenings(fitted, out)
     gallery = _shipped(bench, fitted, chosen)
@@ -105,9 +105,9 @@ def open_bench(
         for split in tables.SPLITS
     }
     queries["test"] = list(test) or queries["test"]
-    for i, run in enumerate(runs):
-        own = settings if i == 0 else read_run(run)
-        own = own.model_copy(update={"recognition": settings.recognition})
+    for i, (run, own) in enumerate(
+        zip(runs, _own_settings(runs, settings), strict=True)
+    ):
         folder = out / "embedders" / f"{i}"
         _write_embedder(run, own, queries["train"], reader, folder)
     embedder = load_embedder(out, settings.recognition, reader)
@@ -144,6 +144,23 @@ def settings_of(runs: Sequence[Path], changes: dict[str, Any]) -> Config:
     return config.override(first, changes)
 
 
+def _own_settings(runs: Sequence[Path], settings: Config) -> list[Config]:
+    """What each run's network is exported with: its own settings, ranked as the first's.
+
+    Raises:
+        ConfigError: a network of one size is to see photos at several.
+    """
+    recognition = settings.recognition
+    found = [settings, *(read_run(run) for run in runs[1:])]
+    for run, own in zip(runs, found, strict=True):
+        if own.model.pooling == "flatten" and recognition.scales != (1.0,):
+            raise ConfigError(
+                f"{run}: model.pooling: flatten knows one size only, got "
+                f"recognition.scales {list(recognition.scales)}; set them to [1.0]"
+            )
+    return [own.model_copy(update={"recognition": recognition}) for own in found]
+
+
 def _write_embedder(
     run: Path, own: Config, trained: Sequence[Query], reader: LocalReader, folder: Path
 ) -> None:
@@ -151,7 +168,7 @@ def _write_embedder(
     folder.mkdir(parents=True)
     config.write_json(_portable(own), folder / "config.json")
     if own.model.backbone != "none":
-        export(load_best(run), own, folder / "model")
+        export(load_best(run, own), own, folder / "model")
     if own.vlad:
         from kaggle_kit.training.vocabulary import fit_vocabulary  # OpenCV
 
@@ -163,16 +180,16 @@ def _write_embedder(
         Vocabulary(words).save(folder / "words.npy")
 
 
-def _drop_heads(runs: Sequence[Path], chosen: Recognition, out: Path) -> None:
+def _drop_heads(
+    runs: Sequence[Path], exported: Sequence[Config], chosen: Recognition, out: Path
+) -> None:
     """Export again, without their heads, the networks whose heads tuning found no use for."""
     settled = chosen.model_copy(update={"tune": False})
-    for i, run in enumerate(runs):
-        own = read_run(run)
-        before = own.model_copy(update={"recognition": chosen})
-        after = own.model_copy(update={"recognition": settled})
-        if own.model.backbone != "none" and has_head(before) > has_head(after):
+    for i, (run, before) in enumerate(zip(runs, exported, strict=True)):
+        after = before.model_copy(update={"recognition": settled})
+        if before.model.backbone != "none" and has_head(before) > has_head(after):
             shutil.rmtree(out / "embedders" / f"{i}" / "model")
-            export(load_best(run), after, out / "embedders" / f"{i}" / "model")
+            export(load_best(run, after), after, out / "embedders" / f"{i}" / "model")
 
 
 def _portable(settings: Config) -> Config:

@@ -43,8 +43,8 @@ def evidence(
 
     Args:
         vectors: (q, d) unit vectors of the queries.
-        log_probability: (q, C) by the head for the C ``classes``; C may be 0. A landmark
-            that the head does not know is as likely as its least likely class.
+        log_probability: (q, C) by the head for the C ``classes``; C may be 0. Of a
+            landmark that the head does not know it says nothing: 1 / C.
     """
     checked = settings.verification.candidates if settings.verification else 0
     cosines, rows = top_k(vectors, gallery.vectors, max(settings.candidates, checked))
@@ -53,8 +53,8 @@ def evidence(
         column = {row.landmark_id: i for i, row in enumerate(classes)}
         of_row = np.array([column.get(i, -1) for i in gallery.landmark_ids.tolist()])
         known = np.take_along_axis(log_probability, of_row[rows], axis=1)
-        least = log_probability.min(axis=1, keepdims=True)
-        head = np.where(of_row[rows] >= 0, known, least)
+        chance = np.float32(-np.log(log_probability.shape[1]))
+        head = np.where(of_row[rows] >= 0, known, chance)
     penalty = mean_top(vectors, gallery.non_landmarks, settings.query_penalty)
     return Evidence(rows, cosines, np.zeros(rows.shape, np.float32), head, penalty)
 
@@ -191,6 +191,7 @@ def head_guesses(
     log_probability: NDArray[np.float32],
     classes: Sequence[Class],
     allowed: Collection[int],
+    demote_share: float | None = None,
 ) -> list[Guess | None]:
     """Guess the most probable class among the landmarks that may occur.
 
@@ -201,6 +202,7 @@ def head_guesses(
         log_probability: (q, C).
         classes: C rows of ``classes.csv``.
         allowed: landmark ids; others are never guessed.
+        demote_share: as in ``demoted``.
     """
     landmark_ids = np.array([row.landmark_id for row in classes], np.int64)
     may = np.flatnonzero(np.isin(landmark_ids, list(allowed)))
@@ -209,4 +211,5 @@ def head_guesses(
     candidates = log_probability[:, may]
     landmark = landmark_ids[may[candidates.argmax(axis=1)]].tolist()
     confidence = candidates.max(axis=1).astype(np.float64).tolist()
-    return [Guess(*pair) for pair in zip(landmark, confidence, strict=True)]
+    pairs = zip(landmark, confidence, strict=True)
+    return demoted([Guess(*pair) for pair in pairs], demote_share)

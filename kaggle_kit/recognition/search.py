@@ -139,8 +139,12 @@ def _largest(
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     """The k largest of each row and their columns, sorted; ties by column."""
     k = min(k, values.shape[1])
-    columns = np.argpartition(-values, k - 1, axis=1)[:, :k]
-    columns.sort(axis=1)
+    least = np.partition(values, -k, axis=1)[:, -k, None]  # the k-th largest
+    above = values > least
+    equal = values == least  # of which the first few stay
+    room = k - above.sum(axis=1, keepdims=True)
+    above |= equal & (equal.cumsum(axis=1, dtype=np.int32) <= room)
+    columns = above.nonzero()[1].reshape(len(values), k)
     largest = np.take_along_axis(values, columns, axis=1)
     order = np.argsort(-largest, axis=1, kind="stable")
     return (

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from kaggle_kit.errors import ArtefactError
 
-BLOCK = 65536  # rows read at a time
+BLOCK = 65536  # rows read at a time when fitting
+ROWS = 4096  # and when whitening, which may be of 8,192 numbers each
 SHRINKAGE = 0.3  # of the spread within landmarks, towards its mean
 
 
@@ -25,7 +26,11 @@ class Whitening(NamedTuple):
 
     def __call__(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, d) -> (n, k) unit vectors."""
-        return unit((vectors - self.mean) @ self.matrix)
+        out = np.empty((len(vectors), self.matrix.shape[1]), np.float32)
+        for start in range(0, len(vectors), ROWS):
+            block = slice(start, start + ROWS)
+            out[block] = unit((vectors[block] - self.mean) @ self.matrix)
+        return out
 
     def save(self, path: Path) -> None:
         """Write it as one ``npz`` file."""

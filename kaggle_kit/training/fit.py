@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import platform
 import shutil
@@ -26,7 +27,13 @@ from kaggle_kit.model.pretrained import load_weights
 from kaggle_kit.paths import written
 from kaggle_kit.progress import progress
 from kaggle_kit.tables import Class
-from kaggle_kit.training.recipe import Photos, class_weights, compile_for, input_size
+from kaggle_kit.training.recipe import (
+    Photos,
+    class_weights,
+    compile_for,
+    image_size,
+    input_size,
+)
 
 logger = logging.getLogger(__name__)
 CONFIG, WEIGHTS, HISTORY = "config.json", "model.weights.h5", "history.csv"
@@ -40,8 +47,10 @@ def fit(
 
     The run folder holds ``config.json``, ``classes.csv``, ``subset.csv``,
     ``environment.json`` (versions, commit, machine), ``history.csv`` (a row an epoch),
-    ``model.weights.h5`` (of the best epoch) and a checkpoint of the last epoch. With no
-    epochs there is nothing to train: the weights are those that the network begins with.
+    ``model.weights.h5`` and a checkpoint of the last epoch. The weights are of the epoch
+    with the best monitor at the largest image size reached, the last of equals; validated
+    and kept are those of ``train.trained_share``. With no epochs there is nothing to
+    train: the weights are those that the network begins with.
 
     Args:
         shards_dir: the folder of the shards; with no epochs the subset's will do.
@@ -53,7 +62,8 @@ def fit(
         epochs, best_epoch, the monitor's best value, minutes (of all epochs).
 
     Raises:
-        ConfigError: settings that differ from those of the shards or the earlier run.
+        ConfigError: settings that differ from those of the shards or the earlier run, or
+            with which the loss is not finite.
         ArtefactError: there is a run already and ``resume`` is False, or it is damaged.
     """
     shards_dir, run_dir = Path(shards_dir), Path(run_dir)
@@ -71,20 +81,26 @@ def fit(
     averaged = settings.train.trained_share < 1
     began = _model_after(0, settings, run_dir) if averaged else None
     model = _model_after(len(history), settings, run_dir)
-    while not _finished(history, settings.train):
+    while not _finished(history, settings):
         epoch = len(history)
         if epoch in (0, settings.train.frozen_epochs):
             compile_for(model, settings, classes, photos.steps, epoch)
-        row = _train_epoch(model, *photos.epoch(epoch), settings.train, classes, epoch)
-        history.append(row)
-        if _best_epoch(history, settings.train) == epoch:
-            with _averaged(model, began, settings.train.trained_share):
+        start = time.monotonic()
+        batches, validation = photos.epoch(epoch)
+        row = _train_epoch(model, batches, settings.train, classes, epoch)
+        with _averaged(model, began, settings.train.trained_share):
+            row |= _validated(model, validation)
+            row["learning_rate"] = float(model.optimizer.learning_rate)
+            row["seconds"] = round(time.monotonic() - start, 1)
+            history.append(row)
+            if _best_epoch(history, settings) == epoch:
                 _save(model.save_weights, run_dir / WEIGHTS)
+        logger.info(", ".join(f"{k} {v:.4g}" for k, v in row.items()))
         _save(model.save, _checkpoint(run_dir, epoch + 1))
         with written(run_dir / HISTORY) as part:
             pd.DataFrame(history).to_csv(part, index=False)
         _checkpoint(run_dir, epoch).unlink(missing_ok=True)
-    best = _best_epoch(history, settings.train)
+    best = _best_epoch(history, settings)
     return {
         "epochs": len(history),
         "best_epoch": best + 1,
@@ -110,14 +126,13 @@ def read_run(run_dir: Path) -> Config:
     )
 
 
-def load_best(run_dir: Path) -> keras.Model:
-    """The network of a run at its best epoch.
+def load_best(run_dir: Path, settings: Config) -> keras.Model:
+    """The network of a run at its best epoch, for photos of the sizes that settings have.
 
     Raises:
         ArtefactError: the folder holds no finished epoch, or weights that do not fit.
     """
-    run_dir = Path(run_dir)
-    settings = read_run(run_dir)
+    read_run(run_dir)
     n_classes = len(tables.read_classes(run_dir / "classes.csv"))
     model = classifier(settings.model, input_size(settings), n_classes)
     try:
@@ -220,29 +235,34 @@ def _model_after(n_epochs: int, settings: Config, run_dir: Path) -> keras.Model:
 def _train_epoch(
     model: keras.Model,
     batches: Any,
-    validation: Any,
     settings: config.Train,
     classes: Sequence[Class],
     epoch: int,
 ) -> dict[str, Any]:
-    """Train one epoch; return its row of the history."""
-    start = time.monotonic()
+    """Train one epoch; return the row of the history that it begins."""
     label = f"epoch {epoch + 1}/{settings.epochs}"
     with progress(total=len(batches), label=label) as bar:
         result = model.fit(
             batches,
-            validation_data=validation,
             class_weight=class_weights(settings, classes),
             verbose=0,
             callbacks=[_Progress(bar)],
         )
     values = {name: round(values[0], 6) for name, values in result.history.items()}
-    row = {"epoch": epoch + 1} | values
-    row["learning_rate"] = float(model.optimizer.learning_rate)
-    row["seconds"] = round(time.monotonic() - start, 1)
-    shown = ", ".join(f"{k} {v:.4g}" for k, v in row.items() if k != "epoch")
-    logger.info("%s: %s", label, shown)
-    return row
+    if not math.isfinite(values["loss"]):
+        raise ConfigError(
+            f"{label}: expected a finite loss, got {values['loss']}; lower "
+            f"train.learning_rate or set train.clip_norm, and train into another --run"
+        )
+    return {"epoch": epoch + 1} | values
+
+
+def _validated(model: keras.Model, validation: Any) -> dict[str, float]:
+    """What the network makes of the validation photos, if there are any."""
+    if validation is None:
+        return {}
+    values = model.evaluate(validation, verbose=0, return_dict=True)
+    return {f"val_{name}": round(values[name], 6) for name in sorted(values)}
 
 
 class _Progress(keras.callbacks.Callback):
@@ -279,21 +299,33 @@ def _averaged(
         backbone.set_weights(trained)
 
 
-def _best_epoch(history: list[dict[str, Any]], settings: config.Train) -> int:
-    """The place in the history of the best monitor; of the last row without one."""
-    if settings.monitor not in history[-1]:
-        return len(history) - 1
-    values = [row[settings.monitor] for row in history]
-    best = min(values) if settings.monitor == "val_loss" else max(values)
-    return values.index(best)
+def _best_epoch(history: list[dict[str, Any]], settings: Config) -> int:
+    """The place in the history of the best monitor at the last image size.
+
+    Of equals it is the last, and without a monitor the last of all. A smaller size says
+    nothing of how good the network is at the size it is used at.
+    """
+    last, monitor = len(history) - 1, settings.train.monitor
+    if monitor not in history[last]:
+        return last
+    sign = -1 if monitor == "val_loss" else 1
+
+    def rank(epoch: int) -> tuple[float, int]:
+        value = sign * history[epoch][monitor]
+        return value if math.isfinite(value) else -math.inf, epoch
+
+    size = image_size(last, settings)
+    same = [i for i in range(len(history)) if image_size(i, settings) == size]
+    return max(same, key=rank)
 
 
-def _finished(history: list[dict[str, Any]], settings: config.Train) -> bool:
+def _finished(history: list[dict[str, Any]], settings: Config) -> bool:
     if not history:
         return False
     since_best = len(history) - 1 - _best_epoch(history, settings)
-    stale = settings.patience is not None and since_best >= settings.patience
-    return stale or len(history) >= settings.epochs
+    patience = settings.train.patience
+    stale = patience is not None and since_best >= patience
+    return stale or len(history) >= settings.train.epochs
 
 
 def _checkpoint(run_dir: Path, n_epochs: int) -> Path:

@@ -18,11 +18,11 @@ def data_of(**changes):
     return config.Data(image_size=32, stored_size=40, augment=augment)
 
 
-def test_a_zoomed_photo_is_a_part_of_it_at_full_size():
+def test_a_cropped_photo_is_a_part_of_it_at_full_size():
     """A photo whose pixels are their own places shows which part was taken."""
     rows = np.linspace(0, 255, 40, dtype=np.uint8)
     photo = np.stack(np.broadcast_arrays(rows[:, None], rows[None, :], 0), axis=2)
-    data = data_of(zoom=0.4)
+    data = data_of(crop=0.4)
     heights = []
     for seed in range(40):
         seen = augmented(tf.constant(photo), data, [seed, 1]).numpy()
@@ -63,7 +63,7 @@ def test_without_them_nothing_is_added():
 def test_an_epoch_with_all_changes_is_the_same_again(settings, shards_dir):
     """keras-cv's layers draw from a state; the order they are called in must be kept."""
     everything = config.Augment(
-        flip=True, zoom=0.3, brightness=0.1, rand_augment=0.3, cutout=0.3
+        flip=True, crop=0.3, brightness=0.1, rand_augment=0.3, cutout=0.3
     )
     data = settings.data.model_copy(update={"augment": everything})
     manifest = read_manifest(shards_dir)

@@ -138,7 +138,7 @@ def epoch(made, tmp_path, number, data=DATA, batch_size=8):
 
 def test_an_epoch_that_is_run_again_is_the_same_epoch(made, tmp_path):
     changes = config.Augment(
-        flip=True, crop=True, brightness=0.2, contrast=0.2, saturation=0.2
+        flip=True, crop=0.3, brightness=0.2, contrast=0.2, saturation=0.2
     )
     data = DATA.model_copy(update={"augment": changes})
     first, again = (epoch(made, tmp_path, 5, data) for _ in range(2))
@@ -217,7 +217,7 @@ def test_every_common_kind_of_picture_becomes_rgb(mode, kind, tmp_path):
 
 def test_augmentation_stays_in_range_and_follows_its_seed():
     pixels = np.random.default_rng(0).integers(0, 256, (36, 36, 3), np.uint8)
-    changes = config.Augment(flip=True, crop=True, brightness=0.5, contrast=0.5)
+    changes = config.Augment(flip=True, crop=0.3, brightness=0.5, contrast=0.5)
     data = DATA.model_copy(update={"augment": changes})
     one, same, other = (
         augmented(pixels, data, s).numpy() for s in ([1, 2], [1, 2], [3, 4])

@@ -8,7 +8,7 @@ import pytest
 
 from kaggle_kit import config, tables
 from kaggle_kit.data.subset import subset
-from kaggle_kit.errors import ArtefactError, DataError
+from kaggle_kit.errors import ArtefactError, ConfigError, DataError
 from kaggle_kit.paths import Competition, image_path
 from kaggle_kit.publish.bundle import bundle
 from kaggle_kit.recognition import tune as tuning
@@ -193,6 +193,64 @@ def test_a_cosine_of_an_ensemble_is_the_weighted_mean_of_its_parts(both, competi
     np.testing.assert_allclose(whole @ whole.T, expected, atol=1e-4)
 
 
+def test_networks_of_an_ensemble_see_photos_at_their_own_sizes(
+    settings, local, run_dir, competition, tmp_path
+):
+    """A run's own size and the first run's scales hold in what is shipped, too."""
+    runs = []
+    for name, changes in (
+        ("small", {}),
+        ("large", {"data.image_size": 64, "data.stored_size": 64}),
+    ):
+        net = LOCAL | {"name": name, "vlad": None, "model.backbone": "resnet50"}
+        net |= {"recognition.verification": None} | changes
+        fit(config.override(settings, net), local[0] / "subset", tmp_path / name)
+        runs.append(tmp_path / name)
+    changes = {"recognition.scales": [1.0, 2.0], "data.image_size": 64}
+    changes["data.stored_size"] = 64
+    report = bundle(runs, competition, tmp_path / "bundle", changes)
+    recogniser = Recogniser.load(tmp_path / "bundle", tmp_path)
+    assert [part.side for part in recogniser.embedder.parts] == [128, 128]
+    assert report["validation"]["gap"] > 0
+    predict(tmp_path / "bundle", competition, tmp_path / "s.csv")
+    assert score(tmp_path / "s.csv", competition / "solution.csv")["n_guesses"] == 28
+
+
+def test_a_head_that_is_dropped_leaves_the_network_as_it_was(
+    run_dir, competition, tmp_path
+):
+    """Exported again after tuning, it still gives the vectors that the gallery has."""
+    changes = {"recognition.tune": True, "recognition.scales": [1.0, 2.0]}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning, "WITH_HEAD", {})  # so that the head finds no use
+        bundle([run_dir], competition, tmp_path / "bundle", changes)
+    recogniser = Recogniser.load(tmp_path / "bundle", tmp_path)
+    gallery = recogniser.gallery
+    paths = [image_path(competition / "train", i) for i in gallery.image_ids]
+    found = recogniser.embedder.embed(paths, "x")
+    assert found.log_probability.shape[1] == 0
+    assert [part.side for part in recogniser.embedder.parts] == [64]
+    np.testing.assert_allclose(found.vectors, gallery.vectors, atol=2e-3)
+
+
+def test_a_network_of_one_size_does_not_see_several(
+    settings, shards_dir, competition, subset_dir, run_dir, tmp_path
+):
+    flat = config.override(
+        settings, {"model.pooling": "flatten", "model.head": "dense", "name": "flat"}
+    )
+    flat = config.override(flat, {"train.epochs": 0})
+    fit(flat, subset_dir, tmp_path / "run")
+    with pytest.raises(ConfigError, match="flatten knows one size only"):
+        bundle(
+            [run_dir, tmp_path / "run"],
+            competition,
+            tmp_path / "bundle",
+            {"recognition.scales": [1.0, 2.0]},
+        )
+    assert not (tmp_path / "bundle").exists()
+
+
 def test_runs_of_different_subsets_are_not_joined(
     local, run_dir, competition, tmp_path
 ):
@@ -212,6 +270,7 @@ def test_each_part_is_switched_off_in_turn(local, competition, tmp_path):
         "nothing",
         "tuning",
         "whitening",
+        "knowing landmarks in whitening",
         "several neighbours",
         "the gallery's penalty (B)",
         "the query's penalty (C)",
@@ -225,7 +284,8 @@ def test_each_part_is_switched_off_in_turn(local, competition, tmp_path):
         ("geometry", "verification", None),
     ):
         assert rows[name]["chosen"][key] == value
-        assert rows["nothing"]["chosen"][key] != value or key == "query_penalty_weight"
+    assert rows["nothing"]["chosen"]["verification"]
+    assert rows["nothing"]["chosen"]["whitening"] == "within"
     for row in rows.values():
         assert row["interval"][0] <= row["gap"] <= row["interval"][1]
     lines = (tmp_path / "table.md").read_text().splitlines()
@@ -248,6 +308,27 @@ def test_each_part_is_switched_off_in_turn(local, competition, tmp_path):
 def test_views_are_left_out_where_there_are_several(changes, expected, settings):
     found = views(config.override(settings, changes))
     assert [key for _, change in found for key in change] == expected
+
+
+def test_ablation_of_photos_that_all_show_landmarks_has_no_auc(
+    local, competition, tmp_path
+):
+    """And rows marked Ignored do not count, as in 'score'."""
+    shutil.copytree(competition, tmp_path / "c")
+    path = tmp_path / "c" / "solution.csv"
+    truths = tables.read_solution(path)
+    rows = [
+        (
+            i,
+            " ".join(map(str, t.landmark_ids)),
+            "Public" if t.landmark_ids else "Ignored",
+        )
+        for i, t in truths.items()
+    ]
+    tables.write_rows(path, ("id", "landmarks", "Usage"), rows)
+    ablate([local[0] / "run"], tmp_path / "c", tmp_path / "table.md")
+    last = (tmp_path / "table.md").read_text().splitlines()[-1]
+    assert last.endswith("| – |")
 
 
 def test_ablation_asks_for_a_solution(local, competition, tmp_path):
@@ -279,7 +360,9 @@ def test_tuning_finds_what_there_is_to_find_and_reports_every_trial():
     for name, value in peak.items():
         assert chosen == tuning.replaced(chosen, name, value)
     assert chosen.query_penalty_weight == start.query_penalty_weight
-    assert len(trials) == len({json.dumps(t) for t in trials}) or len(trials) > 30
+    assert {"exponent", "neighbours", "verification.weight", "per_landmark"} <= {
+        name for trial in trials for name in trial
+    }
     again, same = tuning.tune(start, gap_of, False, 0, least_gain=1e-3)
     assert (again, same) == (chosen, trials)
     pinned, _ = tuning.tune(start, gap_of, False, 0, 1e-3, pinned=["exponent"])

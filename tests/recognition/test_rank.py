@@ -87,7 +87,7 @@ def slow_guess(query, gallery, settings, inliers=None, logs=None):
     for c, total in sums.items():
         score[c] = total if settings.exponent == 1 else total ** (1 / settings.exponent)
         if settings.head_exponent:
-            h = logs[c] if c < len(logs) else min(logs)
+            h = logs[c] if c < len(logs) else -np.log(len(logs))
             h = float(np.exp(h)) ** settings.head_exponent
             score[c] = max(score[c], 1e-9) * h
     landmark = max(score, key=score.get)
@@ -116,6 +116,27 @@ def test_agrees_with_the_definition(seed, settings):
         landmark, confidence = slow_guess(queries[i], gallery, settings, own, logs[i])
         assert guess.landmark_id == landmark
         assert guess.confidence == pytest.approx(confidence, rel=1e-4, abs=1e-5)
+
+
+def test_a_head_says_nothing_of_landmarks_it_does_not_know():
+    """A near photo of a new landmark wins over a far one of a landmark the head knows."""
+    near, far = np.array([0.9, 0.435]), np.array([0.3, 0.954])
+    new, known = 999, CLASSES[0].landmark_id
+    gallery = Gallery(
+        ["0" * 16, "1" * 16],
+        np.array([new, known]),
+        np.stack([near, far]).astype(np.float16),
+        np.zeros(2, np.float32),
+        np.empty((0, 2), np.float16),
+    )
+    query = np.array([[1.0, 0.0]], np.float32)
+    unsure = np.log(np.array([[0.24, 0.28, 0.2, 0.2, 0.08]], np.float32))
+    settings = PLAIN.model_copy(update={"head_exponent": 1.0})
+    (guess,) = guesses_of(query, gallery, settings, unsure)
+    assert guess.landmark_id == new
+    sure = np.log(np.array([[0.96, 0.01, 0.01, 0.01, 0.01]], np.float32))
+    (guess,) = guesses_of(query, gallery, settings, sure)
+    assert guess.landmark_id == known
 
 
 def test_score_ladder_of_the_third_place_of_2020():

@@ -28,16 +28,19 @@ def test_finds_what_another_library_finds(n, q, k, monkeypatch):
     np.testing.assert_allclose(cosines, 1 - distances, atol=1e-5)
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_ties_are_in_the_order_of_their_rows(seed, monkeypatch):
-    monkeypatch.setattr(search, "GALLERY_BLOCK", 4)
+@pytest.mark.parametrize("block", [4, 1000])
+@pytest.mark.parametrize("k", [1, 3, 20, 150, 300])
+@pytest.mark.parametrize("seed", range(5))
+def test_ties_are_in_the_order_of_their_rows(seed, k, block, monkeypatch):
+    """Those that are left out, too: of equally similar photos the first ones stay."""
+    monkeypatch.setattr(search, "GALLERY_BLOCK", block)
     rng = np.random.default_rng(seed)
-    gallery = np.eye(3, dtype=np.float32)[rng.integers(0, 3, 20)]
+    gallery = np.eye(3, dtype=np.float32)[rng.integers(0, 3, 300)]
     queries = np.eye(3, dtype=np.float32)
-    cosines, rows = top_k(queries, gallery, 20)
+    cosines, rows = top_k(queries, gallery, k)
     for query, found, order in zip(queries, cosines, rows, strict=True):
         exact = gallery @ query
-        expected = np.lexsort((np.arange(20), -exact))
+        expected = np.lexsort((np.arange(300), -exact))[:k]
         np.testing.assert_array_equal(order, expected)
         np.testing.assert_array_equal(found, exact[expected])
 

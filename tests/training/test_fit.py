@@ -33,14 +33,55 @@ def test_run_folder_holds_what_later_stages_need(run_dir, settings):
     assert history["loss"].notna().all() and history["val_loss"].notna().all()
 
 
-def test_best_weights_are_those_of_the_best_epoch(run_dir):
-    history = pd.read_csv(run_dir / "history.csv")
-    model, settings = load_best(run_dir), read_run(run_dir)
-    assert settings.train.monitor == "val_accuracy"
-    if history["val_accuracy"].idxmax() == 1:  # then the checkpoint is of that epoch
-        last = keras.saving.load_model(run_dir / "checkpoint-0002.keras")
-        for ours, theirs in zip(model.weights, last.weights, strict=True):
-            np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+@pytest.mark.parametrize("best", [1, 2])
+def test_the_weights_are_those_of_the_best_epoch(
+    best, settings, shards_dir, tmp_path, monkeypatch
+):
+    """The second epoch's, which the checkpoint has too, only if it is the better one."""
+    scores = iter([0.5, 0.4 if best == 1 else 0.6])
+    monkeypatch.setattr(
+        fitting, "_validated", lambda *_: {"val_accuracy": next(scores)}
+    )
+    report = fit(settings, shards_dir, tmp_path / "run")
+    assert report["best_epoch"] == best
+    model = load_best(tmp_path / "run", read_run(tmp_path / "run"))
+    last = keras.saving.load_model(tmp_path / "run" / "checkpoint-0002.keras")
+    same = [
+        np.array_equal(ours.numpy(), theirs.numpy())
+        for ours, theirs in zip(model.weights, last.weights, strict=True)
+    ]
+    assert all(same) == (best == 2)
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [
+        ([0.9, 0.9, 0.5, 0.6], 3),  # an earlier image size does not count
+        ([0.9, 0.9, 0.7, 0.7], 3),  # the last of equals
+        ([0.9, 0.9, 0.7, 0.6], 2),
+        ([0.8, 0.9], 1),
+        ([0.1, 0.9, float("nan"), 0.2], 3),
+        ([0.1, 0.9, 0.2, float("nan")], 2),
+    ],
+)
+def test_the_best_epoch_is_one_at_the_last_image_size(scores, best, settings):
+    staged = config.override(
+        settings,
+        {"train.epochs": 4, "train.stages": [{"epochs": 2, "image_size": 64}]},
+    )
+    assert staged.train.monitor == "val_accuracy"
+    history = [{"val_accuracy": score} for score in scores]
+    assert fitting._best_epoch(history, staged) == best
+
+
+def test_a_training_that_diverges_stops_with_one_line(settings, shards_dir, tmp_path):
+    wild = config.override(
+        settings, {"train.learning_rate": 1e30, "train.clip_norm": None}
+    )
+    with pytest.raises(
+        ConfigError, match=r"epoch ./2: expected a finite loss, got nan"
+    ):
+        fit(wild, shards_dir, tmp_path / "run")
 
 
 def test_interrupted_run_ends_as_one_that_was_not(
@@ -102,7 +143,7 @@ def test_a_folder_with_other_files_is_left_alone(settings, shards_dir, tmp_path)
 
 def test_a_run_without_weights_is_named(tmp_path):
     with pytest.raises(ArtefactError, match="run kaggle-kit train first"):
-        load_best(tmp_path)
+        load_best(tmp_path, config.Config(name="x"))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +157,8 @@ def test_a_run_without_weights_is_named(tmp_path):
     ],
 )
 def test_training_stops_when_the_monitor_stays_worse(losses, patience, stops):
-    settings = config.Train(epochs=10, monitor="val_loss", patience=patience)
+    train = config.Train(epochs=10, monitor="val_loss", patience=patience)
+    settings = config.Config(name="x", train=train)
     history = [{"val_loss": loss} for loss in losses]
     assert fitting._finished(history, settings) is stops
 

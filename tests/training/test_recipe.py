@@ -97,6 +97,7 @@ def small(train, **model):
     return keras.Model(inputs, outputs), settings
 
 
+EPSILON = 1e4  # makes Adam's step proportional to the gradient, else it is not
 DATA = np.random.default_rng(0).normal(size=(64, 4)), np.arange(64) % 3
 
 
@@ -142,9 +143,10 @@ def test_accumulated_gradients_are_averaged_not_summed():
         inputs = keras.Input((4,))
         outputs = keras.layers.Dense(3)(keras.layers.Identity(name="backbone")(inputs))
         model = keras.Model(inputs, outputs)
-        train = config.Train(accumulate=accumulate, learning_rate=0.1)
+        train = config.Train(accumulate=accumulate, learning_rate=1e6)
         settings = Config(name="x", train=train)
         compile_for(model, settings, CLASSES, 64 // batch_size, 0)
+        model.optimizer.epsilon = EPSILON
         model.fit(*DATA, batch_size=batch_size, shuffle=False, verbose=0)
         results.append(model.get_weights())
     for one, other in zip(*results, strict=True):
@@ -167,7 +169,22 @@ def test_the_loss_is_that_of_the_head():
     assert type(plain) is SmoothedCrossentropy and plain.label_smoothing == 0
 
 
-def test_gradients_are_clipped_together():
-    model, settings = small({"clip_norm": 1e-3, "optimizer": "adamw"})
-    compile_for(model, settings, CLASSES, 4, 0)
-    assert model.optimizer.global_clipnorm == 1e-3
+def test_gradients_are_clipped_together_after_they_are_averaged():
+    """The first step's length over all weights is in proportion to the norm allowed."""
+    lengths = []
+    for clip_norm, accumulate in ((1e-3, 1), (2e-3, 1), (2e-3, 2)):
+        keras.utils.set_random_seed(0)
+        model, settings = small(
+            {"clip_norm": clip_norm, "accumulate": accumulate, "learning_rate": 1e6}
+        )
+        compile_for(model, settings, CLASSES, accumulate, 0)
+        model.optimizer.epsilon = EPSILON
+        before = [w.numpy().copy() for w in model.trainable_variables]
+        model.fit(*DATA, batch_size=64 // accumulate, shuffle=False, verbose=0)
+        moved = [
+            w.numpy() - b
+            for w, b in zip(model.trainable_variables, before, strict=True)
+        ]
+        lengths.append(np.sqrt(sum((m**2).sum() for m in moved)))
+    assert lengths[1] / lengths[0] == pytest.approx(2, rel=1e-3)
+    assert lengths[2] / lengths[1] == pytest.approx(1, rel=1e-3)
