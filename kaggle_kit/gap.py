@@ -48,6 +48,27 @@ def gap(confidence: ArrayLike, correct: ArrayLike, n_positives: int) -> float:
     return _average(correct[_ranking(confidence)], n_positives)
 
 
+def precisions(confidence: ArrayLike, correct: ArrayLike) -> NDArray[np.float64]:
+    """What each guess adds to GAP, times M: precision at its rank if right, else 0.
+
+    Args:
+        confidence, correct: (n,) each, as for ``gap``.
+
+    Returns:
+        (n,) in the order given.
+
+    >>> precisions([0.7, 0.8, 0.9], [True, False, True]).round(3)
+    array([0.667, 0.   , 1.   ])
+    """
+    correct = np.asarray(correct, bool)
+    confidence, correct = _checked(confidence, correct, int(correct.sum()))
+    order = _ranking(confidence)
+    right = order[correct[order]]
+    found = np.zeros(len(correct))
+    found[right] = np.arange(1, len(right) + 1) / (np.flatnonzero(correct[order]) + 1)
+    return found
+
+
 def gap_at_share(
     confidence: ArrayLike,
     correct: ArrayLike,

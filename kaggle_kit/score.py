@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from kaggle_kit import tables
 from kaggle_kit.errors import TableError
-from kaggle_kit.gap import auc, gap, gap_at_share, gap_loss, gap_tie_bounds
+from kaggle_kit.gap import (
+    auc,
+    gap,
+    gap_at_share,
+    gap_loss,
+    gap_tie_bounds,
+    precisions,
+)
 from kaggle_kit.intervals import Interval, intervals
 from kaggle_kit.tables import Guess, Truth
 
@@ -77,6 +84,14 @@ def score_guesses(
         A value that is not defined (no landmark at all, say) is None.
     """
     return _scores(_rows(guesses, truths))
+
+
+def precisions_of(
+    guesses: Mapping[str, Guess | None], truths: Mapping[str, Truth]
+) -> NDArray[np.float64]:
+    """What each landmark image adds to GAP, times their number M; (M,) by image id."""
+    rows = _rows(guesses, truths)
+    return precisions(rows.confidence, rows.correct)[rows.positive]
 
 
 def with_intervals(

@@ -18,6 +18,7 @@ from kaggle_kit.gap import (
     gap_loss,
     gap_tie_bounds,
     mean_average_precision,
+    precisions,
 )
 from kaggle_kit.score import score_guesses
 from kaggle_kit.tables import Guess, Truth
@@ -205,6 +206,20 @@ def test_tie_bounds_are_those_of_all_orders(seed):
     worst, best = gap_tie_bounds(confidence, correct, n)
     assert worst == pytest.approx(min(found))
     assert best == pytest.approx(max(found))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_precisions_are_those_at_each_correct_guess_and_add_up_to_gap(seed):
+    rng = np.random.default_rng(seed)
+    confidence, correct = rng.integers(0, 9, 40) / 8, rng.random(40) < 0.5
+    found = precisions(confidence, correct)
+    for i in range(40):
+        above = [
+            j for j in range(40) if (-confidence[j], j) <= (-confidence[i], i)
+        ]  # at its rank or before
+        expected = np.mean(correct[above]) if correct[i] else 0
+        assert found[i] == pytest.approx(expected)
+    assert found.sum() / 30 == pytest.approx(gap(confidence, correct, 30))
 
 
 def slow_loss(rows, n_positives):

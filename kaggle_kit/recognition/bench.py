@@ -21,9 +21,9 @@ from kaggle_kit.recognition.rank import (
 )
 from kaggle_kit.recognition.recogniser import gallery_from
 from kaggle_kit.recognition.search import Gallery, top_k
-from kaggle_kit.recognition.tune import Trial, tune
+from kaggle_kit.recognition.tune import Precisions, Search, Trial, tune
 from kaggle_kit.recognition.whitening import Whitening, whitening_of
-from kaggle_kit.score import Scores, score_guesses, with_intervals
+from kaggle_kit.score import Scores, precisions_of, with_intervals
 from kaggle_kit.tables import Class, Guess, Label, Truth
 
 if TYPE_CHECKING:
@@ -222,42 +222,31 @@ class Bench:
             recognition, trials = self._weighted(recognition)
         chosen, more = tune(
             recognition,
-            self._gap,
+            self._precisions,
             self.has_head,
             self.settings.seed,
-            least_gain=self._one_photo(),
-            pinned=pinned,
+            pinned,
         )
         return chosen, trials + more
-
-    def _one_photo(self) -> float:
-        """What one validation photo is worth in GAP."""
-        truths = self.truths("validation").values()
-        return 1 / max(1, sum(bool(truth.landmark_ids) for truth in truths))
 
     def _weighted(self, recognition: Recognition) -> tuple[Recognition, list[Trial]]:
         """The weight of each part beside the first, before geometry is looked at.
 
-        Parts count alike but where another weight gains more than one photo is worth.
+        Parts count alike but where another weight is better.
         """
-        plain = recognition.model_copy(update={"verification": None})
-        weights = (1.0,) * self.n_parts
-        best = self._gap(plain.model_copy(update={"weights": weights}))
-        trials: list[Trial] = [{"weights": weights, "gap": best, "kept": True}]
+        alike = (1.0,) * self.n_parts
+        plain = {"verification": None, "weights": alike}
+        search = Search(recognition.model_copy(update=plain), self._precisions)
         for i in range(1, self.n_parts):
-            for weight in WEIGHTS:
-                tried = (*weights[:i], weight, *weights[i + 1 :])
-                gap = self._gap(plain.model_copy(update={"weights": tried}))
-                kept = gap >= best + self._one_photo()
-                trials.append({"weights": tried, "gap": gap, "kept": kept})
-                if kept:
-                    weights, best = tried, gap
-        return recognition.model_copy(update={"weights": weights}), trials
+            now = search.settings.weights
+            search.offer("weights", [(*now[:i], w, *now[i + 1 :]) for w in WEIGHTS])
+        weights = search.settings.weights
+        return recognition.model_copy(update={"weights": weights}), search.trials
 
-    def _gap(self, settings: Recognition) -> float:
+    def _precisions(self, settings: Recognition) -> Precisions:
+        """What each validation photo of a landmark adds to GAP."""
         guesses = self.guesses("validation", settings)
-        gap = score_guesses(guesses, self.truths("validation"))["gap"]
-        return float(gap) if isinstance(gap, float) else 0.0
+        return precisions_of(guesses, self.truths("validation"))
 
     def _whitening(self, found: Embedded, recognition: Recognition) -> Whitening | None:
         if recognition.whiten is None:

@@ -1,9 +1,14 @@
-"""Choose how to rank by GAP on validation photos: a seeded, reported search."""
+"""Choose how to rank by GAP on validation photos: a seeded, reported search.
 
-from collections.abc import Callable, Collection
+Validation photos are few, and the best of many choices that are equally good looks better
+than it is. So a change is made only for a gain that chance does not explain.
+"""
+
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kaggle_kit.config import Recognition
 
@@ -21,27 +26,26 @@ WITH_GEOMETRY = {
     "verification.full_inliers": (2.0, 3.0, 4.0, 6.0, 8.0, 12.0),
 }
 ROUNDS = 4
+ERRORS = 2.0  # standard errors that a gain must be above
 
 Trial = dict[str, Any]
+Precisions = NDArray[np.float64]  # what each of M landmark photos adds to GAP, times M
 
 
 def tune(
     settings: Recognition,
-    gap_of: Callable[[Recognition], float],
+    precisions_of: Callable[[Recognition], Precisions],
     has_head: bool,
     seed: int,
-    least_gain: float,
     pinned: Collection[str] = (),
 ) -> tuple[Recognition, list[Trial]]:
     """Coordinate ascent: one setting after the other, in random order, until none gains.
 
-    A choice replaces another only if it gains ``least_gain``, since validation photos are
-    few and the best of many equals is no better than the others.
+    The best of a setting's choices replaces what there is, if it is ``better``.
 
     Args:
-        gap_of: GAP on the validation photos of a ranking with some settings.
+        precisions_of: what the validation photos add to GAP with some settings.
         has_head: whether there are class scores to combine with.
-        least_gain: of GAP.
         pinned: settings that stay as they are.
 
     Returns:
@@ -50,23 +54,65 @@ def tune(
     choices = CHOICES | (WITH_HEAD if has_head else {})
     choices |= WITH_GEOMETRY if settings.verification else {}
     rng = np.random.default_rng(seed)
-    best = gap_of(settings)
-    trials: list[Trial] = [{"gap": best, "kept": True}]
+    search = Search(settings, precisions_of)
     for _ in range(ROUNDS):
-        before = best
+        before = search.settings
         for name in rng.permutation(sorted(set(choices) - set(pinned))).tolist():
-            for value in choices[name]:
-                trial = replaced(settings, name, value)
-                if trial == settings:
-                    continue
-                gap = gap_of(trial)
-                kept = gap >= best + least_gain
-                trials.append({name: value, "gap": gap, "kept": kept})
-                if kept:
-                    settings, best = trial, gap
-        if best == before:
+            search.offer(name, choices[name])
+        if search.settings == before:
             break
-    return settings, trials
+    return search.settings, search.trials
+
+
+class Search:
+    """The best settings so far, and every trial.
+
+    Attributes:
+        settings: the best so far.
+        trials: what was tried, the GAP it gave, and whether it was kept.
+    """
+
+    def __init__(
+        self, settings: Recognition, precisions_of: Callable[[Recognition], Precisions]
+    ):
+        self.settings = settings
+        self.precisions_of = precisions_of
+        self._best = precisions_of(settings)
+        self.trials: list[Trial] = [_trial({}, self._best, kept=True)]
+
+    def offer(self, name: str, values: Sequence[Any]) -> None:
+        """Try values of a setting, and keep the best of them if it is ``better``."""
+        tried = [replaced(self.settings, name, value) for value in values]
+        found = [self.precisions_of(settings) for settings in tried]
+        top = max(range(len(found)), key=lambda i: found[i].sum())
+        kept = better(found[top], self._best)
+        for i, value in enumerate(values):
+            self.trials.append(_trial({name: value}, found[i], kept and i == top))
+        if kept:
+            self.settings, self._best = tried[top], found[top]
+
+
+def better(new: Precisions, old: Precisions) -> bool:
+    """Whether GAP is higher by more than two standard errors of the difference.
+
+    ::
+
+        d_i = new_i - old_i,    mean(d) > 2 sd(d) / sqrt(M)
+
+    >>> right = np.ones(20)
+    >>> better(right, np.array([0.0] * 5 + [1.0] * 15))  # five more are right
+    True
+    >>> better(right, np.array([0.0] * 2 + [1.0] * 18))  # two more might be chance
+    False
+    """
+    if not len(new):
+        return False
+    gain = new - old
+    return bool(gain.mean() > ERRORS * gain.std() / len(gain) ** 0.5)
+
+
+def _trial(changes: Trial, found: Precisions, kept: bool) -> Trial:
+    return changes | {"gap": float(found.mean()) if len(found) else 0.0, "kept": kept}
 
 
 def replaced(settings: Recognition, name: str, value: Any) -> Recognition:

@@ -67,7 +67,7 @@ def test_the_bundle_says_how_it_ranks_and_how_that_was_chosen(local):
     kept = [trial["gap"] for trial in tuned["trials"] if trial["kept"]]
     assert len(gaps) > 20 and kept == sorted(kept)
     assert tuned["validation"]["gap"] == pytest.approx(kept[-1])
-    assert tuned["validation"]["gap"] == max(kept)
+    assert tuned["validation"]["gap"] == pytest.approx(max(kept))
 
 
 def test_three_kinds_of_queries_are_scored_apart_from_training(local, competition):
@@ -177,7 +177,7 @@ def test_an_ensemble_has_a_weight_for_each_embedder(both, settings):
     assert len(recogniser.embedder.parts) == 2
     assert len(report["chosen"]["weights"]) == 2
     trials = json.loads((out / "bundle" / "tuning.json").read_text())["trials"]
-    assert sum("weights" in trial for trial in trials) == 5
+    assert sum("weights" in trial for trial in trials) == 4
 
 
 def test_a_cosine_of_an_ensemble_is_the_weighted_mean_of_its_parts(both, competition):
@@ -346,26 +346,27 @@ def test_tuning_finds_what_there_is_to_find_and_reports_every_trial():
     start = config.Recognition(verification=config.Verification())
     peak = {"exponent": 4.0, "neighbours": 10, "verification.weight": 2.0}
 
-    def gap_of(settings):
-        verification = settings.verification
-        return (
-            0.5
-            + 0.1 * (settings.exponent == 4)
-            + 0.1 * (settings.neighbours == 10)
-            + 0.1 * (verification.weight == 2)
-            + 0.0005 * (settings.query_penalty_weight == 2)  # noise
+    def precisions_of(settings):
+        n_right = (
+            500
+            + 100 * (settings.exponent == 4)
+            + 50 * (settings.exponent == 2)
+            + 100 * (settings.neighbours == 10)
+            + 100 * (settings.verification.weight == 2)
+            + 2 * (settings.query_penalty_weight == 2)  # which may be chance
         )
+        return (np.arange(1000) < n_right).astype(float)
 
-    chosen, trials = tuning.tune(start, gap_of, False, 0, least_gain=1e-3)
+    chosen, trials = tuning.tune(start, precisions_of, False, 0)
     for name, value in peak.items():
         assert chosen == tuning.replaced(chosen, name, value)
     assert chosen.query_penalty_weight == start.query_penalty_weight
     assert {"exponent", "neighbours", "verification.weight", "per_landmark"} <= {
         name for trial in trials for name in trial
     }
-    again, same = tuning.tune(start, gap_of, False, 0, least_gain=1e-3)
+    again, same = tuning.tune(start, precisions_of, False, 0)
     assert (again, same) == (chosen, trials)
-    pinned, _ = tuning.tune(start, gap_of, False, 0, 1e-3, pinned=["exponent"])
+    pinned, _ = tuning.tune(start, precisions_of, False, 0, pinned=["exponent"])
     assert pinned.exponent == start.exponent
     assert not any("head_exponent" in trial for trial in trials)
 
