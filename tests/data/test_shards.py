@@ -228,12 +228,6 @@ def test_augmentation_stays_in_range_and_follows_its_seed():
     assert one.min() >= 0 and one.max() <= 255
 
 
-def test_without_augmentation_training_sees_the_middle():
-    pixels = np.random.default_rng(0).integers(0, 256, (36, 36, 3), np.uint8)
-    seen = augmented(pixels, DATA, [1, 2]).numpy()
-    np.testing.assert_allclose(seen, pixels[2:34, 2:34], atol=1e-3)
-
-
 MEMORY = """
 import json, resource, sys
 import numpy as np
