@@ -21,6 +21,8 @@ def similar(photo: Path, bundle: Path, k: int) -> dict[str, Any]:
         DataError: the photo does not decode.
         ArtefactError: the bundle is damaged.
     """
+    if not Path(photo).is_file():
+        raise DataError(f"{photo}: expected a photo, found no file; check the path")
     recogniser = Recogniser.load(Path(bundle), Path(bundle))
     found = recogniser.embedder.embed([Path(photo)], "photo")
     if not len(found.which):

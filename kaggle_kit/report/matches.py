@@ -45,6 +45,10 @@ def _pixels(path: Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: expected a photo, found no file; check the path"
+        ) from None
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(
             f"{path}: expected a photo, got {error}; save it again as JPEG"

@@ -431,6 +431,8 @@ def test_names_of_landmarks_travel_with_the_bundle(local, competition, tmp_path)
 
 
 def test_a_file_that_is_no_photo_is_named(local, tmp_path):
+    with pytest.raises(DataError, match=r"none\.jpg: expected a photo, found no file"):
+        similar(tmp_path / "none.jpg", local[0] / "bundle", 3)
     (tmp_path / "notes.jpg").write_text("not a photo")
     with pytest.raises(DataError, match=r"notes\.jpg: expected a photo"):
         similar(tmp_path / "notes.jpg", local[0] / "bundle", 3)
