@@ -27,6 +27,12 @@ RESAMPLES = 1000  # for the intervals of a score
 TIME_LIMIT_S = 12 * 3600.0  # of the scoring run
 MEMORY_GB = 29.0  # of a GPU kernel's host
 POLL_S = 0.2
+# What a kernel gets of the user's environment, by how it begins: where libraries are, and
+# how those for linear algebra compute, which its last digits depend on.
+KEPT = (
+    *("LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "LANG"),
+    *("OPENBLAS_", "OMP_", "MKL_", "TF_ENABLE_ONEDNN_OPTS"),
+)
 SLUG = "landmark-recognition-2021"
 VISIBLE = ("train", "test", "train.csv", "sample_submission.csv")  # not the solution
 
@@ -174,8 +180,7 @@ def _run(
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "PYTHONUNBUFFERED": "1",
     }
-    kept = ("LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "LANG")
-    environment |= {name: os.environ[name] for name in kept if name in os.environ}
+    environment |= {k: v for k, v in os.environ.items() if k.startswith(KEPT)}
     logger.info(
         "rehearsal: %s, network kept away by %s", script.name, isolation or "refusal"
     )

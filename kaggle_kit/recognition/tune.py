@@ -93,22 +93,28 @@ class Search:
 
 
 def better(new: Precisions, old: Precisions) -> bool:
-    """Whether GAP is higher by more than two standard errors of the difference.
+    """Whether GAP is higher by more than chance explains, and than one photo is worth.
 
     ::
 
-        d_i = new_i - old_i,    mean(d) > 2 sd(d) / sqrt(M)
+        d_i = new_i - old_i,    mean(d) > max(2 sd(d) / sqrt(M), 1 / M)
+
+    The second bound is for a guess that only moves among the others: it changes all
+    precisions by a little, and together.
 
     >>> right = np.ones(20)
     >>> better(right, np.array([0.0] * 5 + [1.0] * 15))  # five more are right
     True
     >>> better(right, np.array([0.0] * 2 + [1.0] * 18))  # two more might be chance
     False
+    >>> better(right, right - 0.001)  # one wrong guess has moved down a little
+    False
     """
     if not len(new):
         return False
     gain = new - old
-    return bool(gain.mean() > ERRORS * gain.std() / len(gain) ** 0.5)
+    least = max(ERRORS * gain.std() / len(gain) ** 0.5, 1 / len(gain))
+    return bool(gain.mean() > least)
 
 
 def _trial(changes: Trial, found: Precisions, kept: bool) -> Trial:

@@ -266,6 +266,13 @@ def test_the_kernel_does_not_see_the_users_environment(outcome, monkeypatch):
     assert outcome(script)["valid"]
 
 
+def test_the_kernel_computes_as_the_library_does_here(outcome, monkeypatch):
+    """The last digits of a matrix product depend on this, and so do bytes."""
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    script = f"import os\nassert os.environ['OPENBLAS_CORETYPE'] == 'Haswell'\n{GOOD}"
+    assert outcome(script)["valid"]
+
+
 @pytest.mark.parametrize("package", ["hypothesis", "mypy", "kaggle_kit"])
 def test_packages_that_the_image_lacks_cannot_be_imported(outcome, package):
     """The kit itself is among them: the kernel has it from its bundle or not at all."""
