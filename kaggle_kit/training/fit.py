@@ -48,7 +48,7 @@ def fit(
     The run folder holds ``config.json``, ``classes.csv``, ``subset.csv``,
     ``environment.json`` (versions, commit, machine), ``history.csv`` (a row an epoch),
     ``model.weights.h5`` and a checkpoint of the last epoch. The weights are of the epoch
-    with the best monitor at the largest image size reached, the last of equals; validated
+    with the best monitor at the last image size reached, the last of equals; validated
     and kept are those of ``train.trained_share``. With no epochs there is nothing to
     train: the weights are those that the network begins with.
 
