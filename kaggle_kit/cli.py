@@ -257,7 +257,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; 0, or 1 after one line that says what is wrong."""
+    """Run a command; 0, or an error's code after one line that says what is wrong."""
     args = parser().parse_args(argv)
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s"
@@ -269,7 +269,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(args.function(args), indent=2))
     except KitError as error:
         print(f"{name}: {error}", file=sys.stderr)
-        return 1
+        return error.exit_code
     except OSError as error:  # a full disk, a folder without permission
         if error.filename is None:
             raise

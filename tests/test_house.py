@@ -23,10 +23,11 @@ FLOORS = [
     ["model"],
     ["data"],
     ["gap", "intervals", "score"],
-    ["errors", "paths", "config", "tables", "progress"],
+    ["errors", "paths", "config", "tables", "progress", "client", "credentials"],
 ]
 WITHOUT_TENSORFLOW = [
     "kaggle_kit.cli",
+    "kaggle_kit.client",
     "kaggle_kit.config",
     "kaggle_kit.data.drawn",
     "kaggle_kit.data.index",
