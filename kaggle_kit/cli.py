@@ -157,6 +157,50 @@ def demo(args: argparse.Namespace) -> Result:
     return demo(settings, args.out)
 
 
+def doctor(args: argparse.Namespace) -> Result:
+    """Check client, credentials, rules, quota, disk and versions."""
+    from kaggle_kit.publish.doctor import doctor
+
+    return doctor(args.slug)
+
+
+def publish(args: argparse.Namespace) -> Result:
+    """Put a bundle on Kaggle as a dataset, or as its new version."""
+    from kaggle_kit.publish.dataset import publish
+
+    return publish(args.bundle, args.notes, args.dry_run)
+
+
+def push(args: argparse.Namespace) -> Result:
+    """Push a kernel, wait until it has run, and fetch and check its output."""
+    from kaggle_kit.publish.kernel import push
+
+    return push(args.kernel, args.handle, args.dataset, args.dry_run)
+
+
+def submit(args: argparse.Namespace) -> Result:
+    """Submit a kernel's version or a file, once, and wait for the score."""
+    from kaggle_kit.publish.submit import submit
+
+    return submit(
+        args.slug, args.message, args.kernel, args.version, args.file, args.dry_run
+    )
+
+
+def ship(args: argparse.Namespace) -> Result:
+    """Publish, push, wait, validate, submit; go on where that stopped."""
+    from kaggle_kit.publish.ship import ship
+
+    return ship(args.bundle, args.kernel, args.slug, args.message, args.dry_run)
+
+
+def submissions(args: argparse.Namespace) -> Result:
+    """Refresh the ledger: local GAP against the leaderboard's."""
+    from kaggle_kit.publish.submit import submissions
+
+    return {"submissions": submissions(args.slug)}
+
+
 def _folder_or_file(text: str, **options: Any) -> dict[str, Any]:
     return {"type": Path, "required": True, "metavar": "PATH", "help": text} | options
 
@@ -178,6 +222,22 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "--kernel": _folder_or_file(
         "a kernel folder, if not the kit's own", required=False
     ),
+    "submit --kernel": {"metavar": "OWNER/SLUG", "help": "the kernel, on Kaggle"},
+    "--file": _folder_or_file("a submission.csv", required=False),
+    "--slug": {
+        "required": True,
+        "metavar": "SLUG",
+        "help": "the competition, as in its address",
+    },
+    "--handle": {"metavar": "OWNER/SLUG", "help": "its name on Kaggle"},
+    "--dataset": {"metavar": "OWNER/SLUG", "help": "the published bundle"},
+    "--version": {"type": _count, "metavar": "N", "help": "the kernel's version"},
+    "--message": {"required": True, "metavar": "TEXT", "help": "what it is"},
+    "--notes": {"metavar": "TEXT", "help": "what changed"},
+    "--dry-run": {
+        "action": "store_true",
+        "help": "send nothing; say what would be sent",
+    },
     "--sample": _folder_or_file("the competition's sample_submission.csv"),
     "--out": _folder_or_file("what to write"),
     "--set": {
@@ -220,9 +280,16 @@ COMMANDS: dict[Command, list[str]] = {
     score: ["submission", "solution", "--intervals"],
     run: ["--config", "--competition", "--out", "--set"],
     demo: ["--config", "--out", "--set"],
+    doctor: ["--slug"],
+    publish: ["--bundle", "--notes", "--dry-run"],
+    push: ["--kernel", "--handle", "--dataset", "--dry-run"],
+    submit: ["--slug", "--kernel", "--version", "--file", "--message", "--dry-run"],
+    ship: ["--bundle", "--kernel", "--slug", "--message", "--dry-run"],
+    submissions: ["--slug"],
 }
-DEFAULTS: dict[Command, dict[str, Path]] = {
-    demo: {"config": Path("configs/demo.yaml"), "out": Path("demo")}
+DEFAULTS: dict[Command, dict[str, Any]] = {
+    demo: {"config": Path("configs/demo.yaml"), "out": Path("demo")},
+    doctor: {"slug": "landmark-recognition-2021"},
 }
 
 
@@ -248,7 +315,8 @@ def parser() -> argparse.ArgumentParser:
         )
         defaults = DEFAULTS.get(function, {})
         for name in names:
-            options = dict(ARGUMENTS[name])
+            special = ARGUMENTS.get(f"{function.__name__} {name}")
+            options = dict(special or ARGUMENTS[name])
             if name.lstrip("-") in defaults:
                 options["required"] = False
             command.add_argument(name, **options)
@@ -266,7 +334,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     name = f"kaggle-kit {args.function.__name__}"
     try:
-        print(json.dumps(args.function(args), indent=2))
+        result = args.function(args)
+        print(json.dumps(result, indent=2))
     except KitError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return error.exit_code
@@ -279,7 +348,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"{name}: interrupted; the same command starts again", file=sys.stderr)
         return 130
-    return 0
+    return 0 if result.get("ok", True) else 1
 
 
 def _settings(args: argparse.Namespace) -> "Config":

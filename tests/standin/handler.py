@@ -74,6 +74,8 @@ class Handler(BaseHTTPRequestHandler):
             kaggle.storage.put(
                 url.path, url.query, headers, body[: fault.cut], cut=True
             )
+        if fault.after:
+            self._answer(host, url, headers, body, asked)
         if fault.status or fault.body is not None:
             self._send(fault_reply(fault, host))
         elif fault.cut is not None and (put or host != HOST):
