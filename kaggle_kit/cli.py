@@ -68,23 +68,38 @@ def train(args: argparse.Namespace) -> Result:
 
 def bundle(args: argparse.Namespace) -> Result:
     """Pack library, model and gallery into the folder that becomes a Kaggle dataset."""
-    for run in args.runs:
+    if bool(args.run) == bool(args.config):
+        raise KitError(
+            "expected either --run (a model for the inference kernel) or --config (for "
+            "training on Kaggle); give one of them"
+        )
+    if bool(args.run) != bool(args.competition):
+        raise KitError("expected --competition with --run and not with --config")
+    for run in args.run:
         _require(run / "config.json", "a run", "train")
     from kaggle_kit.config import parse_setting
+    from kaggle_kit.publish.metadata import HANDLE, title_of
 
     changes = dict(map(parse_setting, args.set))
-    from kaggle_kit.publish.bundle import bundle
+    settings = _settings(args) if args.config else None
+    handle = args.handle or HANDLE
+    title = title_of(handle, args.title)
+    from kaggle_kit.publish.bundle import bundle, bundle_for_training
 
-    return bundle(args.runs, args.competition, args.out, changes)
+    if settings:
+        return bundle_for_training(settings, args.out, handle, title, args.max_mb)
+    return bundle(
+        args.run, args.competition, args.out, changes, handle, title, args.max_mb
+    )
 
 
 def ablate(args: argparse.Namespace) -> Result:
     """Switch off one part after the other, and score what is left."""
-    for run in args.runs:
+    for run in args.run:
         _require(run / "config.json", "a run", "train")
     from kaggle_kit.recognition.ablate import ablate
 
-    return ablate(args.runs, args.competition, args.out)
+    return ablate(args.run, args.competition, args.out)
 
 
 def similar(args: argparse.Namespace) -> Result:
@@ -217,19 +232,18 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "--subset": _folder_or_file("the folder that 'subset' made"),
     "--shards": _folder_or_file("the folder that 'shards' made"),
     "--run": _folder_or_file("the folder that 'train' makes"),
-    "--runs": _folder_or_file("folders that 'train' made", nargs="+"),
+    "--run …": _folder_or_file("one or several folders that 'train' made", nargs="+"),
     "--bundle": _folder_or_file("the folder that 'bundle' made"),
     "--kernel": _folder_or_file(
         "a kernel folder, if not the kit's own", required=False
     ),
-    "submit --kernel": {"metavar": "OWNER/SLUG", "help": "the kernel, on Kaggle"},
+    "--kernel HANDLE": {"metavar": "OWNER/SLUG", "help": "the kernel, on Kaggle"},
     "--file": _folder_or_file("a submission.csv", required=False),
     "--slug": {
         "required": True,
         "metavar": "SLUG",
         "help": "the competition, as in its address",
     },
-    "--handle": {"metavar": "OWNER/SLUG", "help": "its name on Kaggle"},
     "--dataset": {"metavar": "OWNER/SLUG", "help": "the published bundle"},
     "--version": {"type": _count, "metavar": "N", "help": "the kernel's version"},
     "--message": {"required": True, "metavar": "TEXT", "help": "what it is"},
@@ -250,6 +264,16 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "--resume": {"action": "store_true", "help": "go on with the run that is there"},
     "--time-limit-s": {"type": float, "help": "stop the kernel then (12 hours)"},
     "--memory-gb": {"type": float, "help": "stop the kernel above it (29)"},
+    "--handle": {
+        "metavar": "OWNER/SLUG",
+        "help": "its name on Kaggle (INSERT_OWNER/...)",
+    },
+    "--title": {"metavar": "TEXT", "help": "its title (the slug in words)"},
+    "--max-mb": {
+        "type": _count,
+        "metavar": "N",
+        "help": "make no bundle of more megabytes",
+    },
     "-k": {"type": _count, "default": 5, "metavar": "K", "help": "how many (5)"},
     "--intervals": {"action": "store_true", "help": "with 95%% bootstrap intervals"},
     "other": {"type": Path, "metavar": "OTHER", "help": "another photo"},
@@ -263,8 +287,11 @@ COMMANDS: dict[Command, list[str]] = {
     subset: ["--config", "--competition", "--out"],
     shards: ["--config", "--competition", "--subset", "--out"],
     train: ["--config", "--shards", "--run", "--set", "--resume"],
-    bundle: ["--runs", "--competition", "--out", "--set"],
-    ablate: ["--runs", "--competition", "--out"],
+    bundle: [
+        *("--run …", "--competition", "--config", "--out", "--set"),
+        *("--handle", "--title", "--max-mb"),
+    ],
+    ablate: ["--run …", "--competition", "--out"],
     similar: ["photo", "--bundle", "-k"],
     match: ["photo", "other", "--out"],
     predict: ["--bundle", "--competition", "--out"],
@@ -283,11 +310,20 @@ COMMANDS: dict[Command, list[str]] = {
     doctor: ["--slug"],
     publish: ["--bundle", "--notes", "--dry-run"],
     push: ["--kernel", "--handle", "--dataset", "--dry-run"],
-    submit: ["--slug", "--kernel", "--version", "--file", "--message", "--dry-run"],
+    submit: [
+        "--slug",
+        "--kernel HANDLE",
+        "--version",
+        "--file",
+        "--message",
+        "--dry-run",
+    ],
     ship: ["--bundle", "--kernel", "--slug", "--message", "--dry-run"],
     submissions: ["--slug"],
 }
+# What a command can do without, and what it has then.
 DEFAULTS: dict[Command, dict[str, Any]] = {
+    bundle: {"run": [], "competition": None, "config": None},
     demo: {"config": Path("configs/demo.yaml"), "out": Path("demo")},
     doctor: {"slug": "landmark-recognition-2021"},
 }
@@ -315,11 +351,11 @@ def parser() -> argparse.ArgumentParser:
         )
         defaults = DEFAULTS.get(function, {})
         for name in names:
-            special = ARGUMENTS.get(f"{function.__name__} {name}")
-            options = dict(special or ARGUMENTS[name])
-            if name.lstrip("-") in defaults:
+            options = dict(ARGUMENTS[name])
+            flag = name.split()[0]
+            if flag.lstrip("-") in defaults:
                 options["required"] = False
-            command.add_argument(name, **options)
+            command.add_argument(flag, **options)
         command.set_defaults(function=function, **defaults)
     return top
 

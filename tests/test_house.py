@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -35,6 +36,10 @@ WITHOUT_TENSORFLOW = [
     "kaggle_kit.publish.dataset",
     "kaggle_kit.publish.doctor",
     "kaggle_kit.publish.kernel",
+    "kaggle_kit.publish.leaks",
+    "kaggle_kit.publish.manifest",
+    "kaggle_kit.publish.metadata",
+    "kaggle_kit.publish.notice",
     "kaggle_kit.publish.rehearse",
     "kaggle_kit.publish.ship",
     "kaggle_kit.publish.submit",
@@ -201,6 +206,8 @@ def test_wheel_carries_all_that_it_needs(tmp_path):
         if (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             (copy / name).write_bytes((ROOT / name).read_bytes())
+    with (copy / "LICENSE").open("a", encoding="utf-8") as file:
+        file.write("of this very wheel\n")
     subprocess.run([*command, str(tmp_path), str(copy)], check=True)
     (wheel,) = tmp_path.glob("*.whl")
     inside = set(zipfile.ZipFile(wheel).namelist())
@@ -217,6 +224,14 @@ def test_wheel_carries_all_that_it_needs(tmp_path):
     )
     assert Path(shown.strip()).is_relative_to(tmp_path / "installed")
     assert Path(shown.strip()).is_file()
+    code = "from kaggle_kit.publish.notice import licence_text; print(licence_text())"
+    licence = subprocess.check_output(
+        [sys.executable, "-c", code],
+        cwd=tmp_path / "installed",
+        env={**os.environ, "PYTHONPATH": ""},
+        text=True,
+    )
+    assert licence.strip().endswith("of this very wheel")
     tops = {name.split("/")[0] for name in inside}
     assert tops - {"kaggle_kit"} == {t for t in tops if t.endswith(".dist-info")}
 

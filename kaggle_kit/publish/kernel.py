@@ -87,14 +87,15 @@ def completed(kernel: Path, handle: str | None, dataset: str | None) -> dict[str
     if not script.is_file():
         raise ArtefactError(f"{script}: expected the kernel's code file, found none")
     sources = [dataset] if dataset else list(metadata.get("dataset_sources", []))
-    owner = check_handle(sources[0], "--dataset")[0] if sources else None
-    if owner and not handle:
-        given = given.replace(OWNER, owner)
-    owner, slug = check_handle(given, "--handle")
-    sources = [source.replace(OWNER, owner) for source in sources]
-    own = [
-        source.replace(OWNER, owner) for source in metadata.get("kernel_sources", [])
-    ]
+    owner = check_handle(sources[0], DATASET)[0] if sources else PLACEHOLDER
+    owner, slug = check_handle(given.replace(PLACEHOLDER, owner), KERNEL)
+    if owner == PLACEHOLDER:
+        raise ArtefactError(
+            f"{path}: expected your name in the id, got {given}; give --handle OWNER/{slug}"
+            f" or --dataset OWNER/SLUG"
+        )
+    sources = [source.replace(PLACEHOLDER, owner) for source in sources]
+    own = metadata.get("kernel_sources", [])
     shape = metadata.get("machine_shape", "NvidiaTeslaT4")
     if str(metadata.get("enable_internet")).lower() != "false":
         raise ArtefactError(
