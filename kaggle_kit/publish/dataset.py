@@ -26,6 +26,7 @@ from kaggle_kit.publish.metadata import (
 logger = logging.getLogger(__name__)
 READY_S = 3600.0  # Kaggle takes minutes for a gigabyte
 TRIES = 2
+ABSENT_LOOKS = 3  # after a failure: so often not there is not there
 
 
 def publish(
@@ -54,13 +55,14 @@ def publish(
     expected = {name: file["bytes"] for name, file in manifest["files"].items()}
     expected[MANIFEST] = (bundle / MANIFEST).stat().st_size
     before = status(handle)
-    command = _command(bundle, notes or _note(bundle, manifest), before is not None)
+    notes = notes or f"{manifest['name']} {described(bundle / MANIFEST)['sha256'][:12]}"
     if before and before["status"] == "ready" and _unchanged(bundle, handle, expected):
         logger.info("%s: version %s is this bundle", handle, before["version"])
         return {"dataset": handle, "version": before["version"], "changed": False}
     if dry_run:
-        return {"dataset": handle, "commands": [client.shown(*command)]}
-    version = _sent(command, handle, before, expected)
+        command = client.shown(*_command(bundle, notes, before is not None))
+        return {"dataset": handle, "commands": [command]}
+    version = _sent(bundle, notes, handle, expected)
     return {"dataset": handle, "version": version, "changed": True}
 
 
@@ -137,57 +139,53 @@ def _command(bundle: Path, notes: str, exists: bool) -> list[str]:
     return ["datasets", "create", "-p", str(bundle), "-r", "zip"]
 
 
-def _note(bundle: Path, manifest: dict[str, Any]) -> str:
-    digest = described(bundle / MANIFEST)["sha256"][:12]
-    return f"{manifest['name']} {digest}"
-
-
 def _unchanged(bundle: Path, handle: str, expected: dict[str, int]) -> bool:
     if remote_files(handle) != expected:
         return False
     return remote_file(handle, MANIFEST) == (bundle / MANIFEST).read_bytes()
 
 
-def _sent(
-    command: list[str],
-    handle: str,
-    before: dict[str, Any] | None,
-    expected: dict[str, int],
-) -> int:
+def _sent(bundle: Path, notes: str, handle: str, expected: dict[str, int]) -> int:
     """Send until the newest version is whole; its number."""
-    number = before["version"] if before else 0
-    for attempt in range(1, TRIES + 1):
+    wrong: list[str] = []
+    failed: KaggleError | None = None
+    for _ in range(TRIES):
+        before = status(handle)
+        number = before["version"] if before else 0
         failed = None
         try:
-            client.call(*command, repeatable=False)
+            client.call(*_command(bundle, notes, before is not None), repeatable=False)
         except (UnreachableError, RefusedError) as error:
-            failed = error  # it may have come about all the same
+            failed = error  # a version may have come about all the same
         version = _ready(handle, number, failed)
         if version is None:
-            if attempt == TRIES:
-                raise failed or RefusedError(
-                    f"{handle}: expected a new version, got none"
-                )
             logger.info("%s; sending it again", failed)
             continue
         wrong = _differences(expected, remote_files(handle))
         if not wrong:
             return version
         logger.info("%s version %d: %s; sending it again", handle, version, wrong[0])
-        number = version
+    if failed and not wrong:
+        raise failed
     raise IncompleteError(
-        f"{handle}: expected version {number} to hold what the bundle does, got "
+        f"{handle}: expected its newest version to hold what the bundle does, got "
         f"{wrong[0]} (and {len(wrong) - 1} others); run the same command again"
     )
 
 
 def _ready(handle: str, number: int, failed: KaggleError | None) -> int | None:
-    """The version above ``number`` once Kaggle is done with it; None if there is none."""
+    """The version above ``number`` once Kaggle is done with it.
+
+    None if the sending failed and none shows itself for a while.
+    """
+    looks = 0
 
     def look() -> int | None:
+        nonlocal looks
+        looks += 1
         now = status(handle)
         if now is None or now["version"] <= number:
-            return -1 if failed else None
+            return 0 if failed and looks >= ABSENT_LOOKS else None
         if now["status"] in ("failed", "deleted"):
             raise RefusedError(
                 f"{handle}: expected version {now['version']} to become ready, got "
@@ -195,8 +193,7 @@ def _ready(handle: str, number: int, failed: KaggleError | None) -> int | None:
             )
         return now["version"] if now["status"] == "ready" else None
 
-    found = client.wait(look, READY_S, f"dataset {handle}")
-    return None if found < 0 else found
+    return client.wait(look, READY_S, f"dataset {handle}") or None
 
 
 def _differences(expected: dict[str, int], found: dict[str, int]) -> list[str]:
