@@ -15,7 +15,7 @@ import pytest
 
 from tests.standin import Kaggle
 
-CLIENT = shutil.which("kaggle", path=str(Path(sys.executable).parent))
+CLIENT = shutil.which("kaggle", path=str(Path(sys.executable).parent)) or ""
 needs_client = pytest.mark.skipif(
     CLIENT is None, reason="the kaggle client is not here"
 )
@@ -61,7 +61,7 @@ def kaggle():
 
 @pytest.fixture
 def client(kaggle, tmp_path) -> Client:
-    if CLIENT is None:
+    if not CLIENT:
         pytest.skip("the kaggle client is not here")
     return Client(kaggle, tmp_path / "home")
 
@@ -125,7 +125,7 @@ def test_one_file_and_all_files_are_downloaded(client, kaggle, tmp_path):
     for name in ("train/0/1/0/0108dac4511cf183.jpg", "train.csv"):
         client("competitions", "download", SLUG, "-p", tmp_path, "-f", name)
     client("competitions", "download", SLUG, "-p", tmp_path)
-    photo = tmp_path / "0108dac4511cf183.jpg"
+    [photo] = tmp_path.rglob("0108dac4511cf183.jpg")  # in its folders since 2.2.5
     assert photo.read_bytes() == FILES["train/0/1/0/0108dac4511cf183.jpg"]
     with zipfile.ZipFile(tmp_path / "train.csv.zip") as archive:
         assert archive.read("train.csv") == FILES["train.csv"]
@@ -167,33 +167,36 @@ def test_the_next_run_resumes_a_killed_one(client, kaggle, tmp_path):
 
 
 def test_an_error_in_place_of_the_rest_is_taken_for_the_file(client, kaggle, tmp_path):
-    """The client's own fault, which whoever calls it has to see through."""
+    """A fault of client 2.2.4, which whoever calls it has to see through."""
     content = random.Random(3).randbytes(2 * MIB)
     kaggle.add_competition("big", {"a.bin": content})
     kaggle.fault("storage GET", cut=MIB + 5)
     kaggle.fault("storage GET", status=403, times=2)
     argv = ["competitions", "download", "big", "-p", tmp_path, "-f", "a.bin"]
-    assert "does not match expected size" in client(*argv, rc=1).stderr
     part = tmp_path / "a.bin"
-    if part.read_bytes().startswith(b"<?xml"):  # 2.2.4; later ones keep the good half
-        client(*argv)
-        assert part.stat().st_size == len(content)
-        assert part.read_bytes() != content
+    if client(*argv, rc=None).returncode == 0:  # later ones are better
+        assert part.read_bytes() == content
+        return
+    assert part.read_bytes().startswith(b"<?xml")
+    client(*argv)
+    assert part.stat().st_size == len(content)
+    assert part.read_bytes() != content
 
 
-@pytest.mark.parametrize(
-    ("fault", "complaint"),
-    [
-        ({"status": 404, "message": "Not Found"}, "Not Found\n"),
-        ({"status": 429, "message": "Too many requests"}, "Too many requests\n"),
-        ({"status": 500, "body": b"<html>"}, "500 Server Error: Internal Server Error"),
-        ({"cut": 0}, "RemoteDisconnected"),
-    ],
-)
-def test_a_fault_reaches_the_user_once(client, kaggle, fault, complaint):
-    kaggle.fault("ListDataFiles", **fault)
-    assert complaint in client("competitions", "files", SLUG, rc=1).stderr
-    client("competitions", "files", SLUG)
+def test_faults_come_in_order_and_pass(client, kaggle):
+    files = ["competitions", "files", SLUG]
+    kaggle.fault("ListDataFiles", status=404, message="Not Found")
+    kaggle.fault("ListDataFiles", status=429, message="Too many requests")
+    kaggle.fault("ListDataFiles", status=500, body=b"<html>")
+    kaggle.fault("ListDataFiles", cut=0)
+    for complaint in (
+        "Not Found",
+        "Too many requests",
+        "500 Server Error: Internal Server Error",
+        "RemoteDisconnected",
+    ):
+        assert complaint in client(*files, rc=1).stderr
+    client(*files)
 
 
 def test_rules_and_names_are_checked(client, kaggle, tmp_path):
@@ -201,9 +204,9 @@ def test_rules_and_names_are_checked(client, kaggle, tmp_path):
     argv = ["competitions", "download", "closed", "-p", tmp_path]
     assert "accept this competition's rules" in client(*argv, rc=1).stderr
     unknown = client("competitions", "files", "nonesuch", rc=1).stderr
-    assert unknown == "Permission 'competitions.participate' was denied\n"
+    assert unknown.startswith("Permission 'competitions.participate' was denied\n")
     argv = ["competitions", "download", SLUG, "-p", tmp_path, "-f", "no.jpg"]
-    assert client(*argv, rc=1).stderr == "Not Found\n"
+    assert client(*argv, rc=1).stderr.startswith("Not Found\n")
 
 
 def test_credentials_are_checked(client, kaggle):
@@ -233,7 +236,7 @@ def status(client: Client) -> dict:
 
 def test_a_dataset_is_created_and_becomes_ready(client, kaggle, bundle, tmp_path):
     denied = client("datasets", "status", "tester/landmark-kit", rc=1).stderr
-    assert denied == "Permission 'datasets.get' was denied\n"
+    assert denied.startswith("Permission 'datasets.get' was denied\n")
     told = client("datasets", "create", "-p", bundle, "-r", "zip").stdout
     assert "Your private Dataset is being created." in told
     client("datasets", "files", "tester/landmark-kit", rc=1)
@@ -247,11 +250,13 @@ def test_a_dataset_is_created_and_becomes_ready(client, kaggle, bundle, tmp_path
         "kit/inner/a.py": 6,
         "weights.bin": 5000,
     }
-    argv = ["datasets", "download", "tester/landmark-kit", "-p", tmp_path]
-    client(*argv, "-f", "kit/inner/a.py")
-    assert (tmp_path / "a.py").read_text() == "a = 1\n"
-    client(*argv, "--unzip")
-    assert (tmp_path / "kit" / "inner" / "a.py").read_text() == "a = 1\n"
+    one, whole = tmp_path / "one", tmp_path / "whole"
+    argv = ["datasets", "download", "tester/landmark-kit"]
+    client(*argv, "-f", "kit/inner/a.py", "-p", one)
+    [path] = one.rglob("a.py")
+    assert path.read_text() == "a = 1\n"
+    client(*argv, "--unzip", "-p", whole)
+    assert (whole / "kit" / "inner" / "a.py").read_text() == "a = 1\n"
     [version] = kaggle.datasets["tester/landmark-kit"]
     assert version["metadata"]["isPrivate"]
 
@@ -389,7 +394,9 @@ def test_a_file_is_submitted_and_scored(client, kaggle, tmp_path):
     good.write_text("id,landmarks\n")
     bad.write_text("nonsense\n")
     told = client("competitions", "submit", "open", "-f", good, "-m", "the good").stdout
-    assert told == "1 submissions remaining today.\nSuccessfully submitted to Open"
+    assert told.endswith(
+        "1 submissions remaining today.\nSuccessfully submitted to Open"
+    )
     client("competitions", "submit", "open", "-f", bad, "-m", "the bad")
     refused = client("competitions", "submit", "open", "-f", good, "-m", "more", rc=1)
     assert "used its daily Submission allowance (2) today" in refused.stderr
