@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.standin import Kaggle
+from tests.standin import Kaggle, kernels
 
 CLIENT = shutil.which("kaggle", path=str(Path(sys.executable).parent)) or ""
 needs_client = pytest.mark.skipif(
@@ -483,13 +484,46 @@ def test_only_signed_addresses_are_read(kaggle):
     assert b"SignatureDoesNotMatch" in content
 
 
-def test_a_credential_shown_to_the_storage_is_noticed():
+def post(kaggle: Kaggle, call: str, **asked) -> tuple[int, dict]:
+    """Call a service as the client does."""
+    connection = http.client.HTTPConnection("127.0.0.1", kaggle.port, timeout=60)
+    headers = {"Authorization": f"Bearer {kaggle.token}", "Host": "localhost"}
+    connection.request("POST", f"/api/v1/{call}", json.dumps(asked), headers)
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    return answer.status, json.loads(content) if answer.status == 200 else {}
+
+
+def test_a_session_lasts_as_long_as_its_kernel(kaggle, monkeypatch):
+    monkeypatch.setattr(kernels, "PATIENCE_S", 0.05)
+    end = threading.Event()
+    kaggle.on_push = lambda version: ({}, "", "COMPLETE" if end.wait(60) else "ERROR")
+    post(kaggle, "kernels.KernelsApiService/SaveKernel", slug=KERNEL, text="1")
+    owner, slug = KERNEL.split("/")
+    ask = "kernels.KernelsApiService/GetKernelSessionStatus"
+    shown = [post(kaggle, ask, userName=owner, kernelSlug=slug)[1] for _ in range(4)]
+    assert [reply["status"] for reply in shown] == ["QUEUED"] + 3 * ["RUNNING"]
+    monkeypatch.setattr(kernels, "PATIENCE_S", 60)
+    end.set()
+    _, last = post(kaggle, ask, userName=owner, kernelSlug=slug)
+    assert last["status"] == "COMPLETE"
+
+
+def test_leaks_and_strays_are_noticed():
     with Kaggle() as kaggle:
         url = kaggle.storage.sign("x/a.bin", b"1")
         get(kaggle, url, Authorization="Bearer " + kaggle.token)
         get(kaggle, "http://stranger.test/?")
+        secret = http.client.HTTPSConnection("127.0.0.1", kaggle.port, timeout=60)
+        secret.set_tunnel("another.test", 443)
+        with pytest.raises(OSError, match="502"):
+            secret.connect()
         assert [call.host for call in kaggle.leaks] == ["storage.test"]
-        assert [call.host for call in kaggle.strays] == ["stranger.test"]
+        assert [call.host for call in kaggle.strays] == [
+            "stranger.test",
+            "another.test:443",
+        ]
 
 
 def test_it_closes_while_a_call_hangs():
@@ -504,11 +538,6 @@ def test_it_closes_while_a_call_hangs():
     connection.close()
 
 
-def test_a_bug_of_its_own_fails_the_test(tmp_path):
+def test_a_bug_of_its_own_fails_the_test():
     with pytest.raises(AssertionError, match="KeyError"), Kaggle() as kaggle:
-        connection = http.client.HTTPConnection("127.0.0.1", kaggle.port, timeout=60)
-        path = "/api/v1/blobs.BlobApiService/StartBlobUpload"
-        headers = {"Authorization": f"Bearer {kaggle.token}", "Host": "localhost"}
-        connection.request("POST", path, b"{}", headers)
-        assert connection.getresponse().status == 500
-        connection.close()
+        assert post(kaggle, "blobs.BlobApiService/StartBlobUpload")[0] == 500
