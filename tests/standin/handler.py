@@ -52,7 +52,9 @@ class Handler(BaseHTTPRequestHandler):
         """Silent: tests read ``Kaggle.calls``."""
 
     def _serve(self) -> None:
-        kaggle, url = self.server.kaggle, urlsplit(self.path)
+        tunnel = self.command == "CONNECT"  # for https: its target is host:port alone
+        url = urlsplit(f"//{self.path}" if tunnel else self.path)
+        kaggle = self.server.kaggle
         host = url.netloc or self.headers.get("Host", "")
         headers = {name.lower(): value for name, value in self.headers.items()}
         if host == HOST:
