@@ -226,6 +226,7 @@ def _count(text: str) -> int:
     return int(text)
 
 
+# By flag; what follows a space tells apart those of one flag, and is not part of it.
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "--config": _folder_or_file("a YAML file; the kit's own are found by their name"),
     "--competition": _folder_or_file("a folder in the competition's layout"),

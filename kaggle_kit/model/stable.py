@@ -56,7 +56,8 @@ def _renumber(graph: meta_graph_pb2.MetaGraphDef) -> None:
         )
         _rename_calls(function.node_def, new)
         for argument in function.arg_attr.values():
-            if argument.attr[GIVEN_NAME].s.isdigit():
+            given = argument.attr.get(GIVEN_NAME)
+            if given is not None and given.s.isdigit():
                 del argument.attr[GIVEN_NAME]
     library.function.sort(key=lambda function: function.signature.name)
     objects = graph.object_graph_def

@@ -57,11 +57,10 @@ def credentials(environment: Mapping[str, str]) -> dict[str, str]:
         environment: whose ``KAGGLE_KEY``, ``KAGGLE_API_TOKEN`` and ``KAGGLE_CONFIG_DIR``
             are looked at; the last, ``~/.kaggle`` and ``~/.config/kaggle`` are read.
     """
-    found = {
-        environment[name]: name
-        for name in ("KAGGLE_KEY", "KAGGLE_API_TOKEN")
-        if environment.get(name)
-    }
+    found = {}
+    for name in ("KAGGLE_KEY", "KAGGLE_API_TOKEN"):
+        value = environment.get(name, "")
+        found[_text(Path(value)).strip() or value] = name  # the token may be in a file
     home = Path(environment.get("HOME", Path.home()))
     config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
     folders = [home / ".kaggle", config / "kaggle"]

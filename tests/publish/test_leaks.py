@@ -103,6 +103,8 @@ def test_an_access_token_file_is_known(home):
     (home / ".kaggle").mkdir()
     (home / ".kaggle" / "access_token").write_text("a-long-token\n")
     assert credentials({"HOME": str(home)}) == {"a-long-token": "access_token"}
+    named = {"HOME": "/none", "KAGGLE_API_TOKEN": f"{home}/.kaggle/access_token"}
+    assert credentials(named) == {"a-long-token": "KAGGLE_API_TOKEN"}
 
 
 @pytest.mark.parametrize(
