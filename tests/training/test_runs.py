@@ -1,69 +1,15 @@
 """A run survives being killed at any moment, stopped by the clock, and copied."""
 
 import os
-from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
-import keras
 import pytest
 
 from kaggle_kit import config
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.training import fit as fitting
 from kaggle_kit.training.fit import fit, load_best
 from kaggle_kit.training.runs import copy_run, read_run
 from tests.training.alike import assert_same_run
-
-
-def network(model, size, n_classes):
-    """In place of the kit's networks: one that is built and compiled in no time."""
-    x = keras.Input((size, size, 3))
-    layers = [keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization()]
-    backbone = keras.Sequential(layers, name="backbone")
-    pooled = backbone(keras.layers.AveragePooling2D(8)(x))
-    flat = keras.layers.Dropout(0.3)(keras.layers.Flatten()(pooled))
-    return keras.Model(x, keras.layers.Dense(n_classes, name="head")(flat))
-
-
-@contextmanager
-def small_network():
-    """A small network, of which every epoch is the best so far."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "classifier", network)
-        patch.setattr(fitting, "best_epoch", lambda history, _: len(history) - 1)
-        yield
-
-
-@pytest.fixture
-def small():
-    with small_network():
-        yield
-
-
-@pytest.fixture(scope="module")
-def whole(settings, shards_dir, tmp_path_factory):
-    """A run of two epochs that nothing has disturbed."""
-    out = tmp_path_factory.mktemp("whole") / "run"
-    with small_network():
-        fit(settings, shards_dir, out)
-    return out
-
-
-class Clock:
-    """In place of the time in ``fit``: an epoch's first batch takes ``epoch_s``."""
-
-    def __init__(self, patch, epoch_s):
-        self.now = 5000.0
-        on_batch_end = fitting._Progress.on_train_batch_end
-
-        def later(callback, batch, logs=None):
-            self.now += epoch_s if batch == 0 else 0
-            on_batch_end(callback, batch, logs)
-
-        patch.setattr(fitting._Progress, "on_train_batch_end", later)
-        patch.setattr(fitting, "time", SimpleNamespace(monotonic=lambda: self.now))
-
 
 # The files that appear in two epochs, in order.
 EPOCHS = [
@@ -76,7 +22,7 @@ MOMENTS = ["config.json", "run", *EPOCHS]
 @pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("moment", range(len(MOMENTS)))
 def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(
-    moment, done, small, whole, settings, shards_dir, tmp_path, monkeypatch
+    moment, done, small, whole, settings, shards_dir, tmp_path
 ):
     """Just before a file appears and just after, with what was half written left there."""
     replace, seen = os.replace, []
@@ -88,7 +34,7 @@ def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(
         if len(seen) > moment:
             raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "replace", killed)
         patch.setattr(Path, "unlink", lambda *_, **__: None)
         with pytest.raises(KeyboardInterrupt):
@@ -99,12 +45,11 @@ def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(
 
 
 def test_training_ends_before_an_epoch_it_has_no_time_for(
-    small, settings, shards_dir, tmp_path, monkeypatch
+    small, clock, settings, shards_dir, tmp_path
 ):
     """An epoch of at most 600 s fits into 700 s, not twice; resumed, it is the same."""
     longer = config.override(settings, {"train.epochs": 3})
     fit(longer, shards_dir, tmp_path / "whole")
-    clock = Clock(monkeypatch, epoch_s=600)
     report = fit(longer, shards_dir, tmp_path / "run", stop_at=clock.now + 700)
     assert (report["finished"], report["epochs"], report["of"]) == (False, 1, 3)
     assert read_run(tmp_path / "run") == longer
@@ -119,10 +64,9 @@ def test_training_ends_before_an_epoch_it_has_no_time_for(
 
 
 def test_an_epoch_that_takes_too_long_is_given_up(
-    small, settings, shards_dir, tmp_path, monkeypatch
+    small, clock, settings, shards_dir, tmp_path
 ):
     """The clock strikes between two batches: the run is the one before the epoch."""
-    clock = Clock(monkeypatch, epoch_s=600)
     report = fit(settings, shards_dir, tmp_path / "run", stop_at=clock.now + 500)
     assert report == {"finished": False, "epochs": 0, "of": 2}
     names = {path.name for path in (tmp_path / "run").iterdir()}
@@ -130,12 +74,10 @@ def test_an_epoch_that_takes_too_long_is_given_up(
 
 
 def test_a_copied_run_is_gone_on_with_and_the_earlier_one_left_alone(
-    small, whole, settings, shards_dir, tmp_path, monkeypatch
+    small, clock, whole, settings, shards_dir, tmp_path
 ):
-    clock = Clock(monkeypatch, epoch_s=600)
     earlier = tmp_path / "earlier"
     fit(settings, shards_dir, earlier, stop_at=clock.now + 700)
-    monkeypatch.undo()
     (earlier / "checkpoint-0000.keras").write_text("of an older epoch")
     (earlier / "part-checkpoint-0002.keras").write_text("half")
     before = {path.name: path.read_bytes() for path in earlier.iterdir()}
@@ -155,10 +97,10 @@ def test_a_copied_run_is_gone_on_with_and_the_earlier_one_left_alone(
 
 
 @pytest.mark.parametrize("name", ["checkpoint-0002.keras", "config.json", "subset.csv"])
-def test_a_run_that_lacks_a_file_is_not_copied(name, tmp_path, run_dir):
+def test_a_run_that_lacks_a_file_is_not_copied(name, tmp_path, whole):
     earlier = tmp_path / "earlier"
     earlier.mkdir()
-    for path in run_dir.iterdir():
+    for path in whole.iterdir():
         if path.name != name:
             (earlier / path.name).symlink_to(path)
     with pytest.raises(ArtefactError, match=f"found no {name}"):
