@@ -96,7 +96,7 @@ def test_module_does_not_import_tensorflow(name):
     ("entry", "allowed"),
     [
         ("kaggle_kit.recognition.predict", IN_KERNEL | GEOMETRY),
-        ("kaggle_kit.training.session", IN_KERNEL | {"h5py", "keras_cv"}),
+        ("kaggle_kit.training.session", IN_KERNEL | {"h5py", "keras_cv", "PIL"}),
     ],
 )
 def test_what_runs_in_the_kernel_needs_only_what_is_promised(entry, allowed):
