@@ -103,8 +103,15 @@ def test_module_does_not_import_tensorflow(name):
     assert done.stdout.strip() == "False"
 
 
-def test_what_runs_in_the_kernel_needs_only_what_is_promised():
-    waiting, seen = {"kaggle_kit.recognition.predict"}, set()
+@pytest.mark.parametrize(
+    ("entry", "allowed"),
+    [
+        ("kaggle_kit.recognition.predict", IN_KERNEL | GEOMETRY),
+        ("kaggle_kit.training.session", IN_KERNEL | {"h5py", "keras_cv", "PIL"}),
+    ],
+)
+def test_what_runs_in_the_kernel_needs_only_what_is_promised(entry, allowed):
+    waiting, seen = {entry}, set()
     outside = set()
     while waiting:
         name = waiting.pop()
@@ -118,7 +125,7 @@ def test_what_runs_in_the_kernel_needs_only_what_is_promised():
                 waiting |= {found} - seen
             elif found.split(".")[0] not in sys.stdlib_module_names:
                 outside |= {found.split(".")[0]} - lazy
-    assert outside <= IN_KERNEL | GEOMETRY
+    assert outside <= allowed
 
 
 def test_the_kernel_does_without_keras_cv_and_unless_asked_without_opencv():
@@ -215,8 +222,10 @@ def test_wheel_carries_all_that_it_needs(tmp_path):
         assert path.relative_to(ROOT).as_posix() in inside
     for path in ROOT.glob("configs/*.yaml"):
         assert f"kaggle_kit/configs/{path.name}" in inside
-    for path in ROOT.glob("kernels/inference/*"):
-        assert f"kaggle_kit/kernels/inference/{path.name}" in inside
+    kernels = list(ROOT.glob("kernels/*/*"))
+    assert {path.parent.name for path in kernels} == {"inference", "training"}
+    for path in kernels:
+        assert f"kaggle_kit/kernels/{path.parent.name}/{path.name}" in inside
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
     code = "from kaggle_kit.paths import shipped; print(shipped('configs/demo.yaml'))"
     shown = subprocess.check_output(

@@ -25,7 +25,8 @@ from kaggle_kit.recognition.recogniser import gallery_from
 from kaggle_kit.recognition.search import Gallery
 from kaggle_kit.recognition.vlad import Vocabulary
 from kaggle_kit.tables import Label, Member
-from kaggle_kit.training.fit import load_best, read_run
+from kaggle_kit.training.fit import load_best
+from kaggle_kit.training.runs import read_run
 
 VOCABULARY_PHOTOS = 1000  # whose features the visual words are made of
 NAMES = (
