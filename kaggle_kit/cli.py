@@ -8,6 +8,7 @@ import argparse
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,37 @@ if TYPE_CHECKING:
     from kaggle_kit.config import Config
 
 Result = dict[str, Any]
+
+
+def download(args: argparse.Namespace) -> Result:
+    """Fetch the competition, or only the photos one needs, from Kaggle or as tars."""
+    chosen = [n for n in ("tables", "subset", "ids") if getattr(args, n)]
+    _require_one("--slug or --tars", [n for n in ("slug", "tars") if getattr(args, n)])
+    if len(chosen) > 1:
+        _require_one("--tables, --subset or --ids", chosen)
+    of_tars = [n for n in ("accept_md5", "disk_gb", "url") if getattr(args, n)]
+    if args.slug and of_tars:
+        option = f"--{of_tars[0].replace('_', '-')}"
+        raise KitError(f"{option}: expected it with --tars, got it with --slug")
+    options: dict[str, Any] = {
+        "only_tables": args.tables,
+        "subset": args.subset,
+        "ids": args.ids,
+    }
+    if args.slug:
+        from kaggle_kit.data.download import download
+
+        return download(args.slug, args.out, **options)
+    from kaggle_kit.data.tars import URL, parse_numbers, tars
+
+    return tars(
+        parse_numbers(args.tars),
+        args.out,
+        url=args.url or URL,
+        accept_md5=args.accept_md5,
+        disk_gb=args.disk_gb,
+        **options,
+    )
 
 
 def index(args: argparse.Namespace) -> Result:
@@ -161,6 +193,22 @@ def _folder_or_file(text: str, **options: Any) -> dict[str, Any]:
     return {"type": Path, "required": True, "metavar": "PATH", "help": text} | options
 
 
+def _md5(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{32}", text.lower()):
+        raise argparse.ArgumentTypeError(f"expected 32 digits of 0-9a-f, got {text!r}")
+    return text.lower()
+
+
+def _size(text: str) -> float:
+    try:
+        size = float(text)
+    except ValueError:
+        size = 0.0
+    if not 0 < size < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return size
+
+
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number from 1, got {text!r}")
@@ -168,6 +216,20 @@ def _count(text: str) -> int:
 
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
+    "--slug": {"help": "the competition's name: landmark-recognition-2021"},
+    "--tars": {"metavar": "0-9", "help": "tars of the public data set, of 0 to 499"},
+    "--tables": {"action": "store_true", "help": "the tables alone, no photos"},
+    "--ids": _folder_or_file("only the photos that a file names", required=False),
+    "--accept-md5": {
+        "action": "extend",
+        "nargs": "+",
+        "type": _md5,
+        "default": [],
+        "metavar": "MD5",
+        "help": "checksums to take although they are not the expected ones",
+    },
+    "--disk-gb": {"type": _size, "help": "what the photos and a tar may take, in GB"},
+    "--url": {"help": "a mirror of the public data set"},
     "--config": _folder_or_file("a YAML file; the kit's own are found by their name"),
     "--competition": _folder_or_file("a folder in the competition's layout"),
     "--subset": _folder_or_file("the folder that 'subset' made"),
@@ -199,6 +261,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 Command = Callable[[argparse.Namespace], Result]
 COMMANDS: dict[Command, list[str]] = {
+    download: [
+        *("--slug", "--tars", "--out", "--tables", "--subset", "--ids"),
+        *("--accept-md5", "--disk-gb", "--url"),
+    ],
     index: ["--competition", "--out"],
     subset: ["--config", "--competition", "--out"],
     shards: ["--config", "--competition", "--subset", "--out"],
@@ -221,8 +287,9 @@ COMMANDS: dict[Command, list[str]] = {
     run: ["--config", "--competition", "--out", "--set"],
     demo: ["--config", "--out", "--set"],
 }
-DEFAULTS: dict[Command, dict[str, Path]] = {
-    demo: {"config": Path("configs/demo.yaml"), "out": Path("demo")}
+DEFAULTS: dict[Command, dict[str, Path | None]] = {
+    download: {"subset": None},
+    demo: {"config": Path("configs/demo.yaml"), "out": Path("demo")},
 }
 
 
@@ -287,6 +354,13 @@ def _settings(args: argparse.Namespace) -> "Config":
     from kaggle_kit.config import load, override, parse_setting
 
     return override(load(args.config), dict(map(parse_setting, args.set)))
+
+
+def _require_one(options: str, given: Sequence[str]) -> None:
+    """Refuse options of which there must be one, unless there is."""
+    if len(given) != 1:
+        got = " and ".join(f"--{name}" for name in given) or "none of them"
+        raise KitError(f"expected one of {options}, got {got}")
 
 
 def _require(path: Path, what: str, command: str) -> None:
