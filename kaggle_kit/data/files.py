@@ -65,6 +65,7 @@ def fetch_tables(stage: Stage, slug: str) -> int:
         try:
             read(staged)
         except TableError as error:
+            shutil.rmtree(_table_dir(stage, path.name))
             text = str(error).replace(f"{staged}", path.name)
             raise TableError(f"{slug}: {text}") from None
         n_bytes += staged.stat().st_size
@@ -232,20 +233,19 @@ def _table_dir(stage: Stage, name: str) -> Path:
 
 
 def _fetch_table(stage: Stage, slug: str, name: str) -> Path:
-    """A table, in the staging folder; one that was begun is fetched anew."""
-    args = ("competitions", "download", slug, "-f", name)
+    """A table, in the staging folder: left there by an earlier run, or fetched now."""
+    folder = _table_dir(stage, name)
 
     def clear() -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
 
-    folder = _table_dir(stage, name)
-    stage.call(
-        *args,
-        *("-p", str(folder)),
-        before=clear,
-        watch=lambda: stage.require_room(0, name),
-    )
+    if not any(map(_is_finished, _files(folder))):
+        stage.call(
+            *("competitions", "download", slug, "-f", name, "-p", str(folder)),
+            before=clear,
+            watch=lambda: stage.require_room(0, name),
+        )
     try:
         (path,) = _files(folder)
         return _unzipped(path)
@@ -256,7 +256,14 @@ def _fetch_table(stage: Stage, slug: str, name: str) -> Path:
             f"again"
         ) from None
     except DAMAGE as error:
+        clear()
         raise IncompleteError(
             f"{slug}: expected {name}, got a damaged archive of it ({error}); run the "
             f"same command again"
         ) from None
+
+
+def _is_finished(path: Path) -> bool:
+    """Whether the client wrote a file to its end: it then gives it the date at Kaggle."""
+    seen = path.stat()
+    return not is_partial(path) and seen.st_ctime - seen.st_mtime > 60

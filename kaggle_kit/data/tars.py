@@ -212,7 +212,12 @@ def _fetch_tar(
         ) from None
 
 
-def _unpack(path: Path, stage: Stage, keep: frozenset[str] | None, room) -> Unpacked:
+def _unpack(
+    path: Path,
+    stage: Stage,
+    keep: frozenset[str] | None,
+    room: Callable[[int], None],
+) -> Unpacked:
     """Unpack the photos of a tar that are to be kept, each whole and then renamed."""
     broken = Broken(stage)
     part = stage.fresh_dir("unpacking") / "photo"
