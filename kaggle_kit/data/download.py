@@ -4,14 +4,11 @@ Whatever stops a download, the same command goes on with it: nothing that is who
 fetched again, and nothing appears in its place before it is whole.
 """
 
-import errno
 import json
 import logging
 import re
 import time
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,13 +21,14 @@ from kaggle_kit.data.stage import (
     Stage,
     drop_unfit,
     free_bytes,
+    full_disk_told,
     held,
     is_partial,
     partial_size,
     size_text,
 )
 from kaggle_kit.data.wanted import Wanted, require_known, wanted
-from kaggle_kit.errors import DataError, IncompleteError, KitError
+from kaggle_kit.errors import IncompleteError, KitError
 from kaggle_kit.paths import Competition, image_path, written
 from kaggle_kit.progress import progress
 
@@ -78,20 +76,6 @@ def download(
         else:
             made = _photos(stage, slug, chosen)
     return made | {"seconds": round(time.monotonic() - start, 1)}
-
-
-@contextmanager
-def full_disk_told(out: Path) -> Iterator[None]:
-    """Say of a disk that fills up what every other error says of itself."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise DataError(
-            f"{out}: expected room for the download, found the disk full; make room, "
-            f"then run the same command again"
-        ) from None
 
 
 def _tables(stage: Stage, slug: str) -> dict[str, Any]:

@@ -10,24 +10,21 @@ import logging
 import re
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import requests
 
 from kaggle_kit import tables
 from kaggle_kit.data import http
-from kaggle_kit.data.archives import require_inside
-from kaggle_kit.data.download import full_disk_told
-from kaggle_kit.data.index import look
-from kaggle_kit.data.stage import Broken, Stage, held, size_text
+from kaggle_kit.data.archives import Unpacked, unpack_tar
+from kaggle_kit.data.stage import Broken, Stage, full_disk_told, held, size_text
 from kaggle_kit.data.wanted import Wanted, require_known, wanted
 from kaggle_kit.errors import DataError, IncompleteError, KitError, RefusedError
 from kaggle_kit.paths import image_path, written
-from kaggle_kit.progress import progress
 
 logger = logging.getLogger(__name__)
 URL = "https://s3.amazonaws.com/google-landmark"
@@ -35,7 +32,6 @@ SOURCE = "Google Landmarks Dataset v2"
 N_TARS = 500
 RECORD = "tars.json"
 OTHERS = ("train_attribution.csv", "train_label_to_category.csv")
-PHOTO = re.compile(r"(?:\./)?(?:[0-9a-f]/[0-9a-f]/[0-9a-f]/)?([0-9a-f]{16})\.jpg")
 MD5 = re.compile(r"[0-9a-f]{32}")
 ALL = "all"
 
@@ -46,14 +42,6 @@ class Limits:
 
     accepted: frozenset[str] = frozenset()
     n_bytes: float = float("inf")
-
-
-class Unpacked(NamedTuple):
-    """How many photos were unpacked, how many were there, and the bytes of all of them."""
-
-    fetched: int
-    there: int
-    n_bytes: int
 
 
 def tars(
@@ -203,68 +191,13 @@ def _fetch_tar(
         _require_room(stage, name, n_bytes, size + n_bytes, limits, used)
 
     try:
-        return _unpack(path, stage, keep, room_for_photos), got, size
+        return unpack_tar(path, stage, keep, room_for_photos), got, size
     except (tarfile.TarError, EOFError) as error:
         path.unlink()
         raise IncompleteError(
             f"{name}: expected a whole tar, got a damaged one ({error}); run the same "
             f"command again"
         ) from None
-
-
-def _unpack(
-    path: Path,
-    stage: Stage,
-    keep: frozenset[str] | None,
-    room: Callable[[int], None],
-) -> Unpacked:
-    """Unpack the photos of a tar that are to be kept, each whole and then renamed."""
-    broken = Broken(stage)
-    part = stage.fresh_dir("unpacking") / "photo"
-    fetched = 0
-    with tarfile.open(path, "r:") as archive:
-        photos = [
-            (member, image_id)
-            for member, image_id in _photos(path.name, archive)
-            if keep is None or image_id in keep
-        ]
-        waiting = [
-            (member, name)
-            for member, image_id in photos
-            if _size(stage.root / (name := _name(image_id))) != member.size
-        ]
-        room(sum(member.size for member, _ in waiting))
-        for member, name in progress(waiting, label=path.name):
-            source = archive.extractfile(member)
-            content = source.read() if source else b""
-            if len(content) != member.size:
-                raise EOFError(f"{member.name} is cut off")
-            part.write_bytes(content)
-            seen = look(part)
-            if isinstance(seen, str):
-                broken.add(name, seen)
-            stage.place(part, name)
-            fetched += 1
-    n_bytes = sum(member.size for member, _ in photos)
-    return Unpacked(fetched, len(photos) - fetched, n_bytes)
-
-
-def _photos(
-    name: str, archive: tarfile.TarFile
-) -> Iterator[tuple[tarfile.TarInfo, str]]:
-    """The photos of a tar with their ids, once all of its members have been looked at."""
-    members = archive.getmembers()
-    for member in members:
-        require_inside(name, member.name)
-        if not (member.isreg() or member.isdir()):
-            raise DataError(
-                f"{name}: expected files and folders alone, got {member.name!r}, a link "
-                f"or a device; do not use this archive"
-            )
-    for member in members:
-        found = PHOTO.fullmatch(member.name)
-        if found and member.isreg():
-            yield member, found[1]
 
 
 def _fetch_tables(web: requests.Session, url: str, stage: Stage) -> None:
@@ -310,14 +243,6 @@ def _read_record(stage: Stage) -> dict[str, Any]:
 
 def _tar_path(stage: Stage, number: int) -> Path:
     return stage.folder / f"images_{number:03}.tar"
-
-
-def _name(image_id: str) -> str:
-    return image_path(Path("train"), image_id).as_posix()
-
-
-def _size(path: Path) -> int | None:
-    return path.stat().st_size if path.exists() else None
 
 
 def _digest(ids: frozenset[str]) -> str:
