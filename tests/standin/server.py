@@ -69,7 +69,8 @@ class Kaggle:
         self.leaks: list[Call] = []
         self.strays: list[Call] = []
         self.storage = Storage()
-        self.lock = threading.RLock()
+        self.lock = threading.RLock()  # held while a service answers
+        self._log_lock = threading.Lock()  # never held for long
         self.closing = threading.Event()
         self.errors: list[str] = []
         self._faults: dict[str, list[Fault]] = {}
@@ -212,12 +213,12 @@ class Kaggle:
         fault = Fault(
             status, message, body, retry_after, cut, hang_s, on_resume, skip, times
         )
-        with self.lock:
+        with self._log_lock:
             self._faults.setdefault(route, []).append(fault)
 
     def next_fault(self, route: str, resumed: bool) -> Fault | None:
         """The fault that this call gets, if any; used by the server."""
-        with self.lock:
+        with self._log_lock:
             queue = self._faults.get(route, [])
             for fault in queue:
                 if fault.on_resume and not resumed:
@@ -237,7 +238,7 @@ class Kaggle:
 
     def record(self, call: Call) -> None:
         """Note a request; used by the server."""
-        with self.lock:
+        with self._log_lock:
             self.calls.append(call)
             ours = call.host.split(":")[0] in OURS
             if not ours and "authorization" in call.headers:
