@@ -11,15 +11,47 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from kaggle_kit import __version__
+from kaggle_kit.arguments import ARGUMENTS, Parser
 from kaggle_kit.errors import KitError
 
 if TYPE_CHECKING:
     from kaggle_kit.config import Config
 
 Result = dict[str, Any]
+
+
+def download(args: argparse.Namespace) -> Result:
+    """Fetch the competition, or only the photos one needs, from Kaggle or as tars."""
+    chosen = [n for n in ("tables", "subset", "ids") if getattr(args, n)]
+    _require_one("--slug or --tars", [n for n in ("slug", "tars") if getattr(args, n)])
+    if len(chosen) > 1:
+        _require_one("--tables, --subset or --ids", chosen)
+    of_tars = [n for n in ("accept_md5", "disk_gb", "url") if getattr(args, n)]
+    if args.slug and of_tars:
+        option = f"--{of_tars[0].replace('_', '-')}"
+        raise KitError(f"{option}: expected it with --tars, got it with --slug")
+    options: dict[str, Any] = {
+        "only_tables": args.tables,
+        "subset": args.subset,
+        "ids": args.ids,
+    }
+    if args.slug:
+        from kaggle_kit.data.download import download
+
+        return download(args.slug, args.out, **options)
+    from kaggle_kit.data.tars import URL, parse_numbers, tars
+
+    return tars(
+        parse_numbers(args.tars),
+        args.out,
+        url=args.url or URL,
+        accept_md5=args.accept_md5,
+        disk_gb=args.disk_gb,
+        **options,
+    )
 
 
 def index(args: argparse.Namespace) -> Result:
@@ -216,74 +248,12 @@ def submissions(args: argparse.Namespace) -> Result:
     return {"submissions": submissions(args.slug)}
 
 
-def _folder_or_file(text: str, **options: Any) -> dict[str, Any]:
-    return {"type": Path, "required": True, "metavar": "PATH", "help": text} | options
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 1, got {text!r}")
-    return int(text)
-
-
-# By flag; what follows a space tells apart those of one flag, and is not part of it.
-ARGUMENTS: dict[str, dict[str, Any]] = {
-    "--config": _folder_or_file("a YAML file; the kit's own are found by their name"),
-    "--competition": _folder_or_file("a folder in the competition's layout"),
-    "--subset": _folder_or_file("the folder that 'subset' made"),
-    "--shards": _folder_or_file("the folder that 'shards' made"),
-    "--run": _folder_or_file("the folder that 'train' makes"),
-    "--run …": _folder_or_file("one or several folders that 'train' made", nargs="+"),
-    "--bundle": _folder_or_file("the folder that 'bundle' made"),
-    "--kernel": _folder_or_file(
-        "a kernel folder, if not the kit's own", required=False
-    ),
-    "--kernel HANDLE": {"metavar": "OWNER/SLUG", "help": "the kernel, on Kaggle"},
-    "--file": _folder_or_file("a submission.csv", required=False),
-    "--slug": {
-        "required": True,
-        "metavar": "SLUG",
-        "help": "the competition, as in its address",
-    },
-    "--dataset": {"metavar": "OWNER/SLUG", "help": "the published bundle"},
-    "--version": {"type": _count, "metavar": "N", "help": "the kernel's version"},
-    "--message": {"required": True, "metavar": "TEXT", "help": "what it is"},
-    "--notes": {"metavar": "TEXT", "help": "what changed"},
-    "--dry-run": {
-        "action": "store_true",
-        "help": "send nothing; say what would be sent",
-    },
-    "--sample": _folder_or_file("the competition's sample_submission.csv"),
-    "--out": _folder_or_file("what to write"),
-    "--set": {
-        "action": "extend",
-        "nargs": "+",
-        "default": [],
-        "metavar": "SETTING=VALUE",
-        "help": "settings to change, such as train.epochs=3",
-    },
-    "--resume": {"action": "store_true", "help": "go on with the run that is there"},
-    "--time-limit-s": {"type": float, "help": "stop the kernel then (12 hours)"},
-    "--memory-gb": {"type": float, "help": "stop the kernel above it (29)"},
-    "--handle": {
-        "metavar": "OWNER/SLUG",
-        "help": "its name on Kaggle (INSERT_OWNER/...)",
-    },
-    "--title": {"metavar": "TEXT", "help": "its title (the slug in words)"},
-    "--max-mb": {
-        "type": _count,
-        "metavar": "N",
-        "help": "make no bundle of more megabytes",
-    },
-    "-k": {"type": _count, "default": 5, "metavar": "K", "help": "how many (5)"},
-    "--intervals": {"action": "store_true", "help": "with 95%% bootstrap intervals"},
-    "other": {"type": Path, "metavar": "OTHER", "help": "another photo"},
-    "photo": {"type": Path, "metavar": "PHOTO", "help": "a photo"},
-    "submission": {"type": Path, "metavar": "SUBMISSION", "help": "id, landmarks"},
-    "solution": {"type": Path, "metavar": "SOLUTION", "help": "id, landmarks, Usage"},
-}
 Command = Callable[[argparse.Namespace], Result]
 COMMANDS: dict[Command, list[str]] = {
+    download: [
+        *("--slug", "--tars", "--out", "--tables", "--subset", "--ids"),
+        *("--accept-md5", "--disk-gb", "--url"),
+    ],
     index: ["--competition", "--out"],
     subset: ["--config", "--competition", "--out"],
     shards: ["--config", "--competition", "--subset", "--out"],
@@ -327,19 +297,13 @@ DEFAULTS: dict[Command, dict[str, Any]] = {
     bundle: {"run": [], "competition": None, "config": None},
     demo: {"config": Path("configs/demo.yaml"), "out": Path("demo")},
     doctor: {"slug": "landmark-recognition-2021"},
+    download: {"subset": None, "slug": None},
 }
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line and exit code 1, as for every other mistake."""
-        print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
-        sys.exit(1)
 
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line; a command's help is its docstring."""
-    top = _Parser(
+    top = Parser(
         prog="kaggle-kit",
         description="Google Landmark Recognition 2021: from photos to a submission.",
     )
@@ -393,6 +357,13 @@ def _settings(args: argparse.Namespace) -> "Config":
     from kaggle_kit.config import load, override, parse_setting
 
     return override(load(args.config), dict(map(parse_setting, args.set)))
+
+
+def _require_one(options: str, given: Sequence[str]) -> None:
+    """Refuse options of which there must be one, unless there is."""
+    if len(given) != 1:
+        got = " and ".join(f"--{name}" for name in given) or "none of them"
+        raise KitError(f"expected one of {options}, got {got}")
 
 
 def _require(path: Path, what: str, command: str) -> None:

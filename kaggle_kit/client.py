@@ -53,7 +53,7 @@ CROWDED = re.compile(
 AWAY = re.compile(
     r"\b50\d (?:Server|Client) Error|Max retries exceeded|Connection(?:Error|Reset| aborted)"
     r"|timed out|RemoteDisconnected|IncompleteRead|Name or service not known"
-    r"|Connection error",
+    r"|Connection error|Downloaded file size .* does not match",
     re.IGNORECASE,
 )
 
@@ -87,7 +87,9 @@ def call(
     *args: str,
     repeatable: bool = True,
     watch: Callable[[], None] | None = None,
+    before: Callable[[], None] | None = None,
     pass_fds: Sequence[int] = (),
+    tries: int | None = None,
 ) -> str:
     """Run ``kaggle`` with ``args``; return what it printed once it has done what was asked.
 
@@ -97,12 +99,17 @@ def call(
         repeatable: whether doing it twice does no harm. Otherwise it is tried again only
             when Kaggle said that it did not do it, which is what 429 says.
         watch: called ten times a second meanwhile; what it raises stops the client.
+        before: called before each try, to put right what the last one left.
+        tries: how often at most, if not ``TRIES``.
         pass_fds: file descriptors that the client shall hold open.
 
     Raises:
         KaggleError: by its kind, see ``kaggle_kit.errors``; no secret is in its text.
     """
-    for attempt in range(1, TRIES + 1):
+    tries = tries or TRIES
+    for attempt in range(1, tries + 1):
+        if before:
+            before()
         code, output, errors = _run([program(), "-W", *args], watch, pass_fds)
         said = f"{output}\n{errors}"
         error = failure(args, code, said)
@@ -110,11 +117,11 @@ def call(
             return output
         crowded = CROWDED.search(said)
         again = isinstance(error, UnreachableError) and (repeatable or crowded)
-        if not again or attempt == TRIES:
+        if not again or attempt == tries:
             raise error
         pause = pause_s(attempt, said)
         logger.info("%s; trying again in %.0f s", error, pause)
-        time.sleep(pause)
+        _pause(pause, watch)
     raise AssertionError("unreachable")
 
 
@@ -254,6 +261,14 @@ def _run(
     if silent:
         return -1, said, f"{complained}\nno answer for {SILENCE_S:.0f} s: timed out"
     return code, said, complained
+
+
+def _pause(seconds: float, watch: Callable[[], None] | None) -> None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        if watch:
+            watch()
+        time.sleep(min(left, POLL_S))
 
 
 def _wait(

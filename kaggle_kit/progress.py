@@ -20,15 +20,28 @@ class _LogBar(tqdm):
 
 
 def progress(
-    iterable: Any = None, *, total: int | None = None, label: str = ""
+    iterable: Any = None, *, total: int | None = None, label: str = "", unit: str = "it"
 ) -> tqdm:
-    """A tqdm over ``iterable`` (or updated by hand) that suits the stream it is on."""
+    """A tqdm over ``iterable`` (or updated by hand) that suits the stream it is on.
+
+    The ``unit`` "B" is for bytes, shown as kB, MB, GB.
+    """
+    scaled = unit == "B"
     if sys.stderr.isatty():
-        return tqdm(iterable, total=total, desc=label, dynamic_ncols=True)
+        return tqdm(
+            iterable,
+            total=total,
+            desc=label,
+            dynamic_ncols=True,
+            unit=unit,
+            unit_scale=scaled,
+        )
     return _LogBar(
         iterable,
         total=total,
         desc=label,
+        unit=unit,
+        unit_scale=scaled,
         mininterval=LOG_INTERVAL_S,
         maxinterval=LOG_INTERVAL_S,
         file=io.StringIO(),  # all is said through the logger

@@ -12,6 +12,7 @@ from kaggle_kit import cli
 
 RUN = "import sys; from kaggle_kit.cli import main; sys.exit(main(sys.argv[1:]))"
 CONTRACT = {
+    "download": "--slug --tars --out --tables --subset --ids --accept-md5 --disk-gb",
     "index": "--competition --out",
     "subset": "--config --competition --out",
     "shards": "--config --competition --subset --out",

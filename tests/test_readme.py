@@ -11,7 +11,8 @@ from kaggle_kit import cli, config
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS = re.findall(r"^```(?:bash)?\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+FENCED = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+BLOCKS = [text for language, text in FENCED if language in ("", "bash")]
 COMMANDS = [
     part.strip().split("kaggle-kit ", 1)[1]
     for block in BLOCKS

@@ -23,7 +23,7 @@ from kaggle_kit.publish.metadata import (
 )
 from kaggle_kit.publish.notice import CITATION, licence_text, write_notice
 from kaggle_kit.recognition.prepare import portable, prepare, settings_of
-from kaggle_kit.training.fit import environment
+from kaggle_kit.training.runs import environment
 
 SUBTITLE = "Library, model and gallery for the landmark inference kernel"
 TRAINING_SUBTITLE = "Library and config for the landmark training kernel"
