@@ -211,7 +211,7 @@ def failure(args: Sequence[str], code: int, output: str) -> KaggleError | None:
             f"{place}: {said} Accept them on {WEB}/c/<competition>/rules, then run the "
             f"same command again"
         )
-    if CROWDED.search(output) or AWAY.search(output) or code < 0:
+    if CROWDED.search(output) or AWAY.search(output) or code < 0 or not lines:
         return UnreachableError(
             f"{place}: expected an answer from Kaggle, got {said!r}; run the same command "
             f"again later"

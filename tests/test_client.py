@@ -50,7 +50,8 @@ SAID = [
     (1, "HTTPConnectionPool(host='x'): Max retries exceeded with", UnreachableError),
     (1, "Your team has used its daily Submission limit (5) today", LimitError),
     (1, "something new", RefusedError),
-    (1, "", RefusedError),
+    (1, "", UnreachableError),
+    (1, "Internal error", UnreachableError),
 ]
 
 

@@ -39,8 +39,10 @@ def subset(
     known, unknown = set_apart(chosen, settings.unknown_landmarks, rng)
     members = split(known, settings.validation_share, rng, settings.test_share)
     members += split_unknown(unknown, rng)
-    if any(settings.non_landmarks.model_dump().values()):
-        place.require("train")
+    asked = any(settings.non_landmarks.model_dump().values())
+    if asked and not place.train_dir.exists():
+        logger.warning("%s: no photos yet, so no pools of non-landmarks", place.root)
+    elif asked:
         listed = {label.image_id for label in labels}
         others = sorted(set(photo_ids(place.train_dir)) - listed)
         members += pools(others, settings.non_landmarks, rng)

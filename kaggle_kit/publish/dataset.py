@@ -26,7 +26,8 @@ from kaggle_kit.publish.metadata import (
 logger = logging.getLogger(__name__)
 READY_S = 3600.0  # Kaggle takes minutes for a gigabyte
 TRIES = 2
-ABSENT_LOOKS = 3  # after a failure: so often not there is not there
+SETTLED_LOOKS = 3  # what is seen so often is no leftover of the version before
+BROKEN = {"failed", "deleted"}
 
 
 def publish(
@@ -151,13 +152,12 @@ def _sent(bundle: Path, notes: str, handle: str, expected: dict[str, int]) -> in
     failed: KaggleError | None = None
     for _ in range(TRIES):
         before = status(handle)
-        number = before["version"] if before else 0
         failed = None
         try:
             client.call(*_command(bundle, notes, before is not None), repeatable=False)
         except (UnreachableError, RefusedError) as error:
             failed = error  # a version may have come about all the same
-        version = _ready(handle, number, failed)
+        version = _ready(handle, before, failed)
         if version is None:
             logger.info("%s; sending it again", failed)
             continue
@@ -173,24 +173,28 @@ def _sent(bundle: Path, notes: str, handle: str, expected: dict[str, int]) -> in
     )
 
 
-def _ready(handle: str, number: int, failed: KaggleError | None) -> int | None:
-    """The version above ``number`` once Kaggle is done with it.
+def _ready(
+    handle: str, before: dict[str, Any] | None, failed: KaggleError | None
+) -> int | None:
+    """The number of the version after ``before`` once Kaggle is done with it.
 
     None if the sending failed and none shows itself for a while.
     """
+    earlier = before or {"version": 0, "status": ""}
     looks = 0
 
     def look() -> int | None:
         nonlocal looks
         looks += 1
-        now = status(handle)
-        if now is None or now["version"] <= number:
-            return 0 if failed and looks >= ABSENT_LOOKS else None
-        if now["status"] in ("failed", "deleted"):
+        now = status(handle) or {"version": 0, "status": ""}
+        settled = looks >= SETTLED_LOOKS
+        if now["status"] in BROKEN and (settled or earlier["status"] not in BROKEN):
             raise RefusedError(
-                f"{handle}: expected version {now['version']} to become ready, got "
+                f"{handle}: expected the new version to become ready, got "
                 f"{now['status']}; look at {client.WEB}/datasets/{handle}"
             )
+        if now["version"] <= earlier["version"]:
+            return 0 if failed and settled else None
         return now["version"] if now["status"] == "ready" else None
 
     return client.wait(look, READY_S, f"dataset {handle}") or None

@@ -65,6 +65,7 @@ def push(
     if dry_run:
         command = client.shown("kernels", "push", "-p", "STAGED")
         return {"metadata": metadata, "commands": [command]}
+    metadata["kernel_sources"] = _reachable(metadata)
     version = send(kernel, metadata)
     return collect(metadata, version)
 
@@ -124,6 +125,22 @@ def completed(kernel: Path, handle: str | None, dataset: str | None) -> dict[str
         "model_sources": list(metadata.get("model_sources", [])),
         "keywords": [],
     }
+
+
+def _reachable(metadata: dict[str, Any]) -> list[str]:
+    """The kernel sources; itself only once it has left something.
+
+    A training kernel names itself, to go on with what its last version left; its first
+    version has none.
+    """
+    own, sources = metadata["id"], metadata["kernel_sources"]
+    if own not in sources:
+        return sources
+    try:
+        ran = 'COMPLETE"' in client.call("kernels", "status", own)
+    except RulesError:  # there is no such kernel yet
+        ran = False
+    return sources if ran else [source for source in sources if source != own]
 
 
 def send(kernel: Path, metadata: dict[str, Any]) -> int:

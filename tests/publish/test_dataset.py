@@ -83,7 +83,7 @@ def test_a_file_that_is_lost_each_time_is_an_error_and_the_next_call_mends_it(
     publish(small_bundle)
     (small_bundle / "config.json").write_text('{"a": 1}\n')
     sign(small_bundle)
-    kaggle.fault("storage PUT", status=403, times=2)
+    kaggle.fault("storage PUT", status=403, times=8)
     with pytest.raises((IncompleteError, RefusedError)) as raised:
         publish(small_bundle)
     assert "\n" not in str(raised.value)
@@ -137,7 +137,7 @@ def test_an_outage_is_one_line_and_nothing_is_published(kaggle, small_bundle):
 
 def test_processing_that_fails_is_one_line(kaggle, small_bundle):
     kaggle.dataset_statuses = ["BLOBS_RECEIVED", "FAILED"]
-    with pytest.raises(RefusedError, match="expected version 1 to become ready"):
+    with pytest.raises(RefusedError, match="to become ready, got failed"):
         publish(small_bundle)
 
 

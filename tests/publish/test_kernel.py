@@ -128,8 +128,8 @@ def test_training_metadata_ask_for_what_kaggle_has():
     assert metadata["code_file"] == SCRIPTS["training"].name
     assert metadata["machine_shape"] == "NvidiaTeslaT4"
     assert metadata["competition_sources"] == [SLUG]
-    # a kernel that does not exist yet cannot be a source, not even its own
-    assert metadata["kernel_sources"] == []
+    # push leaves it out as long as there is no version to go on from
+    assert metadata["kernel_sources"] == [metadata["id"]]
 
 
 # The kernel, with a clock that leaps to 1 s before the end when an epoch is done.

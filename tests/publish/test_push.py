@@ -166,3 +166,16 @@ def test_metadata_that_kaggle_or_the_rules_refuse_is_named(kernel_dir, change, s
 def test_without_a_name_it_says_so(kernel_dir):
     with pytest.raises(ArtefactError, match="INSERT_OWNER"):
         completed(kernel_dir, None, None)
+
+
+def test_a_training_kernel_goes_on_from_its_last_version_once_there_is_one(ready):
+    kernel = Path(__file__).parents[2] / "kernels" / "training"
+    left = {"session.json": b'{"finished": false}', "run/history.csv": b"epoch\n1\n"}
+    ready.on_push = lambda version: (left, LOG, "COMPLETE")
+    assert push(kernel, dataset=DATASET)["session"] == {"finished": False}
+    second = push(kernel, dataset=DATASET)
+    asked = [c.json.get("kernelDataSources", []) for c in ready.calls if c.json]
+    sources = [s for s in asked if s]
+    assert second["version"] == 2
+    assert sources == [["tester/landmark-training"]]
+    assert Path(second["folder"], "run", "history.csv").read_bytes() == b"epoch\n1\n"

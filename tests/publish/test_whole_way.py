@@ -15,11 +15,11 @@ from kaggle_kit.publish import ledger
 from kaggle_kit.score import score
 from tests.publish.conftest import DATASET, KERNEL, SLUG
 
-CONFIG = """extends: demo.yaml
+CONFIG = f"""extends: {Path(__file__).parents[2] / "configs" / "demo.yaml"}
 name: tiny
-data: {image_size: 32, stored_size: 36}
-train: {epochs: 1, batch_size: 16}
-recognition: {batch_size: 8}
+data: {{image_size: 32, stored_size: 36}}
+train: {{epochs: 1, batch_size: 16}}
+recognition: {{batch_size: 8}}
 """
 
 

@@ -3,6 +3,7 @@
 import json
 import sys
 import traceback
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
@@ -162,7 +163,8 @@ def fault_reply(fault: Fault, host: str) -> Reply:
     elif host == HOST:
         reply = xml_error(status, fault.message or "AccessDenied")
     else:
-        reply = json_reply(status, {"code": status, "message": fault.message})
+        message = fault.message or HTTPStatus(status).phrase
+        reply = json_reply(status, {"code": status, "message": message})
     if fault.retry_after is not None:
         reply.headers["Retry-After"] = str(fault.retry_after)
     return reply
