@@ -8,13 +8,13 @@ import argparse
 import json
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from kaggle_kit import __version__
+from kaggle_kit.arguments import ARGUMENTS, Parser
 from kaggle_kit.errors import KitError
 
 if TYPE_CHECKING:
@@ -100,23 +100,38 @@ def train(args: argparse.Namespace) -> Result:
 
 def bundle(args: argparse.Namespace) -> Result:
     """Pack library, model and gallery into the folder that becomes a Kaggle dataset."""
-    for run in args.runs:
+    if bool(args.run) == bool(args.config):
+        raise KitError(
+            "expected either --run (a model for the inference kernel) or --config (for "
+            "training on Kaggle); give one of them"
+        )
+    if bool(args.run) != bool(args.competition):
+        raise KitError("expected --competition with --run and not with --config")
+    for run in args.run:
         _require(run / "config.json", "a run", "train")
     from kaggle_kit.config import parse_setting
+    from kaggle_kit.publish.metadata import HANDLE, title_of
 
     changes = dict(map(parse_setting, args.set))
-    from kaggle_kit.publish.bundle import bundle
+    settings = _settings(args) if args.config else None
+    handle = args.handle or HANDLE
+    title = title_of(handle, args.title)
+    from kaggle_kit.publish.bundle import bundle, bundle_for_training
 
-    return bundle(args.runs, args.competition, args.out, changes)
+    if settings:
+        return bundle_for_training(settings, args.out, handle, title, args.max_mb)
+    return bundle(
+        args.run, args.competition, args.out, changes, handle, title, args.max_mb
+    )
 
 
 def ablate(args: argparse.Namespace) -> Result:
     """Switch off one part after the other, and score what is left."""
-    for run in args.runs:
+    for run in args.run:
         _require(run / "config.json", "a run", "train")
     from kaggle_kit.recognition.ablate import ablate
 
-    return ablate(args.runs, args.competition, args.out)
+    return ablate(args.run, args.competition, args.out)
 
 
 def similar(args: argparse.Namespace) -> Result:
@@ -189,76 +204,50 @@ def demo(args: argparse.Namespace) -> Result:
     return demo(settings, args.out)
 
 
-def _folder_or_file(text: str, **options: Any) -> dict[str, Any]:
-    return {"type": Path, "required": True, "metavar": "PATH", "help": text} | options
+def doctor(args: argparse.Namespace) -> Result:
+    """Check client, credentials, rules, quota, disk and versions."""
+    from kaggle_kit.publish.doctor import doctor
+
+    return doctor(args.slug)
 
 
-def _md5(text: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{32}", text.lower()):
-        raise argparse.ArgumentTypeError(f"expected 32 digits of 0-9a-f, got {text!r}")
-    return text.lower()
+def publish(args: argparse.Namespace) -> Result:
+    """Put a bundle on Kaggle as a dataset, or as its new version."""
+    from kaggle_kit.publish.dataset import publish
+
+    return publish(args.bundle, args.notes, args.dry_run)
 
 
-def _size(text: str) -> float:
-    try:
-        size = float(text)
-    except ValueError:
-        size = 0.0
-    if not 0 < size < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return size
+def push(args: argparse.Namespace) -> Result:
+    """Push a kernel, wait until it has run, and fetch and check its output."""
+    from kaggle_kit.publish.kernel import push
+
+    return push(args.kernel, args.handle, args.dataset, args.dry_run)
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 1, got {text!r}")
-    return int(text)
+def submit(args: argparse.Namespace) -> Result:
+    """Submit a kernel's version or a file, once, and wait for the score."""
+    from kaggle_kit.publish.submit import submit
+
+    return submit(
+        args.slug, args.message, args.kernel, args.version, args.file, args.dry_run
+    )
 
 
-ARGUMENTS: dict[str, dict[str, Any]] = {
-    "--slug": {"help": "the competition's name: landmark-recognition-2021"},
-    "--tars": {"metavar": "0-9", "help": "tars of the public data set, of 0 to 499"},
-    "--tables": {"action": "store_true", "help": "the tables alone, no photos"},
-    "--ids": _folder_or_file("only the photos that a file names", required=False),
-    "--accept-md5": {
-        "action": "extend",
-        "nargs": "+",
-        "type": _md5,
-        "default": [],
-        "metavar": "MD5",
-        "help": "checksums to take although they are not the expected ones",
-    },
-    "--disk-gb": {"type": _size, "help": "what the photos and a tar may take, in GB"},
-    "--url": {"help": "a mirror of the public data set"},
-    "--config": _folder_or_file("a YAML file; the kit's own are found by their name"),
-    "--competition": _folder_or_file("a folder in the competition's layout"),
-    "--subset": _folder_or_file("the folder that 'subset' made"),
-    "--shards": _folder_or_file("the folder that 'shards' made"),
-    "--run": _folder_or_file("the folder that 'train' makes"),
-    "--runs": _folder_or_file("folders that 'train' made", nargs="+"),
-    "--bundle": _folder_or_file("the folder that 'bundle' made"),
-    "--kernel": _folder_or_file(
-        "a kernel folder, if not the kit's own", required=False
-    ),
-    "--sample": _folder_or_file("the competition's sample_submission.csv"),
-    "--out": _folder_or_file("what to write"),
-    "--set": {
-        "action": "extend",
-        "nargs": "+",
-        "default": [],
-        "metavar": "SETTING=VALUE",
-        "help": "settings to change, such as train.epochs=3",
-    },
-    "--resume": {"action": "store_true", "help": "go on with the run that is there"},
-    "--time-limit-s": {"type": float, "help": "stop the kernel then (12 hours)"},
-    "--memory-gb": {"type": float, "help": "stop the kernel above it (29)"},
-    "-k": {"type": _count, "default": 5, "metavar": "K", "help": "how many (5)"},
-    "--intervals": {"action": "store_true", "help": "with 95%% bootstrap intervals"},
-    "other": {"type": Path, "metavar": "OTHER", "help": "another photo"},
-    "photo": {"type": Path, "metavar": "PHOTO", "help": "a photo"},
-    "submission": {"type": Path, "metavar": "SUBMISSION", "help": "id, landmarks"},
-    "solution": {"type": Path, "metavar": "SOLUTION", "help": "id, landmarks, Usage"},
-}
+def ship(args: argparse.Namespace) -> Result:
+    """Publish, push, wait, validate, submit; go on where that stopped."""
+    from kaggle_kit.publish.ship import ship
+
+    return ship(args.bundle, args.kernel, args.slug, args.message, args.dry_run)
+
+
+def submissions(args: argparse.Namespace) -> Result:
+    """Refresh the ledger: local GAP against the leaderboard's."""
+    from kaggle_kit.publish.submit import submissions
+
+    return {"submissions": submissions(args.slug)}
+
+
 Command = Callable[[argparse.Namespace], Result]
 COMMANDS: dict[Command, list[str]] = {
     download: [
@@ -269,8 +258,11 @@ COMMANDS: dict[Command, list[str]] = {
     subset: ["--config", "--competition", "--out"],
     shards: ["--config", "--competition", "--subset", "--out"],
     train: ["--config", "--shards", "--run", "--set", "--resume"],
-    bundle: ["--runs", "--competition", "--out", "--set"],
-    ablate: ["--runs", "--competition", "--out"],
+    bundle: [
+        *("--run …", "--competition", "--config", "--out", "--set"),
+        *("--handle", "--title", "--max-mb"),
+    ],
+    ablate: ["--run …", "--competition", "--out"],
     similar: ["photo", "--bundle", "-k"],
     match: ["photo", "other", "--out"],
     predict: ["--bundle", "--competition", "--out"],
@@ -286,23 +278,32 @@ COMMANDS: dict[Command, list[str]] = {
     score: ["submission", "solution", "--intervals"],
     run: ["--config", "--competition", "--out", "--set"],
     demo: ["--config", "--out", "--set"],
+    doctor: ["--slug"],
+    publish: ["--bundle", "--notes", "--dry-run"],
+    push: ["--kernel", "--handle", "--dataset", "--dry-run"],
+    submit: [
+        "--slug",
+        "--kernel HANDLE",
+        "--version",
+        "--file",
+        "--message",
+        "--dry-run",
+    ],
+    ship: ["--bundle", "--kernel", "--slug", "--message", "--dry-run"],
+    submissions: ["--slug"],
 }
-DEFAULTS: dict[Command, dict[str, Path | None]] = {
-    download: {"subset": None},
+# What a command can do without, and what it has then.
+DEFAULTS: dict[Command, dict[str, Any]] = {
+    bundle: {"run": [], "competition": None, "config": None},
     demo: {"config": Path("configs/demo.yaml"), "out": Path("demo")},
+    doctor: {"slug": "landmark-recognition-2021"},
+    download: {"subset": None, "slug": None},
 }
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line and exit code 1, as for every other mistake."""
-        print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
-        sys.exit(1)
 
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line; a command's help is its docstring."""
-    top = _Parser(
+    top = Parser(
         prog="kaggle-kit",
         description="Google Landmark Recognition 2021: from photos to a submission.",
     )
@@ -316,9 +317,10 @@ def parser() -> argparse.ArgumentParser:
         defaults = DEFAULTS.get(function, {})
         for name in names:
             options = dict(ARGUMENTS[name])
-            if name.lstrip("-") in defaults:
+            flag = name.split()[0]
+            if flag.lstrip("-") in defaults:
                 options["required"] = False
-            command.add_argument(name, **options)
+            command.add_argument(flag, **options)
         command.set_defaults(function=function, **defaults)
     return top
 
@@ -333,7 +335,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     name = f"kaggle-kit {args.function.__name__}"
     try:
-        print(json.dumps(args.function(args), indent=2))
+        result = args.function(args)
+        print(json.dumps(result, indent=2))
     except KitError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return error.exit_code
@@ -346,7 +349,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"{name}: interrupted; the same command starts again", file=sys.stderr)
         return 130
-    return 0
+    return 0 if result.get("ok", True) else 1
 
 
 def _settings(args: argparse.Namespace) -> "Config":

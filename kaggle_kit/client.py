@@ -5,6 +5,7 @@ whose upload failed, push a kernel without its sources and lose a submission, al
 So ``call`` reads what the client says, and callers look at what is then on Kaggle.
 """
 
+import json
 import logging
 import os
 import random
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from kaggle_kit.credentials import hidden
 from kaggle_kit.errors import (
@@ -26,14 +28,17 @@ from kaggle_kit.errors import (
     RefusedError,
     RulesError,
     UnreachableError,
+    WaitError,
 )
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 TRIES = 5
 BACKOFF_S = 2.0  # before the second try; doubled for each further one
 LONGEST_S = 120.0
 SILENCE_S = 330.0  # the client itself gives a read 300 s
 POLL_S = 0.1
+LOOK_S = 10.0  # between two looks at what takes its time on Kaggle; grows to LONGEST_S
 WEB = "https://www.kaggle.com"
 
 # What the client says without an exit code that tells it
@@ -118,6 +123,65 @@ def call(
         logger.info("%s; trying again in %.0f s", error, pause)
         _pause(pause, watch)
     raise AssertionError("unreachable")
+
+
+def call_json(*args: str) -> Any:
+    """Run ``kaggle`` with ``args``; return the JSON that it printed, None without any.
+
+    Warnings may stand before it on the same stream.
+
+    Raises:
+        KaggleError: as ``call``.
+    """
+    output = call(*args)
+    start = re.search(r"^[\[{]", output, re.MULTILINE)
+    return json.loads(output[start.start() :]) if start else None
+
+
+def call_pages(*args: str) -> list[dict[str, Any]]:
+    """The rows of all pages of a listing that takes ``--page-token``.
+
+    Raises:
+        KaggleError: as ``call``.
+    """
+    rows: list[dict[str, Any]] = []
+    token: list[str] = []
+    while True:
+        output = call(*args, "--page-size", "200", "--format", "json", *token)
+        start = re.search(r"^[\[{]", output, re.MULTILINE)
+        rows += json.loads(output[start.start() :]) if start else []
+        following = re.search(r"^Next Page Token = (\S+)", output, re.MULTILINE)
+        if not following:
+            return rows
+        token = ["--page-token", following[1]]
+
+
+def wait(look: Callable[[], T | None], limit_s: float, what: str) -> T:
+    """Call ``look`` until it returns something, at growing intervals.
+
+    That Kaggle cannot be reached for a while ends nothing.
+
+    Raises:
+        WaitError: it has not after ``limit_s`` seconds.
+    """
+    end = time.monotonic() + limit_s
+    interval = LOOK_S
+    while True:
+        try:
+            found = look()
+        except UnreachableError as error:
+            logger.info("%s", error)
+            found = None
+        if found is not None:
+            return found
+        if time.monotonic() + interval > end:
+            raise WaitError(
+                f"{what}: expected it within {limit_s / 3600:g} h, got no end of it; run "
+                f"the same command again to wait on"
+            )
+        logger.info("waiting for %s", what)
+        time.sleep(interval * random.uniform(0.8, 1.2))
+        interval = min(interval * 1.5, LONGEST_S)
 
 
 def pause_s(attempt: int, text: str = "") -> float:

@@ -106,13 +106,11 @@ def _apart(stage: Callable[..., Any], *args: Any) -> Any:
 
 def train(settings: Config, competition: Path, out: Path) -> tuple[Any, Any]:
     """Shards and training, going on with an earlier one; what both say of themselves."""
-    from kaggle_kit.data.shards import shards  # TensorFlow, in this process alone
-    from kaggle_kit.training.fit import fit
+    from kaggle_kit.training.session import from_photos  # TensorFlow, in this process
 
-    if not settings.train.epochs:
-        return None, fit(settings, out / "subset", out / "run", resume=True)
-    made = shards(settings.data, competition, out / "subset", out / "shards")
-    return made, fit(settings, out / "shards", out / "run", resume=True)
+    return from_photos(
+        settings, competition, out / "subset", out / "shards", out / "run"
+    )
 
 
 def bundle(competition: Path, out: Path) -> dict[str, Any]:

@@ -17,7 +17,8 @@ CONTRACT = {
     "subset": "--config --competition --out",
     "shards": "--config --competition --subset --out",
     "train": "--config --shards --run --set --resume",
-    "bundle": "--run --competition --out",
+    "bundle": "--run --config --competition --out --handle --title --max-mb --set",
+    "ablate": "--run --competition --out",
     "predict": "--bundle --competition --out",
     "rehearse": "--bundle --competition --out --time-limit-s --memory-gb",
     "validate": "--sample",
@@ -144,6 +145,28 @@ def test_a_stage_without_its_input_says_which_command_makes_it(tmp_path, args, m
         *args, tmp_path, "--competition", tmp_path, "--out", tmp_path / "o"
     )
     assert missing in line and "make it with kaggle-kit" in line
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["--run", "r", "--competition", "c", "--config", "demo.yaml"], "give one"),
+        ([], "give one"),
+        (["--run", "r"], "expected --competition with --run"),
+        (["--config", "demo.yaml", "--competition", "c"], "--competition with --run"),
+        (["--config", "demo.yaml", "--handle", "me"], "OWNER/SLUG"),
+        (["--config", "demo.yaml", "--handle", "me/kit"], "6 to 50 characters, got 3"),
+        (["--config", "demo.yaml", "--title", "kit"], "6 to 50 characters, got 3"),
+        (["--config", "demo.yaml", "--max-mb", "0"], "expected a number from 1"),
+        (["--config", "demo.yaml", "--set", "train.epoch=3"], "did you mean 'epochs'"),
+    ],
+)
+def test_what_a_bundle_cannot_be_made_of_is_one_line(args, expected, tmp_path):
+    if "r" in args:
+        (tmp_path / "config.json").write_text("{}")
+    args = [tmp_path if arg in ("r", "c") else arg for arg in args]
+    assert expected in complaint("bundle", *args, "--out", tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_a_folder_that_may_not_be_written_is_named(tmp_path, competition):

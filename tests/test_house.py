@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -23,7 +24,16 @@ FLOORS = [
     ["model"],
     ["data"],
     ["gap", "intervals", "score"],
-    ["errors", "paths", "config", "tables", "progress", "client", "credentials"],
+    [
+        "errors",
+        "paths",
+        "config",
+        "tables",
+        "progress",
+        "client",
+        "credentials",
+        "arguments",
+    ],
 ]
 WITHOUT_TENSORFLOW = [
     "kaggle_kit.cli",
@@ -34,7 +44,16 @@ WITHOUT_TENSORFLOW = [
     "kaggle_kit.data.index",
     "kaggle_kit.data.subset",
     "kaggle_kit.data.tars",
+    "kaggle_kit.publish.dataset",
+    "kaggle_kit.publish.doctor",
+    "kaggle_kit.publish.kernel",
+    "kaggle_kit.publish.leaks",
+    "kaggle_kit.publish.manifest",
+    "kaggle_kit.publish.metadata",
+    "kaggle_kit.publish.notice",
     "kaggle_kit.publish.rehearse",
+    "kaggle_kit.publish.ship",
+    "kaggle_kit.publish.submit",
     "kaggle_kit.recognition.local",
     "kaggle_kit.recognition.rank",
     "kaggle_kit.recognition.tune",
@@ -95,8 +114,15 @@ def test_module_does_not_import_tensorflow(name):
     assert done.stdout.strip() == "False"
 
 
-def test_what_runs_in_the_kernel_needs_only_what_is_promised():
-    waiting, seen = {"kaggle_kit.recognition.predict"}, set()
+@pytest.mark.parametrize(
+    ("entry", "allowed"),
+    [
+        ("kaggle_kit.recognition.predict", IN_KERNEL | GEOMETRY),
+        ("kaggle_kit.training.session", IN_KERNEL | {"h5py", "keras_cv", "PIL"}),
+    ],
+)
+def test_what_runs_in_the_kernel_needs_only_what_is_promised(entry, allowed):
+    waiting, seen = {entry}, set()
     outside = set()
     while waiting:
         name = waiting.pop()
@@ -110,7 +136,7 @@ def test_what_runs_in_the_kernel_needs_only_what_is_promised():
                 waiting |= {found} - seen
             elif found.split(".")[0] not in sys.stdlib_module_names:
                 outside |= {found.split(".")[0]} - lazy
-    assert outside <= IN_KERNEL | GEOMETRY
+    assert outside <= allowed
 
 
 def test_the_kernel_does_without_keras_cv_and_unless_asked_without_opencv():
@@ -178,7 +204,9 @@ def test_constraints_agree_with_the_requirements():
     pinned = dict(line.lower().split("==") for line in lines if "==" in line)
     for name in required.keys() & pinned.keys():
         assert pinned[name] in required[name], name
-    assert {"tensorflow", "keras", "numpy", "pandas"} <= pinned.keys()
+    from kaggle_kit.publish.image import VERSIONS
+
+    assert pinned.items() >= VERSIONS.items()
 
 
 def test_wheel_carries_all_that_it_needs(tmp_path):
@@ -196,6 +224,8 @@ def test_wheel_carries_all_that_it_needs(tmp_path):
         if (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             (copy / name).write_bytes((ROOT / name).read_bytes())
+    with (copy / "LICENSE").open("a", encoding="utf-8") as file:
+        file.write("of this very wheel\n")
     subprocess.run([*command, str(tmp_path), str(copy)], check=True)
     (wheel,) = tmp_path.glob("*.whl")
     inside = set(zipfile.ZipFile(wheel).namelist())
@@ -203,8 +233,10 @@ def test_wheel_carries_all_that_it_needs(tmp_path):
         assert path.relative_to(ROOT).as_posix() in inside
     for path in ROOT.glob("configs/*.yaml"):
         assert f"kaggle_kit/configs/{path.name}" in inside
-    for path in ROOT.glob("kernels/inference/*"):
-        assert f"kaggle_kit/kernels/inference/{path.name}" in inside
+    kernels = list(ROOT.glob("kernels/*/*"))
+    assert {path.parent.name for path in kernels} == {"inference", "training"}
+    for path in kernels:
+        assert f"kaggle_kit/kernels/{path.parent.name}/{path.name}" in inside
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
     code = "from kaggle_kit.paths import shipped; print(shipped('configs/demo.yaml'))"
     shown = subprocess.check_output(
@@ -212,6 +244,14 @@ def test_wheel_carries_all_that_it_needs(tmp_path):
     )
     assert Path(shown.strip()).is_relative_to(tmp_path / "installed")
     assert Path(shown.strip()).is_file()
+    code = "from kaggle_kit.publish.notice import licence_text; print(licence_text())"
+    licence = subprocess.check_output(
+        [sys.executable, "-c", code],
+        cwd=tmp_path / "installed",
+        env={**os.environ, "PYTHONPATH": ""},
+        text=True,
+    )
+    assert licence.strip().endswith("of this very wheel")
     tops = {name.split("/")[0] for name in inside}
     assert tops - {"kaggle_kit"} == {t for t in tops if t.endswith(".dist-info")}
 

@@ -38,7 +38,8 @@ def shards(
         its name, split, number of photos and SHA-256.
 
     Raises:
-        DataError: a split that should have photos has none that decode.
+        DataError: a split that should have photos has none that decode, or the disk has
+            no room for all shards, by the size of the first.
     """
     place = Competition(Path(competition)).require("train")
     subset = Path(subset)
@@ -53,12 +54,15 @@ def shards(
     }
     files: list[dict[str, Any]] = []
     broken: list[str] = []
+    known = [m for m in members if m.landmark_id in class_of]
+    n_left = sum(m.split in SPLITS for m in known)
     with written_dir(out, MARKER) as part:
         for split in SPLITS:
-            chosen = [
-                m for m in members if m.split == split and m.landmark_id in class_of
-            ]
-            made, lost = _write_split(settings, place, split, chosen, class_of, part)
+            chosen = [m for m in known if m.split == split]
+            made, lost = _write_split(
+                settings, place, split, chosen, class_of, part, n_left
+            )
+            n_left -= len(chosen)
             files += made
             broken += lost
             if chosen and not made:
@@ -155,8 +159,13 @@ def _write_split(
     members: Sequence[Member],
     class_of: dict[int | None, int],
     folder: Path,
+    n_left: int,
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Write the shards of one split; return what was written and the broken ids."""
+    """Write the shards of one split; return what was written and the broken ids.
+
+    Args:
+        n_left: photos to write, with those of the splits that follow.
+    """
 
     def encoded(pixels: tf.Tensor) -> tf.Tensor:
         return tf.io.encode_jpeg(
@@ -182,11 +191,25 @@ def _write_split(
                     done.add(int(i))
                     bar.update()
             broken += [m.image_id for i, m in enumerate(chunk) if i not in done]
+            n_left -= len(chunk)
             if done:
                 files.append(_described(path, split, len(done)))
+                _require_space(files[-1], n_left, folder)
             else:
                 path.unlink()
     return files, broken
+
+
+def _require_space(shard: dict[str, Any], n_left: int, folder: Path) -> None:
+    """Stop at once if so many more photos as those of a shard do not fit."""
+    expected = n_left * shard["bytes"] / shard["images"]
+    free = shutil.disk_usage(folder).free
+    if expected > free:
+        raise DataError(
+            f"{folder.parent}: expected {expected / 1e9:.1f} GB of free space for the "
+            f"shards of {n_left} more photos, got {free / 1e9:.1f} GB; free some, choose "
+            f"another disk (--out, or TMPDIR in a kernel) or lower data.stored_size"
+        )
 
 
 def _record(image_id: str, label: int, image: bytes) -> bytes:

@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from kaggle_kit.config import Config
 from kaggle_kit.model.build import EMBEDDING
+from kaggle_kit.model.stable import stabilise
 
 STRIDE = 32  # of the backbones; a side is a multiple of it
 
@@ -20,6 +23,8 @@ def export(model: keras.Model, settings: Config, out: Path) -> None:
     ``log_probability`` (batch, C). Both are means over the views: every size of
     ``recognition.scales``, mirrored too with ``recognition.flip``. The class head is left
     out where it is not used: with 81,313 landmarks it would be nine tenths of the file.
+
+    The same network and settings give the same bytes, without a trace of where it was.
     """
     with_head = has_head(settings)
     outputs = {"features": model.get_layer(EMBEDDING).output}
@@ -28,10 +33,11 @@ def export(model: keras.Model, settings: Config, out: Path) -> None:
     network = keras.Model(model.input, outputs)
     sides = view_sides(settings)
     largest = max(sides)
+    matrices = [_resizing(largest, side) for side in sides]
 
     def views(images: tf.Tensor) -> list[tf.Tensor]:
         pixels = tf.cast(images, tf.float32)
-        seen = [_at(pixels, largest, side) for side in sides]
+        seen = [_resized(pixels, matrix) for matrix in matrices]
         if settings.recognition.flip:
             seen += [tf.reverse(view, axis=[2]) for view in seen]
         return seen
@@ -47,9 +53,10 @@ def export(model: keras.Model, settings: Config, out: Path) -> None:
 
     signature = [tf.TensorSpec((None, largest, largest, 3), tf.uint8, "images")]
     module = tf.Module()
-    module.weights = [variable.value for variable in network.variables]
+    module.weights = [variable.value for variable in network.weights]
     module.serve = tf.function(serve, input_signature=signature)
     tf.saved_model.save(module, str(out))
+    stabilise(out)
 
 
 def has_head(settings: Config) -> bool:
@@ -71,7 +78,24 @@ def view_sides(settings: Config) -> list[int]:
     ]
 
 
-def _at(pixels: tf.Tensor, largest: int, side: int) -> tf.Tensor:
+def _resizing(largest: int, side: int) -> NDArray[np.float32] | None:
+    """The matrix, (side, largest), that rows and columns are multiplied by to resize.
+
+    ``tf.image.resize`` with antialias uses an operation that LiteRT has not. It is linear
+    and treats rows and columns alike, so it shows its matrix when it resizes an identity.
+    """
     if side == largest:
+        return None
+    identity = tf.eye(largest)[None, :, :, None]
+    rows = tf.image.resize(identity, (side, largest), "bilinear", antialias=True)
+    return rows[0, :, :, 0].numpy()
+
+
+def _resized(pixels: tf.Tensor, matrix: NDArray[np.float32] | None) -> tf.Tensor:
+    """(b, largest, largest, 3) -> (b, side, side, 3); as they are without a matrix."""
+    if matrix is None:
         return pixels
-    return tf.image.resize(pixels, (side, side), "bilinear", antialias=True)
+    x = tf.transpose(pixels, (0, 3, 1, 2))  # (b, 3, y, x)
+    x = tf.tensordot(x, matrix, [[3], [1]])  # (b, 3, y, x')
+    x = tf.tensordot(x, matrix, [[2], [1]])  # (b, 3, x', y')
+    return tf.transpose(x, (0, 3, 2, 1))

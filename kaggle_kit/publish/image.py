@@ -5,6 +5,14 @@ from importlib import metadata
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+PYTHON = "3.12"  # of the image of August 2026
+VERSIONS = {
+    "tensorflow": "2.20.0",
+    "keras": "3.13.2",
+    "numpy": "2.0.2",
+    "pandas": "2.2.2",
+}
+
 # Names from the image's own lists: kaggle_requirements.txt of Kaggle/docker-python and
 # pip-freeze.gpu.txt of googlecolab/backend-info, which its base is made from (2026).
 # What these require is in the image too.

@@ -1,4 +1,7 @@
-"""The manifest of a bundle: every file with its size and hash."""
+"""The manifest of a bundle: every file that goes up, with its size and hash.
+
+``dataset-metadata.json`` is not among them: Kaggle's client reads it and keeps it.
+"""
 
 import hashlib
 import json

@@ -19,6 +19,7 @@ from kaggle_kit.paths import Competition, replaceable, shipped, written
 from kaggle_kit.publish import guard
 from kaggle_kit.publish.image import hidden_packages
 from kaggle_kit.publish.manifest import verify
+from kaggle_kit.publish.metadata import uploaded
 from kaggle_kit.score import score, validate
 
 logger = logging.getLogger(__name__)
@@ -115,7 +116,11 @@ def _script(kernel: Path) -> Path:
 
 
 def _lay_out(out: Path, place: Competition, bundle: Path) -> Path:
-    """Make the folders that the kernel will see, as Kaggle mounts them."""
+    """Make the folders that the kernel will see, as Kaggle mounts them.
+
+    Of the bundle these are the files that get there, in folders that zip files make: none
+    that is empty, and not what only the client reads.
+    """
     if out.exists() and not replaceable(out, MARKER):
         raise ArtefactError(
             f"{out}: expected a new or empty folder or an earlier rehearsal, found other "
@@ -129,7 +134,9 @@ def _lay_out(out: Path, place: Competition, bundle: Path) -> Path:
         folder.mkdir(parents=True)
     for name in VISIBLE:
         (competition / name).symlink_to((place.root / name).resolve())
-    dataset.symlink_to(bundle.resolve())
+    for name in uploaded(bundle):
+        (dataset / name).parent.mkdir(parents=True, exist_ok=True)
+        (dataset / name).symlink_to((bundle / name).resolve())
     (out / MARKER).write_text('{"failed": "interrupted"}\n', encoding="utf-8")
     return out
 

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from kaggle_kit import config, tables
 from kaggle_kit.config import Config, Recognition
 from kaggle_kit.errors import ArtefactError, ConfigError, DataError
 from kaggle_kit.model.export import export, has_head
+from kaggle_kit.model.lite import lite
 from kaggle_kit.paths import Competition, image_path
 from kaggle_kit.recognition.bench import Bench, Fitted, Query, pool
 from kaggle_kit.recognition.embed import load_embedder
@@ -23,7 +25,8 @@ from kaggle_kit.recognition.recogniser import gallery_from
 from kaggle_kit.recognition.search import Gallery
 from kaggle_kit.recognition.vlad import Vocabulary
 from kaggle_kit.tables import Label, Member
-from kaggle_kit.training.fit import load_best, read_run
+from kaggle_kit.training.fit import load_best
+from kaggle_kit.training.runs import read_run
 
 VOCABULARY_PHOTOS = 1000  # whose features the visual words are made of
 NAMES = (
@@ -57,8 +60,10 @@ def prepare(
     bench = open_bench(runs, place, out, changes, reader)
     chosen, trials = bench.tuned(bench.settings.recognition)
     settings = bench.settings.model_copy(update={"recognition": chosen})
-    config.write_json(_portable(settings), out / "config.json")
+    config.write_json(portable(settings), out / "config.json")
     _drop_heads(runs, _own_settings(runs, bench.settings), chosen, out)
+    for network in sorted(out.glob("embedders/*/model")):
+        lite(network, network.with_name("model.tflite"))
     fitted = bench.fitted(chosen)
     _write_whitenings(fitted, out)
     gallery = _shipped(bench, fitted, chosen)
@@ -166,9 +171,9 @@ def _write_embedder(
 ) -> None:
     """The run's config, its network if it has one, and its vocabulary if it has one."""
     folder.mkdir(parents=True)
-    config.write_json(_portable(own), folder / "config.json")
+    config.write_json(portable(own), folder / "config.json")
     if own.model.backbone != "none":
-        export(load_best(run, own), own, folder / "model")
+        export(_network(run, own), own, folder / "model")
     if own.vlad:
         from kaggle_kit.training.vocabulary import fit_vocabulary  # OpenCV
 
@@ -180,6 +185,11 @@ def _write_embedder(
         Vocabulary(words).save(folder / "words.npy")
 
 
+def _network(run: Path, settings: Config) -> keras.Model:
+    keras.utils.clear_session()  # else names would tell how many were built before
+    return load_best(run, settings)
+
+
 def _drop_heads(
     runs: Sequence[Path], exported: Sequence[Config], chosen: Recognition, out: Path
 ) -> None:
@@ -189,10 +199,10 @@ def _drop_heads(
         after = before.model_copy(update={"recognition": settled})
         if before.model.backbone != "none" and has_head(before) > has_head(after):
             shutil.rmtree(out / "embedders" / f"{i}" / "model")
-            export(load_best(run, after), after, out / "embedders" / f"{i}" / "model")
+            export(_network(run, after), after, out / "embedders" / f"{i}" / "model")
 
 
-def _portable(settings: Config) -> Config:
+def portable(settings: Config) -> Config:
     """The settings without the folder that a file of weights was in."""
     if settings.model.weights is None:
         return settings

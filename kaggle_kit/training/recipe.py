@@ -121,6 +121,18 @@ def compile_for(
     )
 
 
+def reseed(model: keras.Model, seed: int, epoch: int) -> None:
+    """Let dropout's random numbers follow from ``seed`` and ``epoch`` alone.
+
+    A checkpoint does not hold how far they have come, and an epoch after an interruption
+    is to be the same epoch.
+    """
+    rng = np.random.default_rng((seed, epoch, 2))
+    for variable in model.variables:
+        if variable.path.endswith("seed_generator_state"):
+            variable.assign(rng.integers(2**31, size=2))
+
+
 def class_weights(
     settings: config.Train, classes: Sequence[Class]
 ) -> dict[int, float] | None:

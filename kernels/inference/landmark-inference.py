@@ -15,15 +15,9 @@ def find(*names: str) -> Path:
         for folder in level:
             if all((folder / name).exists() for name in names):
                 return folder
-        level = [
-            child
-            for folder in level
-            for child in sorted(folder.iterdir())
-            if child.is_dir() and child.name not in ("train", "test")
-        ]
-    raise SystemExit(
-        f"no folder with {', '.join(names)} in {INPUT}: add it as an input"
-    )
+        below = [child for folder in level for child in sorted(folder.iterdir())]
+        level = [c for c in below if c.is_dir() and c.name not in ("train", "test")]
+    raise SystemExit(f"no folder with {', '.join(names)} in {INPUT}: add it as input")
 
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

@@ -262,3 +262,25 @@ def test_memory_does_not_grow_with_the_number_of_photos(
     )  # what the further photos would take
     assert decoded_mb > 500
     assert peak[32] - peak[4] < 60, peak
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_a_disk_too_small_for_all_shards_is_refused_after_the_first(
+    short, made, competition, subset_dir, tmp_path, monkeypatch
+):
+    """By as little as a byte; what was written is gone."""
+    first = made["shards"][0]
+    assert first["images"] == 10
+    n_left = sum(made["counts"].values()) - 10
+    needed = n_left * first["bytes"] / 10
+    free = int(needed) - 1 if short else int(needed * 2)
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(free * 2, free, free)
+    )
+    out = tmp_path / "again"
+    if short:
+        with pytest.raises(DataError, match=f"shards of {n_left} more photos"):
+            shards(DATA, competition, subset_dir, out)
+        assert not list(tmp_path.glob("again*"))
+    else:
+        assert shards(DATA, competition, subset_dir, out) == made

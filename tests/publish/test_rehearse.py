@@ -145,6 +145,42 @@ def test_a_kernel_that_writes_elsewhere_fails(outcome, network, call, tmp_path):
     assert not place.exists()
 
 
+def test_the_kernel_sees_what_gets_to_kaggle_and_no_more(outcome, network, small):
+    """Not what the client alone reads, and no empty folder, which no upload makes."""
+    _, bundle = small
+    (bundle / "embedders" / "model" / "assets").mkdir(parents=True)
+    (bundle / "embedders" / "model" / "saved_model.pb").write_text("model")
+    (bundle / "dataset-metadata.json").write_text("{}")
+    script = f"""
+import os
+from pathlib import Path
+(manifest,) = Path(os.environ["KAGGLE_KIT_INPUT"]).rglob("kit-manifest.json")
+found = sorted(p.relative_to(manifest.parent).as_posix() for p in manifest.parent.rglob("*"))
+model = "embedders/model"
+assert found == ["embedders", model, f"{{model}}/saved_model.pb", "kit-manifest.json"], found
+assert (manifest.parent / model / "saved_model.pb").read_text() == "model"
+{GOOD}"""
+    assert outcome(script)["valid"]
+
+
+@pytest.mark.parametrize("name", ["embedders/words.npy", "embedders/new.npy"])
+def test_a_kernel_cannot_change_its_bundle(outcome, network, small, name):
+    _, bundle = small
+    (bundle / "embedders").mkdir()
+    (bundle / "embedders" / "words.npy").write_text("words")
+    script = f"""
+import os
+from pathlib import Path
+(folder,) = Path(os.environ["KAGGLE_KIT_INPUT"]).rglob("embedders")
+try: open(folder.parent / {name!r}, "a").write("mine")
+except OSError: pass
+{GOOD}"""
+    assert "wrote outside its working folder" in outcome(script)
+    files = [p.name for p in (bundle / "embedders").iterdir()]
+    assert files == ["words.npy"]
+    assert (bundle / "embedders" / "words.npy").read_text() == "words"
+
+
 def test_a_kernel_cannot_change_its_inputs(outcome, network, small):
     root, _ = small
     before = (root / "train.csv").read_bytes()

@@ -52,7 +52,9 @@ class Handler(BaseHTTPRequestHandler):
         """Silent: tests read ``Kaggle.calls``."""
 
     def _serve(self) -> None:
-        kaggle, url = self.server.kaggle, urlsplit(self.path)
+        tunnel = self.command == "CONNECT"  # for https: its target is host:port alone
+        url = urlsplit(f"//{self.path}" if tunnel else self.path)
+        kaggle = self.server.kaggle
         host = url.netloc or self.headers.get("Host", "")
         headers = {name.lower(): value for name, value in self.headers.items()}
         if host == HOST:
@@ -74,6 +76,8 @@ class Handler(BaseHTTPRequestHandler):
             kaggle.storage.put(
                 url.path, url.query, headers, body[: fault.cut], cut=True
             )
+        if fault.after:
+            self._answer(host, url, headers, body, asked)
         if fault.status or fault.body is not None:
             self._send(fault_reply(fault, host))
         elif fault.cut is not None and (put or host != HOST):

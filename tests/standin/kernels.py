@@ -53,7 +53,10 @@ class Kernels:
         versions = self.kaggle.kernels.setdefault(ref, [])
         version = self._session(request.get("text", ""), metadata)
         versions.append(version)
-        self._start(version)
+        if request.get("kernelExecutionType") == "QUICK_SAVE":  # saved, not run
+            version |= {"status": "NEW_SCRIPT", "statuses": []}
+        else:
+            self._start(version)
         url = f"https://www.kaggle.com/code/{ref}"
         number = len(versions)
         return {"ref": f"/code/{ref}", "url": url, "versionNumber": number} | invalid

@@ -44,6 +44,7 @@ class Fault:
     on_resume: bool = False
     skip: int = 0
     times: int = 1
+    after: bool = False
 
 
 class Refused(Exception):

@@ -193,6 +193,7 @@ class Kaggle:
         on_resume: bool = False,
         skip: int = 0,
         times: int = 1,
+        after: bool = False,
     ) -> None:
         """Make the next calls of a route go wrong. Faults of a route queue up.
 
@@ -209,9 +210,19 @@ class Kaggle:
             on_resume: Only requests with a Range or Content-Range header.
             skip: This many matching calls go well first.
             times: Then so many fail.
+            after: Do what was asked first, so that only the answer is wrong.
         """
         fault = Fault(
-            status, message, body, retry_after, cut, hang_s, on_resume, skip, times
+            status,
+            message,
+            body,
+            retry_after,
+            cut,
+            hang_s,
+            on_resume,
+            skip,
+            times,
+            after,
         )
         with self._log_lock:
             self._faults.setdefault(route, []).append(fault)

@@ -11,7 +11,9 @@ from kaggle_kit import config
 from kaggle_kit.errors import ArtefactError, ConfigError
 from kaggle_kit.training import fit as fitting
 from kaggle_kit.training import recipe
-from kaggle_kit.training.fit import fit, load_best, read_run
+from kaggle_kit.training.fit import fit, load_best
+from kaggle_kit.training.runs import read_run
+from tests.training.alike import assert_same_run
 
 
 def test_run_folder_holds_what_later_stages_need(run_dir, settings):
@@ -53,27 +55,6 @@ def test_the_weights_are_those_of_the_best_epoch(
     assert all(same) == (best == 2)
 
 
-@pytest.mark.parametrize(
-    ("scores", "best"),
-    [
-        ([0.9, 0.9, 0.5, 0.6], 3),  # an earlier image size does not count
-        ([0.9, 0.9, 0.7, 0.7], 3),  # the last of equals
-        ([0.9, 0.9, 0.7, 0.6], 2),
-        ([0.8, 0.9], 1),
-        ([0.1, 0.9, float("nan"), 0.2], 3),
-        ([0.1, 0.9, 0.2, float("nan")], 2),
-    ],
-)
-def test_the_best_epoch_is_one_at_the_last_image_size(scores, best, settings):
-    staged = config.override(
-        settings,
-        {"train.epochs": 4, "train.stages": [{"epochs": 2, "image_size": 64}]},
-    )
-    assert staged.train.monitor == "val_accuracy"
-    history = [{"val_accuracy": score} for score in scores]
-    assert fitting._best_epoch(history, staged) == best
-
-
 def test_a_training_that_diverges_stops_with_one_line(settings, shards_dir, tmp_path):
     wild = config.override(
         settings, {"train.learning_rate": 1e30, "train.clip_norm": None}
@@ -87,11 +68,11 @@ def test_a_training_that_diverges_stops_with_one_line(settings, shards_dir, tmp_
 def test_interrupted_run_ends_as_one_that_was_not(
     settings, shards_dir, run_dir, tmp_path, monkeypatch
 ):
-    """Killed in its second epoch and resumed, it has the history of the whole run."""
+    """Killed in its second epoch and resumed, it is the whole run bit by bit."""
     train_epoch = fitting._train_epoch
 
     def killed(*args):
-        if args[-1] == 1:
+        if args[4] == 1:
             raise KeyboardInterrupt
         return train_epoch(*args)
 
@@ -101,14 +82,7 @@ def test_interrupted_run_ends_as_one_that_was_not(
     monkeypatch.undo()
     assert len(pd.read_csv(tmp_path / "run" / "history.csv")) == 1
     fit(settings, shards_dir, tmp_path / "run", resume=True)
-    columns = ["epoch", "loss", "accuracy", "val_loss", "learning_rate"]
-    whole, resumed = (
-        pd.read_csv(folder / "history.csv")[columns]
-        for folder in (run_dir, tmp_path / "run")
-    )
-    pd.testing.assert_frame_equal(whole, resumed, rtol=1e-3)
-    names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {path.name for path in run_dir.iterdir()}
+    assert_same_run(tmp_path / "run", run_dir)
 
 
 def test_finished_run_is_not_trained_again(settings, shards_dir, run_dir, monkeypatch):
@@ -132,35 +106,6 @@ def test_shards_of_another_size_are_refused(settings, shards_dir, tmp_path):
     with pytest.raises(ConfigError, match="stored_size 40"):
         fit(other, shards_dir, tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_a_folder_with_other_files_is_left_alone(settings, shards_dir, tmp_path):
-    (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(ArtefactError, match="found other files"):
-        fit(settings, shards_dir, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-
-
-def test_a_run_without_weights_is_named(tmp_path):
-    with pytest.raises(ArtefactError, match="run kaggle-kit train first"):
-        load_best(tmp_path, config.Config(name="x"))
-
-
-@pytest.mark.parametrize(
-    ("losses", "patience", "stops"),
-    [
-        ([3, 2, 1], 2, False),
-        ([1, 2], 2, False),
-        ([1, 2, 3], 2, True),
-        ([1, 2, 0.5, 2], 2, False),
-        ([1, 2, 3, 4], None, False),
-    ],
-)
-def test_training_stops_when_the_monitor_stays_worse(losses, patience, stops):
-    train = config.Train(epochs=10, monitor="val_loss", patience=patience)
-    settings = config.Config(name="x", train=train)
-    history = [{"val_loss": loss} for loss in losses]
-    assert fitting._finished(history, settings) is stops
 
 
 def test_learning_rate_warms_up_and_falls_as_a_cosine():

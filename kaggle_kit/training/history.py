@@ -1,0 +1,60 @@
+"""What the epochs of a run say: which was best, whether they suffice, how long one takes."""
+
+import math
+from typing import Any
+
+from kaggle_kit.config import Config
+from kaggle_kit.training.recipe import image_size
+
+History = list[dict[str, Any]]  # a row for each whole epoch
+THAWED = 3.0  # a pass forward and back, in passes forward
+
+
+def best_epoch(history: History, settings: Config) -> int:
+    """The place in the history of the best monitor at the last image size.
+
+    Of equals it is the last, and without a monitor the last of all. A smaller size says
+    nothing of how good the network is at the size it is used at.
+    """
+    last, monitor = len(history) - 1, settings.train.monitor
+    if monitor not in history[last]:
+        return last
+    sign = -1 if monitor == "val_loss" else 1
+
+    def rank(epoch: int) -> tuple[float, int]:
+        value = sign * history[epoch][monitor]
+        return value if math.isfinite(value) else -math.inf, epoch
+
+    size = image_size(last, settings)
+    same = [i for i in range(len(history)) if image_size(i, settings) == size]
+    return max(same, key=rank)
+
+
+def finished(history: History, settings: Config) -> bool:
+    """Whether nothing is left to train after these epochs."""
+    if not history:
+        return not settings.train.epochs
+    since_best = len(history) - 1 - best_epoch(history, settings)
+    patience = settings.train.patience
+    stale = patience is not None and since_best >= patience
+    return stale or len(history) >= settings.train.epochs
+
+
+def expected_seconds(history: History, settings: Config) -> float:
+    """How long the next epoch takes if it is as slow as the slowest; 0 if none is known.
+
+    An epoch at a smaller image size, or with a frozen backbone, counts for more.
+    """
+
+    def cost(epoch: int) -> float:
+        frozen = epoch < settings.train.frozen_epochs
+        return image_size(epoch, settings) ** 2 * (1.0 if frozen else THAWED)
+
+    following = cost(len(history))
+    return max(
+        (
+            row["seconds"] * max(1.0, following / cost(i))
+            for i, row in enumerate(history)
+        ),
+        default=0.0,
+    )

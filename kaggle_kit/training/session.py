@@ -1,0 +1,127 @@
+"""Training in a session of limited time, from whose output the next one goes on."""
+
+import json
+import logging
+import math
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from kaggle_kit import config
+from kaggle_kit.config import Config
+from kaggle_kit.data.shards import shards
+from kaggle_kit.data.subset import subset
+from kaggle_kit.paths import written
+from kaggle_kit.training.fit import fit
+from kaggle_kit.training.history import finished
+from kaggle_kit.training.runs import copy_run, open_run, read_history
+
+logger = logging.getLogger(__name__)
+RUN, RESULT = "run", "session.json"  # what a session leaves
+
+
+def train_in_session(
+    bundle: Path,
+    competition: Path,
+    out: Path,
+    earlier: Path | None = None,
+    stop_at: float = math.inf,
+) -> dict[str, Any]:
+    """Train with a bundle's config until it is done or the time is up.
+
+    Subset, shards and training, as ``kaggle-kit run`` does them. ``out`` gets the run
+    (``out/run``) and, last, ``out/session.json``; the shards lie in a temporary folder.
+    Sessions that follow one another end with the weights of a single long one.
+
+    Args:
+        bundle: a folder with ``config.json``.
+        earlier: what an earlier session left, with its run and maybe read-only; it is
+            copied and gone on with. Where ``out`` holds a run already, that one is.
+        stop_at: when to stop, as a time of ``time.monotonic``: early enough that what
+            runs then, at most the validation and saving of an epoch, still ends in time.
+
+    Returns:
+        What is in ``session.json``: whether the training is finished, its epochs and of
+        how many, the seconds of the session and of its stages, and what to do next.
+
+    Raises:
+        KitError: as the stages; the earlier run is of other settings or photos.
+    """
+    begin = time.monotonic()
+    out = Path(out)
+    settings = config.read_json(Path(bundle) / "config.json")
+    if earlier is not None:
+        copy_run(Path(earlier) / RUN, out / RUN)
+    before = len(read_history(out / RUN))
+    with tempfile.TemporaryDirectory(prefix="kaggle-kit-") as scratch:
+        chosen, made, trained = _trained(
+            settings, Path(competition), Path(scratch), out / RUN, stop_at
+        )
+    result = {
+        "config": settings.name,
+        "finished": trained["finished"],
+        "epochs": trained["epochs"],
+        "of": trained["of"],
+        "epochs_before": before,
+        "seconds": round(time.monotonic() - begin, 1),
+        "subset": chosen,
+        "shards": made and made["counts"] | {"broken": len(made["broken"])},
+        "training": trained,
+        "next": _next(trained, before),
+    }
+    with written(out / RESULT) as part:
+        part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    logger.info(
+        "session: %s of %s epochs; %s", result["epochs"], result["of"], result["next"]
+    )
+    return result
+
+
+def from_photos(
+    settings: Config,
+    competition: Path,
+    subset_dir: Path,
+    shards_dir: Path,
+    run_dir: Path,
+    stop_at: float = math.inf,
+) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Shards, where they are needed, and training, going on with an earlier one.
+
+    Returns:
+        What both say of themselves.
+    """
+    if not settings.train.epochs:
+        return None, fit(settings, subset_dir, run_dir, resume=True)
+    made = shards(settings.data, competition, subset_dir, shards_dir)
+    return made, fit(settings, shards_dir, run_dir, resume=True, stop_at=stop_at)
+
+
+def _trained(
+    settings: Config, competition: Path, scratch: Path, run_dir: Path, stop_at: float
+) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any]]:
+    """All stages; no shards are made for a run that is finished or of other settings."""
+    folder = scratch / "subset"
+    chosen = subset(settings.subset, settings.seed, competition, folder)
+    history = open_run(settings, folder, run_dir, resume=True)
+    if finished(history, settings):
+        return chosen, None, fit(settings, folder, run_dir, resume=True)
+    shards_dir = scratch / "shards"
+    return chosen, *from_photos(
+        settings, competition, folder, shards_dir, run_dir, stop_at
+    )
+
+
+def _next(trained: dict[str, Any], before: int) -> str:
+    """What to do after a session."""
+    if trained["finished"]:
+        return f"download this output and run kaggle-kit bundle --run {RUN}"
+    if trained["epochs"] == before:
+        return (
+            "no epoch fits into the time of a session: choose fewer or smaller photos "
+            "(subset, data.image_size) and begin without the earlier output"
+        )
+    return (
+        f"push this kernel again with this output as an input: it goes on with epoch "
+        f"{trained['epochs'] + 1} of {trained['of']}"
+    )

@@ -1,0 +1,87 @@
+"""Kaggle's stand-in, with the real client pointed at it, and a bundle to send there."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from kaggle_kit import client
+from kaggle_kit.publish.manifest import MANIFEST, described
+from tests.standin import Kaggle
+
+SLUG = "landmark-recognition-2021"
+DATASET, KERNEL = "tester/landmark-kit", "tester/landmark-inference"
+IDS = ["00000000000000aa", "00000000000000ab", "00000000000000ac"]
+SAMPLE = "id,landmarks\n" + "".join(f"{i},1 0.1\n" for i in IDS)
+SUBMISSION = "id,landmarks\n" + "".join(f"{i},7 0.{i[-1] == 'a':d}5\n" for i in IDS)
+
+
+@pytest.fixture
+def kaggle(tmp_path, monkeypatch):
+    """The stand-in; this process and the clients it starts know no other Kaggle."""
+    if not Path(sys.executable).with_name("kaggle").exists() and not shutil.which(
+        "kaggle"
+    ):
+        pytest.skip("Kaggle's client is not installed")
+    with Kaggle() as server:
+        server.add_competition(
+            SLUG, {"sample_submission.csv": SAMPLE.encode()}, code=True
+        )
+        for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in server.env(tmp_path / "home").items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(client, "BACKOFF_S", 0.05)
+        monkeypatch.setattr(client, "LOOK_S", 0.05)
+        monkeypatch.chdir(tmp_path)
+        yield server
+        assert not server.leaks  # no credentials for the storage host
+
+
+@pytest.fixture
+def small_bundle(tmp_path):
+    """A folder that is a bundle as far as publishing goes."""
+    folder = tmp_path / "bundle"
+    (folder / "kaggle_kit" / "deep").mkdir(parents=True)
+    (folder / "gallery").mkdir()
+    (folder / "kaggle_kit" / "__init__.py").write_text('"""A library."""\n')
+    (folder / "kaggle_kit" / "deep" / "gap.py").write_text("GAP = 1\n")
+    (folder / "gallery" / "vectors.npy").write_bytes(bytes(range(256)) * 400)
+    (folder / "config.json").write_text("{}\n")
+    sign(folder)
+    metadata = {
+        "id": DATASET,
+        "title": "Landmark kit",
+        "licenses": [{"name": "CC-BY-4.0"}],
+    }
+    (folder / "dataset-metadata.json").write_text(json.dumps(metadata))
+    return folder
+
+
+def sign(folder: Path) -> None:
+    """Write the manifest of what is in a folder."""
+    names = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in (MANIFEST, "dataset-metadata.json")
+    )
+    manifest = {
+        "name": "tiny",
+        "made_with": [{"commit": "0123abc"}],
+        "validation": {"gap": 0.75},
+        "test": None,
+        "files": {name: described(folder / name) for name in names},
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+@pytest.fixture
+def kernel_dir(tmp_path):
+    """The kit's inference kernel, as a folder of the user's."""
+    return Path(
+        shutil.copytree(
+            Path(__file__).parents[2] / "kernels" / "inference", tmp_path / "kernel"
+        )
+    )
