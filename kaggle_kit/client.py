@@ -47,8 +47,14 @@ LOST = re.compile(
     r"|Could not submit to competition.*|Skipping folder:.*",
     re.IGNORECASE,
 )
+# What client 2.2.5 adds below a message, be it true of this case or not
+HINTS = re.compile(
+    r"(?:You don't have access to this resource|The resource was not found\. Check).*",
+    re.DOTALL,
+)
 CROWDED = re.compile(
-    r"429 Client Error|Too many requests|RESOURCE_EXHAUSTED", re.IGNORECASE
+    r"429 Client Error|Too many requests|RESOURCE_EXHAUSTED|have been rate limited",
+    re.IGNORECASE,
 )
 AWAY = re.compile(
     r"\b50\d (?:Server|Client) Error|Max retries exceeded|Connection(?:Error|Reset| aborted)"
@@ -198,7 +204,7 @@ def failure(args: Sequence[str], code: int, output: str) -> KaggleError | None:
     lost = LOST.search(output)
     if code == 0 and not lost:
         return None
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    lines = [x.strip() for x in HINTS.sub("", output).splitlines() if x.strip()]
     said = lost[0].strip() if lost else lines[-1] if lines else f"exit code {code}"
     said = said if len(said) < 200 else f"{said[:200]}..."
     if "Authentication required" in output:

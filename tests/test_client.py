@@ -49,6 +49,17 @@ SAID = [
     (1, "503 Server Error: Service Unavailable for url: https://x", UnreachableError),
     (1, "HTTPConnectionPool(host='x'): Max retries exceeded with", UnreachableError),
     (1, "Your team has used its daily Submission limit (5) today", LimitError),
+    (
+        1,
+        "Not Found\n\nThe resource was not found. Check the spelling of the reference",
+        RulesError,
+    ),
+    (
+        1,
+        "Something new\n\nYou don't have access to this resource.\nAccept its rules at\n x",
+        RefusedError,
+    ),
+    (1, "\n\nYou have been rate limited. Wait a little while", UnreachableError),
     (1, "something new", RefusedError),
     (1, "", UnreachableError),
     (1, "Internal error", UnreachableError),

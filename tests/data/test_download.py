@@ -316,7 +316,9 @@ def test_what_the_client_spoiled_before_is_not_gone_on_with(
     if again:  # it now makes a file of the right size
         subprocess.run([*command, archive.parent], capture_output=True, check=True)
         assert archive.read_bytes().startswith(b"<") and zipfile.is_zipfile(archive)
+    kaggle.calls.clear()
     run()
+    assert kaggle.names().count(ARCHIVE) == 1
     here = found(out)
     del here["download.json"]
     assert here == files_of(kaggle)
