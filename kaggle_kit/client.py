@@ -59,7 +59,9 @@ CROWDED = re.compile(
 AWAY = re.compile(
     r"\b50\d (?:Server|Client) Error|Max retries exceeded|Connection(?:Error|Reset| aborted)"
     r"|timed out|RemoteDisconnected|IncompleteRead|Name or service not known"
-    r"|Connection error|Downloaded file size .* does not match",
+    r"|Connection error|Downloaded file size .* does not match"
+    r"|Internal (?:Server )?Error|Service Unavailable|Bad Gateway|Gateway Time-?out"
+    r"|DEADLINE_EXCEEDED|UNAVAILABLE",
     re.IGNORECASE,
 )
 

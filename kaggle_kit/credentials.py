@@ -10,6 +10,8 @@ from pathlib import Path
 ADDRESS = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"')]+")
 BEARER = re.compile(r"(?i)(authorization['\"]?\s*[:=]\s*)\S+(\s+[\w+/=.-]{8,})?")
 TOKEN = re.compile(r"KGAT_\w+")
+SECRET_VALUE = re.compile(r'"[^"]*(?:key|token|secret)[^"]*"\s*:\s*"([^"]+)"')
+SHORTEST = 8  # less is no secret of Kaggle's, and is found in any text
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,24 @@ def config_dir() -> Path:
     if os.environ.get("KAGGLE_CONFIG_DIR"):
         return Path(os.environ["KAGGLE_CONFIG_DIR"])
     home = Path.home() / ".kaggle"
-    other = os.environ.get("XDG_CONFIG_HOME")
-    return home if home.exists() or not other else Path(other) / "kaggle"
+    other = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return home if home.exists() else Path(other) / "kaggle"
 
 
 def username() -> str | None:
     """Whose credentials win, where that can be told without asking Kaggle."""
     return next((s.username for s in sources() if s.username), None)
+
+
+def secrets() -> dict[str, str]:
+    """Every secret of the user's for Kaggle, and where it was found."""
+    found: dict[str, str] = {}
+    for source in sources():
+        values = [source.secret]
+        if source.kind == "login":
+            values = SECRET_VALUE.findall(source.secret)
+        found |= {value: source.name for value in values if len(value) >= SHORTEST}
+    return found
 
 
 def hidden(text: str) -> str:
@@ -59,8 +72,7 @@ def hidden(text: str) -> str:
     >>> hidden("GET http://storage/a.zip?X-Signature=abc failed")
     'GET http://storage/a.zip?... failed'
     """
-    secrets = {s.secret for s in sources() if len(s.secret) >= 4}
-    for secret in sorted(secrets, key=len, reverse=True):
+    for secret in sorted(secrets(), key=len, reverse=True):
         text = text.replace(secret, "[hidden]")
     text = TOKEN.sub("[hidden]", ADDRESS.sub(r"\1?...", text))
     return BEARER.sub(r"\1[hidden]", text)

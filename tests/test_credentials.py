@@ -88,3 +88,16 @@ def test_no_text_shows_them(home, text):
 def test_a_damaged_key_file_is_no_source(home):
     (home / ".kaggle" / "kaggle.json").write_text("{")
     assert credentials.sources() == []
+
+
+def test_secrets_are_named_by_their_place(home, monkeypatch):
+    folder = home / ".kaggle"
+    (folder / "credentials.json").write_text(
+        json.dumps({"username": "ada", "refresh_token": "token-of-login"})
+    )
+    (folder / "access_token").write_text("token-of-file\n")
+    monkeypatch.setenv("KAGGLE_API_TOKEN", str(folder / "access_token"))
+    assert credentials.secrets() == {
+        "token-of-file": str(folder / "access_token"),
+        "token-of-login": str(folder / "credentials.json"),
+    }

@@ -1,17 +1,16 @@
 """No credentials and no paths of this machine in what goes up."""
 
-import json
 import mmap
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from kaggle_kit import credentials
 from kaggle_kit.errors import ArtefactError
 
 ARRAYS = (".npy", ".npz")  # numbers alone, and most of a bundle
 SHORTEST_PATH = 5  # "/c" would be found in any network's weights
-SHORTEST_SECRET = 8
 TOKEN = re.compile(rb"KGAT_[0-9A-Za-z_-]{8,}")
 KEY_FILE = re.compile(rb'"username"\s*:\s*"[^"]*"\s*,\s*"key"\s*:\s*"[^"]')
 WORD = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
@@ -33,7 +32,7 @@ def check_no_leaks(folder: Path, places: Iterable[Path]) -> None:
     paths |= {str(place.resolve()) for place in places}
     paths |= {str(Path.home()), str(Path.home().resolve())}
     known = sorted(p for p in paths if len(p) >= SHORTEST_PATH)
-    keys = credentials(os.environ)
+    keys = credentials.secrets()
     for path in sorted(Path(folder).rglob("*")):
         if not path.is_file() or path.suffix in ARRAYS or not path.stat().st_size:
             continue
@@ -48,55 +47,6 @@ def check_no_leaks(folder: Path, places: Iterable[Path]) -> None:
                 f"{name}: expected nothing that tells of this machine or its user, found "
                 f"{what}; take it out of the run or the config"
             )
-
-
-def credentials(environment: Mapping[str, str]) -> dict[str, str]:
-    """The user's secrets for Kaggle, and where each was found.
-
-    Args:
-        environment: whose ``KAGGLE_KEY``, ``KAGGLE_API_TOKEN`` and ``KAGGLE_CONFIG_DIR``
-            are looked at; the last, ``~/.kaggle`` and ``~/.config/kaggle`` are read.
-    """
-    found = {}
-    for name in ("KAGGLE_KEY", "KAGGLE_API_TOKEN"):
-        value = environment.get(name, "")
-        found[_text(Path(value)).strip() or value] = name  # the token may be in a file
-    home = Path(environment.get("HOME", Path.home()))
-    config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
-    folders = [home / ".kaggle", config / "kaggle"]
-    if environment.get("KAGGLE_CONFIG_DIR"):
-        folders.append(Path(environment["KAGGLE_CONFIG_DIR"]))
-    for folder in folders:
-        for name in ("kaggle.json", "credentials.json"):
-            for value in _secrets_of(folder / name):
-                found[value] = name
-        for name in ("access_token", "access_token.txt"):
-            text = _text(folder / name).strip()
-            if text:
-                found[text] = name
-    return {k: v for k, v in found.items() if len(k) >= SHORTEST_SECRET}
-
-
-def _secrets_of(path: Path) -> list[str]:
-    """The values of a JSON file of credentials that are secret by their names."""
-    try:
-        values = json.loads(_text(path) or "{}")
-    except ValueError:
-        return []
-    if not isinstance(values, dict):
-        return []
-    return [
-        value
-        for name, value in values.items()
-        if isinstance(value, str) and re.search("key|token|secret", name)
-    ]
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return ""
 
 
 def _found(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.publish.leaks import check_no_leaks, credentials
+from kaggle_kit.publish.leaks import check_no_leaks
 
 KEY = "0123456789abcdef0123456789abcdef"
 
@@ -97,14 +97,6 @@ def test_a_secret_of_the_environment_is_found_and_not_quoted(
     (folder / "a.py").write_text("x = 'very-secret'")
     line = complaint(folder)
     assert name in line and "very-secret" not in line
-
-
-def test_an_access_token_file_is_known(home):
-    (home / ".kaggle").mkdir()
-    (home / ".kaggle" / "access_token").write_text("a-long-token\n")
-    assert credentials({"HOME": str(home)}) == {"a-long-token": "access_token"}
-    named = {"HOME": "/none", "KAGGLE_API_TOKEN": f"{home}/.kaggle/access_token"}
-    assert credentials(named) == {"a-long-token": "KAGGLE_API_TOKEN"}
 
 
 @pytest.mark.parametrize(
