@@ -60,6 +60,15 @@ def small_bundle(tmp_path):
     return folder
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Name and content of all that is uploaded of a bundle."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "dataset-metadata.json"
+    }
+
+
 def sign(folder: Path) -> None:
     """Write the manifest of what is in a folder."""
     names = sorted(

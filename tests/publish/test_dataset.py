@@ -13,16 +13,7 @@ from kaggle_kit.errors import (
     UnreachableError,
 )
 from kaggle_kit.publish.dataset import publish
-from tests.publish.conftest import DATASET, sign
-
-
-def local(folder):
-    """Name and content of all that belongs there."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and path.name != "dataset-metadata.json"
-    }
+from tests.publish.conftest import DATASET, files_of, sign
 
 
 def newest(kaggle):
@@ -39,12 +30,12 @@ def test_first_it_is_created_then_versioned_and_all_of_it_is_there(
 ):
     made = publish(small_bundle)
     assert made == {"dataset": DATASET, "version": 1, "changed": True}
-    assert newest(kaggle) == local(small_bundle)
+    assert newest(kaggle) == files_of(small_bundle)
     (small_bundle / "kaggle_kit" / "deep" / "gap.py").write_text("GAP = 2\n")
     (small_bundle / "config.json").unlink()
     sign(small_bundle)
     assert publish(small_bundle, "second")["version"] == 2
-    assert newest(kaggle) == local(small_bundle)
+    assert newest(kaggle) == files_of(small_bundle)
     assert kaggle.datasets[DATASET][-1]["notes"] == "second"
     assert sent(kaggle) == ["CreateDataset", "CreateDatasetVersion"]
 
@@ -74,7 +65,7 @@ def test_a_file_that_the_client_lost_is_sent_again(kaggle, small_bundle):
     """Its upload is refused: 2.2.4 publishes the version without it, and says 0."""
     kaggle.fault("storage PUT", status=403)
     publish(small_bundle)
-    assert newest(kaggle) == local(small_bundle)
+    assert newest(kaggle) == files_of(small_bundle)
 
 
 def test_a_file_that_is_lost_each_time_is_an_error_and_the_next_call_mends_it(
@@ -88,7 +79,7 @@ def test_a_file_that_is_lost_each_time_is_an_error_and_the_next_call_mends_it(
         publish(small_bundle)
     assert "\n" not in str(raised.value)
     assert publish(small_bundle)["changed"]
-    assert newest(kaggle) == local(small_bundle)
+    assert newest(kaggle) == files_of(small_bundle)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +98,7 @@ def test_a_file_that_is_lost_each_time_is_an_error_and_the_next_call_mends_it(
 def test_what_passes_is_got_over(kaggle, small_bundle, fault):
     kaggle.fault(**fault)
     publish(small_bundle)
-    assert newest(kaggle) == local(small_bundle)
+    assert newest(kaggle) == files_of(small_bundle)
     assert len(kaggle.datasets[DATASET]) == 1
 
 
@@ -117,7 +108,7 @@ def test_a_hanging_connection_is_given_up_and_tried_again(
     monkeypatch.setattr(client, "SILENCE_S", 3)
     kaggle.fault("ListDatasetFiles", hang_s=60)
     publish(small_bundle)
-    assert newest(kaggle) == local(small_bundle)
+    assert newest(kaggle) == files_of(small_bundle)
 
 
 def test_a_version_that_kaggle_made_without_saying_so_is_not_made_twice(

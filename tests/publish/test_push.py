@@ -15,9 +15,8 @@ from kaggle_kit.errors import (
     WaitError,
 )
 from kaggle_kit.publish import kernel as pushing
-from kaggle_kit.publish.dataset import publish
 from kaggle_kit.publish.kernel import completed, push
-from tests.publish.conftest import DATASET, KERNEL, SLUG, SUBMISSION
+from tests.publish.conftest import DATASET, KERNEL, SLUG, SUBMISSION, files_of
 
 LOG = "starting\nTraceback: no such thing\n"
 
@@ -25,7 +24,7 @@ LOG = "starting\nTraceback: no such thing\n"
 @pytest.fixture
 def ready(kaggle, small_bundle):
     """A stand-in with the bundle published, whose kernels leave a valid submission."""
-    publish(small_bundle)
+    kaggle.add_dataset(DATASET, files_of(small_bundle))
     kaggle.on_push = lambda version: (
         {"submission.csv": SUBMISSION.encode()},
         LOG,

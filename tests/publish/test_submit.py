@@ -15,11 +15,9 @@ from kaggle_kit.errors import (
 from kaggle_kit.publish import kernel as pushing
 from kaggle_kit.publish import ledger
 from kaggle_kit.publish import ship as shipping
-from kaggle_kit.publish.dataset import publish
-from kaggle_kit.publish.kernel import push
 from kaggle_kit.publish.ship import ship
 from kaggle_kit.publish.submit import submissions, submit
-from tests.publish.conftest import DATASET, KERNEL, SLUG, SUBMISSION
+from tests.publish.conftest import KERNEL, SLUG, SUBMISSION
 
 
 @pytest.fixture
@@ -35,10 +33,20 @@ def ready(kaggle):
 
 
 @pytest.fixture
-def pushed(ready, small_bundle, kernel_dir):
-    """Version 1 of the kernel has run."""
-    publish(small_bundle)
-    push(kernel_dir, dataset=DATASET)
+def pushed(ready):
+    """Version 1 of the kernel has run, and its output is here."""
+    ready.kernels[KERNEL] = [
+        {
+            "metadata": {},
+            "status": "COMPLETE",
+            "statuses": [],
+            "files": {"submission.csv": SUBMISSION.encode()},
+        }
+    ]
+    known = {"config": "tiny", "commit": "0123abc", "bundle": "0" * 12}
+    path = Path("submissions/landmark-inference-v1/push.json")
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(known | {"local_gap": 0.75}))
     return ready
 
 
@@ -234,7 +242,10 @@ def test_secrets_are_in_no_file_and_no_log(
             assert key.encode() not in path.read_bytes(), path
 
 
-def test_ship_is_refused_for_a_kernel_of_another_competition(small_bundle, kernel_dir):
+def test_ship_is_refused_for_a_kernel_of_another_competition(
+    small_bundle, kernel_dir, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(KitError, match="competition_sources"):
         ship(small_bundle, kernel_dir, "another-competition", "m")
     assert pushing.SUBMISSIONS.exists() is False

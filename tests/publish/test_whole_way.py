@@ -18,6 +18,7 @@ from tests.publish.conftest import DATASET, KERNEL, SLUG
 CONFIG = f"""extends: {Path(__file__).parents[2] / "configs" / "demo.yaml"}
 name: tiny
 data: {{image_size: 32, stored_size: 36}}
+subset: {{non_landmarks: {{penalty: 0, validation: 0}}}}
 train: {{epochs: 1, batch_size: 16}}
 recognition: {{batch_size: 8}}
 """
