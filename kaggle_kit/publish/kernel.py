@@ -16,6 +16,7 @@ from kaggle_kit.errors import (
     LimitError,
     RefusedError,
     RulesError,
+    UnreachableError,
 )
 from kaggle_kit.paths import shipped, written_dir
 from kaggle_kit.publish.dataset import remote_file
@@ -29,7 +30,6 @@ PUSHED = "push.json"  # in the folder of what a version left
 SUBMISSIONS = Path("submissions")
 RUN_S = 13 * 3600.0  # a session's 12 hours, and some in the queue
 ROOM_S = 12 * 3600.0
-ROOM_LOOK_S = 300.0
 STALE_LOOKS = 3  # an ending seen this often is the new session's, not the one before
 RETIRED = {"NvidiaTeslaP100", "TpuV38", "Tpu1VmV38"}
 ENDED = {"complete", "error", "cancel_acknowledged"}
@@ -158,16 +158,23 @@ def send(kernel: Path, metadata: dict[str, Any]) -> int:
         )
         Path(folder, METADATA).write_text(json.dumps(metadata, indent=2), "utf-8")
 
-        def pushed() -> str | None:
+        def pushed() -> str | UnreachableError | None:
             try:
                 return client.call("kernels", "push", "-p", folder, repeatable=False)
+            except UnreachableError as error:  # it may have arrived: not to be repeated
+                return error
             except LimitError as error:
                 if "session count" not in str(error):
                     raise
                 logger.info("%s", error)
                 return None
 
+        said: str | UnreachableError
         said = client.wait(pushed, ROOM_S, "a free GPU session")
+    if isinstance(said, UnreachableError):
+        raise UnreachableError(
+            f"{said}, unless {client.WEB}/code/{metadata['id']} shows the new version"
+        )
     number = re.search(r"Kernel version (\d+) successfully pushed", said)
     if not number:
         raise RefusedError(

@@ -6,7 +6,12 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from kaggle_kit.errors import ArtefactError
+from kaggle_kit.errors import (
+    ArtefactError,
+    IncompleteError,
+    RefusedError,
+    TableError,
+)
 from kaggle_kit.paths import shipped, written
 from kaggle_kit.publish.dataset import publish, read_handle
 from kaggle_kit.publish.kernel import SUBMISSIONS, collect, completed, push, send
@@ -54,7 +59,11 @@ def ship(
     if state.get("kernel_version") is None:
         state.keep("kernel_version", send(kernel, metadata))
     version = state.get("kernel_version")
-    ran = collect(metadata, version)
+    try:
+        ran = collect(metadata, version)
+    except (RefusedError, IncompleteError, TableError):
+        state.keep("kernel_version", None)  # the next call pushes again
+        raise
     scored = submit(slug, message, metadata["id"], version)
     state.keep("ref", scored["ref"])
     return {"dataset": published, "kernel": ran, "submission": scored}

@@ -218,6 +218,16 @@ def test_ship_goes_on_where_it_stopped(
     assert "CreateDatasetVersion" not in counted
 
 
+def test_ship_pushes_again_after_a_run_that_failed(ready, small_bundle, kernel_dir):
+    works = ready.on_push
+    ready.on_push = lambda version: ({}, "no room\n", "ERROR")
+    with pytest.raises(RefusedError, match="no room"):
+        ship(small_bundle, kernel_dir, SLUG, "m")
+    ready.on_push = works
+    assert ship(small_bundle, kernel_dir, SLUG, "m")["kernel"]["version"] == 2
+    assert names(ready).count("CreateDataset") == 1
+
+
 def test_ship_of_another_bundle_begins_anew(ready, small_bundle, kernel_dir):
     from tests.publish.conftest import sign
 
