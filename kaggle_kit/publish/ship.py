@@ -8,14 +8,14 @@ from typing import Any
 
 from kaggle_kit.errors import (
     ArtefactError,
-    IncompleteError,
     RefusedError,
     TableError,
 )
 from kaggle_kit.paths import shipped, written
 from kaggle_kit.publish.dataset import publish, read_handle
-from kaggle_kit.publish.kernel import SUBMISSIONS, collect, completed, push, send
+from kaggle_kit.publish.kernel import completed, push, send
 from kaggle_kit.publish.manifest import MANIFEST
+from kaggle_kit.publish.output import SUBMISSIONS, collect
 from kaggle_kit.publish.submit import submit
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def ship(
     version = state.get("kernel_version")
     try:
         ran = collect(metadata, version)
-    except (RefusedError, IncompleteError, TableError):
+    except (RefusedError, TableError):
         state.keep("kernel_version", None)  # the next call pushes again
         raise
     scored = submit(slug, message, metadata["id"], version)

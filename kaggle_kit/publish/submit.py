@@ -15,9 +15,9 @@ from kaggle_kit.errors import (
     UnreachableError,
 )
 from kaggle_kit.publish import ledger
-from kaggle_kit.publish.kernel import PUSHED, SUBMISSIONS
 from kaggle_kit.publish.ledger import Row
 from kaggle_kit.publish.metadata import KERNEL, check_handle
+from kaggle_kit.publish.output import PUSHED, SUBMISSIONS
 
 logger = logging.getLogger(__name__)
 SCORE_S = 13 * 3600.0  # a code competition runs the kernel again

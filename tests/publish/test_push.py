@@ -14,7 +14,7 @@ from kaggle_kit.errors import (
     UnreachableError,
     WaitError,
 )
-from kaggle_kit.publish import kernel as pushing
+from kaggle_kit.publish import output as pushing
 from kaggle_kit.publish.kernel import completed, push
 from tests.publish.conftest import DATASET, KERNEL, SLUG, SUBMISSION, files_of
 
@@ -87,7 +87,7 @@ def test_a_run_that_fails_shows_the_end_of_its_log(ready, kernel_dir, caplog):
     [
         ({}, IncompleteError),
         ({"submission.csv": b"id,landmarks\n"}, TableError),
-        ({"submission.csv": b"<Error>AccessDenied</Error>"}, TableError),
+        ({"submission.csv": b"<Error>AccessDenied</Error>"}, IncompleteError),
         ({"submission.csv": SUBMISSION.replace(" 0.", " x").encode()}, TableError),
     ],
     ids=["none", "rows", "error-body", "confidence"],
@@ -124,6 +124,7 @@ def test_an_ending_of_the_run_before_is_not_taken_for_the_new_ones(ready, kernel
         {"route": "SaveKernel", "status": 429},
         {"route": "GetKernelSessionStatus", "status": 500},
         {"route": "ListKernelSessionOutput", "status": 429},
+        {"route": "storage GET", "status": 403, "skip": 0},
     ],
     ids=lambda f: "-".join(map(str, f.values())),
 )

@@ -12,8 +12,8 @@ from kaggle_kit.errors import (
     RulesError,
     UnreachableError,
 )
-from kaggle_kit.publish import kernel as pushing
 from kaggle_kit.publish import ledger
+from kaggle_kit.publish import output as pushing
 from kaggle_kit.publish import ship as shipping
 from kaggle_kit.publish.ship import ship
 from kaggle_kit.publish.submit import submissions, submit
