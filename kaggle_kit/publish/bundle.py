@@ -10,6 +10,7 @@ import kaggle_kit
 from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.errors import ArtefactError
+from kaggle_kit.model.pretrained import IMAGENET, imagenet_package
 from kaggle_kit.paths import written_dir
 from kaggle_kit.publish.leaks import check_no_leaks
 from kaggle_kit.publish.manifest import MANIFEST, described
@@ -132,8 +133,8 @@ def bundle_for_training(
 ) -> dict[str, Any]:
     """Write the folder ``out`` for training on Kaggle: the library and a config.
 
-    It holds ``kaggle_kit/``, ``config.json``, ``LICENSE``, ``dataset-metadata.json`` and
-    the manifest; the other arguments and what is raised are as for ``bundle``.
+    It holds ``kaggle_kit/``, ``config.json``, ``LICENSE``, ``dataset-metadata.json``, the
+    manifest, and the weights that the training begins with, if any; the other arguments and what is raised are as for ``bundle``.
 
     Returns:
         The number of files and the megabytes of each part.
@@ -143,6 +144,7 @@ def bundle_for_training(
     with written_dir(out, MANIFEST) as part:
         _copy_library(part)
         config.write_json(portable(settings), part / "config.json")
+        _copy_weights(settings.model.weights, part)
         description = TRAINING_DESCRIPTION.format(
             version=kaggle_kit.__version__, name=settings.name
         )
@@ -152,6 +154,22 @@ def bundle_for_training(
         _write_json(listing, part / METADATA)
         manifest = {"kind": "training", "name": settings.name}
         return _finish(part, out, manifest, [out, part], max_mb)
+
+
+def _copy_weights(weights: str | None, part: Path) -> None:
+    """A file of weights by its name, or the package with ImageNet's as a package."""
+    if weights is None:
+        return
+    if weights != IMAGENET:
+        if not Path(weights).is_file():
+            raise ArtefactError(
+                f"{weights}: expected a file of weights, found none; check model.weights"
+            )
+        shutil.copyfile(weights, part / Path(weights).name)
+        return
+    package = imagenet_package()
+    ignored = shutil.ignore_patterns("__pycache__", "*.pyc", ".gitignore")
+    shutil.copytree(package, part / package.name, ignore=ignored)
 
 
 def sizes_mb(files: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Training in a session of limited time, from whose output the next one goes on."""
 
+import contextlib
 import json
 import logging
 import math
@@ -35,7 +36,7 @@ def train_in_session(
     Sessions that follow one another end with the weights of a single long one.
 
     Args:
-        bundle: a folder with ``config.json``.
+        bundle: a folder with ``config.json`` and, if that names one, a file of weights.
         earlier: what an earlier session left, with its run and maybe read-only; it is
             copied and gone on with. Where ``out`` holds a run already, that one is.
         stop_at: when to stop, as a time of ``time.monotonic``: early enough that what
@@ -49,14 +50,17 @@ def train_in_session(
         KitError: as the stages; the earlier run is of other settings or photos.
     """
     begin = time.monotonic()
-    out = Path(out)
+    out, competition = Path(out).absolute(), Path(competition).absolute()
     settings = config.read_json(Path(bundle) / "config.json")
     if earlier is not None:
-        copy_run(Path(earlier) / RUN, out / RUN)
+        copy_run(Path(earlier).absolute() / RUN, out / RUN)
     before = len(read_history(out / RUN))
-    with tempfile.TemporaryDirectory(prefix="kaggle-kit-") as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="kaggle-kit-") as scratch,
+        contextlib.chdir(bundle),  # where a file of weights lies that the config names
+    ):
         chosen, made, trained = _trained(
-            settings, Path(competition), Path(scratch), out / RUN, stop_at
+            settings, competition, Path(scratch), out / RUN, stop_at
         )
     result = {
         "config": settings.name,

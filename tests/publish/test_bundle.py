@@ -179,9 +179,12 @@ def test_sizes_are_of_the_parts_largest_first():
 def test_a_bundle_for_training_has_the_library_and_the_config_alone(settings, tmp_path):
     changed = config.override(settings, {"model.weights": str(tmp_path / "w.h5")})
     out = tmp_path / "bundle"
+    with pytest.raises(ArtefactError, match=r"w\.h5: expected a file of weights"):
+        bundle_for_training(changed, out)
+    (tmp_path / "w.h5").write_bytes(b"weights")
     made = bundle_for_training(changed, out, "me/landmark-training", "My own title")
     names = {path.name for path in out.iterdir()}
-    assert names == {"kaggle_kit", "config.json", "LICENSE", METADATA, MANIFEST}
+    assert names == {"kaggle_kit", "config.json", "LICENSE", "w.h5", METADATA, MANIFEST}
     assert config.read_json(out / "config.json").model.weights == "w.h5"
     manifest = verify(out)
     assert (manifest["kind"], manifest["name"]) == ("training", "tiny")
@@ -193,6 +196,19 @@ def test_a_bundle_for_training_has_the_library_and_the_config_alone(settings, tm
     with pytest.raises(ArtefactError, match="library 0"):
         bundle_for_training(changed, tmp_path / "large", max_mb=0.1)
     assert not (tmp_path / "large").exists()
+
+
+def test_imagenets_weights_travel_as_the_package_that_has_them(tmp_path):
+    settings = config.load(Path("lite0_320_arcface.yaml"))
+    bundle_for_training(settings, tmp_path / "bundle")
+    code = (
+        "from kaggle_kit.model.pretrained import LITE0_FILE, imagenet_package as p;"
+        "print(p() / LITE0_FILE)"
+    )
+    command = [sys.executable, "-B", "-c", code]
+    shown = subprocess.check_output(command, cwd=tmp_path / "bundle", text=True).strip()
+    assert Path(shown).is_relative_to(tmp_path / "bundle")
+    assert Path(shown).stat().st_size == 18_826_032
 
 
 def test_a_config_that_tells_of_this_machine_is_no_bundle(settings, tmp_path):

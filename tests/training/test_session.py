@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -131,3 +132,26 @@ def test_without_epochs_a_session_leaves_the_network_as_it_begins(
     result = train_in_session(tmp_path / "bundle", competition, tmp_path / "out")
     assert (result["finished"], result["epochs"]) == (True, 0)
     assert (tmp_path / "out" / "run" / "model.weights.h5").exists()
+
+
+def test_a_file_of_weights_is_found_where_the_bundle_has_it(
+    settings, competition, tmp_path, monkeypatch
+):
+    """The config names it without a folder: where a bundle is mounted differs."""
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    named = config.override(settings, {"model.weights": "w.h5"})
+    config.write_json(named, bundle / "config.json")
+    (bundle / "w.h5").write_bytes(b"weights")
+    seen = []
+
+    def begun(settings, *_, **__):
+        seen.append(Path(settings.model.weights).read_bytes())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "fit", begun)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train_in_session(Path("bundle"), competition, Path("out"))
+    assert seen == [b"weights"]
+    assert Path.cwd() == tmp_path
