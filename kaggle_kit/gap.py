@@ -275,7 +275,15 @@ def _checked(
 
 
 def _ranking(confidence: NDArray[np.float64]) -> NDArray[np.intp]:
-    return np.argsort(-confidence, kind="stable")
+    """The order from the highest confidence down; equal ones stay in their order.
+
+    NumPy's stable sort takes ten times as long as the other, and is needed for ties alone.
+    """
+    order = np.argsort(-confidence)
+    ranked = confidence[order]
+    if (ranked[1:] == ranked[:-1]).any():
+        return np.argsort(-confidence, kind="stable")
+    return order
 
 
 def _average(correct: NDArray[np.bool_], n_positives: int) -> float:
