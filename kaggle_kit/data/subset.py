@@ -43,6 +43,7 @@ def subset(
     if asked and not place.train_dir.exists():
         logger.warning("%s: no photos yet, so no pools of non-landmarks", place.root)
     elif asked:
+        place.require("train")
         listed = {label.image_id for label in labels}
         others = sorted(set(photo_ids(place.train_dir)) - listed)
         members += pools(others, settings.non_landmarks, rng)

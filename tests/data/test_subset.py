@@ -1,6 +1,7 @@
 """Choosing and splitting: seeded, stratified, and nothing on two sides."""
 
 import hashlib
+import shutil
 import time
 from collections import Counter
 
@@ -618,3 +619,14 @@ def test_all_landmarks_of_the_competition_are_split_in_time():
         assert time.monotonic() - start < 20
         assert len(members) == 1_580_470
         assert len({m.landmark_id for m in members if m.split == "train"}) == 81_313
+
+
+def test_before_there_are_photos_a_subset_can_be_chosen_without_pools(
+    competition, tmp_path, caplog
+):
+    shutil.copy(competition / "train.csv", tmp_path / "train.csv")
+    settings = config.Subset(non_landmarks=config.Pools(penalty=0.5))
+    made = subset(settings, 0, tmp_path, tmp_path / "out")
+    assert made["train"] > 0
+    assert made["penalty"] == 0
+    assert "no pools of non-landmarks" in caplog.text
