@@ -40,8 +40,10 @@ class Gallery:
     non_landmarks: NDArray[np.float16]
 
     def of_landmarks(self, landmark_ids: Collection[int]) -> "Gallery":
-        """The part of the gallery that shows the given landmarks."""
+        """The part of the gallery that shows the given landmarks; no copy of all of it."""
         kept = np.flatnonzero(np.isin(self.landmark_ids, list(landmark_ids)))
+        if len(kept) == len(self.image_ids):
+            return self
         return Gallery(
             [self.image_ids[i] for i in kept],
             self.landmark_ids[kept],

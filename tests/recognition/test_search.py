@@ -289,6 +289,10 @@ def test_a_gallery_of_some_landmarks_keeps_their_rows_together(gallery):
     np.testing.assert_array_equal(part.penalties, gallery.penalties[[0, 2]])
 
 
+def test_a_gallery_of_all_landmarks_is_not_copied(gallery):
+    assert gallery.of_landmarks({7, 8, 9}) is gallery
+
+
 def test_a_damaged_gallery_is_refused(gallery, tmp_path):
     gallery.save(tmp_path / "g")
     np.save(tmp_path / "g" / "penalties.npy", np.zeros(2, np.float32))
