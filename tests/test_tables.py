@@ -1,6 +1,7 @@
 """The CSV files: ids stay strings, oddities are read, mistakes are named by their row."""
 
 import csv
+import gc
 import math
 
 import numpy as np
@@ -278,3 +279,20 @@ def test_what_only_python_takes_for_a_number_is_no_confidence(confidence, tmp_pa
     path.write_text(f"id,landmarks\n{A},7  {confidence}\n", encoding="utf-8")
     with pytest.raises(TableError, match="expected '<landmark_id> <confidence>'"):
         tables.read_submission(path)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_reader_leaves_the_collector_as_it_was(enabled, tmp_path):
+    """Also when it fails."""
+    before = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        labels(tmp_path, f"id,landmark_id\n{A},7\n")
+        assert gc.isenabled() is enabled
+        with pytest.raises(TableError):
+            labels(tmp_path, "id,landmark_id\n!,7\n")
+        assert gc.isenabled() is enabled
+        with tables.uncollected():
+            assert not gc.isenabled()
+    finally:
+        (gc.enable if before else gc.disable)()

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from kaggle_kit.paths import Competition, image_path
 from kaggle_kit.progress import progress
 
 logger = logging.getLogger(__name__)
+AT_ONCE = 4096  # photos that wait for a thread: each takes more memory than its row
 
 
 def index(competition: Path, out: Path) -> dict[str, int]:
@@ -33,7 +34,7 @@ def index(competition: Path, out: Path) -> dict[str, int]:
     ids = sorted(set(landmark).union(photo_ids(place.train_dir)))
     rows, broken = [], []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda i: look(image_path(place.train_dir, i)), ids)
+        found = _looked(pool, place.train_dir, ids)
         for image_id, seen in zip(ids, progress(found, total=len(ids), label="index")):
             if isinstance(seen, str):
                 broken.append((image_id, seen))
@@ -48,6 +49,15 @@ def index(competition: Path, out: Path) -> dict[str, int]:
     labelled = sum(row[1] is not None for row in rows)
     unlabelled = len(rows) - labelled
     return {"labelled": labelled, "unlabelled": unlabelled, "broken": len(broken)}
+
+
+def _looked(
+    pool: ThreadPoolExecutor, folder: Path, ids: Sequence[str]
+) -> Iterator[tuple[int, int] | str]:
+    """What ``look`` says of each photo, in order."""
+    for start in range(0, len(ids), AT_ONCE):
+        some = ids[start : start + AT_ONCE]
+        yield from pool.map(lambda i: look(image_path(folder, i)), some)
 
 
 def photo_ids(folder: Path) -> Iterator[str]:

@@ -3,6 +3,8 @@
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import compress
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ logger = logging.getLogger(__name__)
 MARKER = "subset.csv"
 
 
+@tables.uncollected()
 def subset(
     settings: config.Subset, seed: int, competition: Path, out: Path
 ) -> dict[str, int]:
@@ -70,13 +73,13 @@ def choose(
     Raises:
         DataError: a landmark that is asked for is not there, or too few fit.
     """
-    landmark = np.array([label.landmark_id for label in labels], np.int64)
+    landmark = _landmark_of(labels)
     ids, inverse, counts = np.unique(landmark, return_inverse=True, return_counts=True)
     chosen = _landmarks(ids, counts, settings, rng)
     keep = chosen[inverse]
     if settings.max_images:
         keep &= _rank_within(inverse, rng) < settings.max_images
-    return [label for label, kept in zip(labels, keep, strict=True) if kept]
+    return list(compress(labels, keep.tolist()))
 
 
 def set_apart(
@@ -92,7 +95,7 @@ def set_apart(
     """
     if n_unknown == 0:
         return list(labels), []
-    ids = np.unique([label.landmark_id for label in labels])
+    ids = np.unique(_landmark_of(labels))
     if n_unknown >= len(ids):
         raise DataError(
             f"subset.unknown_landmarks: expected fewer than the {len(ids)} landmarks "
@@ -209,32 +212,39 @@ def _divided(
 
     ``rest`` has at least ``n_kept`` photos of each landmark.
     """
-    landmark = np.array([label.landmark_id for label in labels], np.int64)
+    landmark = _landmark_of(labels)
     _, inverse, counts = np.unique(landmark, return_inverse=True, return_counts=True)
     # (shares, landmarks): where in a random order of its photos each split ends
     upto = np.cumsum(list(shares.values()))[:, None]
     ends = np.floor(counts * upto + rng.random(len(counts)))
     ends = np.minimum(ends, counts - n_kept).astype(np.int64)
-    if any(label.group for label in labels):
+    if any(map(attrgetter("group"), labels)):
         side = _whole_groups(labels, inverse, np.diff(ends, axis=0, prepend=0), rng)
     else:
         side = (_rank_within(inverse, rng) >= ends[:, inverse]).sum(axis=0)
     names = [*shares, rest]
-    return [
-        Member(label.image_id, label.landmark_id, names[k])
-        for label, k in zip(labels, side.tolist(), strict=True)
-    ]
+    ids = map(attrgetter("image_id"), labels)
+    splits = map(names.__getitem__, side.tolist())
+    return list(map(Member, ids, landmark.tolist(), splits))
+
+
+def _landmark_of(labels: Sequence[Label]) -> NDArray[np.int64]:
+    each = map(attrgetter("landmark_id"), labels)
+    return np.fromiter(each, np.int64, len(labels))
 
 
 def _rank_within(
     group: NDArray[np.intp], rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """For each element its place, from 0, in a random order of its group."""
-    order = np.lexsort((rng.random(len(group)), group))
+    n = len(group)
+    place = np.empty(n, np.int64)
+    place[np.argsort(rng.random(n))] = np.arange(n)
+    order = np.argsort(group * n + place)  # one sort of whole numbers is quickest
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
-    sizes = np.diff(starts, append=len(group))
-    rank = np.empty(len(group), np.int64)
-    rank[order] = np.arange(len(group)) - np.repeat(starts, sizes)
+    sizes = np.diff(starts, append=n)
+    rank = np.empty(n, np.int64)
+    rank[order] = np.arange(n) - np.repeat(starts, sizes)
     return rank
 
 
