@@ -266,7 +266,10 @@ class Budget:
 
     def _choose(self) -> None:
         left, cost = self.left_s, self.cost
-        best = plan(left, self.work, cost, self.levels).level
+        found = plan(left, self.work, cost, self.levels)
+        if not found.test and not found.new:  # on no level; so it stays
+            return
+        best = found.level
         if best < self.level:
             easy = plan(left / SPARE, self.work, cost, self.levels).level
             best = min(self.level, max(best, easy))

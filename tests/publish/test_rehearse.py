@@ -248,7 +248,9 @@ def test_a_kernel_that_runs_over_fails_with_its_limit(outcome):
 
 
 def test_a_kernel_is_told_of_its_time(outcome):
-    script = f"import os\nassert os.environ['KAGGLE_KIT_TIME_LIMIT_S'] == '59.5'\n{GOOD}"
+    script = (
+        f"import os\nassert os.environ['KAGGLE_KIT_TIME_LIMIT_S'] == '59.5'\n{GOOD}"
+    )
     assert outcome(script, time_limit_s=59.5)["valid"]
 
 

@@ -1,0 +1,475 @@
+"""Predict against the clock: killed at any moment, and given too little time."""
+
+import itertools
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kaggle_kit import config, tables
+from kaggle_kit.paths import image_path
+from kaggle_kit.publish.bundle import bundle
+from kaggle_kit.publish.rehearse import rehearse
+from kaggle_kit.recognition import passes
+from kaggle_kit.recognition.embed import Embedder, Network, load_embedder
+from kaggle_kit.recognition.geometry import Geometry
+from kaggle_kit.recognition.predict import predict, rarest_first
+from kaggle_kit.recognition.read import LocalReader
+from kaggle_kit.score import validate
+from kaggle_kit.tables import Label
+
+KERNEL = Path(__file__).parents[2] / "kernels" / "inference" / "landmark-inference.py"
+VALIDATED = {"valid": True, "n_images": 28}
+
+
+@pytest.fixture
+def seconds_a_photo(monkeypatch):
+    """Make each view of a photo take so long; of two, the mirrored one included."""
+
+    def slow(seconds):
+        stream = Network.stream
+
+        def waiting(self, paths, batch_size):
+            for found in stream(self, paths, batch_size):
+                n_views = {"serve": 2, "one": 1}[self.views]
+                time.sleep(len(found.which) * n_views * seconds)
+                yield found
+
+        monkeypatch.setattr(Network, "stream", waiting)
+
+    return slow
+
+
+# Killed.
+
+# The kernel, writing as often as it can, and slowly enough to be caught at anything.
+HASTY = """
+import runpy, sys, time
+sys.path.insert(0, {bundle!r})
+from kaggle_kit import tables
+write = tables.write_submission
+def writing(path, image_ids, guesses):
+    write(path, Slow(image_ids), guesses)
+class Slow(list):
+    def __iter__(self):
+        for x in super().__iter__():
+            time.sleep(0.003)
+            yield x
+tables.write_submission = writing
+import importlib.abc
+class Find(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "kaggle_kit.recognition.predict":
+            sys.meta_path.remove(self)
+            import kaggle_kit.recognition.passes as passes
+            passes.REFRESH_S = 0
+sys.meta_path.insert(0, Find())
+sys.path.remove({bundle!r})
+runpy.run_path({kernel!r}, run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def kernel(bundle_dir, competition, tmp_path_factory):
+    """Start the real kernel in a new folder: its process and its submission."""
+    inputs = tmp_path_factory.mktemp("input")
+    (inputs / "kit").symlink_to(bundle_dir)
+    (inputs / "competition").symlink_to(competition)
+    code = HASTY.format(bundle=str(inputs / "kit"), kernel=str(KERNEL))
+    environment = {**os.environ, "KAGGLE_KIT_INPUT": str(inputs), "PYTHONPATH": ""}
+
+    def start():
+        working = tmp_path_factory.mktemp("working")
+        with (working / "log.txt").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-B", "-c", code],
+                cwd=working,
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+        return process, working / "submission.csv"
+
+    return start
+
+
+def await_file(process, path):
+    while not path.exists():
+        assert process.poll() is None, path.with_name("log.txt").read_text()
+        time.sleep(0.002)
+
+
+def check_killed(kernel, competition, n):
+    """Kill n kernels at moments of their life drawn by a seed; validate what is left."""
+    process, out = kernel()
+    await_file(process, out)
+    start = time.monotonic()
+    assert process.wait() == 0, out.with_name("log.txt").read_text()
+    life = time.monotonic() - start
+    sample = competition / "sample_submission.csv"
+    assert validate(out, sample) == VALIDATED | {"n_guesses": 28}
+    whole = tables.read_submission(out)
+    rng = random.Random(0)
+    counts = []
+    # most moments where the file changes, which it does in the last part of its life
+    for moment in [rng.betavariate(3, 1) * life for _ in range(n)]:
+        process, out = kernel()
+        await_file(process, out)
+        try:
+            process.wait(moment)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL
+        found = validate(out, sample)
+        assert found.items() >= VALIDATED.items()
+        counts.append(found["n_guesses"])
+        for image_id, guess in tables.read_submission(out).items():
+            assert guess is None or guess.landmark_id == whole[image_id].landmark_id
+    return counts
+
+
+def test_a_kernel_that_is_killed_leaves_a_valid_file(kernel, competition):
+    check_killed(kernel, competition, 5)
+
+
+@pytest.mark.slow
+def test_a_kernel_that_is_killed_at_any_moment_leaves_a_valid_file(kernel, competition):
+    counts = check_killed(kernel, competition, 50)
+    assert len(set(counts)) > 2, counts  # empty, whole, and in between
+
+
+# Too little time.
+
+
+def test_rows_only_improve(bundle_dir, competition, tmp_path, monkeypatch):
+    """A row that has a guess has one in every later file, a test photo or a new one on."""
+    files = []
+    write = tables.write_submission
+
+    def watched(path, image_ids, guesses):
+        write(path, image_ids, guesses)
+        files.append(tables.read_submission(path))
+
+    monkeypatch.setattr(tables, "write_submission", watched)
+    monkeypatch.setattr(passes, "REFRESH_S", 0)
+    predict(bundle_dir, competition, tmp_path / "submission.csv", 600)
+    assert len(files) > 4
+    assert not any(files[0].values()) and all(files[-1].values())
+    for before, after in itertools.pairwise(files):
+        assert list(before) == list(after)
+        assert all(after[i] for i, guess in before.items() if guess)
+
+
+def test_enough_time_gives_the_same_bytes_as_no_limit(
+    bundle_dir, competition, tmp_path
+):
+    plain = predict(bundle_dir, competition, tmp_path / "plain.csv")
+    timed = predict(bundle_dir, competition, tmp_path / "timed.csv", 3600)
+    assert plain == timed and timed["dropped"] == []
+    assert (tmp_path / "plain.csv").read_bytes() == (
+        tmp_path / "timed.csv"
+    ).read_bytes()
+
+
+def check_half_the_time(bundle_dir, competition, out, slow, runs):
+    """Limits that leave half of the time that the photos need."""
+    slow(0.15)
+    start = time.monotonic()
+    assert predict(bundle_dir, competition, out, 600)["dropped"] == []
+    whole_s = time.monotonic() - start
+    photos_s = 28 * 2 * 0.15
+    for run in range(runs):
+        limit_s = whole_s - photos_s / 2
+        start = time.monotonic()
+        # what the margin takes is given on top: it is longer than these photos are
+        result = predict(bundle_dir, competition, out, (limit_s + 2) / 0.96)
+        took = time.monotonic() - start
+        assert took < (limit_s + 2) / 0.96, run
+        found = validate(out, competition / "sample_submission.csv")
+        assert found == VALIDATED | {"n_guesses": result["guesses"]}
+        assert result["dropped"][0]["what"] == "views"
+        assert result["guesses"] >= 16
+    return result
+
+
+def test_half_the_time_is_enough(bundle_dir, competition, tmp_path, seconds_a_photo):
+    out = tmp_path / "submission.csv"
+    check_half_the_time(bundle_dir, competition, out, seconds_a_photo, 2)
+
+
+@pytest.mark.slow
+def test_half_the_time_is_enough_every_time(
+    bundle_dir, competition, tmp_path, seconds_a_photo
+):
+    out = tmp_path / "submission.csv"
+    check_half_the_time(bundle_dir, competition, out, seconds_a_photo, 20)
+
+
+def test_a_time_that_is_over_already_leaves_a_complete_file(
+    bundle_dir, competition, tmp_path, caplog
+):
+    out = tmp_path / "submission.csv"
+    with caplog.at_level("WARNING"):
+        result = predict(bundle_dir, competition, out, 100, time.monotonic() - 100)
+    assert (result["guesses"], result["unreadable"]) == (0, 0)
+    drops = {drop["what"]: drop for drop in result["dropped"]}
+    assert list(drops) == ["ranking again", "test photos"]
+    assert drops["test photos"]["photos"] == drops["test photos"]["of"] == 28
+    assert "out of time for test photos" in caplog.text
+    found = validate(out, competition / "sample_submission.csv")
+    assert found == VALIDATED | {"n_guesses": 0}
+
+
+def test_photos_are_reached_in_the_order_of_the_sample(
+    bundle_dir, competition, tmp_path, monkeypatch
+):
+    """What is not reached has an empty row, and is not called unreadable."""
+    stream = Embedder.stream
+    now = time.monotonic()
+    monkeypatch.setattr(passes, "REFRESH_S", 0)
+
+    def leaping(self, paths, label):
+        for i, found in enumerate(stream(self, paths, label)):
+            if i == 1:
+                for budget in budgets:
+                    budget.end = now
+            yield found
+
+    budgets = []
+    room = passes.Budget.room
+
+    def remembered(self, *args):
+        budgets.append(self)
+        return room(self, *args)
+
+    monkeypatch.setattr(Embedder, "stream", leaping)
+    monkeypatch.setattr(passes.Budget, "room", remembered)
+    out = tmp_path / "submission.csv"
+    result = predict(bundle_dir, competition, out, 3600)
+    rows = list(tables.read_submission(out).values())
+    assert [guess is not None for guess in rows] == [True] * 16 + [False] * 12
+    assert (result["guesses"], result["unreadable"]) == (16, 0)
+    drops = {drop["what"]: drop["photos"] for drop in result["dropped"]}
+    assert drops["test photos"] == 12
+
+
+def test_a_rehearsed_kernel_keeps_within_its_time(
+    settings, run_dir, competition, tmp_path
+):
+    """Really slow: a photo is seen at eight times its size too, and there are many."""
+    changes = {"recognition.scales": [1.0, 8.0]}
+    bundle([run_dir], competition, tmp_path / "bundle", changes)
+    place = tmp_path / "many"
+    shutil.copytree(competition, place)
+    rows = ["id,landmarks"]
+    for image_id in tables.read_sample(competition / "sample_submission.csv"):
+        for i in range(20):
+            new_id = f"{i:02x}{image_id[2:]}"
+            path = image_path(place / "test", new_id)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(image_path(competition / "test", image_id), path)
+            rows.append(f"{new_id},")
+    (place / "sample_submission.csv").write_text("\n".join(rows) + "\n")
+    (place / "solution.csv").unlink()
+    start = time.monotonic()
+    predict(tmp_path / "bundle", place, tmp_path / "submission.csv")
+    needed_s = time.monotonic() - start
+    limit_s = 15 + needed_s / 2  # TensorFlow is imported in this time, too
+    result = rehearse(tmp_path / "bundle", place, tmp_path / "out", limit_s)
+    assert result["seconds"] < limit_s
+    assert result["n_images"] == 560
+    assert result["n_guesses"] == 560
+    assert "out of time for views" in (tmp_path / "out" / "log.txt").read_text()
+    print(f"needs {needed_s:.1f} s, given {limit_s:.1f} s: {result}")
+
+
+# With less.
+
+
+def test_fewer_views_come_from_the_same_weights(
+    settings, run_dir, competition, tmp_path
+):
+    """One view of all is what a bundle of one view gives, and is like all of them."""
+    found = {}
+    for name, changes in {
+        "all": {"recognition.scales": [0.5, 1.0, 2.0], "recognition.flip": True},
+        "one": {"recognition.scales": [2.0, 1.0], "recognition.flip": False},
+    }.items():
+        changed = {"data.image_size": 64, "data.stored_size": 64} | changes
+        bundle([run_dir], competition, tmp_path / name, changed)
+        whole = config.read_json(tmp_path / name / "config.json")
+        found[name] = load_embedder(
+            tmp_path / name, whole.recognition, LocalReader(whole.local)
+        )
+    ids = tables.read_sample(competition / "sample_submission.csv")
+    paths = [image_path(competition / "test", i) for i in ids]
+    vectors = {}
+    embedder = found["all"]
+    for level in embedder.levels:
+        embedder.uses = level.uses
+        vectors[level.lacks] = embedder.embed(paths, "x").vectors
+    assert list(vectors) == ["", "views", "size"]
+    cosines = (vectors["views"] * vectors[""]).sum(axis=1)
+    assert cosines.min() > 0.7 and not np.allclose(vectors["views"], vectors[""])
+    other = found["one"]
+    assert [level.lacks for level in other.levels] == ["", "views"]
+    other.uses = other.levels[1].uses
+    np.testing.assert_allclose(
+        other.embed(paths, "x").vectors, vectors["views"], atol=1e-5
+    )
+
+
+def test_embedders_pause_and_come_back_at_the_right_photo(both, competition):
+    out, _ = both
+    recogniser = passes.Recogniser.load(out / "bundle", out)
+    embedder = recogniser.embedder
+    ids = tables.read_sample(competition / "sample_submission.csv")
+    paths = [image_path(competition / "test", i) for i in ids]
+    paths[9] = paths[9].with_name("missing.jpg")
+    whole = embedder.embed(paths, "x")
+    parts = []
+    for found in embedder.stream(paths, "x"):
+        parts.append(found)
+        paused = len(parts) in (1, 2)
+        embedder.uses = embedder.levels[0].uses[: 1 if paused else 2]
+    np.testing.assert_array_equal(
+        np.concatenate([found.which for found in parts]), whole.which
+    )
+    for i, found in enumerate(parts):
+        same = np.isin(whole.which, found.which)
+        if i in (1, 2):
+            width = embedder.shapes[0][0]
+            assert (
+                not found.vectors[:, width:].any() and found.vectors.any(axis=1).all()
+            )
+        else:
+            np.testing.assert_allclose(found.vectors, whole.vectors[same], atol=1e-5)
+
+
+def test_photos_that_one_embedder_saw_are_compared_by_that_one(both, competition):
+    """Whatever saw a query and a gallery photo, their cosine is of what saw both."""
+    out, _ = both
+    recogniser = passes.Recogniser.load(out / "bundle", out)
+    embedder = recogniser.embedder
+    weights = embedder.settings.weights
+    ids = tables.read_sample(competition / "sample_submission.csv")[:8]
+    paths = [image_path(competition / "test", i) for i in ids]
+    first, second = (f.vectors for f in embedder.embed_apart(paths, "x"))
+    full = embedder.embed(paths, "x")
+
+    embedder.uses = embedder.levels[0].uses[:1]
+    (few,) = embedder.stream(paths, "x")
+    halves = [
+        type(full)(full.which[:4], full.vectors[:4], full.log_probability[:4]),
+        type(full)(full.which[4:], few.vectors[4:], full.log_probability[4:]),
+    ]
+    mixed = passes.concatenated(halves)
+    labels = [Label(image_id, i) for i, image_id in enumerate(ids)]
+    gallery = passes.gallery_from(
+        labels,
+        mixed.vectors,
+        recogniser.gallery.non_landmarks,
+        embedder.settings,
+    )
+    known = recogniser.evidence(mixed, gallery)
+    by_first = first @ first.T
+    w = np.array(weights) / sum(weights)
+    by_both = w[0] * by_first + w[1] * (second @ second.T)
+    for i in range(8):
+        for row, cosine in zip(known.rows[i], known.cosines[i], strict=True):
+            expected = by_both if i < 4 and row < 4 else by_first
+            assert cosine == pytest.approx(expected[i, row], abs=3e-3)
+
+
+def test_geometry_begins_with_the_surest_and_stops_in_time(
+    local,
+    competition,
+    tmp_path,
+    monkeypatch,
+):
+    out, _ = local
+    full = predict(out / "bundle", competition, tmp_path / "all.csv", 3600)
+    assert full["dropped"] == []
+    seen = []
+    verified = Geometry.verified
+
+    def watched(self, known, queries, gallery, settings, order=None):
+        seen.append(order)
+        for step in verified(self, known, queries, gallery, settings, order):
+            time.sleep(0.4)
+            yield step
+
+    monkeypatch.setattr("kaggle_kit.recognition.geometry.TOGETHER", 4)
+    monkeypatch.setattr(passes, "TOGETHER", 4)
+    monkeypatch.setattr(passes, "PROBE", 4)
+    monkeypatch.setattr(Geometry, "verified", watched)
+    start = time.monotonic()
+    predict(out / "bundle", competition, tmp_path / "slow.csv", 3600)
+    needed = time.monotonic() - start
+    assert (tmp_path / "slow.csv").read_bytes() == (tmp_path / "all.csv").read_bytes()
+    limit = (needed - 1.6 + 2) / 0.96
+    start = time.monotonic()
+    result = predict(out / "bundle", competition, tmp_path / "part.csv", limit)
+    assert time.monotonic() - start < limit
+    (drop,) = result["dropped"]
+    assert drop["what"] == "verification" and 0 < drop["photos"] < 28
+    part = list(tables.read_submission(tmp_path / "part.csv").values())
+    whole = list(tables.read_submission(tmp_path / "all.csv").values())
+    order = seen[-1]
+    for place in order[: 28 - drop["photos"]]:
+        assert part[place] == whole[place]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_wherever_new_photos_end_no_landmark_has_all_while_another_has_none(seed):
+    """Of any two landmarks of the first photos, the one with fewer has no more to come."""
+    rng = random.Random(seed)
+    labels = [Label(f"{i:03}", rng.choice([1, 1, 1, 1, 2, 2, 3])) for i in range(60)]
+    have = [rng.choice([1, 2]) for _ in range(9)]
+    order = rarest_first(labels, have)
+    assert sorted(order) == sorted(labels)
+    for end in range(len(order)):
+        counts = {k: have.count(k) for k in (1, 2, 3)}
+        for label in order[:end]:
+            counts[label.landmark_id] += 1
+        left = {label.landmark_id for label in order[end:]}
+        taken = {label.landmark_id for label in order[:end]}
+        for short in left:
+            for other in taken:
+                assert counts[other] <= max(counts[short] + 1, have.count(other) + 1)
+
+
+def test_new_photos_are_embedded_as_far_as_time_allows(
+    bundle_dir, competition, tmp_path, seconds_a_photo
+):
+    """Rarest landmarks first: each of the new ones is known before one is known twice."""
+    place = tmp_path / "rerun"
+    shutil.copytree(competition, place)
+    ids = tables.read_sample(competition / "sample_submission.csv")
+    rows = []
+    for landmark in (999990, 999991, 999992, 999993):
+        for i in range(40):
+            source = image_path(competition / "test", ids[landmark % 4])
+            new_id = f"feed{landmark}{i:06}"
+            target = image_path(place / "train", new_id)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+            rows.append((new_id, landmark))
+    tables.write_rows(place / "train.csv", ("id", "landmark_id"), rows)
+    seconds_a_photo(0.05)
+    start = time.monotonic()
+    out = tmp_path / "submission.csv"
+    result = predict(bundle_dir, place, out, 28 * 0.05 * 2 + 14)
+    assert time.monotonic() - start < 28 * 0.05 * 2 + 14
+    drops = {drop["what"]: drop for drop in result["dropped"]}
+    assert set(drops) == {"views", "new photos"}
+    assert 0 < drops["new photos"]["photos"] < 160 == drops["new photos"]["of"]
+    found = {guess.landmark_id for guess in tables.read_submission(out).values()}
+    assert found == {999990, 999991, 999992, 999993}
