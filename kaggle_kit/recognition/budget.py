@@ -31,7 +31,7 @@ NAMES = {
     "new": "new photos",
     "verify": "verification",
 }
-KEPT_S, KEPT_SHARE = 2.0, 0.04  # of a limit, not planned with: 29 minutes of 12 hours
+KEPT_S, KEPT_SHARE = 5.0, 0.04  # of a limit, not planned with: 29 minutes of 12 hours
 WINDOW = 8  # batches whose mean is the rate
 SPARE = 1.1  # what is left must be so much more than what is needed to take back a drop
 Key = tuple[int, str] | str
@@ -177,7 +177,7 @@ class Budget:
         """Begin to count.
 
         Args:
-            limit_s: from ``began``; 4% and 2 s of it are not planned with. None: no limit.
+            limit_s: from ``began``; 4% and 5 s of it are not planned with. None: no limit.
             began: by the clock; None: now.
         """
         self.levels, self.rates = levels, rates

@@ -46,7 +46,7 @@ def predict(
     so what it adds is below the fourth digit, and the row would hide what happened.
 
     Args:
-        time_limit_s: until the process must be over; 4% and 2 s of it are kept as a
+        time_limit_s: until the process must be over; 4% and 5 s of it are kept as a
             margin. The kernel gives the 12 hours of a rerun. None: no limit.
         began: the time by ``time.monotonic`` that it counts from; None: now.
 

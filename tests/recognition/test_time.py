@@ -15,17 +15,18 @@ import numpy as np
 import pytest
 
 from kaggle_kit import config, tables
+from kaggle_kit.model.export import export
 from kaggle_kit.paths import image_path
 from kaggle_kit.publish.bundle import bundle
 from kaggle_kit.publish.rehearse import rehearse
 from kaggle_kit.recognition import embed, passes
 from kaggle_kit.recognition import predict as predicting
-from kaggle_kit.recognition.embed import Embedder, Network, load_embedder
+from kaggle_kit.recognition.embed import Embedder, Network
 from kaggle_kit.recognition.geometry import Geometry
 from kaggle_kit.recognition.predict import predict, rarest_first
-from kaggle_kit.recognition.read import LocalReader
 from kaggle_kit.score import validate
 from kaggle_kit.tables import Label
+from kaggle_kit.training.fit import load_best
 
 KERNEL = Path(__file__).parents[2] / "kernels" / "inference" / "landmark-inference.py"
 VALIDATED = {"valid": True, "n_images": 28}
@@ -217,11 +218,11 @@ def test_enough_time_gives_the_same_bytes_as_no_limit(
 
 def check_half_the_time(bundle_dir, competition, tmp_path, monkeypatch, runs):
     """By the real clock: limits that leave half of the time that the photos need."""
-    slowed(monkeypatch, 0.04)
+    slowed(monkeypatch, 0.05)
     place, out = copied(competition, tmp_path / "many", 6), tmp_path / "submission.csv"
     start = time.monotonic()
     assert predict(bundle_dir, place, out, 3600)["dropped"] == []
-    limit_s = time.monotonic() - start - 168 * 2 * 0.04 / 2
+    limit_s = time.monotonic() - start - 168 * 2 * 0.05 / 2
     for run in range(runs):
         start = time.monotonic()
         result = predict(bundle_dir, place, out, limit_s)
@@ -252,7 +253,7 @@ def test_half_the_time_is_used_by_an_unsteady_machine_too(
     rng = random.Random(seed)
     slowed(monkeypatch, 1.0, lambda s: clock.sleep(s * rng.uniform(0.7, 1.4)))
     place = copied(competition, tmp_path / "many", 6)
-    limit_s = (168 * 1.05 + 4 * 8 + 2) / 0.96  # views cost 2 s in all, 1.05 on average
+    limit_s = (168 * 1.05 + 4 * 8 + 5) / 0.96  # views cost 2 s in all, 1.05 on average
     result = predict(bundle_dir, place, tmp_path / "submission.csv", limit_s)
     assert clock.now - 1000 < limit_s
     assert result["guesses"] >= 160
@@ -308,21 +309,22 @@ def test_photos_are_reached_in_the_order_of_the_sample(
     assert drops["test photos"] == 12
 
 
-def test_a_rehearsed_kernel_keeps_within_its_time(
-    settings, run_dir, competition, tmp_path
-):
-    """Really slow: a photo is seen at eight times its size too, and there are many."""
-    changes = {"recognition.scales": [1.0, 8.0]}
+def test_a_rehearsed_kernel_keeps_within_its_time(run_dir, competition, tmp_path):
+    """Really slow: by a network that sees each photo four times, and twice as large."""
+    changes = {"data.image_size": 64, "data.stored_size": 64}
+    changes |= {"recognition.scales": [1.0, 2.0]}
     bundle([run_dir], competition, tmp_path / "bundle", changes)
-    place = copied(competition, tmp_path / "many", 20)
+    place = copied(competition, tmp_path / "many", 12)
     start = time.monotonic()
     predict(tmp_path / "bundle", place, tmp_path / "submission.csv")
     needed_s = time.monotonic() - start
-    limit_s = 15 + needed_s / 2  # TensorFlow is imported in this time, too
+    start = time.monotonic()
+    code = "import kaggle_kit.recognition.predict"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    limit_s = (time.monotonic() - start + needed_s / 2 + 5) / 0.96
     result = rehearse(tmp_path / "bundle", place, tmp_path / "out", limit_s)
     assert result["seconds"] < limit_s
-    assert result["n_images"] == 560
-    assert result["n_guesses"] == 560
+    assert result["n_images"] == 336 and result["n_guesses"] > 100
     assert "out of time for views" in (tmp_path / "out" / "log.txt").read_text()
     print(f"needs {needed_s:.1f} s, given {limit_s:.1f} s: {result}")
 
@@ -333,33 +335,30 @@ def test_a_rehearsed_kernel_keeps_within_its_time(
 def test_fewer_views_come_from_the_same_weights(
     settings, run_dir, competition, tmp_path
 ):
-    """One view of all is what a bundle of one view gives, and is like all of them."""
+    """One view of all is what a network of one view gives, and is like all of them."""
     found = {}
     for name, changes in {
-        "all": {"recognition.scales": [0.5, 1.0, 2.0], "recognition.flip": True},
+        "all": {"recognition.scales": [0.5, 1.0, 2.0]},
         "one": {"recognition.scales": [2.0, 1.0], "recognition.flip": False},
+        "single": {"recognition.scales": [1.0], "recognition.flip": False},
     }.items():
-        changed = {"data.image_size": 64, "data.stored_size": 64} | changes
-        bundle([run_dir], competition, tmp_path / name, changed)
-        whole = config.read_json(tmp_path / name / "config.json")
-        found[name] = load_embedder(
-            tmp_path / name, whole.recognition, LocalReader(whole.local)
-        )
+        large = {"data.image_size": 64, "data.stored_size": 64}
+        own = config.override(settings, large | changes)
+        export(load_best(run_dir, own), own, tmp_path / name)
+        found[name] = Embedder([Network(tmp_path / name)], own.recognition)
     ids = tables.read_sample(competition / "sample_submission.csv")
     paths = [image_path(competition / "test", i) for i in ids]
     vectors = {}
-    embedder = found["all"]
-    for level in embedder.levels:
-        embedder.uses = level.uses
-        vectors[level.lacks] = embedder.embed(paths, "x").vectors
-    assert list(vectors) == ["", "views", "size"]
-    cosines = (vectors["views"] * vectors[""]).sum(axis=1)
-    assert cosines.min() > 0.7 and not np.allclose(vectors["views"], vectors[""])
-    other = found["one"]
-    assert [level.lacks for level in other.levels] == ["", "views"]
-    other.uses = other.levels[1].uses
+    for name, embedder in found.items():
+        for level in embedder.levels:
+            embedder.uses = level.uses
+            vectors[name, level.lacks] = embedder.embed(paths, "x").vectors
+    ladder = [("all", ""), ("all", "views"), ("all", "size")]
+    assert list(vectors) == [*ladder, ("one", ""), ("one", "views"), ("single", "")]
+    cosines = (vectors["all", "views"] * vectors["all", ""]).sum(axis=1)
+    assert 0.7 < cosines.min() < cosines.max() < 1 - 1e-6
     np.testing.assert_allclose(
-        other.embed(paths, "x").vectors, vectors["views"], atol=1e-5
+        vectors["one", "views"], vectors["all", "views"], atol=1e-5
     )
 
 
@@ -449,7 +448,7 @@ def test_geometry_begins_with_the_surest_and_stops_in_time(
     guesses, drops = {}, {}
     for planned_s in (32.5, 18.5, 4.5):  # for 28, 14 and no queries
         path = tmp_path / "submission.csv"
-        start, limit_s = clock.now, (planned_s + 2) / 0.96
+        start, limit_s = clock.now, (planned_s + 5) / 0.96
         result = predict(out / "bundle", competition, path, limit_s)
         assert clock.now - start < limit_s
         guesses[planned_s] = list(tables.read_submission(path).values())
@@ -507,7 +506,7 @@ def test_new_photos_are_embedded_as_far_as_time_allows(
     slowed(monkeypatch, 1.0, clock.sleep)
     out = tmp_path / "submission.csv"
     # two batches of 8 with both views, 12 test photos with one, and 80 new ones
-    result = predict(bundle_dir, place, out, (2 * 16 + 12 + 80.5 + 2) / 0.96)
+    result = predict(bundle_dir, place, out, (2 * 16 + 12 + 80.5 + 5) / 0.96)
     assert clock.now - 1000 == 2 * 16 + 12 + 80
     drops = {drop["what"]: drop["photos"] for drop in result["dropped"]}
     assert drops == {"views": 12 + 80, "new photos": 80}
