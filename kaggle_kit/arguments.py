@@ -92,7 +92,11 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "help": "settings to change, such as train.epochs=3",
     },
     "--resume": {"action": "store_true", "help": "go on with the run that is there"},
-    "--time-limit-s": {"type": float, "help": "stop the kernel then (12 hours)"},
+    "--time-limit-s": {
+        "type": _size,
+        "metavar": "N",
+        "help": "seconds it may take (a rehearsal: 12 hours)",
+    },
     "--memory-gb": {"type": float, "help": "stop the kernel above it (29)"},
     "--handle": {
         "metavar": "OWNER/SLUG",

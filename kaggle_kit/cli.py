@@ -149,7 +149,7 @@ def predict(args: argparse.Namespace) -> Result:
     _require(args.bundle / "kit-manifest.json", "a bundle", "bundle")
     from kaggle_kit.recognition.predict import predict
 
-    return predict(args.bundle, args.competition, args.out)
+    return predict(args.bundle, args.competition, args.out, args.time_limit_s)
 
 
 def rehearse(args: argparse.Namespace) -> Result:
@@ -265,7 +265,7 @@ COMMANDS: dict[Command, list[str]] = {
     ablate: ["--run …", "--competition", "--out"],
     similar: ["photo", "--bundle", "-k"],
     match: ["photo", "other", "--out"],
-    predict: ["--bundle", "--competition", "--out"],
+    predict: ["--bundle", "--competition", "--out", "--time-limit-s"],
     rehearse: [
         "--bundle",
         "--competition",

@@ -6,6 +6,7 @@ keeps what it resolved to as ``config.json``; the kernel reads that back.
 
 import difflib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -220,6 +221,18 @@ class Recognition(_Settings):
     # photos of train.csv that the bundle does not know are embedded in the kernel,
     # if there are at most so many; the private rerun has at most 100,000
     new_gallery_limit: Annotated[int, Field(ge=0)] = 100_000
+
+    @property
+    def main_scale(self) -> float:
+        """The scale of the one view that is left where time is short: nearest to 1."""
+        return min(self.scales, key=lambda scale: abs(math.log(scale)))
+
+    @property
+    def pixels(self) -> dict[str, float]:
+        """Of what a photo is seen at, by function of the SavedModel, a photo being 1."""
+        squares = [scale**2 for scale in self.scales]
+        every = sum(squares) * (2 if self.flip else 1)
+        return {"serve": every, "one": self.main_scale**2, "small": min(squares)}
 
 
 class Config(_Settings):

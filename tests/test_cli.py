@@ -19,7 +19,7 @@ CONTRACT = {
     "train": "--config --shards --run --set --resume",
     "bundle": "--run --config --competition --out --handle --title --max-mb --set",
     "ablate": "--run --competition --out",
-    "predict": "--bundle --competition --out",
+    "predict": "--bundle --competition --out --time-limit-s",
     "rehearse": "--bundle --competition --out --time-limit-s --memory-gb",
     "validate": "--sample",
     "score": "",

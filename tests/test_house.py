@@ -54,6 +54,7 @@ WITHOUT_TENSORFLOW = [
     "kaggle_kit.publish.rehearse",
     "kaggle_kit.publish.ship",
     "kaggle_kit.publish.submit",
+    "kaggle_kit.recognition.budget",
     "kaggle_kit.recognition.local",
     "kaggle_kit.recognition.rank",
     "kaggle_kit.recognition.tune",

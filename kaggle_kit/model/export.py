@@ -1,5 +1,6 @@
 """What leaves training: a SavedModel from pixels to unit embeddings."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -24,21 +25,47 @@ def export(model: keras.Model, settings: Config, out: Path) -> None:
     ``recognition.scales``, mirrored too with ``recognition.flip``. The class head is left
     out where it is not used: with 81,313 landmarks it would be nine tenths of the file.
 
+    For where time is short it has up to two more functions, of the same photos and
+    weights: ``one``, if there are several views, sees the photo once, at the size nearest
+    to ``data.image_size``; ``small``, if there is a smaller size, at the smallest.
+
     The same network and settings give the same bytes, without a trace of where it was.
     """
-    with_head = has_head(settings)
     outputs = {"features": model.get_layer(EMBEDDING).output}
-    if with_head:
+    if has_head(settings):
         outputs["logits"] = model.output
     network = keras.Model(model.input, outputs)
-    sides = view_sides(settings)
-    largest = max(sides)
+    module = tf.Module()
+    module.weights = [variable.value for variable in network.weights]
+    largest = max(view_sides(settings))
+    for name, (sides, flip) in functions(settings).items():
+        setattr(module, name, _function(network, largest, sides, flip))
+    tf.saved_model.save(module, str(out), signatures=module.serve)
+    stabilise(out)
+
+
+def functions(settings: Config) -> dict[str, tuple[list[int], bool]]:
+    """Sides and whether mirrored too, of the views of each function of a SavedModel."""
+    recognition, sides = settings.recognition, view_sides(settings)
+    main = sides[recognition.scales.index(recognition.main_scale)]
+    found = {"serve": (sides, recognition.flip)}
+    if len(sides) > 1 or recognition.flip:
+        found["one"] = ([main], False)
+    if min(sides) < main:
+        found["small"] = ([min(sides)], False)
+    return found
+
+
+def _function(
+    network: keras.Model, largest: int, sides: Sequence[int], flip: bool
+) -> tf.types.experimental.PolymorphicFunction:
+    """From photos of the largest side to the means over some views."""
     matrices = [_resizing(largest, side) for side in sides]
 
     def views(images: tf.Tensor) -> list[tf.Tensor]:
         pixels = tf.cast(images, tf.float32)
         seen = [_resized(pixels, matrix) for matrix in matrices]
-        if settings.recognition.flip:
+        if flip:
             seen += [tf.reverse(view, axis=[2]) for view in seen]
         return seen
 
@@ -46,17 +73,13 @@ def export(model: keras.Model, settings: Config, out: Path) -> None:
         seen = [network(view, training=False) for view in views(images)]
         units = [tf.math.l2_normalize(view["features"], -1) for view in seen]
         result = {"embedding": tf.math.l2_normalize(tf.add_n(units), -1)}
-        if with_head:
+        if "logits" in seen[0]:
             logs = [tf.nn.log_softmax(view["logits"]) for view in seen]
             result["log_probability"] = tf.add_n(logs) / len(logs)
         return result
 
     signature = [tf.TensorSpec((None, largest, largest, 3), tf.uint8, "images")]
-    module = tf.Module()
-    module.weights = [variable.value for variable in network.weights]
-    module.serve = tf.function(serve, input_signature=signature)
-    tf.saved_model.save(module, str(out))
-    stabilise(out)
+    return tf.function(serve, input_signature=signature)
 
 
 def has_head(settings: Config) -> bool:

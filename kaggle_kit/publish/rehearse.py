@@ -51,7 +51,8 @@ def rehearse(
     It sees the competition without its solution and the bundle below ``out/input``, is
     started in ``out/working``, may write only there (and to a temporary folder), has no
     network, and imports no package that Kaggle's image lacks. Time and memory (resident,
-    with its children) are measured while it runs, and it is stopped at the limits.
+    with its children) are measured while it runs, and it is stopped at the limits. The
+    kernel is told of its time, so that it can keep within it.
 
     Args:
         kernel: a folder with ``kernel-metadata.json``; the kit's inference kernel if None.
@@ -182,6 +183,7 @@ def _run(
         "HOME": scratch,
         "TMPDIR": scratch,
         "KAGGLE_KIT_INPUT": str(out / "input"),
+        "KAGGLE_KIT_TIME_LIMIT_S": repr(float(time_limit_s)),
         "KAGGLE_KERNEL_RUN_TYPE": "Batch",
         "KAGGLE_IS_COMPETITION_RERUN": "1",
         "TF_CPP_MIN_LOG_LEVEL": "2",

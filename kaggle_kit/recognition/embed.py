@@ -1,6 +1,7 @@
 """Photos to unit vectors: by SavedModels, by visual words, and by several together."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -12,16 +13,20 @@ from kaggle_kit import config
 from kaggle_kit.data.pipeline import photos
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.progress import progress
+from kaggle_kit.recognition.budget import Rates
+from kaggle_kit.recognition.partial import levels_of, partly_joined
 from kaggle_kit.recognition.read import LocalReader
 from kaggle_kit.recognition.vlad import Vocabulary, vlad
 from kaggle_kit.recognition.whitening import Whitening, unit
+
+WAYS = ("serve", "one", "small")  # functions of a SavedModel
 
 
 class Embedded(NamedTuple):
     """What is known of some photos.
 
     which: (b,) places among the photos asked for; one that does not decode is absent.
-    vectors: (b, d) float32, unit length.
+    vectors: (b, d) float32, unit length; but see ``partial`` where time was short.
     log_probability: (b, C) float32; C is 0 where no network has a head.
     """
 
@@ -34,6 +39,9 @@ class Part(Protocol):
     """One way of embedding; all parts give the same photos, in batches of one size."""
 
     whitening: Whitening | None
+    has_head: bool
+    views: str  # which of ``ways`` the next batch is embedded in
+    ways: Sequence[str]  # from the most work to the least
 
     def stream(self, paths: Sequence[Path], batch_size: int) -> Iterator[Embedded]:
         """Embed photos, batch by batch, in order, without whitening."""
@@ -44,6 +52,8 @@ class Network:
 
     Attributes:
         side: that of the photos it takes, in pixels.
+        ways: its functions, of those that ``model.export`` makes.
+        views: which of them the next batch goes through.
     """
 
     def __init__(self, model_dir: Path):
@@ -57,17 +67,21 @@ class Network:
             (serve,) = self.model.serve.concrete_functions
             (images,), _ = serve.structured_input_signature
             self.side: int = images.shape[1]
+            self.has_head = "log_probability" in serve.structured_outputs
         except (OSError, ValueError, AttributeError, tf.errors.OpError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ArtefactError(
                 f"{model_dir}: expected a SavedModel, got {reason}; make the bundle again"
             ) from None
         self.whitening: Whitening | None = None
+        self.ways: Sequence[str] = [name for name in WAYS if hasattr(self.model, name)]
+        self.views = self.ways[0]
 
     def stream(self, paths: Sequence[Path], batch_size: int) -> Iterator[Embedded]:
         """Embed photos, batch by batch, in order, without whitening."""
         for which, pixels in photos(paths, self.side, batch_size):
-            output = {k: v.numpy() for k, v in self.model.serve(pixels).items()}
+            serve = getattr(self.model, self.views)
+            output = {k: v.numpy() for k, v in serve(pixels).items()}
             none = np.empty((len(pixels), 0), np.float32)
             head = output.get("log_probability", none)
             yield Embedded(which, output["embedding"], head)
@@ -80,6 +94,9 @@ class Words:
         self.vocabulary = vocabulary
         self.reader = reader
         self.whitening: Whitening | None = None
+        self.has_head = False
+        self.ways: Sequence[str] = WAYS[:1]
+        self.views = self.ways[0]
 
     def stream(self, paths: Sequence[Path], batch_size: int) -> Iterator[Embedded]:
         """Embed photos, batch by batch, in order, without whitening."""
@@ -94,16 +111,33 @@ class Embedder:
     Each part's vector is multiplied by the root of its weight before they are joined, so
     that a cosine is the weighted mean of the parts' cosines. Heads are averaged by the
     same weights.
+
+    Attributes:
+        levels: ways of embedding, from the most work to the least.
+        uses: of the level that the next batch is embedded on; may be set at any time.
+        rates: the seconds that each embedder takes.
+        shapes: (d, C) of each part, once it has seen photos.
+        partial: whether any photo was seen by some of the parts only.
     """
 
     def __init__(self, parts: Sequence[Part], settings: config.Recognition):
         self.parts = parts
         self.settings = settings
+        self.levels = levels_of(parts, settings)
+        self.uses = self.levels[0].uses
+        keys = {(i, views) for i, part in enumerate(parts) for views in part.ways}
+        self.rates = Rates({key: settings.pixels[key[1]] for key in keys})
+        self.shapes: dict[int, tuple[int, int]] = {}
+        self.partial = False
 
-    def stream(self, paths: Sequence[Path], label: str) -> Iterator[Embedded]:
+    def stream(self, paths: Sequence[Path], label: str) -> Generator[Embedded]:
         """Embed photos, batch by batch, in order."""
         for found in self._apart(paths, label):
-            yield joined(found, self.settings.weights)
+            if len(found) == len(self.parts):
+                yield joined(list(found.values()), self.settings.weights)
+            else:
+                self.partial = True
+                yield partly_joined(found, self.shapes, self.settings.weights)
 
     def embed(self, paths: Sequence[Path], label: str) -> Embedded:
         """Embed photos and hold all of the result."""
@@ -116,14 +150,48 @@ class Embedder:
             concatenated([batch[i] for batch in found]) for i in range(len(self.parts))
         ]
 
-    def _apart(self, paths: Sequence[Path], label: str) -> Iterator[list[Embedded]]:
-        size = self.settings.batch_size
-        streams = [part.stream(paths, size) for part in self.parts]
+    def _apart(
+        self, paths: Sequence[Path], label: str
+    ) -> Iterator[dict[int, Embedded]]:
+        """What each part gives that is in use; one may pause, and come back, in between."""
+        streams: dict[int, Iterator[Embedded]] = {}
+        done = 0
         with progress(total=len(paths), label=label) as bar:
-            for found in zip(*streams, strict=True):
-                pairs = zip(found, self.parts, strict=True)
-                yield [whitened(f, part.whitening) for f, part in pairs]
-                bar.update(len(found[0].which))
+            while True:
+                streams = {i: streams[i] for i, _ in self.uses if i in streams}
+                found = {}
+                for i, views in self.uses:
+                    if i not in streams:
+                        streams[i] = _from(self.parts[i], paths, done, self.settings)
+                    batch = self._next(i, views, streams[i])
+                    if batch is not None:
+                        found[i] = batch
+                if not found:
+                    return
+                yield found
+                which = found[min(found)].which
+                done = int(which[-1]) + 1
+                bar.update(len(which))
+
+    def _next(self, i: int, views: str, stream: Iterator[Embedded]) -> Embedded | None:
+        part = self.parts[i]
+        part.views = views
+        start = time.monotonic()
+        found = next(stream, None)
+        if found is None:
+            return None
+        found = whitened(found, part.whitening)
+        self.rates.add((i, views), len(found.which), time.monotonic() - start)
+        self.shapes[i] = found.vectors.shape[1], found.log_probability.shape[1]
+        return found
+
+
+def _from(
+    part: Part, paths: Sequence[Path], start: int, settings: config.Recognition
+) -> Iterator[Embedded]:
+    """A part's stream over the photos from one on, their places being among all."""
+    for found in part.stream(paths[start:], settings.batch_size):
+        yield found._replace(which=found.which + start)
 
 
 def whitened(found: Embedded, whitening: Whitening | None) -> Embedded:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,9 @@ from kaggle_kit.paths import image_path
 from kaggle_kit.progress import progress
 from kaggle_kit.recognition.local import NO_FEATURES, Features, LocalFeatures
 from kaggle_kit.recognition.rank import Evidence
-from kaggle_kit.recognition.read import LocalReader
+from kaggle_kit.recognition.read import TOGETHER, LocalReader
 from kaggle_kit.recognition.search import Gallery
 from kaggle_kit.recognition.verify import verified
-
-TOGETHER = 32  # queries verified before their result is passed on
 
 
 class Geometry:
@@ -43,7 +41,8 @@ class Geometry:
         queries: Sequence[Path],
         gallery: Gallery,
         settings: config.Verification,
-    ) -> Iterator[Evidence]:
+        order: Sequence[int] | None = None,
+    ) -> Generator[Evidence]:
         """Count the inliers of the nearest photos, some queries at a time.
 
         Yields what is known so far; the last is complete.
@@ -51,15 +50,18 @@ class Geometry:
         Args:
             queries: (q,) the photos of ``known``.
             gallery: what the rows of ``known`` mean.
+            order: the places of those to be looked at, one after the other; None: all.
         """
         inliers = np.zeros(known.rows.shape, np.float32)
+        places = range(len(queries)) if order is None else order
         yield known._replace(inliers=inliers)
-        with progress(total=len(queries), label="geometry") as bar:
-            for start in range(0, len(queries), TOGETHER):
-                block = slice(start, start + TOGETHER)
+        with progress(total=len(places), label="geometry") as bar:
+            for start in range(0, len(places), TOGETHER):
+                block = list(places[start : start + TOGETHER])
                 rows = known.rows[block, : settings.candidates]
                 others = self._of_rows(rows, gallery)
-                seen = [_some(f) for f in self.reader.read(queries[block])]
+                read = self.reader.read([queries[i] for i in block])
+                seen = [_some(features) for features in read]
                 inliers[block, : rows.shape[1]] = verified(seen, others, rows, settings)
                 bar.update(len(rows))
                 yield known._replace(inliers=inliers)

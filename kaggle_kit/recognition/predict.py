@@ -2,40 +2,61 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from kaggle_kit import config, tables
 from kaggle_kit.paths import Competition, image_path
-from kaggle_kit.recognition.embed import Embedded, concatenated
+from kaggle_kit.recognition.budget import Budget, Work
+from kaggle_kit.recognition.embed import Embedded
+from kaggle_kit.recognition.passes import Passes, Rank, Submission
 from kaggle_kit.recognition.rank import gallery_guesses, head_guesses
-from kaggle_kit.recognition.recogniser import Recogniser, gallery_of
+from kaggle_kit.recognition.recogniser import Recogniser
 from kaggle_kit.recognition.search import Gallery
 from kaggle_kit.tables import Guess, Label
 
 logger = logging.getLogger(__name__)
-Rank = Callable[[Embedded], list[Guess | None]]
-REFRESH_S = 60.0
 
 
-def predict(bundle: Path, competition: Path, out: Path) -> dict[str, int]:
+def predict(
+    bundle: Path,
+    competition: Path,
+    out: Path,
+    time_limit_s: float | None = None,
+    began: float | None = None,
+) -> dict[str, Any]:
     """Write a guess for every photo of ``sample_submission.csv``, in its order.
 
     A valid file without guesses is there before the model is loaded, and is replaced
-    whole, at most a minute apart, as guesses come in. Only landmarks that the
-    competition's ``train.csv`` names are guessed, since it may be another one than the
-    bundle was made with; its photos that the bundle's gallery lacks are embedded after
-    the test photos, if they are few enough, and all is ranked again. Geometry, if it is
-    looked at, comes last.
+    whole, at most a minute apart, as guesses come in; none is taken back. Only landmarks
+    that the competition's ``train.csv`` names are guessed, since it may be another one
+    than the bundle was made with; its photos that the bundle's gallery lacks are embedded
+    after the test photos, if they are few enough, those of the rarest landmarks first,
+    and all is ranked again. Geometry, if it is looked at, comes last.
 
-    A photo that is missing or does not decode has a row without a guess.
+    With a time limit, what does not fit is dropped before it is too late, in the order
+    that ``recognition.budget`` states, by rates that are measured all along; then the
+    guesses depend on the clock, too. What fits gives the same bytes as without a limit.
+
+    A photo that is missing, does not decode or was not reached has a row without a guess.
+    A guess that knows nothing of the photo is not made up: below all others it could not
+    lower GAP, but the commonest landmark of all is right for about one photo in a thousand,
+    so what it adds is below the fourth digit, and the row would hide what happened.
+
+    Args:
+        time_limit_s: until the process must be over; 4% and 5 s of it are kept as a
+            margin. The kernel gives the 12 hours of a rerun. None: no limit.
+        began: the time by ``time.monotonic`` that it counts from; None: now.
 
     Returns:
-        Counts: images, guesses, unreadable.
+        Counts: images, guesses, unreadable; and what was ``dropped`` for want of time.
 
     Raises:
         DataError, TableError, ArtefactError: a folder is not what it should be.
     """
+    began = time.monotonic() if began is None else began
     bundle, out = Path(bundle), Path(out)
     place = Competition(Path(competition)).require(
         "sample_submission.csv", "train.csv", "test"
@@ -44,92 +65,40 @@ def predict(bundle: Path, competition: Path, out: Path) -> dict[str, int]:
     submission = Submission(out, image_ids)
     labels = tables.read_labels(place.train_csv)
     recogniser = Recogniser.load(bundle, place.train_dir)
+    embedder = recogniser.embedder
+    budget = Budget(embedder.levels, embedder.rates, time_limit_s, began)
     known = {label.landmark_id for label in labels}
+    gallery = recogniser.gallery.of_landmarks(known)
     paths = [image_path(place.test_dir, image_id) for image_id in image_ids]
-    settings = recogniser.settings.recognition
-    if settings.ranking == "head":
+    passes = Passes(recogniser, gallery, submission, budget)
+    if recogniser.settings.recognition.ranking == "head":
+        budget.start(Work(test=len(paths), again=len(paths)))
         rank = _head_rank(recogniser, known)
-        test = _first_pass(recogniser, paths, rank, submission)
-        submission.write(test, rank(test))
+        test = passes.test_photos(paths, rank)
+        if budget.room("again"):
+            submission.write(test, rank(test))
     else:
-        gallery = recogniser.gallery.of_landmarks(known)
-        rank = _gallery_rank(recogniser, gallery)
-        test = _first_pass(recogniser, paths, rank, submission)
-        new = _new_labels(labels, recogniser.gallery, settings)
-        if new:
-            pool = gallery.non_landmarks
-            added = gallery_of(recogniser.embedder, place.train_dir, new, pool)
-            gallery = gallery.joined(added) if added.image_ids else gallery
-        _rank_all(recogniser, gallery, test, [paths[i] for i in test.which], submission)
-    unreadable = len(image_ids) - len(test.which)
+        new = _new_labels(labels, recogniser.gallery, recogniser.settings.recognition)
+        budget.start(_work(recogniser, len(paths), gallery, new))
+        test = passes.test_photos(paths, _gallery_rank(recogniser, gallery))
+        passes.new_photos(place.train_dir, new)
+        passes.rank_again(test, [paths[i] for i in test.which])
+    unreadable = passes.reached - len(test.which)
     if unreadable:
         logger.warning("%d photos are missing or do not decode: no guess", unreadable)
     n_guesses = len(submission.guesses)
     logger.info("%d guesses for %d photos in %s", n_guesses, len(image_ids), out)
-    return {"images": len(image_ids), "guesses": n_guesses, "unreadable": unreadable}
+    counts = {"images": len(image_ids), "guesses": n_guesses, "unreadable": unreadable}
+    return counts | {"dropped": budget.dropped()}
 
 
-class Submission:
-    """The file: valid from the first moment, and replaced whole as guesses come in."""
-
-    def __init__(self, path: Path, image_ids: Sequence[str]):
-        self.path = path
-        self.image_ids = image_ids
-        self.guesses: dict[str, Guess] = {}
-        self.write_guesses({})
-
-    @property
-    def stale(self) -> bool:
-        """Whether it was last written more than a minute ago."""
-        return time.monotonic() - self.written_at > REFRESH_S
-
-    def write(self, test: Embedded, guesses: Sequence[Guess | None]) -> None:
-        """Add or replace the guesses for some photos."""
-        pairs = zip(test.which.tolist(), guesses, strict=True)
-        self.write_guesses({self.image_ids[i]: g for i, g in pairs if g is not None})
-
-    def write_guesses(self, guesses: Mapping[str, Guess]) -> None:
-        """Add or replace guesses by image id."""
-        self.guesses |= guesses
-        tables.write_submission(self.path, self.image_ids, self.guesses)
-        self.written_at = time.monotonic()
-
-
-def _first_pass(
-    recogniser: Recogniser, paths: Sequence[Path], rank: Rank, submission: Submission
-) -> Embedded:
-    """Embed the test photos, and let the file on disk keep up."""
-    parts: list[Embedded] = []
-    n_ranked = 0
-    for part in recogniser.embedder.stream(paths, "test photos"):
-        parts.append(part)
-        if submission.stale:
-            fresh = concatenated(parts[n_ranked:])
-            submission.write(fresh, rank(fresh))
-            n_ranked = len(parts)
-    return concatenated(parts)
-
-
-def _rank_all(
-    recogniser: Recogniser,
-    gallery: Gallery,
-    test: Embedded,
-    paths: Sequence[Path],
-    submission: Submission,
-) -> None:
-    """Rank all photos against the whole gallery, with their geometry if asked for."""
-    settings = recogniser.settings.recognition
-    if not len(paths):
-        return
-    known = recogniser.evidence(test, gallery)
-    if recogniser.geometry and settings.verification:
-        steps = recogniser.geometry.verified(
-            known, paths, gallery, settings.verification
-        )
-        for known in steps:
-            if submission.stale:
-                submission.write(test, gallery_guesses(known, gallery, settings))
-    submission.write(test, gallery_guesses(known, gallery, settings))
+def _work(
+    recogniser: Recogniser, n: int, gallery: Gallery, new: Sequence[Label]
+) -> Work:
+    """What there is to do for n test photos; a larger gallery takes longer to rank by."""
+    size = len(gallery.image_ids)
+    again = n * (size + len(new)) / max(size, 1)
+    return Work(n, 0, again, len(new), n if recogniser.geometry else 0)
 
 
 def _gallery_rank(recogniser: Recogniser, gallery: Gallery) -> Rank:
@@ -154,7 +123,7 @@ def _head_rank(recogniser: Recogniser, known: set[int]) -> Rank:
 def _new_labels(
     labels: Sequence[Label], gallery: Gallery, settings: config.Recognition
 ) -> list[Label]:
-    """The photos of ``train.csv`` that are to join the gallery."""
+    """The photos of ``train.csv`` that are to join the gallery, in ``rarest_first``."""
     old = set(gallery.image_ids)
     new = [label for label in labels if label.image_id not in old]
     if len(new) > settings.new_gallery_limit:
@@ -165,4 +134,21 @@ def _new_labels(
             settings.new_gallery_limit,
         )
         return []
-    return new
+    return rarest_first(new, gallery.landmark_ids.tolist())
+
+
+def rarest_first(labels: Sequence[Label], have: Sequence[int]) -> list[Label]:
+    """Order photos so that, wherever one stops, the landmarks with fewest have most.
+
+    Each comes after as many of its landmark as there are already, here or in ``have``;
+    where that is equal, order stays.
+
+    >>> [x.landmark_id for x in rarest_first([Label("a", i) for i in (7, 7, 7, 8)], [8])]
+    [7, 7, 8, 7]
+    """
+    counts = Counter(have)
+    after = []
+    for label in labels:
+        after.append(counts[label.landmark_id])
+        counts[label.landmark_id] += 1
+    return [labels[i] for i in sorted(range(len(labels)), key=after.__getitem__)]

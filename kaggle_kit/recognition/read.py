@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kaggle_kit.recognition.local import Features
 
 KEPT = 4096  # photos; of 800 features each they take 450 MB
-TOGETHER = 32  # photos decoded before their features are computed
+TOGETHER = 32  # photos decoded, or verified, before what was found is passed on
 
 
 class LocalReader:

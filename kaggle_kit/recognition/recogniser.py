@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from kaggle_kit import config, tables
 from kaggle_kit.config import Config
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.paths import image_path
 from kaggle_kit.recognition.embed import Embedded, Embedder, load_embedder
+from kaggle_kit.recognition.partial import alike, cut_gallery
 from kaggle_kit.recognition.rank import Evidence, evidence
 from kaggle_kit.recognition.read import LocalReader
 from kaggle_kit.recognition.search import Gallery, mean_top
+from kaggle_kit.recognition.whitening import unit
 from kaggle_kit.tables import Class, Label
 
 if TYPE_CHECKING:
@@ -67,7 +68,27 @@ class Recogniser:
         )
 
     def evidence(self, found: Embedded, gallery: Gallery) -> Evidence:
-        """Search a gallery for embedded photos; without geometry."""
+        """Search a gallery for embedded photos; without geometry.
+
+        Photos that only some embedders have seen are compared by those alone.
+        """
+        if not self.embedder.partial or not len(found.which):
+            return self._evidence(found, gallery)
+        widths = [d for _, (d, _) in sorted(self.embedder.shapes.items())]
+        pieces = []
+        for places, numbers in alike(found.vectors, widths):
+            part = Embedded._make(values[places] for values in found)
+            if numbers.all() or not numbers.any():
+                pieces.append((places, self._evidence(part, gallery)))
+                continue
+            part = part._replace(vectors=unit(part.vectors[:, numbers]))
+            cut = cut_gallery(gallery, numbers)
+            pieces.append((places, self._evidence(part, cut)))
+        order = np.argsort(np.concatenate([places for places, _ in pieces]))
+        columns = zip(*(known for _, known in pieces), strict=True)
+        return Evidence._make(np.concatenate(column)[order] for column in columns)
+
+    def _evidence(self, found: Embedded, gallery: Gallery) -> Evidence:
         return evidence(
             found.vectors,
             found.log_probability,
@@ -75,23 +96,6 @@ class Recogniser:
             self.classes,
             self.settings.recognition,
         )
-
-
-def gallery_of(
-    embedder: Embedder,
-    train_dir: Path,
-    labels: Sequence[Label],
-    non_landmarks: NDArray[np.float16],
-) -> Gallery:
-    """Embed labelled photos into a gallery; those that do not decode are left out.
-
-    Args:
-        non_landmarks: (m, d) vectors that the penalties are measured against.
-    """
-    paths = [image_path(train_dir, label.image_id) for label in labels]
-    found = embedder.embed(paths, "gallery")
-    kept = [labels[i] for i in found.which]
-    return gallery_from(kept, found.vectors, non_landmarks, embedder.settings)
 
 
 def gallery_from(

@@ -3,8 +3,11 @@
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 
+BEGAN = time.monotonic()
+LIMIT_S = float(os.environ.get("KAGGLE_KIT_TIME_LIMIT_S", "43200"))  # 12 hours
 INPUT = Path(os.environ.get("KAGGLE_KIT_INPUT", "/kaggle/input"))
 
 
@@ -25,6 +28,11 @@ bundle = find("kit-manifest.json")
 competition = find("sample_submission.csv", "train.csv")
 sys.path.insert(0, str(bundle))
 
-from kaggle_kit.recognition.predict import predict  # from the bundle
+from kaggle_kit.tables import read_sample, write_submission  # from the bundle
 
-predict(bundle, competition, Path("submission.csv"))
+out = Path("submission.csv")
+write_submission(out, read_sample(competition / "sample_submission.csv"), {})
+
+from kaggle_kit.recognition.predict import predict  # takes seconds to import
+
+predict(bundle, competition, out, LIMIT_S, BEGAN)

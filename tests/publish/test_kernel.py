@@ -22,8 +22,10 @@ SCRIPTS = {
 # In place of the library: says what it was called with.
 LIBRARY = {
     "inference": """
-def predict(bundle, competition, out):
-    print(bundle, competition, out, sep="|")
+import time
+def predict(bundle, competition, out, time_limit_s, began):
+    assert 0 <= time.monotonic() - began < 60
+    print(bundle, competition, out.read_text(), time_limit_s, sep="|")
 """,
     "training": """
 import time
@@ -32,6 +34,15 @@ def train_in_session(bundle, competition, out, earlier, stop_at):
     print(bundle, competition, out, earlier, hours, sep="|")
 """,
 }
+# What the inference kernel writes before it loads anything heavy.
+TABLES = """
+def read_sample(path):
+    assert path.exists()
+    return ["an-id"]
+def write_submission(path, image_ids, guesses):
+    assert str(path) == "submission.csv" and not guesses
+    path.write_text(",".join(image_ids))
+"""
 MODULES = {"inference": "recognition/predict.py", "training": "training/session.py"}
 SLUG = "landmark-recognition-2021"
 LAYOUTS = {
@@ -51,8 +62,11 @@ LAYOUTS = {
 }
 
 
-def run(kernel: str, inputs: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+def run(
+    kernel: str, inputs: Path, cwd: Path, **more: str
+) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "KAGGLE_KIT_INPUT": str(inputs), "PYTHONPATH": ""}
+    environment |= more
     command = [sys.executable, str(SCRIPTS[kernel])]
     return subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
@@ -66,6 +80,7 @@ def lay_out(kernel: str, layout: str, inputs: Path) -> list[Path]:
     module = bundle / "kaggle_kit" / MODULES[kernel]
     module.parent.mkdir(parents=True)
     module.write_text(LIBRARY[kernel])
+    (bundle / "kaggle_kit" / "tables.py").write_text(TABLES)
     for folder in (module.parent, module.parents[1]):
         (folder / "__init__.py").touch()
     (bundle / "kit-manifest.json").write_text("{}")
@@ -85,7 +100,14 @@ def lay_out(kernel: str, layout: str, inputs: Path) -> list[Path]:
 def test_inputs_are_found(layout, tmp_path):
     competition, bundle, _ = lay_out("inference", layout, tmp_path / "input")
     done = run("inference", tmp_path / "input", tmp_path)
-    assert done.stdout.strip() == f"{bundle}|{competition}|submission.csv", done.stderr
+    expected = f"{bundle}|{competition}|an-id|43200.0"
+    assert done.stdout.strip() == expected, done.stderr
+
+
+def test_the_kernel_keeps_to_the_time_that_a_rehearsal_gives_it(tmp_path):
+    lay_out("inference", "plain", tmp_path / "input")
+    done = run("inference", tmp_path / "input", tmp_path, KAGGLE_KIT_TIME_LIMIT_S="7.5")
+    assert done.stdout.strip().endswith("|7.5"), done.stderr
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -247,6 +247,13 @@ def test_a_kernel_that_runs_over_fails_with_its_limit(outcome):
     assert "ran over its 1.5 s" in reason
 
 
+def test_a_kernel_is_told_of_its_time(outcome):
+    script = (
+        f"import os\nassert os.environ['KAGGLE_KIT_TIME_LIMIT_S'] == '59.5'\n{GOOD}"
+    )
+    assert outcome(script, time_limit_s=59.5)["valid"]
+
+
 def test_a_kernel_that_takes_too_much_memory_fails_with_its_limit(outcome):
     script = "import time\nx = b'1' * 600_000_000\ntime.sleep(60)"
     assert "over its 0.3 GB" in outcome(script, memory_gb=0.3)

@@ -7,6 +7,7 @@ import pytest
 from kaggle_kit import config, tables
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.paths import image_path
+from kaggle_kit.recognition import passes
 from kaggle_kit.recognition import predict as predicting
 from kaggle_kit.recognition.embed import Embedder
 from kaggle_kit.recognition.predict import predict
@@ -25,7 +26,7 @@ def submission(bundle_dir, competition, tmp_path_factory):
     """The guesses for the competition as it is."""
     out = tmp_path_factory.mktemp("submission") / "submission.csv"
     counts = predict(bundle_dir, competition, out)
-    assert counts == {"images": 28, "guesses": 28, "unreadable": 0}
+    assert counts == {"images": 28, "guesses": 28, "unreadable": 0, "dropped": []}
     return out
 
 
@@ -167,7 +168,7 @@ def test_the_file_improves_while_photos_are_read(
             yield part
 
     monkeypatch.setattr(Embedder, "stream", watched)
-    monkeypatch.setattr(predicting, "REFRESH_S", 0)
+    monkeypatch.setattr(passes, "REFRESH_S", 0)
     predict(bundle_dir, competition, out)
     assert sizes[:4] == [0, 8, 16, 24]
     assert out.read_bytes() == submission.read_bytes()
