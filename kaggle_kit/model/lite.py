@@ -1,6 +1,8 @@
 """The same network as a LiteRT (TFLite) file, for the app and for CPUs."""
 
+import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -71,8 +73,17 @@ def lite_int8(model_dir: Path, photos: Iterable[NDArray[np.uint8]], out: Path) -
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = calibration
     options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=IN_FLOAT)
-    debugger = tf.lite.experimental.QuantizationDebugger(
-        converter=converter, debug_options=options
-    )
+    with without_notice():
+        debugger = tf.lite.experimental.QuantizationDebugger(
+            converter=converter, debug_options=options
+        )
     with written(out) as part:
         part.write_bytes(debugger.get_nondebug_quantized_model())
+
+
+@contextmanager
+def without_notice() -> Iterator[None]:
+    """Interpreters are made without word of a package that Kaggle's image does not have."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"[\s\S]*tf\.lite\.Interpreter")
+        yield

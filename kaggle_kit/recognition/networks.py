@@ -1,7 +1,6 @@
 """Run exported networks: SavedModels on GPUs or the CPU, LiteRT files on all cores."""
 
 import logging
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from kaggle_kit.data.pipeline import PARALLEL
 from kaggle_kit.errors import ArtefactError
+from kaggle_kit.model.lite import without_notice
 
 logger = logging.getLogger(__name__)
 Outputs = dict[str, NDArray[np.float32]]
@@ -169,9 +169,7 @@ def mix_precision() -> None:
 
 def _interpreter(path: Path) -> Any:
     """The function of a LiteRT file, on one thread."""
-    with warnings.catch_warnings():
-        # It tells of a package that Kaggle's image does not have.
-        warnings.filterwarnings("ignore", message=r"[\s\S]*tf\.lite\.Interpreter")
+    with without_notice():
         interpreter = tf.lite.Interpreter(str(path), num_threads=1)
     return interpreter.get_signature_runner("serving_default")
 
