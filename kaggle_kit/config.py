@@ -216,6 +216,10 @@ class Recognition(_Settings):
     # a landmark that has more than this share of all guesses is ranked below the others;
     # None: a photo has the same guess alone as among others
     demote_share: Share | None = None
+    # networks compute in 8-bit integers: faster on a CPU, and never on a GPU. A bundle's
+    # gallery and its ranking are of the same integers
+    int8: bool = False
+    mixed_precision: bool = False  # float16 where it is safe; for GPUs
     tune: bool = False  # choose the weights and numbers above by GAP on validation
     batch_size: Count = 64
     # photos of train.csv that the bundle does not know are embedded in the kernel,

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.benchmarks import search, subset
+from tests.benchmarks import epoch, predict, search, subset
 from tests.benchmarks.__main__ import line
 
 
@@ -52,3 +52,19 @@ def test_subset_is_measured():
     rows = subset.measure()
     assert len(rows) == 3 and all(row.ratio > 0 for row in rows)
     assert "of 4,000 and split" in rows[0].measure
+
+
+def test_predict_is_measured_against_a_notebooks_loop_and_the_model_alone():
+    rows = predict.measure(n=6, side=32, repeats=1)
+    assert [row.floor for row in rows] == [3, 0.9]
+    assert "32 px, 6 JPEGs to submission.csv" in line(rows[0])
+    for row in rows:
+        ours, theirs = (float(text.split()[0]) for text in (row.ours, row.theirs))
+        assert row.ratio == pytest.approx(ours / theirs, rel=0.1)
+
+
+def test_an_epoch_is_measured_against_one_from_memory():
+    (row,) = epoch.measure(n=16, side=32, repeats=1)
+    assert row.floor == 0.95 and row.ratio > 0
+    ours, theirs = (float(text.split()[0]) for text in (row.ours, row.theirs))
+    assert row.ratio == pytest.approx(ours / theirs, rel=0.1)

@@ -183,7 +183,7 @@ def _write_split(
             paths = [image_path(place.train_dir, m.image_id) for m in chunk]
             done = set()
             with tf.io.TFRecordWriter(str(path)) as writer:
-                images = readable(paths, encoded).prefetch(64)
+                images = readable(paths, encoded, settings.stored_size).prefetch(64)
                 for i, image in images.as_numpy_iterator():
                     member = chunk[i]
                     label = class_of[member.landmark_id]

@@ -66,7 +66,8 @@ def bundle(
     """Write the folder ``out`` from one or several runs and the photos of their subset.
 
     It holds ``kaggle_kit/`` (this library), ``embedders/`` (for each run a SavedModel and
-    the same as a LiteRT file, and, or, visual words), ``gallery/``, ``local/`` where
+    the same as a LiteRT file, or with ``recognition.int8`` one LiteRT file of integers,
+    and, or, visual words), ``gallery/``, ``local/`` where
     geometry is looked at, ``config.json`` (with the ranking as it was tuned),
     ``classes.csv``, ``names.csv``, ``tuning.json``, ``LICENSE``, ``NOTICE.md``,
     ``attribution.csv`` (if the competition's folder has the authors),
@@ -118,10 +119,10 @@ def bundle(
             ],
             "validation": made["validation"],
             "test": made["test"],
+            "validation_in_float": made["validation_in_float"],
         }
         result = _finish(part, out, manifest, [*runs, competition, out, part], max_mb)
-    shown = ("gallery", "non_landmarks", "validation", "test", "chosen")
-    return result | {name: made[name] for name in shown}
+    return result | {name: value for name, value in made.items() if name != "trials"}
 
 
 def bundle_for_training(

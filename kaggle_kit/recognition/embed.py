@@ -1,12 +1,11 @@
-"""Photos to unit vectors: by SavedModels, by visual words, and by several together."""
+"""Photos to unit vectors: by networks, by visual words, and by several together."""
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from kaggle_kit import config
@@ -14,12 +13,18 @@ from kaggle_kit.data.pipeline import photos
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.progress import progress
 from kaggle_kit.recognition.budget import Rates
+from kaggle_kit.recognition.networks import (
+    WAYS,
+    Outputs,
+    load_runner,
+    mix_precision,
+)
 from kaggle_kit.recognition.partial import levels_of, partly_joined
 from kaggle_kit.recognition.read import LocalReader
 from kaggle_kit.recognition.vlad import Vocabulary, vlad
 from kaggle_kit.recognition.whitening import Whitening, unit
 
-WAYS = ("serve", "one", "small")  # functions of a SavedModel
+MODEL, INT8 = "model", "model.int8.tflite"  # the networks of an embedder's folder
 
 
 class Embedded(NamedTuple):
@@ -48,7 +53,7 @@ class Part(Protocol):
 
 
 class Network:
-    """A SavedModel made by ``model.export``.
+    """A network that left training, as a SavedModel or as a LiteRT file.
 
     Attributes:
         side: that of the photos it takes, in pixels.
@@ -56,35 +61,38 @@ class Network:
         views: which of them the next batch goes through.
     """
 
-    def __init__(self, model_dir: Path):
-        """Load the model.
+    def __init__(self, path: Path):
+        """Load the network.
 
         Raises:
-            ArtefactError: the folder holds no readable SavedModel of that kind.
+            ArtefactError: there is no readable network.
         """
-        try:
-            self.model = tf.saved_model.load(str(model_dir))
-            (serve,) = self.model.serve.concrete_functions
-            (images,), _ = serve.structured_input_signature
-            self.side: int = images.shape[1]
-            self.has_head = "log_probability" in serve.structured_outputs
-        except (OSError, ValueError, AttributeError, tf.errors.OpError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ArtefactError(
-                f"{model_dir}: expected a SavedModel, got {reason}; make the bundle again"
-            ) from None
+        self.runner = load_runner(path)
+        self.side = self.runner.side
+        self.has_head = self.runner.has_head
         self.whitening: Whitening | None = None
-        self.ways: Sequence[str] = [name for name in WAYS if hasattr(self.model, name)]
+        self.ways = self.runner.ways
         self.views = self.ways[0]
 
     def stream(self, paths: Sequence[Path], batch_size: int) -> Iterator[Embedded]:
-        """Embed photos, batch by batch, in order, without whitening."""
+        """Embed photos, batch by batch, in order, without whitening.
+
+        The next batch is begun before one is given, so that the network does not wait
+        for what becomes of it.
+        """
+        begun: list[tuple[NDArray[np.int64], Callable[[], Outputs]]] = []
         for which, pixels in photos(paths, self.side, batch_size):
-            serve = getattr(self.model, self.views)
-            output = {k: v.numpy() for k, v in serve(pixels).items()}
-            none = np.empty((len(pixels), 0), np.float32)
-            head = output.get("log_probability", none)
-            yield Embedded(which, output["embedding"], head)
+            begun.append((which, self.runner.start(pixels, self.views)))
+            if len(begun) > 1:
+                yield _embedded(*begun.pop(0))
+        for which, outputs in begun:
+            yield _embedded(which, outputs)
+
+
+def _embedded(which: NDArray[np.int64], outputs: Callable[[], Outputs]) -> Embedded:
+    found = outputs()
+    none = np.empty((len(which), 0), np.float32)
+    return Embedded(which, found["embedding"], found.get("log_probability", none))
 
 
 class Words:
@@ -234,15 +242,19 @@ def load_embedder(
     """The embedder of a bundle.
 
     ``embedders/`` has a folder for each run: its ``config.json`` and, each with its
-    whitening if it has one, ``model/`` and ``words.npy``.
+    whitening if it has one, the network and ``words.npy``. With ``recognition.int8`` the
+    network is ``model.int8.tflite``, else ``model/``.
 
     Raises:
         ArtefactError: a part is missing or damaged, or there are more weights than parts.
     """
     parts: list[Part] = []
+    name = INT8 if settings.int8 else MODEL
+    if settings.mixed_precision:
+        mix_precision()
     for place in sorted((folder / "embedders").glob("*")):
-        if (place / "model").exists():
-            parts.append(Network(place / "model"))
+        if (place / name).exists():
+            parts.append(Network(place / name))
             parts[-1].whitening = _whitening(place / "model.whitening.npz")
         if (place / "words.npy").exists():
             words = Vocabulary.load(place / "words.npy").words

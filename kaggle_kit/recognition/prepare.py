@@ -14,12 +14,13 @@ import numpy as np
 
 from kaggle_kit import config, tables
 from kaggle_kit.config import Config, Recognition
+from kaggle_kit.data.pipeline import photos
 from kaggle_kit.errors import ArtefactError, ConfigError, DataError
-from kaggle_kit.model.export import export, has_head
-from kaggle_kit.model.lite import lite
+from kaggle_kit.model.export import export, has_head, view_sides
+from kaggle_kit.model.lite import lite, lite_int8
 from kaggle_kit.paths import Competition, image_path
 from kaggle_kit.recognition.bench import Bench, Fitted, Query, pool
-from kaggle_kit.recognition.embed import load_embedder
+from kaggle_kit.recognition.embed import INT8, MODEL, load_embedder
 from kaggle_kit.recognition.read import LocalReader
 from kaggle_kit.recognition.recogniser import gallery_from
 from kaggle_kit.recognition.search import Gallery
@@ -29,6 +30,7 @@ from kaggle_kit.training.fit import load_best
 from kaggle_kit.training.runs import read_run
 
 VOCABULARY_PHOTOS = 1000  # whose features the visual words are made of
+CALIBRATION_PHOTOS = 128  # that the range of 8-bit integers is found by
 NAMES = (
     "landmarks.csv",
     "train_label_to_category.csv",
@@ -50,6 +52,7 @@ def prepare(
 
     Returns:
         gallery, non_landmarks: sizes. validation, test: scores, None without photos.
+        validation_in_float: of the networks that ``recognition.int8`` replaced, or None.
         chosen: the ranking. trials: of its tuning.
 
     Raises:
@@ -61,9 +64,15 @@ def prepare(
     chosen, trials = bench.tuned(bench.settings.recognition)
     settings = bench.settings.model_copy(update={"recognition": chosen})
     config.write_json(portable(settings), out / "config.json")
-    _drop_heads(runs, _own_settings(runs, bench.settings), chosen, out)
-    for network in sorted(out.glob("embedders/*/model")):
-        lite(network, network.with_name("model.tflite"))
+    in_float = None
+    if chosen.int8:
+        in_float = _float_scores(bench, chosen, out, reader)
+    _drop_heads(runs, bench, chosen, out)
+    for network in sorted(out.glob(f"embedders/*/{MODEL}")):
+        if chosen.int8:  # its vectors and the gallery's do not go together
+            shutil.rmtree(network)
+        else:
+            lite(network, network.with_name("model.tflite"))
     fitted = bench.fitted(chosen)
     _write_whitenings(fitted, out)
     gallery = _shipped(bench, fitted, chosen)
@@ -74,6 +83,7 @@ def prepare(
     report = {
         "validation": _scores(bench, "validation", chosen),
         "test": _scores(bench, "test", chosen),
+        "validation_in_float": in_float,
         "chosen": chosen.model_dump(),
         "trials": trials,
     }
@@ -118,10 +128,7 @@ def open_bench(
     embedder = load_embedder(out, settings.recognition, reader)
     pools = {name: pool(embedder, queries[name], name) for name in tables.SPLITS}
     if not pools["train"].queries:
-        raise DataError(
-            f"{place.train_dir}: expected the {len(queries['train'])} training photos of "
-            f"the run, none is there and decodes; check --competition"
-        )
+        raise _no_photos(queries["train"])
     geometry = None
     if settings.recognition.verification:
         from kaggle_kit.recognition.geometry import Geometry  # OpenCV
@@ -173,7 +180,7 @@ def _write_embedder(
     folder.mkdir(parents=True)
     config.write_json(portable(own), folder / "config.json")
     if own.model.backbone != "none":
-        export(_network(run, own), own, folder / "model")
+        _write_network(run, own, trained, folder)
     if own.vlad:
         from kaggle_kit.training.vocabulary import fit_vocabulary  # OpenCV
 
@@ -185,21 +192,51 @@ def _write_embedder(
         Vocabulary(words).save(folder / "words.npy")
 
 
-def _network(run: Path, settings: Config) -> keras.Model:
+def _write_network(
+    run: Path, own: Config, trained: Sequence[Query], folder: Path
+) -> None:
+    """The run's network, exported, and in 8-bit integers too if that is asked for."""
     keras.utils.clear_session()  # else names would tell how many were built before
-    return load_best(run, settings)
+    export(load_best(run, own), own, folder / MODEL)
+    if own.recognition.int8:
+        rng = np.random.default_rng(own.seed)
+        some = np.sort(rng.permutation(len(trained))[:CALIBRATION_PHOTOS])
+        side = max(view_sides(own))
+        read = photos([trained[i].path for i in some], side, len(some) or 1)
+        seen = [photo for _, batch in read for photo in batch]
+        if not seen:
+            raise _no_photos(trained)
+        lite_int8(folder / MODEL, seen, folder / INT8)
 
 
 def _drop_heads(
-    runs: Sequence[Path], exported: Sequence[Config], chosen: Recognition, out: Path
+    runs: Sequence[Path], bench: Bench, chosen: Recognition, out: Path
 ) -> None:
     """Export again, without their heads, the networks whose heads tuning found no use for."""
     settled = chosen.model_copy(update={"tune": False})
-    for i, (run, before) in enumerate(zip(runs, exported, strict=True)):
+    trained = bench.pools["train"].queries
+    for i, (run, before) in enumerate(
+        zip(runs, _own_settings(runs, bench.settings), strict=True)
+    ):
         after = before.model_copy(update={"recognition": settled})
         if before.model.backbone != "none" and has_head(before) > has_head(after):
-            shutil.rmtree(out / "embedders" / f"{i}" / "model")
-            export(_network(run, after), after, out / "embedders" / f"{i}" / "model")
+            folder = out / "embedders" / f"{i}"
+            shutil.rmtree(folder / MODEL)
+            _write_network(run, after, trained, folder)
+
+
+def _float_scores(
+    bench: Bench, chosen: Recognition, out: Path, reader: LocalReader
+) -> dict[str, Any] | None:
+    """The validation scores of the networks before they were integers, ranked alike."""
+    plain = chosen.model_copy(update={"int8": False})
+    embedder = load_embedder(out, plain, reader)
+    pools = {
+        name: pool(embedder, bench.pools[name].queries, f"{name} in float")
+        for name in ("train", "penalty", "validation")
+    }
+    other = Bench(bench.settings, bench.classes, pools, bench.geometry)
+    return _scores(other, "validation", plain)
 
 
 def portable(settings: Config) -> Config:
@@ -216,8 +253,8 @@ def _write_whitenings(fitted: Fitted, out: Path) -> None:
     names = [
         folder / f"{kind}.whitening.npz"
         for folder in places
-        for kind, file in (("model", "model"), ("words", "words.npy"))
-        if (folder / file).exists()
+        for kind, files in (("model", (MODEL, INT8)), ("words", ("words.npy",)))
+        if any((folder / file).exists() for file in files)
     ]
     for path, whitening in zip(names, fitted.whitenings, strict=True):
         if whitening:
@@ -262,6 +299,14 @@ def _write_names(place: Competition, known: set[int], out: Path) -> None:
             kept = [(i, name) for i, name in rows.items() if i in known]
             tables.write_rows(out / "names.csv", ("landmark_id", "name"), kept)
             return
+
+
+def _no_photos(trained: Sequence[Query]) -> DataError:
+    train_dir = trained[0].path.parents[3]
+    return DataError(
+        f"{train_dir}: expected the {len(trained)} training photos of the run, none is "
+        f"there and decodes; check --competition"
+    )
 
 
 def _query(place: Competition, member: Member) -> Query:

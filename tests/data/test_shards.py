@@ -177,7 +177,7 @@ def test_inference_sees_the_whole_photo(competition):
     ((which, pixels),) = photos([path], 32, 8)
     whole = squashed(tf.io.decode_jpeg(path.read_bytes()), 32).numpy()
     assert which.tolist() == [0]
-    np.testing.assert_array_equal(pixels[0], whole)
+    assert np.abs(pixels[0].astype(float) - whole).mean() < 3
 
 
 def test_validation_sees_what_inference_sees_but_for_the_jpeg_step(made, tmp_path):

@@ -46,7 +46,7 @@ def both(request, settings, run_dir, competition, tmp_path_factory):
     ids = read_sample(competition / "sample_submission.csv")
     paths = [image_path(competition / "test", image_id) for image_id in ids]
     ((_, pixels),) = photos(paths, saved.side, len(paths))
-    return saved.model, out / "model.tflite", np.asarray(pixels)
+    return saved.runner.models[0], out / "model.tflite", np.asarray(pixels)
 
 
 def test_embeddings_agree_and_so_do_the_guesses(both):
