@@ -150,7 +150,8 @@ class Train(_Settings):
     frozen_learning_rate: Annotated[float, Field(gt=0)] | None = None  # None: the same
     # of the trained weights in the backbone that is kept; the rest is of model.weights
     trained_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    batch_size: Count = 32
+    batch_size: Count = 32  # on all devices together
+    per_device: bool = False  # batch_size and the learning rates are of one of them
     accumulate: Count = 1  # batches whose mean gradient makes one step
     mixed_precision: bool = False  # float16 where it is safe; for GPUs
     balance: Literal["none", "sampling", "loss"] = "none"  # what evens out the classes
@@ -163,6 +164,7 @@ class Train(_Settings):
     clip_norm: Annotated[float, Field(gt=0)] | None = None  # of all gradients together
     monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
     patience: Count | None = None  # epochs without a better monitor before stopping
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0  # within an epoch
 
 
 class Local(_Settings):

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 import keras
 import pytest
 
+from kaggle_kit.training import epoch
 from kaggle_kit.training import fit as fitting
 from kaggle_kit.training.fit import fit
+from kaggle_kit.training.step import Step
 
 
 def network(model, size, n_classes):
@@ -46,21 +48,23 @@ def whole(settings, shards_dir, tmp_path_factory):
 
 
 class Clock:
-    """In place of the time in ``fit``: an epoch's first batch takes ``epoch_s``."""
+    """In place of the time of a training: each of its batches takes ``batch_s``."""
 
-    def __init__(self, patch, epoch_s):
+    def __init__(self, patch, batch_s):
         self.now = 5000.0
-        on_batch_end = fitting._Progress.on_train_batch_end
+        train = Step.train
 
-        def later(callback, batch, logs=None):
-            self.now += epoch_s if batch == 0 else 0
-            on_batch_end(callback, batch, logs)
+        def later(step, *args):
+            self.now += batch_s
+            return train(step, *args)
 
-        patch.setattr(fitting._Progress, "on_train_batch_end", later)
-        patch.setattr(fitting, "time", SimpleNamespace(monotonic=lambda: self.now))
+        patch.setattr(Step, "train", later)
+        stopped = SimpleNamespace(monotonic=lambda: self.now)
+        patch.setattr(fitting, "time", stopped)
+        patch.setattr(epoch, "time", stopped)
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock by which every epoch takes ten minutes."""
-    return Clock(monkeypatch, epoch_s=600)
+    """A clock by which every batch takes five minutes, and an epoch has two."""
+    return Clock(monkeypatch, batch_s=300)
