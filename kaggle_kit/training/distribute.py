@@ -83,7 +83,11 @@ class Workers:
         """These numbers of all devices, (n_devices, k). All hosts wait for one another."""
         if self.n_devices == 1:
             return np.array([numbers], np.float64)
-        return _gathered(self.strategy, tf.constant([numbers], tf.float64)).numpy()
+        return _gathering(self.strategy)(tf.constant(numbers, tf.float64)).numpy()
+
+    def wait(self) -> None:
+        """Until all hosts are here."""
+        self.everyone(0.0)
 
     def require_same(self, *numbers: float) -> None:
         """Stop unless every host is at the same place of the same run.
@@ -188,7 +192,8 @@ def _task(text: str) -> tuple[list[str], int]:
         values = json.loads(text)
         names, task = values["cluster"]["worker"], values["task"]
         index = int(task["index"])
-        if task["type"] == "worker" and len(values["cluster"]) == 1 and names[index:]:
+        known = 0 <= index < len(names) and set(values["cluster"]) == {"worker"}
+        if known and task["type"] == "worker":
             return names, index
     except (ValueError, KeyError, TypeError):
         pass
@@ -201,13 +206,16 @@ def _task(text: str) -> tuple[list[str], int]:
 
 @functools.cache
 def _gathering(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
+    """What adds up tables, (devices, k), in which each device fills its own row."""
+
+    def row(numbers: tf.Tensor) -> tf.Tensor:
+        place = tf.distribute.get_replica_context().replica_id_in_sync_group
+        own = tf.one_hot(place, strategy.num_replicas_in_sync, dtype=numbers.dtype)
+        return own[:, None] * numbers[None]
+
     @tf.function
     def gather(numbers: tf.Tensor) -> tf.Tensor:
-        each = strategy.run(lambda: tf.identity(numbers))
-        return strategy.gather(each, axis=0)
+        rows = strategy.run(row, args=(numbers,))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, rows, axis=None)
 
     return gather
-
-
-def _gathered(strategy: tf.distribute.Strategy, numbers: tf.Tensor) -> tf.Tensor:
-    return _gathering(strategy)(numbers)

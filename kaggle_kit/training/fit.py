@@ -95,7 +95,7 @@ def _fit(
     manifest = None if trained else _manifest(settings, shards_dir)
     if team.chief:
         open_run(settings, shards_dir, run_dir, resume)
-    team.everyone()  # others begin when the folder is there
+    team.wait()  # others begin when the folder is there
     history = read_history(run_dir)
     network = settings.model.backbone != "none"
     if not settings.train.epochs and network and not (run_dir / WEIGHTS).exists():
@@ -105,8 +105,7 @@ def _fit(
     steps = 0
     if manifest:
         photos = Photos(settings, shards_dir, manifest, team.part)
-        with team.strategy.scope():
-            steps = _train(settings, photos, run_dir, history, stop_at, team)
+        steps = _train(settings, photos, run_dir, history, stop_at, team)
     report = {
         "finished": finished(history, settings),
         "epochs": len(history),
@@ -186,7 +185,7 @@ def _train(
         if team.chief:
             _keep(history, run_dir, step)
         place = Place(epoch + 1)
-    team.everyone()  # nobody leaves before the chief has written all
+    team.wait()  # nobody leaves before the chief has written all
     return 0
 
 
@@ -222,8 +221,9 @@ def _step(
 ) -> Step:
     """What trains in the phase of an epoch, with an optimiser that begins anew."""
     classes = tables.read_classes(run_dir / "classes.csv")
-    compile_for(model, settings, classes, photos.steps, epoch)
-    return Step(model, settings, classes, team)
+    with team.strategy.scope():  # nothing is saved in it: that would wait for all hosts
+        compile_for(model, settings, classes, photos.steps, epoch)
+        return Step(model, settings, classes, team)
 
 
 def _keep(history: History, run_dir: Path, step: Step) -> None:

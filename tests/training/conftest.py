@@ -1,6 +1,7 @@
 """A network that trains in no time, and a clock that does not wait."""
 
 from contextlib import contextmanager
+from functools import partial
 from types import SimpleNamespace
 
 import keras
@@ -12,21 +13,21 @@ from kaggle_kit.training.fit import fit
 from kaggle_kit.training.step import Step
 
 
-def network(model, size, n_classes):
+def network(model, size, n_classes, dropout=0.3):
     """In place of the kit's networks: one that is built and compiled in no time."""
     x = keras.Input((size, size, 3))
     layers = [keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization()]
     backbone = keras.Sequential(layers, name="backbone")
     pooled = backbone(keras.layers.AveragePooling2D(8)(x))
-    flat = keras.layers.Dropout(0.3)(keras.layers.Flatten()(pooled))
+    flat = keras.layers.Dropout(dropout)(keras.layers.Flatten()(pooled))
     return keras.Model(x, keras.layers.Dense(n_classes, name="head")(flat))
 
 
 @contextmanager
-def small_network():
+def small_network(dropout=0.3):
     """A small network, of which every epoch is the best so far."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "classifier", network)
+        patch.setattr(fitting, "classifier", partial(network, dropout=dropout))
         patch.setattr(fitting, "best_epoch", lambda history, _: len(history) - 1)
         yield
 
