@@ -129,6 +129,9 @@ class Model(_Settings):
     # of the cosine and arcface heads' logits; None: AdaCos, by the number of classes
     scale: Annotated[float, Field(gt=0)] | None = 12.0
     sub_centres: Count = 1  # directions per class, of which the nearest counts
+    # cosine and arcface: so many classes, those of a batch and random others, stand for all
+    # in a training step (Partial FC); for tens of thousands of landmarks. None: all
+    sampled_classes: Count | None = None
     # arcface: radians for the largest class and for the smallest
     margin: tuple[Margin, Margin] = (0.05, 0.5)
 
@@ -151,7 +154,8 @@ class Train(_Settings):
     frozen_learning_rate: Annotated[float, Field(gt=0)] | None = None  # None: the same
     # of the trained weights in the backbone that is kept; the rest is of model.weights
     trained_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    batch_size: Count = 32
+    batch_size: Count = 32  # on all devices together
+    per_device: bool = False  # batch_size and the learning rates are of one of them
     accumulate: Count = 1  # batches whose mean gradient makes one step
     mixed_precision: bool = False  # float16 where it is safe; for GPUs
     balance: Literal["none", "sampling", "loss"] = "none"  # what evens out the classes
@@ -164,6 +168,7 @@ class Train(_Settings):
     clip_norm: Annotated[float, Field(gt=0)] | None = None  # of all gradients together
     monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
     patience: Count | None = None  # epochs without a better monitor before stopping
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0  # within an epoch
 
 
 class Local(_Settings):
@@ -272,6 +277,17 @@ class Config(_Settings):
                 "recognition.ranking: head and recognition.head_exponent need a trained "
                 "head, and train.epochs is 0"
             )
+        sampled = self.model.sampled_classes
+        if sampled is not None:
+            if self.model.head == "dense":
+                raise ValueError("model.sampled_classes needs a cosine or arcface head")
+            if self.train.accumulate > 1:
+                raise ValueError("model.sampled_classes needs train.accumulate: 1")
+            if sampled < self.train.batch_size:
+                raise ValueError(
+                    f"model.sampled_classes {sampled} is below train.batch_size "
+                    f"{self.train.batch_size}: the classes of a batch are always among them"
+                )
         if self.train.trained_share < 1 and self.model.weights is None:
             raise ValueError("train.trained_share below 1 needs model.weights")
         if self.train.frozen_epochs > self.train.epochs:

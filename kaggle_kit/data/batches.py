@@ -1,6 +1,7 @@
 """Batches of photos from shards, for training and for validating it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,21 @@ FEATURES = {
 }
 
 
+@dataclass(frozen=True)
+class Part:
+    """Which photos of every batch a host reads: the share ``index`` of ``of`` alike.
+
+    A host with several ``devices`` gets a batch for each of them in turn.
+    """
+
+    index: int = 0
+    of: int = 1
+    devices: int = 1
+
+
+WHOLE = Part()
+
+
 def training_batches(
     shards: Sequence[Path],
     copies: Sequence[NDArray[np.int64]],
@@ -25,6 +41,8 @@ def training_batches(
     batch_size: int,
     seed: int,
     epoch: int,
+    start: int = 0,
+    part: Part = WHOLE,
 ) -> tf.data.Dataset:
     """One epoch of shuffled, augmented batches: ((b, s, s, 3) float32 0..255, (b,) class).
 
@@ -34,8 +52,16 @@ def training_batches(
     do not fill a last batch wait for another epoch: batch norm has no variance of one
     photo.
 
+    A photo and its changes do not depend on ``start`` and ``part``: others are read from
+    disk, which keeps the order, but not decoded. (keras-cv's changes come from a state, so
+    with these a grey photo goes through them in place of each that is left out.)
+
     Args:
         copies: how often each photo occurs, for each shard in the order of its photos.
+        batch_size: photos of a batch, on all hosts and devices together; their number
+            divides it.
+        start: how many batches to leave out at the beginning.
+        part: what of every batch is read here.
     """
     rng = np.random.default_rng((seed, epoch))
     order = rng.permutation(len(shards))
@@ -49,34 +75,86 @@ def training_batches(
     dataset = dataset.shuffle(data.shuffle_images, seed=int(rng.integers(2**31)))
     seeds = tf.data.Dataset.random(seed=int(rng.integers(2**31))).batch(2)
 
-    def read(record: tf.Tensor, seed_pair: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels, label = _parsed(record, data.stored_size)
-        return augmented(pixels, data, seed_pair), label
-
     n_images = int(sum(n.sum() for n in copies))
-    batch_size = min(batch_size, n_images)
-    dataset = tf.data.Dataset.zip(dataset, seeds).map(read, PARALLEL)
+    batch_size = batch_of(batch_size, n_images, part)
+    share = batch_size // part.of
+    n_batches = n_images // batch_size
     change = random_changes(data.augment, int(rng.integers(2**31)))
+
+    def wanted(place: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
+        batch, own = place // batch_size, place % batch_size // share == part.index
+        return own & (batch >= start) & (batch < n_batches)
+
+    def read(
+        place: tf.Tensor, record: tf.Tensor, seed_pair: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        def seen() -> tuple[tf.Tensor, tf.Tensor]:
+            pixels, label = _parsed(record, data.stored_size)
+            return augmented(pixels, data, seed_pair), label
+
+        if not change:
+            return place, *seen()
+        grey = tf.zeros((data.image_size, data.image_size, 3)), tf.zeros((), tf.int64)
+        return place, *tf.cond(wanted(place), seen, lambda: grey)
+
+    partial = start > 0 or part.of > 1
+    dataset = tf.data.Dataset.zip(tf.data.Dataset.range(n_images), dataset, seeds)
+    if partial and not change:
+        dataset = dataset.filter(wanted)
+    dataset = dataset.map(read, PARALLEL)
     if change:
-        dataset = dataset.map(lambda pixels, label: (change(pixels), label))
-    dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(2)
-    whole = tf.data.experimental.assert_cardinality(n_images // batch_size)
+        dataset = dataset.map(
+            lambda place, pixels, label: (place, change(pixels), label)
+        )
+        if partial:
+            dataset = dataset.filter(wanted)
+    dataset = dataset.map(lambda _, pixels, label: (pixels, label))
+    dataset = dataset.batch(share // part.devices, drop_remainder=True).prefetch(2)
+    n_left = (n_batches - start) * part.devices
+    whole = tf.data.experimental.assert_cardinality(n_left)
     return dataset.apply(whole).with_options(options())
 
 
+def batch_of(batch_size: int, n_images: int, part: Part) -> int:
+    """How many photos a batch has: no more than there are, and as many on each device."""
+    n_devices = part.of * part.devices
+    return min(batch_size, n_images // n_devices * n_devices)
+
+
 def validation_batches(
-    shards: Sequence[Path], n_images: int, stored_size: int, size: int, batch_size: int
+    shards: Sequence[Path],
+    n_images: int,
+    stored_size: int,
+    size: int,
+    batch_size: int,
+    part: Part = WHOLE,
 ) -> tf.data.Dataset:
-    """All photos once, in order, whole: ((b, size, size, 3) float32 0..255, (b,) class)."""
+    """All photos once, in order, whole: ((b, size, size, 3) float32 0..255, (b,) class).
+
+    Of several hosts each reads other batches, all of them equally many: where there are no
+    photos left come batches of one grey photo of class -1.
+
+    Args:
+        batch_size: photos of a batch, on one device.
+    """
 
     def read(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pixels, label = _parsed(record, stored_size)
         return tf.cast(squashed(pixels, size), tf.float32), label
 
+    n_batches = -(-n_images // batch_size)
+    n_each = -(-n_batches // (part.of * part.devices)) * part.devices
     dataset = tf.data.TFRecordDataset([str(path) for path in shards])
-    dataset = dataset.map(read, PARALLEL).batch(batch_size).prefetch(2)
-    whole = tf.data.experimental.assert_cardinality(-(-n_images // batch_size))
-    return dataset.apply(whole).with_options(options())
+    if part.of > 1:
+        own = dataset.batch(batch_size).shard(part.of, part.index)
+        dataset = own.unbatch()
+    dataset = dataset.map(read, PARALLEL).batch(batch_size)
+    if part.of * part.devices > 1:
+        grey = tf.zeros((1, size, size, 3)), tf.constant([-1], tf.int64)
+        more = tf.data.Dataset.from_tensors(grey).repeat()
+        dataset = dataset.concatenate(more).take(n_each)
+    whole = tf.data.experimental.assert_cardinality(n_each)
+    return dataset.prefetch(2).apply(whole).with_options(options())
 
 
 def resized(dataset: tf.data.Dataset, size: int) -> tf.data.Dataset:

@@ -33,7 +33,13 @@ def classifier(
         x = keras.layers.Dense(n_classes, dtype="float32", name="head")(x)
     else:
         scale = logit_scale(settings, n_classes)
-        x = CosineHead(n_classes, scale, settings.sub_centres, name="head")(x)
+        x = CosineHead(
+            n_classes,
+            scale,
+            settings.sub_centres,
+            by_rows=settings.sampled_classes is not None,
+            name="head",
+        )(x)
     return keras.Model(pixels, x, name="classifier")
 
 

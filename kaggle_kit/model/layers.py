@@ -78,25 +78,49 @@ class CosineHead(keras.layers.Layer):
         n_classes: C.
         scale: the largest logit; softmax of plain cosines would be almost flat.
         sub_centres: directions per class.
+        by_rows: keep a direction in a row of the weight and not in a column, so that
+            those of some classes can be taken out and put back.
     """
 
-    def __init__(self, n_classes: int, scale: float, sub_centres: int = 1, **kwargs):
+    def __init__(
+        self,
+        n_classes: int,
+        scale: float,
+        sub_centres: int = 1,
+        by_rows: bool = False,
+        **kwargs,
+    ):
         super().__init__(**kwargs | {"dtype": "float32"})
         self.n_classes = n_classes
         self.scale = scale
         self.sub_centres = sub_centres
+        self.by_rows = by_rows
 
     def build(self, input_shape):
         shape = (input_shape[-1], self.n_classes * self.sub_centres)
         self.directions = self.add_weight(
-            name="directions", shape=shape, initializer="glorot_uniform"
+            name="directions",
+            shape=shape[::-1] if self.by_rows else shape,
+            initializer="glorot_uniform",
         )
 
     def call(self, inputs):
-        x = _unit(ops.cast(inputs, "float32"), axis=-1)
-        cosine = ops.matmul(x, _unit(ops.cast(self.directions, "float32"), axis=0))
+        if self.by_rows:
+            return self.logits(inputs, self.directions)
+        return self._logits(inputs, _unit(ops.cast(self.directions, "float32"), axis=0))
+
+    def logits(self, inputs, rows):
+        """The logits of the classes that directions are given of.
+
+        Shapes: (batch, d), (n * sub_centres, d) -> (batch, n).
+        """
+        directions = _unit(ops.cast(rows, "float32"), axis=-1)
+        return self._logits(inputs, ops.transpose(directions))
+
+    def _logits(self, inputs, columns):
+        cosine = ops.matmul(_unit(ops.cast(inputs, "float32"), axis=-1), columns)
         if self.sub_centres > 1:
-            shape = (-1, self.n_classes, self.sub_centres)
+            shape = (-1, columns.shape[1] // self.sub_centres, self.sub_centres)
             cosine = ops.max(ops.reshape(cosine, shape), axis=-1)
         return self.scale * cosine
 
@@ -105,6 +129,7 @@ class CosineHead(keras.layers.Layer):
             "n_classes": self.n_classes,
             "scale": self.scale,
             "sub_centres": self.sub_centres,
+            "by_rows": self.by_rows,
         }
         return super().get_config() | own
 
@@ -126,6 +151,16 @@ class SmoothedCrossentropy(keras.losses.Loss):
         right = ops.take_along_axis(log_p, labels[:, None], axis=-1)[:, 0]
         e = self.label_smoothing
         return -(1 - e) * right - e * ops.mean(log_p, axis=-1)
+
+    def among(self, y_true, y_pred, classes):
+        """The losses, (batch,), where logits are of some classes only.
+
+        Args:
+            y_true: (batch,) class numbers, of all classes.
+            y_pred: (batch, n) logits.
+            classes: (n,) which classes these are, in order, all of ``y_true`` with them.
+        """
+        return SmoothedCrossentropy.call(self, _places(classes, y_true), y_pred)
 
     def get_config(self):
         return super().get_config() | {"label_smoothing": self.label_smoothing}
@@ -163,12 +198,21 @@ class ArcFaceLoss(SmoothedCrossentropy):
 
     def call(self, y_true, y_pred):
         labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
+        return super().call(labels, self._widened(y_pred, labels, labels))
+
+    def among(self, y_true, y_pred, classes):
+        """As in ``SmoothedCrossentropy``, after the margins of ``y_true``."""
+        widened = self._widened(y_pred, y_true, _places(classes, y_true))
+        return super().among(y_true, widened, classes)
+
+    def _widened(self, logits, labels, place):
+        """Logits after the margins of ``labels``, whose own logits are at ``place``."""
         margin = ops.take(ops.convert_to_tensor(self.margins, "float32"), labels)
-        logits = ops.cast(y_pred, "float32")
-        own = ops.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
+        logits = ops.cast(logits, "float32")
+        own = ops.take_along_axis(logits, place[:, None], axis=-1)[:, 0]
         changed = self.scale * _with_margin(own / self.scale, margin)
-        is_own = ops.one_hot(labels, len(self.margins), dtype="float32")
-        return super().call(labels, logits + is_own * (changed - own)[:, None])
+        is_own = ops.one_hot(place, logits.shape[-1], dtype="float32")
+        return logits + is_own * (changed - own)[:, None]
 
     def get_config(self):
         own = {"scale": self.scale, "margins": list(self.margins)}
@@ -201,6 +245,12 @@ def adacos_scale(n_classes: int) -> float:
     Source: Zhang et al., arXiv:1905.00292.
     """
     return max(LEAST_SCALE, math.sqrt(2) * math.log(max(2, n_classes) - 1))
+
+
+def _places(classes, labels):
+    """Where labels are in a row of classes in order."""
+    labels = ops.cast(labels, "int32")
+    return ops.cast(ops.searchsorted(ops.cast(classes, "int32"), labels), "int32")
 
 
 def _unit(x, axis: int):

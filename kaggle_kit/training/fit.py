@@ -3,29 +3,23 @@
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from kaggle_kit import config, tables
+from kaggle_kit import tables
 from kaggle_kit.config import Config
 from kaggle_kit.data.shards import read_manifest
 from kaggle_kit.errors import ArtefactError, ConfigError
 from kaggle_kit.model.build import classifier
 from kaggle_kit.model.pretrained import load_weights
-from kaggle_kit.progress import progress
-from kaggle_kit.tables import Class
-from kaggle_kit.training.history import History, best_epoch, expected_seconds, finished
-from kaggle_kit.training.recipe import (
-    Photos,
-    class_weights,
-    compile_for,
-    input_size,
-    reseed,
-)
+from kaggle_kit.training.distribute import Workers, per_device, synchronise, workers
+from kaggle_kit.training.epoch import Place, load_within, train_epoch, validated
+from kaggle_kit.training.history import History, best_epoch, finished
+from kaggle_kit.training.recipe import Photos, compile_for, input_size, reseed
 from kaggle_kit.training.runs import (
     WEIGHTS,
     checkpoint_path,
@@ -33,11 +27,13 @@ from kaggle_kit.training.runs import (
     read_history,
     read_run,
     save,
+    within_path,
     write_history,
 )
+from kaggle_kit.training.state import load_state, save_state
+from kaggle_kit.training.step import Step
 
 logger = logging.getLogger(__name__)
-SLACK = 1.1  # an epoch may take so many times as long as those before it
 
 
 def fit(
@@ -48,6 +44,9 @@ def fit(
     stop_at: float = math.inf,
 ) -> dict[str, Any]:
     """Train until the epochs are over or the monitor stops improving.
+
+    On one device, all GPUs of this host, or all hosts of ``TF_CONFIG``: how these are
+    started and what is shared out is said in ``training.distribute``.
 
     The run folder holds ``config.json``, ``classes.csv``, ``subset.csv``,
     ``environment.json`` (versions, commit, machine), ``history.csv`` (a row an epoch),
@@ -60,36 +59,58 @@ def fit(
         shards_dir: the folder of the shards; where nothing is left to train the subset's
             will do.
         resume: go on with the run that ``run_dir`` holds, if it does: after its last
-            whole epoch, with the optimiser's state and the photos in the order they would
-            have had.
-        stop_at: a time of ``time.monotonic``. No epoch is begun that is not expected to
-            end by then, and one that is still at its training batches then is given up;
-            the run can be resumed either way.
+            checkpoint, which within an epoch is written every
+            ``train.checkpoint_minutes``, bit by bit as if it had not stopped.
+        stop_at: a time of ``time.monotonic``. No batch is begun after it; the run can be
+            resumed there.
 
     Returns:
         finished (False if it was stopped by the clock), epochs (whole ones, of all times)
-        and of how many, best_epoch, the monitor's best value, minutes (of all epochs).
+        and of how many, steps (batches of an epoch that is not over), best_epoch, the
+        monitor's best value, minutes (of all epochs).
 
     Raises:
         ConfigError: settings that differ from those of the shards or the earlier run, or
             with which the loss is not finite.
         ArtefactError: there is a run already and ``resume`` is False, or it is damaged.
+        KitError: another host is gone.
     """
     shards_dir, run_dir = Path(shards_dir), Path(run_dir)
+    team = workers()
+    settings = per_device(settings, team.n_devices)
     keras.utils.set_random_seed(settings.seed)
+    with team.together():
+        return _fit(settings, shards_dir, run_dir, resume, stop_at, team)
+
+
+def _fit(
+    settings: Config,
+    shards_dir: Path,
+    run_dir: Path,
+    resume: bool,
+    stop_at: float,
+    team: Workers,
+) -> dict[str, Any]:
     trained = finished(read_history(run_dir), settings)
     manifest = None if trained else _manifest(settings, shards_dir)
-    history = open_run(settings, shards_dir, run_dir, resume)
+    if team.chief:
+        open_run(settings, shards_dir, run_dir, resume)
+    team.wait()  # others begin when the folder is there
+    history = read_history(run_dir)
     network = settings.model.backbone != "none"
     if not settings.train.epochs and network and not (run_dir / WEIGHTS).exists():
-        save(_model_after(0, settings, run_dir).save_weights, run_dir / WEIGHTS)
+        first = _network(settings, run_dir, team)
+        if team.chief:
+            save(first.save_weights, run_dir / WEIGHTS)
+    steps = 0
     if manifest:
-        photos = Photos(settings, shards_dir, manifest)
-        _train(settings, photos, run_dir, history, stop_at)
+        photos = Photos(settings, shards_dir, manifest, team.part)
+        steps = _train(settings, photos, run_dir, history, stop_at, team)
     report = {
         "finished": finished(history, settings),
         "epochs": len(history),
         "of": settings.train.epochs,
+        "steps": steps,
     }
     if not history:
         return report
@@ -127,40 +148,91 @@ def _train(
     run_dir: Path,
     history: History,
     stop_at: float,
-) -> None:
-    """Train the epochs that are left, or those there is time for; add to the history.
+    team: Workers,
+) -> int:
+    """Train what is left, or what there is time for; add whole epochs to the history.
 
-    Killed at any moment, the run is the one after its last epoch in ``history.csv``,
-    whose checkpoint goes only when the next one counts.
+    Killed at any moment, the run is the one after its last epoch in ``history.csv``, or
+    further, within the next one: the checkpoints of an epoch go only when the next counts.
+
+    Returns:
+        How many steps of an unfinished epoch are done.
     """
-    classes = tables.read_classes(run_dir / "classes.csv")
     averaged = settings.train.trained_share < 1
-    began = _model_after(0, settings, run_dir) if averaged else None
-    model = _model_after(len(history), settings, run_dir)
+    began = _network(settings, run_dir, team) if averaged else None
+    model = _network(settings, run_dir, team)
+    step, place = _begun(model, settings, photos, run_dir, len(history), team)
     while not finished(history, settings):
-        epoch = len(history)
-        start = time.monotonic()
-        if start + SLACK * expected_seconds(history, settings) >= stop_at:
-            return
-        if epoch in (0, settings.train.frozen_epochs):
-            compile_for(model, settings, classes, photos.steps, epoch)
-        reseed(model, settings.seed, epoch)
-        batches, validation = photos.epoch(epoch)
-        try:
-            row = _train_epoch(model, batches, settings.train, classes, epoch, stop_at)
-        except _OutOfTime:
-            return
+        epoch, start = len(history), time.monotonic() - place.seconds
+        if not place.done:
+            if epoch in (0, settings.train.frozen_epochs):
+                step = _step(model, settings, photos, run_dir, epoch, team)
+            reseed(model, settings.seed, epoch)
+        batches, validation = photos.epoch(epoch, place.done)
+        if not train_epoch(
+            step, batches, place, photos.steps, settings.train, run_dir, team, stop_at
+        ):
+            return place.done
+        row = {"epoch": epoch + 1} | place.values()
         with _averaged(model, began, settings.train.trained_share):
-            row |= _validated(model, validation)
+            row |= validated(step, validation and team.batches(validation))
             row["learning_rate"] = float(model.optimizer.learning_rate)
             history.append(row)
-            if best_epoch(history, settings) == epoch:
+            if best_epoch(history, settings) == epoch and team.chief:
                 save(model.save_weights, run_dir / WEIGHTS)
-        save(model.save, checkpoint_path(run_dir, epoch + 1))
         row["seconds"] = round(time.monotonic() - start, 1)
         logger.info(", ".join(f"{k} {v:.4g}" for k, v in row.items()))
-        write_history(history, run_dir)
-        checkpoint_path(run_dir, epoch).unlink(missing_ok=True)
+        if team.chief:
+            _keep(history, run_dir, step)
+        place = Place(epoch + 1)
+    team.wait()  # nobody leaves before the chief has written all
+    return 0
+
+
+def _begun(
+    model: keras.Model,
+    settings: Config,
+    photos: Photos,
+    run_dir: Path,
+    epoch: int,
+    team: Workers,
+) -> tuple[Step, Place]:
+    """A training as its newest checkpoint has it, or at its beginning."""
+    if within_path(run_dir, epoch).exists():
+        step = _step(model, settings, photos, run_dir, epoch, team)
+        place = load_within(run_dir, step, epoch)
+    else:
+        # what learns, and the optimiser, may change with the epoch that follows
+        step = _step(model, settings, photos, run_dir, max(0, epoch - 1), team)
+        place = Place(epoch)
+        if epoch:
+            load_state(checkpoint_path(run_dir, epoch), step.variables)
+    team.require_same(epoch, place.done)
+    return step, place
+
+
+def _step(
+    model: keras.Model,
+    settings: Config,
+    photos: Photos,
+    run_dir: Path,
+    epoch: int,
+    team: Workers,
+) -> Step:
+    """What trains in the phase of an epoch, with an optimiser that begins anew."""
+    classes = tables.read_classes(run_dir / "classes.csv")
+    with team.strategy.scope():  # nothing is saved in it: that would wait for all hosts
+        compile_for(model, settings, classes, photos.steps, epoch)
+        return Step(model, settings, classes, team)
+
+
+def _keep(history: History, run_dir: Path, step: Step) -> None:
+    """Make the last epoch count, and let the checkpoints before it go."""
+    n_epochs = len(history)
+    save_state(checkpoint_path(run_dir, n_epochs), step.variables)
+    write_history(history, run_dir)
+    for path in (checkpoint_path, within_path):
+        path(run_dir, n_epochs - 1).unlink(missing_ok=True)
 
 
 def _manifest(settings: Config, shards_dir: Path) -> dict[str, Any]:
@@ -174,82 +246,22 @@ def _manifest(settings: Config, shards_dir: Path) -> dict[str, Any]:
     return manifest
 
 
-def _model_after(n_epochs: int, settings: Config, run_dir: Path) -> keras.Model:
-    """The network: new, or compiled and as it was after so many epochs."""
-    if n_epochs:
-        path = checkpoint_path(run_dir, n_epochs)
-        try:
-            return keras.saving.load_model(path)
-        except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ArtefactError(
-                f"{path}: expected the checkpoint of epoch {n_epochs}, got {reason}; "
-                f"train into another --run"
-            ) from None
+def _network(settings: Config, run_dir: Path, team: Workers) -> keras.Model:
+    """The network as a training begins with it."""
     n_classes = len(tables.read_classes(run_dir / "classes.csv"))
     earlier = keras.config.dtype_policy()
     if settings.train.mixed_precision:
         keras.config.set_dtype_policy("mixed_float16")
     try:
-        model = classifier(settings.model, input_size(settings), n_classes)
+        with team.strategy.scope():
+            model = classifier(settings.model, input_size(settings), n_classes)
     finally:
         keras.config.set_dtype_policy(earlier)
+    if team.n_devices > 1:
+        synchronise(model)
     if settings.model.weights:
         load_weights(model.get_layer("backbone"), settings.model.weights)
     return model
-
-
-def _train_epoch(
-    model: keras.Model,
-    batches: Any,
-    settings: config.Train,
-    classes: Sequence[Class],
-    epoch: int,
-    stop_at: float,
-) -> dict[str, Any]:
-    """Train one epoch; return the row of the history that it begins."""
-    label = f"epoch {epoch + 1}/{settings.epochs}"
-    with progress(total=len(batches), label=label) as bar:
-        result = model.fit(
-            batches,
-            class_weight=class_weights(settings, classes),
-            verbose=0,
-            callbacks=[_Progress(bar, stop_at)],
-        )
-    values = {name: round(values[0], 6) for name, values in result.history.items()}
-    if not math.isfinite(values["loss"]):
-        raise ConfigError(
-            f"{label}: expected a finite loss, got {values['loss']}; lower "
-            f"train.learning_rate or set train.clip_norm, and train into another --run"
-        )
-    return {"epoch": epoch + 1} | values
-
-
-def _validated(model: keras.Model, validation: Any) -> dict[str, float]:
-    """What the network makes of the validation photos, if there are any."""
-    if validation is None:
-        return {}
-    values = model.evaluate(validation, verbose=0, return_dict=True)
-    return {f"val_{name}": round(values[name], 6) for name in sorted(values)}
-
-
-class _OutOfTime(Exception):
-    """An epoch was still at its batches when the training had to stop."""
-
-
-class _Progress(keras.callbacks.Callback):
-    """Moves a progress bar with each batch, and looks at the clock."""
-
-    def __init__(self, bar, stop_at):
-        super().__init__()
-        self.bar = bar
-        self.stop_at = stop_at
-
-    def on_train_batch_end(self, batch, logs=None):
-        if time.monotonic() > self.stop_at:
-            raise _OutOfTime
-        self.bar.update()
-        self.bar.set_postfix(loss=f"{logs['loss']:.3f}", refresh=False)
 
 
 @contextmanager

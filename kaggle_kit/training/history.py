@@ -1,4 +1,4 @@
-"""What the epochs of a run say: which was best, whether they suffice, how long one takes."""
+"""What the epochs of a run say: which was best, and whether they suffice."""
 
 import math
 from typing import Any
@@ -7,7 +7,6 @@ from kaggle_kit.config import Config
 from kaggle_kit.training.recipe import image_size
 
 History = list[dict[str, Any]]  # a row for each whole epoch
-THAWED = 3.0  # a pass forward and back, in passes forward
 
 
 def best_epoch(history: History, settings: Config) -> int:
@@ -38,23 +37,3 @@ def finished(history: History, settings: Config) -> bool:
     patience = settings.train.patience
     stale = patience is not None and since_best >= patience
     return stale or len(history) >= settings.train.epochs
-
-
-def expected_seconds(history: History, settings: Config) -> float:
-    """How long the next epoch takes if it is as slow as the slowest; 0 if none is known.
-
-    An epoch at a smaller image size, or with a frozen backbone, counts for more.
-    """
-
-    def cost(epoch: int) -> float:
-        frozen = epoch < settings.train.frozen_epochs
-        return image_size(epoch, settings) ** 2 * (1.0 if frozen else THAWED)
-
-    following = cost(len(history))
-    return max(
-        (
-            row["seconds"] * max(1.0, following / cost(i))
-            for i, row in enumerate(history)
-        ),
-        default=0.0,
-    )

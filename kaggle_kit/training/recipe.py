@@ -11,27 +11,54 @@ from numpy.typing import NDArray
 
 from kaggle_kit import config
 from kaggle_kit.config import Config
-from kaggle_kit.data.batches import resized, training_batches, validation_batches
+from kaggle_kit.data.batches import (
+    WHOLE,
+    Part,
+    batch_of,
+    resized,
+    training_batches,
+    validation_batches,
+)
 from kaggle_kit.data.shards import photo_classes, shard_paths
+from kaggle_kit.errors import ConfigError
 from kaggle_kit.model.build import logit_scale
 from kaggle_kit.model.layers import ArcFaceLoss, SmoothedCrossentropy, margins
 from kaggle_kit.tables import Class
 
 
 class Photos:
-    """The photos of a shards folder, epoch by epoch."""
+    """The photos of a shards folder, epoch by epoch, or the ``part`` of each batch here."""
 
-    def __init__(self, settings: Config, folder: Path, manifest: dict[str, Any]):
+    def __init__(
+        self,
+        settings: Config,
+        folder: Path,
+        manifest: dict[str, Any],
+        part: Part = WHOLE,
+    ):
         self.settings = settings
+        self.part = part
         self.shards = shard_paths(folder, manifest, "train")
         self.held_out = shard_paths(folder, manifest, "validation")
         self.classes = photo_classes(folder, manifest, "train")
         self.n_validation = manifest["counts"]["validation"]
         n_train = manifest["counts"]["train"]
-        self.steps = max(1, n_train // settings.train.batch_size)
+        batch_size = batch_of(settings.train.batch_size, n_train, part)
+        if not batch_size:
+            raise ConfigError(
+                f"{folder}: expected a training photo for each of "
+                f"{part.of * part.devices} devices, got {n_train}; train on fewer"
+            )
+        self.steps = n_train // batch_size
 
-    def epoch(self, epoch: int) -> tuple[tf.data.Dataset, tf.data.Dataset | None]:
-        """The training and validation batches of an epoch, at the size of its stage."""
+    def epoch(
+        self, epoch: int, start: int = 0
+    ) -> tuple[tf.data.Dataset, tf.data.Dataset | None]:
+        """The training and validation batches of an epoch, at the size of its stage.
+
+        Args:
+            start: how many training batches to leave out.
+        """
         data, train = self.settings.data, self.settings.train
         size = image_size(epoch, self.settings)
         rng = np.random.default_rng((self.settings.seed, epoch, 1))
@@ -40,7 +67,14 @@ class Photos:
             flat = balanced(np.concatenate(self.classes), rng)
             copies = np.split(flat, np.cumsum([len(p) for p in copies])[:-1])
         batches = training_batches(
-            self.shards, copies, data, train.batch_size, self.settings.seed, epoch
+            self.shards,
+            copies,
+            data,
+            train.batch_size,
+            self.settings.seed,
+            epoch,
+            start,
+            self.part,
         )
         validation = None
         if self.n_validation:
@@ -49,7 +83,8 @@ class Photos:
                 self.n_validation,
                 data.stored_size,
                 size,
-                train.batch_size,
+                max(1, train.batch_size // (self.part.of * self.part.devices)),
+                self.part,
             )
         if size != data.image_size:
             batches = resized(batches, size)
@@ -160,14 +195,31 @@ def _optimizer(
             warmup_steps=warmup,
             decay_steps=max(1, n_epochs * steps - warmup),
         )
-    options: dict[str, Any] = {"global_clipnorm": settings.clip_norm}
-    if settings.accumulate > 1:
-        options["gradient_accumulation_steps"] = settings.accumulate
     if settings.optimizer == "adam":
-        return keras.optimizers.Adam(schedule, **options)
-    return keras.optimizers.AdamW(
-        schedule, weight_decay=settings.weight_decay, **options
+        return _Adam(schedule, global_clipnorm=settings.clip_norm)
+    return _AdamW(
+        schedule,
+        weight_decay=settings.weight_decay,
+        global_clipnorm=settings.clip_norm,
     )
+
+
+class _SummedBefore:
+    """For an optimiser that gets gradients which are summed over all devices already.
+
+    Keras clips the gradients of each device first and sums what is left.
+    """
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> list[Any]:
+        return list(grads_and_vars)
+
+
+class _Adam(_SummedBefore, keras.optimizers.Adam):
+    pass
+
+
+class _AdamW(_SummedBefore, keras.optimizers.AdamW):
+    pass
 
 
 def _loss(settings: Config, classes: Sequence[Class]) -> keras.losses.Loss:

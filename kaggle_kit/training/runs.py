@@ -97,6 +97,9 @@ def copy_run(earlier: Path, run_dir: Path) -> None:
     names = [CONFIG, *TABLES, ENVIRONMENT]
     if n_epochs:
         names += [HISTORY, WEIGHTS, checkpoint_path(earlier, n_epochs).name]
+    within = within_path(earlier, n_epochs)
+    if within.is_file():
+        names.append(within.name)
     missing = [name for name in names if not (earlier / name).is_file()]
     if missing:
         raise ArtefactError(
@@ -124,8 +127,13 @@ def write_history(history: list[dict[str, Any]], run_dir: Path) -> None:
 
 
 def checkpoint_path(run_dir: Path, n_epochs: int) -> Path:
-    """Where the network lies as it was after so many epochs, with its optimiser."""
-    return run_dir / f"checkpoint-{n_epochs:04d}.keras"
+    """Where the state of the training lies as it was after so many epochs."""
+    return run_dir / f"checkpoint-{n_epochs:04d}.npz"
+
+
+def within_path(run_dir: Path, n_epochs: int) -> Path:
+    """Where a state within the epoch lies that follows so many epochs."""
+    return run_dir / f"checkpoint-{n_epochs:04d}-within.npz"
 
 
 def save(saver: Callable[[Path], Any], path: Path) -> None:
@@ -156,11 +164,10 @@ def environment() -> dict[str, Any]:
 
 def _clear(run_dir: Path, n_epochs: int) -> None:
     """Remove what a killed training left: half-written files, other checkpoints."""
-    newest = checkpoint_path(run_dir, n_epochs)
-    for pattern in ("part-*", "*.part", "checkpoint-*.keras"):
-        for path in run_dir.glob(pattern):
-            if path != newest:
-                path.unlink()
+    newest = {checkpoint_path(run_dir, n_epochs), within_path(run_dir, n_epochs)}
+    for pattern in ("part-*", "*.part", "checkpoint-*"):
+        for path in set(run_dir.glob(pattern)) - newest:
+            path.unlink()
 
 
 def _require_same(settings: Config, earlier: Config, run_dir: Path) -> None:

@@ -14,6 +14,8 @@ from kaggle_kit.config import Config
 from kaggle_kit.data.shards import shards
 from kaggle_kit.data.subset import subset
 from kaggle_kit.paths import written
+from kaggle_kit.training.distribute import per_device, workers
+from kaggle_kit.training.epoch import steps_within
 from kaggle_kit.training.fit import fit
 from kaggle_kit.training.history import finished
 from kaggle_kit.training.runs import copy_run, open_run, read_history
@@ -39,12 +41,14 @@ def train_in_session(
         bundle: a folder with ``config.json`` and, if that names one, a file of weights.
         earlier: what an earlier session left, with its run and maybe read-only; it is
             copied and gone on with. Where ``out`` holds a run already, that one is.
-        stop_at: when to stop, as a time of ``time.monotonic``: early enough that what
-            runs then, at most the validation and saving of an epoch, still ends in time.
+        stop_at: when to stop, as a time of ``time.monotonic``, also within an epoch:
+            early enough that what runs then, at most a batch or the validation of an
+            epoch and the saving after it, still ends in time.
 
     Returns:
         What is in ``session.json``: whether the training is finished, its epochs and of
-        how many, the seconds of the session and of its stages, and what to do next.
+        how many, the steps of an epoch that is not over, the seconds of the session and
+        of its stages, and what to do next.
 
     Raises:
         KitError: as the stages; the earlier run is of other settings or photos.
@@ -52,9 +56,11 @@ def train_in_session(
     begin = time.monotonic()
     out, competition = Path(out).absolute(), Path(competition).absolute()
     settings = config.read_json(Path(bundle) / "config.json")
+    settings = per_device(settings, workers().n_devices)
     if earlier is not None:
         copy_run(Path(earlier).absolute() / RUN, out / RUN)
     before = len(read_history(out / RUN))
+    steps_before = steps_within(out / RUN, before)
     with (
         tempfile.TemporaryDirectory(prefix="kaggle-kit-") as scratch,
         contextlib.chdir(bundle),  # where a file of weights lies that the config names
@@ -67,12 +73,14 @@ def train_in_session(
         "finished": trained["finished"],
         "epochs": trained["epochs"],
         "of": trained["of"],
+        "steps": trained["steps"],
         "epochs_before": before,
+        "steps_before": steps_before,
         "seconds": round(time.monotonic() - begin, 1),
         "subset": chosen,
         "shards": made and made["counts"] | {"broken": len(made["broken"])},
         "training": trained,
-        "next": _next(trained, before),
+        "next": _next(trained, (before, steps_before)),
     }
     with written(out / RESULT) as part:
         part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
@@ -116,16 +124,16 @@ def _trained(
     )
 
 
-def _next(trained: dict[str, Any], before: int) -> str:
+def _next(trained: dict[str, Any], before: tuple[int, int]) -> str:
     """What to do after a session."""
     if trained["finished"]:
         return f"download this output and run kaggle-kit bundle --run {RUN}"
-    if trained["epochs"] == before:
+    if (trained["epochs"], trained["steps"]) == before:
         return (
-            "no epoch fits into the time of a session: choose fewer or smaller photos "
-            "(subset, data.image_size) and begin without the earlier output"
+            "no batch fits into the time of a session: choose fewer photos (subset) or a "
+            "smaller data.stored_size and begin without the earlier output"
         )
     return (
         f"push this kernel again with this output as an input: it goes on with epoch "
-        f"{trained['epochs'] + 1} of {trained['of']}"
+        f"{trained['epochs'] + 1} of {trained['of']}, after its step {trained['steps']}"
     )

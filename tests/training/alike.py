@@ -27,3 +27,14 @@ def assert_same_run(one, other):
     histories = [pd.read_csv(run / "history.csv") for run in (one, other)]
     pd.testing.assert_frame_equal(*(h.drop(columns="seconds") for h in histories))
     assert {p.name for p in one.iterdir()} == {p.name for p in other.iterdir()}
+
+
+def save_weights(model, path):
+    """Write every weight of a network, in order."""
+    np.savez(path, *model.get_weights())
+
+
+def load_weights(path):
+    """Read them back."""
+    with np.load(path) as archive:
+        return [archive[name] for name in archive.files]

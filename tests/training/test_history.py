@@ -1,9 +1,9 @@
-"""What a history says of the training: its best epoch, its end, the time it takes."""
+"""What a history says of the training: its best epoch and its end."""
 
 import pytest
 
 from kaggle_kit import config
-from kaggle_kit.training.history import best_epoch, expected_seconds, finished
+from kaggle_kit.training.history import best_epoch, finished
 
 
 @pytest.mark.parametrize(
@@ -42,27 +42,3 @@ def test_training_stops_when_the_monitor_stays_worse(losses, patience, stops):
     settings = config.Config(name="x", train=train)
     history = [{"val_loss": loss} for loss in losses]
     assert finished(history, settings) is stops
-
-
-@pytest.mark.parametrize(
-    ("changes", "seconds", "expected"),
-    [
-        ({}, [], 0),
-        ({}, [9, 4], 9),
-        ({"train.stages": [{"epochs": 2, "image_size": 64}]}, [9, 4], 36),  # 128 px
-        ({"train.stages": [{"epochs": 1, "image_size": 64}]}, [9, 30], 36),
-        ({"train.frozen_epochs": 2}, [9, 4], 27),
-        ({"train.frozen_epochs": 3}, [9, 4], 9),
-    ],
-)
-def test_the_next_epoch_is_expected_to_be_as_slow_as_the_slowest(
-    changes, seconds, expected
-):
-    settings = config.Config(
-        name="x",
-        data=config.Data(image_size=128),
-        train=config.Train(epochs=9),
-    )
-    settings = config.override(settings, changes)
-    history = [{"seconds": s} for s in seconds]
-    assert expected_seconds(history, settings) == pytest.approx(expected)

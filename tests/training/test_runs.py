@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from kaggle_kit import config
@@ -11,10 +12,12 @@ from kaggle_kit.training.fit import fit, load_best
 from kaggle_kit.training.runs import copy_run, read_run
 from tests.training.alike import assert_same_run
 
-# The files that appear in two epochs, in order.
+# The files that appear in two epochs of two batches, in order.
 EPOCHS = [
-    *("model.weights.h5", "checkpoint-0001.keras", "history.csv"),
-    *("model.weights.h5", "checkpoint-0002.keras", "history.csv"),
+    "checkpoint-0000-within.npz",
+    *("model.weights.h5", "checkpoint-0001.npz", "history.csv"),
+    "checkpoint-0001-within.npz",
+    *("model.weights.h5", "checkpoint-0002.npz", "history.csv"),
 ]
 MOMENTS = ["config.json", "run", *EPOCHS]
 
@@ -25,6 +28,7 @@ def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(
     moment, done, small, whole, settings, shards_dir, tmp_path
 ):
     """Just before a file appears and just after, with what was half written left there."""
+    often = config.override(settings, {"train.checkpoint_minutes": 1e-9})
     replace, seen = os.replace, []
 
     def killed(part, path):
@@ -38,37 +42,34 @@ def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(
         patch.setattr(os, "replace", killed)
         patch.setattr(Path, "unlink", lambda *_, **__: None)
         with pytest.raises(KeyboardInterrupt):
-            fit(settings, shards_dir, tmp_path / "run")
+            fit(often, shards_dir, tmp_path / "run")
     assert seen == MOMENTS[: moment + 1]
-    fit(settings, shards_dir, tmp_path / "run", resume=True)
+    fit(often, shards_dir, tmp_path / "run", resume=True)
     assert_same_run(tmp_path / "run", whole)
 
 
-def test_training_ends_before_an_epoch_it_has_no_time_for(
+def test_training_ends_between_two_batches_and_goes_on_there(
     small, clock, settings, shards_dir, tmp_path
 ):
-    """An epoch of at most 600 s fits into 700 s, not twice; resumed, it is the same."""
+    """Of 300 s each, three begin within 700 s; an epoch has two. Resumed, all is one."""
     longer = config.override(settings, {"train.epochs": 3})
     fit(longer, shards_dir, tmp_path / "whole")
-    report = fit(longer, shards_dir, tmp_path / "run", stop_at=clock.now + 700)
-    assert (report["finished"], report["epochs"], report["of"]) == (False, 1, 3)
-    assert read_run(tmp_path / "run") == longer
-    # 600 s times 1.1 are 660 s: begun if there are more, and not if there are fewer
-    for seconds, epochs in ((650, 1), (670, 2)):
+    places = []
+    for seconds in (700, 1, 301, 9999):
         stop_at = clock.now + seconds
-        report = fit(longer, shards_dir, tmp_path / "run", resume=True, stop_at=stop_at)
-        assert (report["finished"], report["epochs"]) == (False, epochs)
-    report = fit(longer, shards_dir, tmp_path / "run", resume=True, stop_at=stop_at * 9)
-    assert (report["finished"], report["epochs"]) == (True, 3)
+        report = fit(longer, shards_dir, tmp_path / "run", True, stop_at)
+        places.append((report["epochs"], report["steps"], report["finished"]))
+    assert places == [(1, 1, False), (2, 0, False), (3, 0, True), (3, 0, True)]
+    assert read_run(tmp_path / "run") == longer
     assert_same_run(tmp_path / "run", tmp_path / "whole")
+    assert list(pd.read_csv(tmp_path / "run" / "history.csv")["seconds"]) == [600] * 3
 
 
-def test_an_epoch_that_takes_too_long_is_given_up(
+def test_a_training_without_any_time_leaves_what_it_found(
     small, clock, settings, shards_dir, tmp_path
 ):
-    """The clock strikes between two batches: the run is the one before the epoch."""
-    report = fit(settings, shards_dir, tmp_path / "run", stop_at=clock.now + 500)
-    assert report == {"finished": False, "epochs": 0, "of": 2}
+    report = fit(settings, shards_dir, tmp_path / "run", stop_at=clock.now)
+    assert report == {"finished": False, "epochs": 0, "of": 2, "steps": 0}
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {"classes.csv", "config.json", "environment.json", "subset.csv"}
 
@@ -78,17 +79,18 @@ def test_a_copied_run_is_gone_on_with_and_the_earlier_one_left_alone(
 ):
     earlier = tmp_path / "earlier"
     fit(settings, shards_dir, earlier, stop_at=clock.now + 700)
-    (earlier / "checkpoint-0000.keras").write_text("of an older epoch")
-    (earlier / "part-checkpoint-0002.keras").write_text("half")
+    (earlier / "checkpoint-0000.npz").write_text("of an older epoch")
+    (earlier / "part-checkpoint-0002.npz").write_text("half")
     before = {path.name: path.read_bytes() for path in earlier.iterdir()}
     for path in earlier.iterdir():
         path.chmod(0o444)
     earlier.chmod(0o555)
     copy_run(earlier, tmp_path / "run")
     copied = {path.name for path in (tmp_path / "run").iterdir()}
+    assert "checkpoint-0001-within.npz" in copied
     assert before.keys() - copied == {
-        "checkpoint-0000.keras",
-        "part-checkpoint-0002.keras",
+        "checkpoint-0000.npz",
+        "part-checkpoint-0002.npz",
     }
     assert all(p.stat().st_mode & 0o200 for p in (tmp_path / "run").iterdir())
     fit(settings, shards_dir, tmp_path / "run", resume=True)
@@ -96,7 +98,7 @@ def test_a_copied_run_is_gone_on_with_and_the_earlier_one_left_alone(
     assert {path.name: path.read_bytes() for path in earlier.iterdir()} == before
 
 
-@pytest.mark.parametrize("name", ["checkpoint-0002.keras", "config.json", "subset.csv"])
+@pytest.mark.parametrize("name", ["checkpoint-0002.npz", "config.json", "subset.csv"])
 def test_a_run_that_lacks_a_file_is_not_copied(name, tmp_path, whole):
     earlier = tmp_path / "earlier"
     earlier.mkdir()

@@ -35,8 +35,9 @@ def test_sessions_in_a_row_end_as_one_training(
         bundle, competition, tmp_path / "1", stop_at=clock.now + 700
     )
     assert (first["finished"], first["epochs"], first["of"]) == (False, 1, 2)
+    assert first["steps"] == 1
     assert "push this kernel again" in first["next"]
-    assert "epoch 2 of 2" in first["next"]
+    assert "epoch 2 of 2, after its step 1" in first["next"]
     shutil.copytree(tmp_path / "1", tmp_path / "mounted")
     for path in (tmp_path / "mounted").rglob("*"):
         path.chmod(0o555 if path.is_dir() else 0o444)
@@ -44,7 +45,7 @@ def test_sessions_in_a_row_end_as_one_training(
         bundle, competition, tmp_path / "2", tmp_path / "mounted", clock.now + 700
     )
     assert (second["finished"], second["epochs"], second["of"]) == (True, 2, 2)
-    assert second["epochs_before"] == 1
+    assert (second["epochs_before"], second["steps_before"]) == (1, 1)
     assert "bundle --run" in second["next"]
     assert_same_run(tmp_path / "2" / "run", whole)
 
@@ -89,16 +90,26 @@ def test_a_finished_training_is_left_as_it_is(
     assert_same_run(out / "run", whole)
 
 
-def test_a_session_too_short_for_an_epoch_says_so(
+def test_a_session_too_short_for_an_epoch_leaves_its_first_batches(
     small, clock, whole, bundle, competition, tmp_path
 ):
     out = tmp_path / "out"
-    result = train_in_session(bundle, competition, out, stop_at=clock.now + 500)
-    assert (result["finished"], result["epochs"]) == (False, 0)
-    assert "no epoch fits" in result["next"]
+    result = train_in_session(bundle, competition, out, stop_at=clock.now + 200)
+    assert (result["finished"], result["epochs"], result["steps"]) == (False, 0, 1)
+    assert "epoch 1 of 2, after its step 1" in result["next"]
     # with more time it begins where that one did
     train_in_session(bundle, competition, tmp_path / "2", out)
     assert_same_run(tmp_path / "2" / "run", whole)
+
+
+def test_a_session_too_short_for_a_batch_says_so(
+    small, clock, whole, bundle, competition, tmp_path
+):
+    for earlier in (None, tmp_path / "1"):
+        out = tmp_path / ("2" if earlier else "1")
+        result = train_in_session(bundle, competition, out, earlier, clock.now)
+        assert (result["finished"], result["epochs"]) == (False, 0)
+        assert "no batch fits" in result["next"]
 
 
 def test_an_earlier_run_of_other_settings_is_refused_before_shards_are_made(
