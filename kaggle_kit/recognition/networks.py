@@ -68,7 +68,9 @@ class Saved:
             (images,), _ = serve.structured_input_signature
             self.side = int(images.shape[1])
             self.has_head = "log_probability" in serve.structured_outputs
-            self.ways = [name for name in WAYS if hasattr(self.models[0], name)]
+            self.ways: Sequence[str] = [
+                name for name in WAYS if hasattr(self.models[0], name)
+            ]
         except (OSError, ValueError, AttributeError, tf.errors.OpError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ArtefactError(
