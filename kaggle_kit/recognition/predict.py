@@ -44,7 +44,7 @@ def predict(bundle: Path, competition: Path, out: Path) -> dict[str, int]:
     submission = Submission(out, image_ids)
     labels = tables.read_labels(place.train_csv)
     recogniser = Recogniser.load(bundle, place.train_dir)
-    known = {label.landmark_id for label in labels}
+    known = set(labels.column("landmark_id").tolist())
     paths = [image_path(place.test_dir, image_id) for image_id in image_ids]
     settings = recogniser.settings.recognition
     if settings.ranking == "head":
