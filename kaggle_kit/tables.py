@@ -13,6 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from kaggle_kit.columns import Columns
 from kaggle_kit.errors import TableError
 from kaggle_kit.paths import written
 
@@ -77,21 +80,26 @@ def uncollected() -> Iterator[None]:
 
 
 @uncollected()
-def read_labels(path: Path, group_column: str | None = None) -> list[Label]:
+def read_labels(path: Path, group_column: str | None = None) -> Columns[Label]:
     """Read ``train.csv`` (id, landmark_id); ``group_column`` names a third column."""
     columns = ("id", "landmark_id", *([group_column] if group_column else []))
-    labels: list[Label] = []
-    append, is_id, is_landmark = (
-        labels.append,
-        IMAGE_ID.fullmatch,
-        LANDMARK_ID.fullmatch,
-    )
+    ids: list[str] = []
+    landmarks: list[int] = []
+    groups: list[str] = []
+    is_id, is_landmark = IMAGE_ID.fullmatch, LANDMARK_ID.fullmatch
     for row, (image_id, landmark, *group) in read_rows(path, columns):
         if not is_id(image_id) or not is_landmark(landmark):
             _complain_of_label(path, row, image_id, landmark)
-        append(Label(image_id, int(landmark), *group))
-    _refuse_repeats(path, [label.image_id for label in labels])
-    return labels
+        ids.append(image_id)
+        landmarks.append(int(landmark))
+        groups.extend(group)
+    _refuse_repeats(path, ids)
+    return Columns(
+        Label,
+        np.array(ids, object),
+        np.array(landmarks, np.int64),
+        np.array(groups if group_column else [""] * len(ids), object),
+    )
 
 
 def read_sample(path: Path) -> list[str]:

@@ -28,6 +28,7 @@ FLOORS = [
         "errors",
         "paths",
         "config",
+        "columns",
         "tables",
         "progress",
         "client",

@@ -30,7 +30,8 @@ def index(competition: Path, out: Path) -> dict[str, int]:
         DataError, TableError: the folder or ``train.csv`` is not as it should be.
     """
     place = Competition(Path(competition)).require("train.csv", "train")
-    landmark = {i: landmark for i, landmark, _ in tables.read_labels(place.train_csv)}
+    labels = tables.read_labels(place.train_csv)
+    landmark = {image_id: landmark for image_id, landmark, _ in labels.tuples()}
     ids = sorted(set(landmark).union(photo_ids(place.train_dir)))
     rows, broken = [], []
     with ThreadPoolExecutor(os.cpu_count()) as pool:

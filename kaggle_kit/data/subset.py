@@ -3,14 +3,13 @@
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import compress
-from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit import config, tables
+from kaggle_kit.columns import Columns
 from kaggle_kit.data.index import photo_ids
 from kaggle_kit.errors import DataError
 from kaggle_kit.paths import Competition, written_dir
@@ -47,23 +46,24 @@ def subset(
         logger.warning("%s: no photos yet, so no pools of non-landmarks", place.root)
     elif asked:
         place.require("train")
-        listed = {label.image_id for label in labels}
+        listed = set(labels.column("image_id").tolist())
         others = sorted(set(photo_ids(place.train_dir)) - listed)
         members += pools(others, settings.non_landmarks, rng)
     classes = classes_of(members)
     with written_dir(out, MARKER) as part:
-        tables.write_rows(part / MARKER, ("id", "landmark_id", "split"), members)
+        columns = ("id", "landmark_id", "split")
+        tables.write_rows(part / MARKER, columns, members.tuples())
         rows = [(i, *row) for i, row in enumerate(classes)]
         tables.write_rows(
             part / "classes.csv", ("class", "landmark_id", "n_images"), rows
         )
-    sizes = Counter(member.split for member in members)
+    sizes = Counter(members.column("split").tolist())
     return {"landmarks": len(classes)} | {name: sizes[name] for name in tables.SPLITS}
 
 
 def choose(
     labels: Sequence[Label], settings: config.Subset, rng: np.random.Generator
-) -> list[Label]:
+) -> Columns[Label]:
     """The photos that take part, in the order given.
 
     First the landmarks: those of ``settings.landmarks``, or those with at least
@@ -73,18 +73,19 @@ def choose(
     Raises:
         DataError: a landmark that is asked for is not there, or too few fit.
     """
-    landmark = _landmark_of(labels)
+    labels = Columns.of(Label, labels)
+    landmark = labels.column("landmark_id")
     ids, inverse, counts = np.unique(landmark, return_inverse=True, return_counts=True)
     chosen = _landmarks(ids, counts, settings, rng)
     keep = chosen[inverse]
     if settings.max_images:
         keep &= _rank_within(inverse, rng) < settings.max_images
-    return list(compress(labels, keep.tolist()))
+    return labels.taken(keep)
 
 
 def set_apart(
     labels: Sequence[Label], n_unknown: int, rng: np.random.Generator
-) -> tuple[list[Label], list[Label]]:
+) -> tuple[Columns[Label], Columns[Label]]:
     """The photos of known landmarks and those of ``n_unknown`` others, drawn at random.
 
     A photo of an unknown landmark whose group has a photo of a known one is left out:
@@ -93,26 +94,26 @@ def set_apart(
     Raises:
         DataError: no landmark would be left.
     """
+    labels = Columns.of(Label, labels)
     if n_unknown == 0:
-        return list(labels), []
-    ids = np.unique(_landmark_of(labels))
+        return labels, labels[:0]
+    landmark, group = labels.column("landmark_id"), labels.column("group")
+    ids = np.unique(landmark)
     if n_unknown >= len(ids):
         raise DataError(
             f"subset.unknown_landmarks: expected fewer than the {len(ids)} landmarks "
             f"that take part, got {n_unknown}; lower it or let more landmarks take part"
         )
-    drawn = set(rng.permutation(ids)[:n_unknown].tolist())
-    known = [label for label in labels if label.landmark_id not in drawn]
-    others = [label for label in labels if label.landmark_id in drawn]
-    taken = {label.group for label in known if label.group}
-    unknown = [label for label in others if label.group not in taken]
-    if len(unknown) < len(others):
+    apart = np.isin(landmark, rng.permutation(ids)[:n_unknown])
+    taken = set(group[~apart].tolist()) - {""}
+    near = np.array([name in taken for name in group.tolist()], bool) & apart
+    if near.any():
         logger.warning(
             "%d photos of unknown landmarks are left out: their groups have photos of "
             "known landmarks",
-            len(others) - len(unknown),
+            near.sum(),
         )
-    return known, unknown
+    return labels.taken(~apart), labels.taken(apart & ~near)
 
 
 def split(
@@ -120,7 +121,7 @@ def split(
     validation_share: float,
     rng: np.random.Generator,
     test_share: float = 0.0,
-) -> list[Member]:
+) -> Columns[Member]:
     """Divide photos into train, validation and test, landmark by landmark.
 
     A landmark of n photos gives n * share of them to validation, rounded up or down at
@@ -134,13 +135,15 @@ def split(
     return _divided(labels, shares, "train", 1, rng)
 
 
-def split_unknown(labels: Sequence[Label], rng: np.random.Generator) -> list[Member]:
+def split_unknown(labels: Sequence[Label], rng: np.random.Generator) -> Columns[Member]:
     """Divide photos of landmarks that train lacks: half to validation, half to test.
 
     Landmark by landmark and by whole groups, as ``split`` does; an odd photo goes to
     either at random.
     """
-    return _divided(labels, {"validation": 0.5}, "test", 0, rng) if labels else []
+    if not len(labels):
+        return Columns.of(Member, [])
+    return _divided(labels, {"validation": 0.5}, "test", 0, rng)
 
 
 def pools(
@@ -163,8 +166,9 @@ def pools(
 
 def classes_of(members: Sequence[Member]) -> list[Class]:
     """The landmarks that have training photos, by id, with the number of those."""
-    landmarks = (m.landmark_id for m in members if m.split == "train")
-    n_train = Counter(i for i in landmarks if i is not None)
+    columns = Columns.of(Member, members)
+    landmarks = columns.column("landmark_id")[columns.column("split") == "train"]
+    n_train = Counter(landmarks.tolist())
     return [Class(landmark, n) for landmark, n in sorted(n_train.items())]
 
 
@@ -207,30 +211,24 @@ def _divided(
     rest: str,
     n_kept: int,
     rng: np.random.Generator,
-) -> list[Member]:
+) -> Columns[Member]:
     """Give each split its share of every landmark, and what is left to ``rest``.
 
     ``rest`` has at least ``n_kept`` photos of each landmark.
     """
-    landmark = _landmark_of(labels)
+    columns = Columns.of(Label, labels)
+    landmark, group = columns.column("landmark_id"), columns.column("group").tolist()
     _, inverse, counts = np.unique(landmark, return_inverse=True, return_counts=True)
     # (shares, landmarks): where in a random order of its photos each split ends
     upto = np.cumsum(list(shares.values()))[:, None]
     ends = np.floor(counts * upto + rng.random(len(counts)))
     ends = np.minimum(ends, counts - n_kept).astype(np.int64)
-    if any(map(attrgetter("group"), labels)):
-        side = _whole_groups(labels, inverse, np.diff(ends, axis=0, prepend=0), rng)
+    if any(group):
+        side = _whole_groups(group, inverse, np.diff(ends, axis=0, prepend=0), rng)
     else:
         side = (_rank_within(inverse, rng) >= ends[:, inverse]).sum(axis=0)
-    names = [*shares, rest]
-    ids = map(attrgetter("image_id"), labels)
-    splits = map(names.__getitem__, side.tolist())
-    return list(map(Member, ids, landmark.tolist(), splits))
-
-
-def _landmark_of(labels: Sequence[Label]) -> NDArray[np.int64]:
-    each = map(attrgetter("landmark_id"), labels)
-    return np.fromiter(each, np.int64, len(labels))
+    names = np.array([*shares, rest], object)
+    return Columns(Member, columns.column("image_id"), landmark, names[side])
 
 
 def _rank_within(
@@ -249,7 +247,7 @@ def _rank_within(
 
 
 def _whole_groups(
-    labels: Sequence[Label],
+    group: Sequence[str],
     landmark: NDArray[np.intp],
     wanted: NDArray[np.int64],
     rng: np.random.Generator,
@@ -261,9 +259,9 @@ def _whole_groups(
     whose number is the one after the last.
     """
     groups: dict[str, list[int]] = defaultdict(list)
-    for place, label in enumerate(labels):
-        groups[label.group or f"\0{place}"].append(place)
-    side = np.full(len(labels), len(wanted))
+    for place, name in enumerate(group):
+        groups[name or f"\0{place}"].append(place)
+    side = np.full(len(group), len(wanted))
     left = wanted.copy()
     names = list(groups)
     for name in (names[i] for i in rng.permutation(len(names))):

@@ -67,7 +67,7 @@ def predict(
     recogniser = Recogniser.load(bundle, place.train_dir)
     embedder = recogniser.embedder
     budget = Budget(embedder.levels, embedder.rates, time_limit_s, began)
-    known = {label.landmark_id for label in labels}
+    known = set(labels.column("landmark_id").tolist())
     gallery = recogniser.gallery.of_landmarks(known)
     paths = [image_path(place.test_dir, image_id) for image_id in image_ids]
     passes = Passes(recogniser, gallery, submission, budget)

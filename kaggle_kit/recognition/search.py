@@ -93,8 +93,8 @@ class Gallery:
                 f"rows of gallery.csv, got {len(vectors)} and {len(penalties)}; make the "
                 f"bundle again"
             )
-        landmark_ids = np.array([label.landmark_id for label in labels], np.int64)
-        image_ids = [label.image_id for label in labels]
+        image_ids = labels.column("image_id").tolist()
+        landmark_ids = labels.column("landmark_id")
         return cls(image_ids, landmark_ids, vectors, penalties, non_landmarks)
 
 

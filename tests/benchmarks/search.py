@@ -16,7 +16,7 @@ from kaggle_kit.recognition.search import mean_top, top_k
 from tests.benchmarks import Row, medians
 
 N_GALLERY, N_QUERIES, WIDTH, K = 1_580_470, 10_345, 512, 10
-N_PART = 1024  # queries of the comparison; the time of both sides grows with them
+N_PART = 512  # queries of the comparison; the time of both sides grows with them
 N_NON_LANDMARKS = 10_000
 REPEATS = 3
 MEMORY_MB = 3500

@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def measure() -> list[Row]:
         fewest = config.Subset(min_images=FEW, max_images=FEW, non_landmarks=NO_POOLS)
         rows = [
             _row(f"{FEW} photos of each landmark chosen", labels, frame, fewest, 3),
-            _row("all photos", labels, frame, config.Subset(min_images=4), None),
+            _row("all photos", labels, frame, config.Subset(min_images=4), 3),
         ]
         return [*rows, *_from_file(path)]
 
@@ -50,12 +51,12 @@ def _write(path: Path) -> None:
 
 def _row(
     what: str,
-    labels: list[Label],
+    labels: Sequence[Label],
     frame: pd.DataFrame,
     settings: config.Subset,
     floor: float | None,
 ) -> Row:
-    def ours() -> list[Member]:
+    def ours() -> Sequence[Member]:
         with tables.uncollected():  # as ``subset`` does
             rng = np.random.default_rng(0)
             members = split(choose(labels, settings, rng), SHARE, rng)
