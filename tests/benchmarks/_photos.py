@@ -13,7 +13,7 @@ def write_photo(path: Path, seed: int) -> None:
     """Save a JPEG of soft shapes with texture."""
     rng = np.random.default_rng(seed)
     pixels = np.full((*SHAPE, 3), 128.0)
-    for step, strength in ((64, 50), (16, 25), (4, 13), (2, 9)):
+    for step, strength in ((64, 50), (16, 22), (4, 10), (2, 3)):
         rows, columns = SHAPE[0] // step, SHAPE[1] // step
         noise = rng.normal(0, strength, (rows, columns, 3))
         pixels += noise.repeat(step, axis=0).repeat(step, axis=1)
