@@ -158,7 +158,7 @@ def test_training_metadata_ask_for_what_kaggle_has():
 LEAPING = """
 import pathlib, runpy, time
 real = time.monotonic
-history = pathlib.Path("run/history.csv")
+history = pathlib.Path("run/history.csv").absolute()
 time.monotonic = lambda: real() + (41399 if history.exists() else 0)
 runpy.run_path({script!r}, run_name="__main__")
 """
