@@ -309,6 +309,7 @@ def test_photos_are_reached_in_the_order_of_the_sample(
     assert drops["test photos"] == 12
 
 
+@pytest.mark.slow  # and on a machine with nothing else to do
 def test_a_rehearsed_kernel_keeps_within_its_time(run_dir, competition, tmp_path):
     """Really slow: by a network that sees each photo four times, and twice as large."""
     changes = {"data.image_size": 64, "data.stored_size": 64}
