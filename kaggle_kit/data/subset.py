@@ -168,8 +168,8 @@ def classes_of(members: Sequence[Member]) -> list[Class]:
     """The landmarks that have training photos, by id, with the number of those."""
     columns = Columns.of(Member, members)
     landmarks = columns.column("landmark_id")[columns.column("split") == "train"]
-    n_train = Counter(landmarks.tolist())
-    return [Class(landmark, n) for landmark, n in sorted(n_train.items())]
+    found, n_train = np.unique(landmarks.astype(np.int64), return_counts=True)
+    return list(map(Class, found.tolist(), n_train.tolist()))
 
 
 def _landmarks(

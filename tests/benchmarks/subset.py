@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from kaggle_kit import config, tables
-from kaggle_kit.data.subset import choose, classes_of, split, subset
+from kaggle_kit.data.subset import choose, split, subset
 from kaggle_kit.tables import Label, Member
 from tests.benchmarks import Row, medians
 
@@ -59,9 +59,7 @@ def _row(
     def ours() -> Sequence[Member]:
         with tables.uncollected():  # as ``subset`` does
             rng = np.random.default_rng(0)
-            members = split(choose(labels, settings, rng), SHARE, rng)
-            classes_of(members)
-            return members
+            return split(choose(labels, settings, rng), SHARE, rng)
 
     def theirs() -> list[pd.DataFrame]:
         size = frame.groupby("landmark_id")["id"].transform("size")
