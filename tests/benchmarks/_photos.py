@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 SHAPE = (384, 512)
-QUALITY = 90  # with this texture 55 kB, as the mean of 1,000 real photos of this size
+QUALITY = 90  # with this texture 52 kB; 100 real photos of this size had 55 on average
 
 
 def write_photo(path: Path, seed: int) -> None:
