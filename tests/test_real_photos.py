@@ -70,7 +70,7 @@ def test_untrained_recognition_of_few_landmarks(name, floor, few, tmp_path):
     assert result["gap"] > floor
     assert result["gap_of_sample"] < 0.1
     assert result["score"]["interval"]["gap"][0] > floor - 0.2
-    assert result["training"] == {"finished": True, "epochs": 0, "of": 0}
+    assert result["training"]["epochs"] == 0
     predict(tmp_path / "out" / "bundle", few, tmp_path / "s.csv")
     kernel = Path(result["submission"]).read_bytes()
     assert (tmp_path / "s.csv").read_bytes() == kernel
