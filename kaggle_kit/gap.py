@@ -45,7 +45,7 @@ def gap(confidence: ArrayLike, correct: ArrayLike, n_positives: int) -> float:
     0.8333333333333333
     """
     confidence, correct = _checked(confidence, correct, n_positives)
-    return _average(correct[_ranking(confidence)], n_positives)
+    return _average(_ranked(confidence, correct), n_positives)
 
 
 def precisions(confidence: ArrayLike, correct: ArrayLike) -> NDArray[np.float64]:
@@ -272,6 +272,25 @@ def _checked(
             f"show a landmark"
         )
     return confidence, correct
+
+
+def _ranked(
+    confidence: NDArray[np.float64], correct: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """``correct`` from the highest confidence down; of equal ones in the order given.
+
+    The bits of floats from 0 on are ordered as their values are. With ``correct`` as one
+    more bit they are sorted without an index, in a fifth of the time; where the order of
+    equal ones matters, the index is needed after all.
+    """
+    if len(confidence) and confidence.min() >= 0:
+        bits = (confidence + 0.0).view(np.uint64)  # -0.0 becomes 0.0
+        keys = np.sort((bits << np.uint64(1)) | correct)[::-1]
+        ranked = (keys & np.uint64(1)).astype(bool)
+        same = keys[1:] >> np.uint64(1) == keys[:-1] >> np.uint64(1)
+        if not (same & (ranked[1:] != ranked[:-1])).any():
+            return ranked
+    return correct[_ranking(confidence)]
 
 
 def _ranking(confidence: NDArray[np.float64]) -> NDArray[np.intp]:
