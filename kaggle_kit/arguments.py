@@ -92,6 +92,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "help": "settings to change, such as train.epochs=3",
     },
     "--resume": {"action": "store_true", "help": "go on with the run that is there"},
+    "--ray": {
+        "metavar": "ADDRESS",
+        "help": "on all hosts of a Ray cluster ('local': of this host)",
+    },
     "--time-limit-s": {"type": float, "help": "stop the kernel then (12 hours)"},
     "--memory-gb": {"type": float, "help": "stop the kernel above it (29)"},
     "--handle": {

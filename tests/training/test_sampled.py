@@ -152,7 +152,11 @@ step = Step(network, settings, classes, Workers(tf.distribute.get_strategy()))
 rng = np.random.default_rng(0)
 x = tf.constant(rng.uniform(0, 255, (64, 64, 64, 3)), tf.float32)
 y = tf.constant(rng.integers(0, n, 64))
-before = network.get_layer("head").directions.numpy().copy() if sampled else None
+def sums():
+    directions = network.get_layer("head").directions
+    return keras.ops.convert_to_numpy(tf.reduce_sum(directions, 1)) if sampled else None
+
+before = sums()
 losses, start = [], time.monotonic()
 for i in range(3):
     losses.append(step.train((x, y), i)[0] / 64)
@@ -160,8 +164,7 @@ for i in range(3):
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 changed = -1
 if sampled:
-    after = network.get_layer("head").directions.numpy()
-    changed = int((before != after).any(axis=1).sum())
+    changed = int((before != sums()).sum())
 print(peak, seconds, changed, *losses)
 """
 
@@ -170,8 +173,7 @@ print(peak, seconds, changed, *losses)
 def test_a_head_of_all_landmarks_trains_in_the_memory_of_its_tables():
     """81,313 classes of three 512-d directions: 1.4 GiB of tables, 8,192 drawn a step.
 
-    The peak is of the whole process: TensorFlow, a backbone, and a copy of the directions
-    that the test makes. A T4 has 15 GiB.
+    The peak is of the whole process, with TensorFlow and a backbone. A T4 has 15 GiB.
     """
     done = subprocess.run(
         [sys.executable, "-c", LARGE, "8192"],
@@ -183,6 +185,6 @@ def test_a_head_of_all_landmarks_trains_in_the_memory_of_its_tables():
         text=True,
     )
     peak, _, changed, *losses = map(float, done.stdout.split())
-    assert peak < 6
+    assert peak < 4.5
     assert 0 < changed <= 3 * 3 * 8192
     assert np.isfinite(losses).all() and losses[2] < losses[0]
