@@ -17,6 +17,7 @@ from kaggle_kit.tables import Class
 from kaggle_kit.training.distribute import Workers
 from kaggle_kit.training.recipe import compile_for
 from kaggle_kit.training.step import Step
+from tests.training.alike import load_weights
 from tests.training.hosts import ROOT
 
 N_CLASSES, WIDTH = 12, 6
@@ -128,6 +129,58 @@ def test_settings_that_do_not_go_with_it_are_refused(changes, reason):
     )
     with pytest.raises(ConfigError, match=reason):
         config.override(settings, changes)
+
+
+DEVICES = """
+import sys
+import keras, numpy as np, tensorflow as tf
+two = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
+from kaggle_kit.config import Config, Model, Train
+from kaggle_kit.model.layers import CosineHead
+from kaggle_kit.training.distribute import Workers
+from kaggle_kit.training.recipe import compile_for
+from kaggle_kit.training.step import Step
+from tests.training.test_sampled import CLASSES, N_CLASSES, WIDTH, X, Y
+
+n, out = int(sys.argv[1]), sys.argv[2]
+strategy = tf.distribute.get_strategy()
+if n > 1:
+    strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(n)])
+model = Model(head="arcface", scale=8.0, sub_centres=2, sampled_classes=8)
+train = Train(batch_size=8, clip_norm=0.1, learning_rate=0.05)
+settings = Config(name="x", model=model, train=train)
+keras.utils.set_random_seed(0)
+with strategy.scope():
+    inputs = keras.Input((WIDTH,))
+    backbone = keras.Sequential([keras.layers.Dense(WIDTH)], name="backbone")
+    head = CosineHead(N_CLASSES, 8.0, 2, by_rows=True, name="head")
+    network = keras.Model(inputs, head(backbone(inputs)))
+    compile_for(network, settings, CLASSES, 5, 0)
+    step = Step(network, settings, CLASSES, Workers(strategy))
+batches = tf.data.Dataset.from_tensor_slices((X, Y)).batch(8 // n)
+losses = [step.train(b, i)[0] for i, b in enumerate(Workers(strategy).batches(batches))]
+tables = [tf.convert_to_tensor(t).numpy() for t in step.sampled.tables]
+np.savez(out, losses, *tables, *network.get_weights())
+"""
+
+
+def test_two_devices_draw_the_same_classes_and_train_as_one(tmp_path):
+    """Two logical CPUs in place of two GPUs; directions, moments, backbone, losses."""
+    found = []
+    for n in (1, 2):
+        out = tmp_path / f"{n}.npz"
+        subprocess.run(
+            [sys.executable, "-c", DEVICES, str(n), str(out)],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            cwd=ROOT,
+            timeout=900,
+            check=True,
+        )
+        found.append(load_weights(out))
+    assert len(found[0]) == 1 + 3 + 3
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 LARGE = """
