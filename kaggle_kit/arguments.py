@@ -97,6 +97,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "metavar": "N",
         "help": "seconds it may take (a rehearsal: 12 hours)",
     },
+    "--ray": {
+        "metavar": "ADDRESS",
+        "help": "on all hosts of a Ray cluster ('local': of this host)",
+    },
     "--memory-gb": {"type": float, "help": "stop the kernel above it (29)"},
     "--handle": {
         "metavar": "OWNER/SLUG",

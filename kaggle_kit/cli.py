@@ -76,9 +76,16 @@ def shards(args: argparse.Namespace) -> Result:
 
     settings = load(args.config)
     _require(args.subset / "subset.csv", "a subset", "subset")
-    from kaggle_kit.data.shards import shards
+    if args.ray:
+        from kaggle_kit import distributed
 
-    made = shards(settings.data, args.competition, args.subset, args.out)
+        made = distributed.shards(
+            settings, args.competition, args.subset, args.out, args.ray
+        )
+    else:
+        from kaggle_kit.data.shards import shards
+
+        made = shards(settings.data, args.competition, args.subset, args.out)
     return made["counts"] | {"broken": made["broken"], "shards": len(made["shards"])}
 
 
@@ -90,9 +97,17 @@ def train(args: argparse.Namespace) -> Result:
     else:
         _require(args.shards / "subset.csv", "a subset", "subset")
     from kaggle_kit.report.plots import learning_curves
-    from kaggle_kit.training.fit import fit
 
-    trained = fit(settings, args.shards, args.run, args.resume)
+    if args.ray:
+        from kaggle_kit import distributed
+
+        trained = distributed.train(
+            settings, args.shards, args.run, args.resume, args.ray
+        )
+    else:
+        from kaggle_kit.training.fit import fit
+
+        trained = fit(settings, args.shards, args.run, args.resume)
     if settings.train.epochs:
         learning_curves(args.run / "history.csv", args.run / "learning_curves.png")
     return trained | {"run": str(args.run)}
@@ -256,8 +271,8 @@ COMMANDS: dict[Command, list[str]] = {
     ],
     index: ["--competition", "--out"],
     subset: ["--config", "--competition", "--out"],
-    shards: ["--config", "--competition", "--subset", "--out"],
-    train: ["--config", "--shards", "--run", "--set", "--resume"],
+    shards: ["--config", "--competition", "--subset", "--out", "--ray"],
+    train: ["--config", "--shards", "--run", "--set", "--resume", "--ray"],
     bundle: [
         *("--run …", "--competition", "--config", "--out", "--set"),
         *("--handle", "--title", "--max-mb"),

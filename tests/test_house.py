@@ -18,7 +18,7 @@ KIT = ROOT / "kaggle_kit"
 # From the top of the house to its ground; a module imports only from its floor and below.
 FLOORS = [
     ["cli"],
-    ["run"],
+    ["run", "distributed"],
     ["app", "report", "publish"],
     ["recognition", "training"],
     ["model"],
@@ -45,6 +45,7 @@ WITHOUT_TENSORFLOW = [
     "kaggle_kit.data.index",
     "kaggle_kit.data.subset",
     "kaggle_kit.data.tars",
+    "kaggle_kit.distributed",
     "kaggle_kit.publish.dataset",
     "kaggle_kit.publish.doctor",
     "kaggle_kit.publish.kernel",
@@ -105,6 +106,11 @@ def test_keras_cv_is_behind_two_modules():
     users = {p for p in modules() if any("keras_cv" in n for n in imports_of(p))}
     allowed = {KIT / "model" / "backbones.py", KIT / "data" / "augment.py"}
     assert users and users <= allowed
+
+
+def test_ray_is_behind_one_module():
+    users = {p.name for p in modules() if any(n == "ray" for n in imports_of(p))}
+    assert users == {"distributed.py"}
 
 
 @pytest.mark.parametrize("name", WITHOUT_TENSORFLOW)

@@ -4,7 +4,8 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,38 @@ MARKER = "shards.json"
 SPLITS = ("train", "validation")
 
 
+@dataclass(frozen=True)
+class Job:
+    """One shard to write: what it is of, and the class of each of its photos."""
+
+    settings: config.Data
+    train_dir: Path
+    path: Path
+    split: str
+    image_ids: tuple[str, ...]
+    classes: tuple[int, ...]
+
+
+Written = tuple[dict[str, Any] | None, list[str]]  # what it is, and its broken ids
+Spread = Callable[[Callable[[Job], Written], Sequence[Job]], Iterable[Written]]
+
+
 def shards(
-    settings: config.Data, competition: Path, subset: Path, out: Path
+    settings: config.Data,
+    competition: Path,
+    subset: Path,
+    out: Path,
+    spread: Spread = map,
 ) -> dict[str, Any]:
     """Write the folder ``out``: shards of the subset's landmark photos, and a manifest.
 
     Photos are decoded, resized and encoded on all cores; memory holds a few at a time.
     One that is missing or broken is left out, named in the manifest and counted.
     Shards that are there already, whole and of the same subset and settings, are kept.
+
+    Args:
+        spread: what calls a function with each of several jobs and gives the results in
+            their order, as ``map`` does; on other hosts, say, that see the same folders.
 
     Returns:
         The manifest, as in ``shards.json``: sizes, counts, broken ids, and of each shard
@@ -59,9 +84,8 @@ def shards(
     with written_dir(out, MARKER) as part:
         for split in SPLITS:
             chosen = [m for m in known if m.split == split]
-            made, lost = _write_split(
-                settings, place, split, chosen, class_of, part, n_left
-            )
+            jobs = _jobs(settings, place, split, chosen, class_of, part)
+            made, lost = _write_split(jobs, n_left, spread)
             n_left -= len(chosen)
             files += made
             broken += lost
@@ -152,52 +176,71 @@ def _kept(form: dict[str, Any], subset: Path, folder: Path) -> dict[str, Any] | 
     return manifest if same and alike and not manifest["broken"] else None
 
 
-def _write_split(
+def _jobs(
     settings: config.Data,
     place: Competition,
     split: str,
     members: Sequence[Member],
     class_of: dict[int | None, int],
     folder: Path,
-    n_left: int,
+) -> list[Job]:
+    """The shards that a split is to become."""
+    jobs = []
+    for start in range(0, len(members), settings.shard_images):
+        chunk = members[start : start + settings.shard_images]
+        path = folder / f"{split}-{start // settings.shard_images:05d}.tfrecord"
+        ids = tuple(m.image_id for m in chunk)
+        classes = tuple(class_of[m.landmark_id] for m in chunk)
+        jobs.append(Job(settings, place.train_dir, path, split, ids, classes))
+    return jobs
+
+
+def _write_split(
+    jobs: Sequence[Job], n_left: int, spread: Spread
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Write the shards of one split; return what was written and the broken ids.
 
     Args:
         n_left: photos to write, with those of the splits that follow.
     """
+    files: list[dict[str, Any]] = []
+    broken: list[str] = []
+    if not jobs:
+        return files, broken
+    total = sum(len(job.image_ids) for job in jobs)
+    with progress(total=total, label=f"{jobs[0].split} shards") as bar:
+        for job, (file, lost) in zip(jobs, spread(write_shard, jobs), strict=True):
+            broken += lost
+            n_left -= len(job.image_ids)
+            if file:
+                files.append(file)
+                _require_space(file, n_left, job.path.parent)
+            bar.update(len(job.image_ids))
+    return files, broken
+
+
+def write_shard(job: Job) -> Written:
+    """Write one shard; none where none of its photos is there and decodes."""
 
     def encoded(pixels: tf.Tensor) -> tf.Tensor:
         return tf.io.encode_jpeg(
-            squashed(pixels, settings.stored_size),
-            quality=settings.jpeg_quality,
+            squashed(pixels, job.settings.stored_size),
+            quality=job.settings.jpeg_quality,
             chroma_downsampling=False,
         )
 
-    files: list[dict[str, Any]] = []
-    broken: list[str] = []
-    with progress(total=len(members), label=f"{split} shards") as bar:
-        for start in range(0, len(members), settings.shard_images):
-            chunk = members[start : start + settings.shard_images]
-            path = folder / f"{split}-{start // settings.shard_images:05d}.tfrecord"
-            paths = [image_path(place.train_dir, m.image_id) for m in chunk]
-            done = set()
-            with tf.io.TFRecordWriter(str(path)) as writer:
-                images = readable(paths, encoded, settings.stored_size).prefetch(64)
-                for i, image in images.as_numpy_iterator():
-                    member = chunk[i]
-                    label = class_of[member.landmark_id]
-                    writer.write(_record(member.image_id, label, image))
-                    done.add(int(i))
-                    bar.update()
-            broken += [m.image_id for i, m in enumerate(chunk) if i not in done]
-            n_left -= len(chunk)
-            if done:
-                files.append(_described(path, split, len(done)))
-                _require_space(files[-1], n_left, folder)
-            else:
-                path.unlink()
-    return files, broken
+    paths = [image_path(job.train_dir, image_id) for image_id in job.image_ids]
+    done = set()
+    with tf.io.TFRecordWriter(str(job.path)) as writer:
+        images = readable(paths, encoded, job.settings.stored_size).prefetch(64)
+        for i, image in images.as_numpy_iterator():
+            writer.write(_record(job.image_ids[i], job.classes[i], image))
+            done.add(int(i))
+    broken = [name for i, name in enumerate(job.image_ids) if i not in done]
+    if done:
+        return _described(job.path, job.split, len(done)), broken
+    job.path.unlink()
+    return None, broken
 
 
 def _require_space(shard: dict[str, Any], n_left: int, folder: Path) -> None:

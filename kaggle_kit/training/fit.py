@@ -106,6 +106,7 @@ def _fit(
     if manifest:
         photos = Photos(settings, shards_dir, manifest, team.part)
         steps = _train(settings, photos, run_dir, history, stop_at, team)
+        team.wait()  # nobody leaves before the chief has written all
     report = {
         "finished": finished(history, settings),
         "epochs": len(history),
@@ -165,7 +166,7 @@ def _train(
     while not finished(history, settings):
         epoch, start = len(history), time.monotonic() - place.seconds
         if not place.done:
-            if epoch in (0, settings.train.frozen_epochs):
+            if epoch and epoch == settings.train.frozen_epochs:
                 step = _step(model, settings, photos, run_dir, epoch, team)
             reseed(model, settings.seed, epoch)
         batches, validation = photos.epoch(epoch, place.done)
@@ -185,7 +186,6 @@ def _train(
         if team.chief:
             _keep(history, run_dir, step)
         place = Place(epoch + 1)
-    team.wait()  # nobody leaves before the chief has written all
     return 0
 
 
