@@ -75,7 +75,7 @@ def choose(
     """
     labels = Columns.of(Label, labels)
     landmark = labels.column("landmark_id")
-    ids, inverse, counts = np.unique(landmark, return_inverse=True, return_counts=True)
+    ids, inverse, counts = _counted(landmark)
     chosen = _landmarks(ids, counts, settings, rng)
     keep = chosen[inverse]
     if settings.max_images:
@@ -218,7 +218,7 @@ def _divided(
     """
     columns = Columns.of(Label, labels)
     landmark, group = columns.column("landmark_id"), columns.column("group").tolist()
-    _, inverse, counts = np.unique(landmark, return_inverse=True, return_counts=True)
+    _, inverse, counts = _counted(landmark)
     # (shares, landmarks): where in a random order of its photos each split ends
     upto = np.cumsum(list(shares.values()))[:, None]
     ends = np.floor(counts * upto + rng.random(len(counts)))
@@ -229,6 +229,21 @@ def _divided(
         side = (_rank_within(inverse, rng) >= ends[:, inverse]).sum(axis=0)
     names = np.array([*shares, rest], object)
     return Columns(Member, columns.column("image_id"), landmark, names[side])
+
+
+def _counted(
+    landmark: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.int64]]:
+    """The ids that occur, the place of each element's among them, and their counts.
+
+    As ``np.unique`` has it, and without a sort where the ids are not far apart.
+    """
+    if not len(landmark) or not 0 <= landmark.min() <= landmark.max() < 2**22:
+        return np.unique(landmark, return_inverse=True, return_counts=True)
+    counts = np.bincount(landmark)
+    ids = np.flatnonzero(counts)
+    place = np.cumsum(counts > 0) - 1
+    return ids, place[landmark], counts[ids]
 
 
 def _rank_within(

@@ -25,14 +25,12 @@ class Row:
     floor: float | None
 
 
-def medians(
-    ours: Callable[[], object], theirs: Callable[[], object], repeats: int
-) -> tuple[float, float]:
-    """Median seconds of both, run in turns so that both meet the same machine."""
-    seconds: tuple[list[float], list[float]] = ([], [])
+def medians(repeats: int, *runs: Callable[[], object]) -> list[float]:
+    """Median seconds of each, run in turns so that all meet the same machine."""
+    seconds: list[list[float]] = [[] for _ in runs]
     for _ in range(repeats):
-        for run, taken in zip((ours, theirs), seconds, strict=True):
+        for run, taken in zip(runs, seconds, strict=True):
             start = time.perf_counter()
             run()
             taken.append(time.perf_counter() - start)
-    return statistics.median(seconds[0]), statistics.median(seconds[1])
+    return list(map(statistics.median, seconds))

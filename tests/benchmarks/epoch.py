@@ -36,9 +36,9 @@ def measure(n: int = 1024, repeats: int = 3) -> list[Row]:
         model.compile(keras.optimizers.SGD(1e-4), loss)
         model.fit(kept, verbose=0)
         ours, theirs = medians(
+            repeats,
             lambda: model.fit(batches, verbose=0),
             lambda: model.fit(kept, verbose=0),
-            repeats,
         )
     texts = [f"{n / seconds:.1f} photos/s" for seconds in (ours, theirs)]
     measured = f"epoch of ResNet-50 at {side} px from shards, against from memory"

@@ -27,7 +27,7 @@ def measure() -> list[Row]:
     ours = gap(confidence, correct, N)
     assert abs(ours - by_definition(*plain, N)) < 1e-12
     mine, other = medians(
-        lambda: gap(confidence, correct, N), lambda: by_definition(*plain, N), 5
+        5, lambda: gap(confidence, correct, N), lambda: by_definition(*plain, N)
     )
     texts = f"{mine * 1000:.0f} ms", f"{other * 1000:.0f} ms"
     return [Row("GAP of 1,000,000 guesses", *texts, other / mine, 30)]

@@ -33,7 +33,7 @@ GALLERY = 1000
 CALIBRATION = 8
 
 
-def measure(n: int = 1024, side: int = 224, repeats: int = 3) -> list[Row]:
+def measure(n: int = 4096, side: int = 224, repeats: int = 3) -> list[Row]:
     """Predict n photos in integers, and a quarter of them in floats."""
     few = max(1, n // 4)
     return _compared(n, side, repeats, True) + _compared(few, side, repeats, False)
@@ -48,7 +48,7 @@ def _compared(n: int, side: int, repeats: int, int8: bool) -> list[Row]:
         bundle = _bundle(settings, place, ids, Path(folder) / "bundle")
         out = Path(folder) / "submission.csv"
         paths = [image_path(place.test_dir, image_id) for image_id in ids]
-        few = max(1, n // 8) if int8 else n
+        few = max(1, n // 8)
         notebook = _Notebook(side)
         network = load_runner(bundle / "embedders" / "0" / (INT8 if int8 else MODEL))
         size = settings.recognition.batch_size
@@ -66,15 +66,20 @@ def _compared(n: int, side: int, repeats: int, int8: bool) -> list[Row]:
 
         for run in (ours, theirs, alone):
             run()
-        mine, other = medians(ours, theirs, repeats)
-        again, bare = medians(ours, alone, repeats)
+        mine, other, bare = medians(repeats, ours, theirs, alone)
     kind = "8-bit integers" if int8 else "floats"
     measured = f"predict, ResNet-50 at {side} px in {kind}, {n} JPEGs to submission.csv"
     rates = n / mine, few / other
-    whole, model = n / again, sum(map(len, ready)) / bare
+    model = sum(map(len, ready)) / bare
     return [
         Row(measured, *map(_rate, rates), rates[0] / rates[1], 3 if int8 else None),
-        Row("the same, model alone", _rate(whole), _rate(model), whole / model, 0.9),
+        Row(
+            "the same, model alone",
+            _rate(n / mine),
+            _rate(model),
+            n / mine / model,
+            0.9,
+        ),
     ]
 
 

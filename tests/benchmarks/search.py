@@ -74,14 +74,14 @@ def _against_faiss(gallery: NDArray[np.float16], queries: NDArray[np.float32]) -
     try:
         import faiss
     except ImportError:
-        mine, _ = medians(ours, lambda: None, REPEATS)
+        (mine,) = medians(REPEATS, ours)
         return Row(name, f"{mine:.2f} s", "faiss is not installed", None, 3)
     index = faiss.IndexFlatIP(WIDTH)
     for start in range(0, len(gallery), 65536):
         index.add(gallery[start : start + 65536].astype(np.float32))
     # float32 sums in another order now and then swap two that are all but equal
     assert (rows == index.search(queries, K)[1]).mean() > 0.99
-    mine, other = medians(ours, lambda: index.search(queries, K), REPEATS)
+    mine, other = medians(REPEATS, ours, lambda: index.search(queries, K))
     return Row(name, f"{mine:.2f} s", f"faiss {other:.2f} s", other / mine, 3)
 
 
@@ -94,7 +94,7 @@ def _against_product(gallery: NDArray[np.float16], queries: NDArray[np.float32])
         for block in blocks:
             np.matmul(queries, block.T, out=out[:, : len(block)])
 
-    mine, other = medians(lambda: top_k(queries, part, K), product, 3 * REPEATS)
+    mine, other = medians(3 * REPEATS, lambda: top_k(queries, part, K), product)
     rate = 2e-9 * part.size * len(queries)
     texts = f"{rate / mine:.0f} GFLOP/s", f"np.matmul {rate / other:.0f} GFLOP/s"
     name = f"rate of that search in the first {len(part):,}, and of its float32 product"
@@ -103,7 +103,7 @@ def _against_product(gallery: NDArray[np.float16], queries: NDArray[np.float32])
 
 def _penalty(gallery: NDArray[np.float16]) -> Row:
     part, others = gallery[: N_GALLERY // 16], gallery[-N_NON_LANDMARKS:]
-    mine, _ = medians(lambda: mean_top(part, others, 5), lambda: None, REPEATS)
+    (mine,) = medians(REPEATS, lambda: mean_top(part, others, 5))
     name = f"penalties of a 16th of the gallery by {len(others):,} non-landmarks"
     rate = 2e-9 * part.size * len(others) / mine
     return Row(name, f"{mine:.2f} s, {rate:.0f} GFLOP/s", "", None, None)

@@ -76,7 +76,7 @@ def _row(
     assert len(members) == sum(map(len, theirs()))
     held_out = sum(member.split == "validation" for member in members)
     assert abs(held_out / len(members) - SHARE) < 0.02
-    mine, other = medians(ours, theirs, REPEATS)
+    mine, other = medians(REPEATS, ours, theirs)
     name = f"{what} of {len(labels):,} and split: {len(members):,}"
     return Row(name, f"{mine:.2f} s", f"{other:.2f} s", other / mine, floor)
 

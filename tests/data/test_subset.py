@@ -630,3 +630,10 @@ def test_before_there_are_photos_a_subset_can_be_chosen_without_pools(
     assert made["train"] > 0
     assert made["penalty"] == 0
     assert "no pools of non-landmarks" in caplog.text
+
+
+def test_ids_that_are_far_apart_are_split_as_those_that_are_not():
+    near = labels_of({1: 7, 4: 30, 9: 2})
+    far = [label._replace(landmark_id=label.landmark_id << 40) for label in near]
+    one, other = (split(choose(x, chosen(), rng()), 0.3, rng(1)) for x in (near, far))
+    assert [m._replace(landmark_id=m.landmark_id << 40) for m in one] == list(other)
