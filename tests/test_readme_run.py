@@ -20,7 +20,7 @@ name: r50_64
 data: {image_size: 32, stored_size: 36}
 model: {backbone: efficientnet_lite0}
 train: {epochs: 1, batch_size: 32, learning_rate: 1.0e-3}
-subset: {min_images: 4, non_landmarks: {penalty: 0.6, validation: 0.4}}
+subset: {min_images: 4, non_landmarks: {penalty: 0.6, validation: 0.4, test: 0}}
 """
 
 
