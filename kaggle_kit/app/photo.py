@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from functools import cached_property
 
@@ -23,6 +25,18 @@ LONGEST = 20_000  # pixels of a side
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 KNOWN = "JPEG, PNG, GIF, BMP or WebP"
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+# What decoders raise, whose own checks are not complete.
+DAMAGE = (
+    *(OSError, EOFError, SyntaxError, ValueError, TypeError, AttributeError),
+    *(
+        LookupError,
+        ArithmeticError,
+        MemoryError,
+        RuntimeError,
+        struct.error,
+        zlib.error,
+    ),
+)
 ORIENTATION = 0x0112  # the EXIF tag
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -123,10 +137,12 @@ class Photo:
             raise self._refused(
                 "something else", "send the photo itself, or save it again as JPEG"
             ) from None
-        except Exception as error:
+        except DAMAGE as error:
             early = "truncated" in str(error) or isinstance(error, EOFError)
             got = "a part of one" if early else "a damaged one"
-            raise self._refused(got, "send it again, or save it again as JPEG") from None
+            raise self._refused(
+                got, "send it again, or save it again as JPEG"
+            ) from None
 
     def _refuse_other_formats(self) -> None:
         if self.data[4:8] == b"ftyp":
@@ -139,14 +155,16 @@ class Photo:
             )
 
     def _refused(self, got: str, advice: str) -> DataError:
-        return DataError(f"{self.name}: expected a photo ({KNOWN}), got {got}; {advice}")
+        return DataError(
+            f"{self.name}: expected a photo ({KNOWN}), got {got}; {advice}"
+        )
 
 
 def _orientation(image: Image.Image) -> int:
     """How a camera was held, 1 to 8; 1, upright, where it does not say so properly."""
     try:
         return int(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # whatever is wrong in it, the photo is there
+    except DAMAGE:  # whatever is wrong in it, the photo is there
         return 1
 
 

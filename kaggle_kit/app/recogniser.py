@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -120,9 +122,12 @@ class Answers:
         self.gallery = self.recogniser.gallery
         self.names = _names(bundle)
         # A curve for confidences that geometry added to says nothing of those without.
-        curve = None if self.without_geometry else Calibration.load(bundle / CALIBRATION)
+        curve = (
+            None if self.without_geometry else Calibration.load(bundle / CALIBRATION)
+        )
         self.calibration = curve
         self._lock = Lock()
+        self._seconds: deque[float] = deque(maxlen=100)
 
     def answer(self, photo: Photo) -> Answer:
         """Recognise a photo; one at a time, whoever asks.
@@ -135,13 +140,16 @@ class Answers:
             photo.pixels(1)  # says what is wrong with it, if anything is
             found = self.recogniser.embedder.embed([path], "photo")
             if not len(found.which):
-                raise DataError(f"{photo.name}: expected a photo, got one without pixels")
+                raise DataError(
+                    f"{photo.name}: expected a photo, got one without pixels"
+                )
             known = self._known(found, path)
         candidates = self._candidates(found, known)
         margin = None
         if len(candidates) > 1:
             margin = candidates[0].confidence - candidates[1].confidence
         seconds = time.monotonic() - start
+        self._seconds.append(seconds)
         c = float(known.penalty[0])
         similar = self._similar(known)
         return Answer(candidates[:N_CANDIDATES], similar, c, margin, seconds)
@@ -158,6 +166,13 @@ class Answers:
             first, second = reader.read([one, two])
         assert first is not None and second is not None
         return first, second
+
+    def speed(self) -> str:
+        """The seconds that a photo took here lately."""
+        if not self._seconds:
+            return "no photo yet"
+        middle = statistics.median(self._seconds)
+        return f"{middle:.2f} s a photo, the median of the last {len(self._seconds)}"
 
     def _known(self, found: Embedded, path: Path) -> Evidence:
         known = self.recogniser.evidence(found, self.gallery)
