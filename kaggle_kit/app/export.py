@@ -39,37 +39,40 @@ from kaggle_kit.app.main import page  # from the bundle
 
 page(HERE / "bundle", HERE / "photos" if (HERE / "photos").exists() else None)
 '''
-# Exactly what it was measured with: on disk under 500 MB, which later ones of Arrow pass.
+# Exactly what it was measured with, on disk under 500 MB; later versions of Arrow and
+# LiteRT pass that.
 REQUIREMENTS = """\
-ai-edge-litert==2.3.0
-numpy==2.0.2
+ai-edge-litert==1.4.0
+numpy==2.3.5
 pandas==2.2.2
 pillow==11.3.0
 protobuf==5.29.5
-pyarrow==16.1.0
+pyarrow==17.0.0
 pydantic==2.14.4
 streamlit==1.67.0
 tqdm==4.70.1
 """
-FOR_GEOMETRY = """\
-opencv-python-headless==4.13.0.92
-threadpoolctl==3.8.0
+OPENCV = "opencv-python-headless==4.13.0.92\nthreadpoolctl==3.8.0\n"
+LEFT_OUT = """\
+# For the comparison of points that the bundle was tuned with; 150 MB more:
+# opencv-python-headless==4.13.0.92
+# threadpoolctl==3.8.0
 """
 
 
 def export(bundle: Path, out: Path, photos: Path | None) -> dict[str, Any]:
     """Write the folder ``out``: requirements.txt, streamlit_app.py, bundle/, photos/.
 
-    The bundle goes without SavedModels and with this version of the kit. Local features
-    go along, and OpenCV is required, where geometry is looked at and they are not too
-    large.
+    The bundle goes without SavedModels and with this version of the kit. Geometry is left
+    out, since OpenCV takes more room than a free host has; a comment in the requirements
+    says how to have it, where the local features are not too large to go along.
 
     Args:
         photos: a competition folder, of which thumbnails of the gallery's photos and a
             few test photos, as examples, are packed.
 
     Returns:
-        The number of files, megabytes, thumbnails, and whether geometry is looked at.
+        The number of files, megabytes, and thumbnails.
 
     Raises:
         ArtefactError: the bundle has no LiteRT file, or ``out`` is something else.
@@ -82,17 +85,16 @@ def export(bundle: Path, out: Path, photos: Path | None) -> dict[str, Any]:
                 f"{folder.parent}: expected {name}, found none; make the bundle again"
             )
     local = _size(bundle / "local") <= MOST_MB * 1e6
-    geometry = settings.recognition.verification is not None and local
     n_thumbnails = 0
     with written_dir(out, PAGE) as part:
-        _copy_bundle(bundle, part / "bundle", geometry)
+        _copy_bundle(bundle, part / "bundle", local)
         if photos:
             place = Competition(photos).require("train")
             n_thumbnails = _pack(part / "bundle", place, part / "photos")
         (part / PAGE).write_text(SCRIPT.format(page=PAGE), encoding="utf-8")
-        words = settings.vlad is not None
-        needed = REQUIREMENTS + (FOR_GEOMETRY if geometry or words else "")
-        (part / "requirements.txt").write_text(needed, encoding="utf-8")
+        (part / "requirements.txt").write_text(
+            REQUIREMENTS + _for_points(part / "bundle"), encoding="utf-8"
+        )
         _write_options(part / ".streamlit")
         files = [path for path in part.rglob("*") if path.is_file()]
         size = sum(path.stat().st_size for path in files)
@@ -100,15 +102,21 @@ def export(bundle: Path, out: Path, photos: Path | None) -> dict[str, Any]:
         "files": len(files),
         "mb": round(size / 1e6, 1),
         "thumbnails": n_thumbnails,
-        "geometry": geometry,
         "out": str(out),
     }
 
 
-def _copy_bundle(bundle: Path, part: Path, geometry: bool) -> None:
+def _for_points(bundle: Path) -> str:
+    """OpenCV, which visual words cannot do without."""
+    if any(bundle.glob("embedders/*/words.npy")):
+        return OPENCV
+    return LEFT_OUT if (bundle / "local").exists() else ""
+
+
+def _copy_bundle(bundle: Path, part: Path, with_local: bool) -> None:
     """The bundle without what only TensorFlow or Kaggle needs, and its new manifest."""
     left_out = ["kaggle_kit", MODEL, "LICENSE", "dataset-metadata.json"]
-    if not geometry:
+    if not with_local:
         left_out.append("local")
     shutil.copytree(bundle, part, ignore=shutil.ignore_patterns(*left_out))
     copy_library(part)

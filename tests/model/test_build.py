@@ -178,7 +178,7 @@ def test_a_scale_above_1_sees_a_larger_photo_and_not_an_enlarged_one(tmp_path):
     )
     model = classifier(COSINE, None, n_classes=5)
     export(model, settings, tmp_path / "model")
-    assert Network(tmp_path / "model").side == 64
+    assert Network(tmp_path / "model", TensorFlowEngine()).side == 64
 
 
 @pytest.mark.parametrize(
