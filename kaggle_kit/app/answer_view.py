@@ -51,13 +51,10 @@ def _verdict(answers: Answers, answer: Answer) -> None:
         if best.probability is not None:
             st.markdown(f"**{_probable(best)}** to be right")
     if best.probability is None:
-        why = "the bundle has no curve from confidence to probability"
-        if answers.without_geometry:
-            why = (
-                f"the comparison of points is left out: {answers.without_geometry}, and "
-                f"confidences are lower without"
-            )
-        st.markdown(f"Confidence {best.confidence:.3f}. No probability: {plain(why)}.")
+        st.markdown(
+            f"Confidence {best.confidence:.3f}. How probable that is, the bundle does not "
+            f"know: it was made without validation photos, or by an earlier version."
+        )
 
 
 def _probable(candidate: Candidate) -> str:

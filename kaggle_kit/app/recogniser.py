@@ -18,7 +18,11 @@ from kaggle_kit import config, tables
 from kaggle_kit.app.engine import LightEngine
 from kaggle_kit.app.photo import Photo
 from kaggle_kit.errors import DataError
-from kaggle_kit.recognition.calibration import CALIBRATION, Calibration
+from kaggle_kit.recognition.calibration import (
+    CALIBRATION,
+    PLAIN_CALIBRATION,
+    Calibration,
+)
 from kaggle_kit.recognition.embed import Embedded
 from kaggle_kit.recognition.rank import Evidence, scored, similarities
 from kaggle_kit.recognition.recogniser import Recogniser
@@ -121,11 +125,9 @@ class Answers:
         self.settings = self.recogniser.settings.recognition
         self.gallery = self.recogniser.gallery
         self.names = _names(bundle)
-        # A curve for confidences that geometry added to says nothing of those without.
-        curve = (
-            None if self.without_geometry else Calibration.load(bundle / CALIBRATION)
-        )
-        self.calibration = curve
+        # a curve for confidences that geometry added to says nothing of those without
+        curve = PLAIN_CALIBRATION if self.without_geometry else CALIBRATION
+        self.calibration = Calibration.load(bundle / curve)
         self._lock = Lock()
         self._seconds: deque[float] = deque(maxlen=100)
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from kaggle_kit.errors import ArtefactError
 
-CALIBRATION = "calibration.json"  # of a bundle
+# Of a bundle: for its ranking, and where that looks at geometry, for one without.
+CALIBRATION, PLAIN_CALIBRATION = "calibration.json", "calibration.plain.json"
 
 
 class Calibration(NamedTuple):

@@ -21,7 +21,7 @@ from kaggle_kit.model.lite import lite, lite_int8
 from kaggle_kit.paths import Competition, image_path
 from kaggle_kit.recognition.bench import Bench, Fitted, Query, pool
 from kaggle_kit.recognition.calibrate import calibrate
-from kaggle_kit.recognition.calibration import CALIBRATION
+from kaggle_kit.recognition.calibration import CALIBRATION, PLAIN_CALIBRATION
 from kaggle_kit.recognition.embed import INT8, LITE, MODEL, load_embedder
 from kaggle_kit.recognition.networks import TensorFlowEngine
 from kaggle_kit.recognition.read import LocalReader
@@ -84,6 +84,9 @@ def prepare(
         _write_local(gallery, place, reader, out / "local")
     _write_names(place, {int(i) for i in gallery.landmark_ids}, out)
     _write_calibration(bench, chosen, out / CALIBRATION)
+    if chosen.verification:
+        plain = chosen.model_copy(update={"verification": None})
+        _write_calibration(bench, plain, out / PLAIN_CALIBRATION)
     report = {
         "validation": _scores(bench, "validation", chosen),
         "test": _scores(bench, "test", chosen),

@@ -11,6 +11,7 @@ from kaggle_kit.errors import ArtefactError
 from kaggle_kit.paths import image_path
 from kaggle_kit.publish.bundle import bundle
 from kaggle_kit.publish.manifest import verify
+from kaggle_kit.recognition.networks import TensorFlowEngine
 from kaggle_kit.recognition.predict import predict
 from kaggle_kit.recognition.recogniser import Recogniser
 from kaggle_kit.score import score

@@ -13,6 +13,7 @@ from kaggle_kit.publish.bundle import bundle
 from kaggle_kit.recognition import tune as tuning
 from kaggle_kit.recognition.ablate import ablate, views
 from kaggle_kit.recognition.embed import load_embedder
+from kaggle_kit.recognition.networks import TensorFlowEngine
 from kaggle_kit.recognition.predict import predict
 from kaggle_kit.recognition.prepare import open_bench
 from kaggle_kit.recognition.read import LocalReader
