@@ -122,6 +122,20 @@ def test_no_upload_is_kept_on_disk(page, served, competition):
     assert not any(path.is_file() for path in (folder / "tmp").rglob("*"))
 
 
+def test_the_page_asks_nobody_else(browser, served, competition):
+    page = browser.new_page()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(served[0].url)
+    page.locator("input[type=file]").first.wait_for(state="attached", timeout=60_000)
+    place = Competition(competition)
+    ask(page, image_path(place.test_dir, tables.read_sample(place.sample_csv)[2]))
+    page.close()
+    there = (served[0].url, "data:", "blob:")
+    assert len(asked) > 10
+    assert [url for url in asked if not url.startswith(there)] == []
+
+
 def test_an_example_is_answered(page):
     page.get_by_label("Or pick an example").click()
     page.get_by_role("option", name="Example 2").click()
