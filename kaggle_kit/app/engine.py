@@ -83,8 +83,8 @@ class LightEngine:
 def _interpreter() -> Any:
     try:
         from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
+    except ImportError as error:  # also if TensorFlow has been loaded before it
         raise KitError(
-            "app: expected LiteRT, found none; pip install 'kaggle-kit[app]'"
+            f"app: expected LiteRT, got {error}; pip install 'kaggle-kit[app]'"
         ) from None
     return lambda path: Interpreter(path, num_threads=THREADS)

@@ -12,7 +12,9 @@ from kaggle_kit.tables import Guess, Truth
 def calibrate(
     guesses: Mapping[str, Guess | None], truths: Mapping[str, Truth]
 ) -> Calibration | None:
-    """A logistic curve from confidence to probability; None if all or none are right.
+    """A logistic curve from confidence to probability.
+
+    None if all or none are right, or if confidence says nothing of which are.
 
     Confidence is scaled to a spread of 1 for the fit, and its slope held back a little
     (an L2 penalty, as if of one photo), so that it stays finite where right and wrong
@@ -28,6 +30,8 @@ def calibrate(
     model = LogisticRegression(C=1.0, max_iter=1000)
     model.fit(((confidence - mean) / spread)[:, None], right)
     slope = float(model.coef_[0, 0] / spread)
+    if slope <= 0:
+        return None
     intercept = float(model.intercept_[0] - slope * mean)
     n_landmarks = sum(bool(truth.landmark_ids) for _, truth in pairs)
     return Calibration(slope, intercept, len(pairs), n_landmarks)

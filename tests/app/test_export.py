@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.util import find_spec
 
 import pytest
 
@@ -13,6 +14,8 @@ from kaggle_kit.app.export import PAGE, REQUIREMENTS, export
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.paths import image_path
 from kaggle_kit.publish.manifest import verify
+
+from .asked import asked
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +61,11 @@ def test_requirements_are_pinned_and_without_tensorflow(exported):
     assert not any("tensorflow" in line or "keras" in line for line in lines)
 
 
+@pytest.mark.skipif(
+    find_spec("ai_edge_litert") is None, reason="the extra 'app' is not installed"
+)
 def test_it_answers_as_the_bundle_does(exported, bundle_dir, competition):
     """With the kit that it carries, and no other."""
-    pytest.importorskip("ai_edge_litert", reason="the extra 'app' is not installed")
-    from kaggle_kit.app.photo import Photo
-    from kaggle_kit.app.recogniser import Answers
-
     image_id = tables.read_sample(competition / "sample_submission.csv")[0]
     path = image_path(competition / "test", image_id)
     code = (
@@ -78,8 +80,8 @@ def test_it_answers_as_the_bundle_does(exported, bundle_dir, competition):
     )
     command = [sys.executable, "-c", code, str(path)]
     said = subprocess.check_output(command, cwd=exported[0], text=True)
-    best = Answers(bundle_dir).answer(Photo("x", path.read_bytes())).candidates[0]
-    assert json.loads(said) == [best.landmark_id, best.confidence]
+    best = asked(bundle_dir, [path])["answers"][0]["candidates"][0]
+    assert json.loads(said) == [best["landmark_id"], best["confidence"]]
 
 
 def test_the_same_bundle_gives_the_same_bytes(

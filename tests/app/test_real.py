@@ -20,7 +20,6 @@ from .test_browser import ask
 from .test_recogniser import agreement
 
 pytestmark = pytest.mark.slow
-pytest.importorskip("ai_edge_litert", reason="the extra 'app' is not installed")
 START_S, FURTHER_S, MEMORY = 5.0, 1.0, 400e6
 GALLERY = 5000
 

@@ -5,7 +5,7 @@ import pytest
 
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.recognition.calibrate import calibrate
-from kaggle_kit.recognition.calibration import CALIBRATION, Calibration
+from kaggle_kit.recognition.calibration import Calibration
 from kaggle_kit.tables import Guess, Truth
 
 
@@ -53,12 +53,20 @@ def test_nothing_is_claimed_where_all_are_right():
     assert calibrate(guesses, {key: Truth(frozenset({7})) for key in guesses}) is None
 
 
-def test_it_comes_back_from_disk_and_damage_is_named(tmp_path, bundle_dir):
+def test_nothing_is_claimed_where_confidence_misleads():
+    guesses = {f"{i:04}": Guess(7, i / 100) for i in range(10)}
+    truths = {
+        key: Truth(frozenset({7}) if guess.confidence < 0.05 else frozenset())
+        for key, guess in guesses.items()
+    }
+    assert calibrate(guesses, truths) is None
+
+
+def test_it_comes_back_from_disk_and_damage_is_named(tmp_path):
     curve = Calibration(2.5, -0.5, 10, 4)
     curve.save(tmp_path / "c.json")
     assert Calibration.load(tmp_path / "c.json") == curve
     assert Calibration.load(tmp_path / "none.json") is None
-    assert Calibration.load(bundle_dir / CALIBRATION).n > 10
     for text in (
         "{",
         '{"slope": 1}',
