@@ -112,6 +112,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "metavar": "N",
         "help": "make no bundle of more megabytes",
     },
+    "--port": {"type": _count, "metavar": "P", "help": "of the page's address (8501)"},
+    "--photos": _folder_or_file(
+        "a folder in the competition's layout, to show the gallery's photos",
+        required=False,
+    ),
+    "--export": _folder_or_file(
+        "write a folder for a host of Streamlit pages instead", required=False
+    ),
     "-k": {"type": _count, "default": 5, "metavar": "K", "help": "how many (5)"},
     "--intervals": {"action": "store_true", "help": "with 95%% bootstrap intervals"},
     "other": {"type": Path, "metavar": "OTHER", "help": "another photo"},

@@ -189,6 +189,19 @@ def match(args: argparse.Namespace) -> Result:
     return match(args.photo, args.other, args.out)
 
 
+def app(args: argparse.Namespace) -> Result:
+    """Show a page that recognises photos, or export it to be deployed."""
+    _require(args.bundle / "kit-manifest.json", "a bundle", "bundle")
+    _require(args.bundle / "gallery", "a bundle with a gallery", "bundle")
+    if args.export:
+        from kaggle_kit.app.export import export
+
+        return export(args.bundle, args.export, args.photos)
+    from kaggle_kit.app.serve import PORT, serve
+
+    return serve(args.bundle, args.port or PORT, args.photos)
+
+
 def validate(args: argparse.Namespace) -> Result:
     """Check that Kaggle would accept a submission."""
     from kaggle_kit.score import validate
@@ -280,6 +293,7 @@ COMMANDS: dict[Command, list[str]] = {
     ablate: ["--run …", "--competition", "--out"],
     similar: ["photo", "--bundle", "-k"],
     match: ["photo", "other", "--out"],
+    app: ["--bundle", "--port", "--photos", "--export"],
     predict: ["--bundle", "--competition", "--out", "--time-limit-s"],
     rehearse: [
         "--bundle",

@@ -37,6 +37,11 @@ FLOORS = [
     ],
 ]
 WITHOUT_TENSORFLOW = [
+    "kaggle_kit.app.engine",
+    "kaggle_kit.app.export",
+    "kaggle_kit.app.photo",
+    "kaggle_kit.app.recogniser",
+    "kaggle_kit.app.serve",
     "kaggle_kit.cli",
     "kaggle_kit.client",
     "kaggle_kit.config",
@@ -57,8 +62,11 @@ WITHOUT_TENSORFLOW = [
     "kaggle_kit.publish.ship",
     "kaggle_kit.publish.submit",
     "kaggle_kit.recognition.budget",
+    "kaggle_kit.recognition.embed",
+    "kaggle_kit.recognition.geometry",
     "kaggle_kit.recognition.local",
     "kaggle_kit.recognition.rank",
+    "kaggle_kit.recognition.recogniser",
     "kaggle_kit.recognition.tune",
     "kaggle_kit.recognition.verify",
     "kaggle_kit.recognition.whitening",

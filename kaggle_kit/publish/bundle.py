@@ -13,6 +13,7 @@ from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.pretrained import IMAGENET, imagenet_package
 from kaggle_kit.paths import written_dir
 from kaggle_kit.publish.leaks import check_no_leaks
+from kaggle_kit.publish.library import copy_library
 from kaggle_kit.publish.manifest import MANIFEST, described
 from kaggle_kit.publish.metadata import (
     HANDLE,
@@ -22,7 +23,7 @@ from kaggle_kit.publish.metadata import (
     title_of,
     uploaded,
 )
-from kaggle_kit.publish.notice import CITATION, licence_text, write_notice
+from kaggle_kit.publish.notice import CITATION, write_notice
 from kaggle_kit.recognition.prepare import portable, prepare, settings_of
 from kaggle_kit.training.runs import environment
 
@@ -96,7 +97,7 @@ def bundle(
     title = title_of(handle, title)
     settings = settings_of(runs, dict(changes or {}))
     with written_dir(out, MANIFEST) as part:
-        _copy_library(part)
+        copy_library(part)
         made = prepare(runs, competition, part, dict(changes or {}))
         write_notice(part, competition)
         description = DESCRIPTION.format(
@@ -143,7 +144,7 @@ def bundle_for_training(
     out = Path(out)
     title = title_of(handle, title)
     with written_dir(out, MANIFEST) as part:
-        _copy_library(part)
+        copy_library(part)
         config.write_json(portable(settings), part / "config.json")
         _copy_weights(settings.model.weights, part)
         description = TRAINING_DESCRIPTION.format(
@@ -222,16 +223,6 @@ def _check_size(out: Path, sizes: Mapping[str, float], max_mb: float | None) -> 
         f"{out}: expected at most {max_mb:g} MB, got {sizes['total']:g} MB ({named}); "
         f"raise --max-mb{f', or for {advice}' if advice else ''}"
     )
-
-
-def _copy_library(part: Path) -> None:
-    """The package, without what is of no use there, and its licence."""
-    ignored = shutil.ignore_patterns(
-        "__pycache__", "*.pyc", "py.typed", "configs", "kernels"
-    )
-    library = Path(kaggle_kit.__file__).parent
-    shutil.copytree(library, part / "kaggle_kit", ignore=ignored)
-    (part / "LICENSE").write_text(licence_text(), encoding="utf-8")
 
 
 def _said(scores: Mapping[str, Any] | None) -> str:

@@ -10,6 +10,7 @@ from kaggle_kit import tables
 from kaggle_kit.config import Config
 from kaggle_kit.paths import Competition, image_path, written
 from kaggle_kit.recognition.bench import Bench, Query
+from kaggle_kit.recognition.networks import TensorFlowEngine
 from kaggle_kit.recognition.prepare import open_bench, settings_of
 from kaggle_kit.recognition.read import LocalReader
 from kaggle_kit.score import with_intervals
@@ -114,7 +115,7 @@ def _bench(
     changes: dict[str, Any],
 ) -> Bench:
     """The pools of the runs' subset, and the competition's test photos as "test"."""
-    reader = LocalReader(settings_of(runs, {}).local)
+    reader = LocalReader(settings_of(runs, {}).local, TensorFlowEngine())
     test = [Query(i, image_path(place.test_dir, i), None) for i in test_ids]
     with tempfile.TemporaryDirectory() as folder:
         return open_bench(runs, place, Path(folder), changes, reader, test)

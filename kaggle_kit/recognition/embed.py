@@ -9,22 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit import config
-from kaggle_kit.data.pipeline import photos
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.progress import progress
 from kaggle_kit.recognition.budget import Rates
-from kaggle_kit.recognition.networks import (
-    WAYS,
-    Outputs,
-    load_runner,
-    mix_precision,
-)
+from kaggle_kit.recognition.engine import WAYS, Engine, Outputs
 from kaggle_kit.recognition.partial import levels_of, partly_joined
 from kaggle_kit.recognition.read import LocalReader
 from kaggle_kit.recognition.vlad import Vocabulary, vlad
 from kaggle_kit.recognition.whitening import Whitening, unit
 
-MODEL, INT8 = "model", "model.int8.tflite"  # the networks of an embedder's folder
+# The networks of an embedder's folder: for TensorFlow, for LiteRT, and for both.
+MODEL, LITE, INT8 = "model", "model.tflite", "model.int8.tflite"
 
 
 class Embedded(NamedTuple):
@@ -61,13 +56,17 @@ class Network:
         views: which of them the next batch goes through.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, engine: Engine, mixed_precision: bool = False):
         """Load the network.
+
+        Args:
+            engine: what decodes its photos and runs it.
 
         Raises:
             ArtefactError: there is no readable network.
         """
-        self.runner = load_runner(path)
+        self.engine = engine
+        self.runner = engine.runner(path, mixed_precision)
         self.side = self.runner.side
         self.has_head = self.runner.has_head
         self.whitening: Whitening | None = None
@@ -81,7 +80,7 @@ class Network:
         for what becomes of it.
         """
         begun: list[tuple[NDArray[np.int64], Callable[[], Outputs]]] = []
-        for which, pixels in photos(paths, self.side, batch_size):
+        for which, pixels in self.engine.squashed(paths, self.side, batch_size):
             begun.append((which, self.runner.start(pixels, self.views)))
             if len(begun) > 1:
                 yield _embedded(*begun.pop(0))
@@ -243,18 +242,17 @@ def load_embedder(
 
     ``embedders/`` has a folder for each run: its ``config.json`` and, each with its
     whitening if it has one, the network and ``words.npy``. With ``recognition.int8`` the
-    network is ``model.int8.tflite``, else ``model/``.
+    network is ``model.int8.tflite``, else the one that the engine of the reader can run.
 
     Raises:
         ArtefactError: a part is missing or damaged, or there are more weights than parts.
     """
     parts: list[Part] = []
-    name = INT8 if settings.int8 else MODEL
-    if settings.mixed_precision:
-        mix_precision()
+    engine = reader.engine
+    name = INT8 if settings.int8 else engine.network
     for place in sorted((folder / "embedders").glob("*")):
         if (place / name).exists():
-            parts.append(Network(place / name))
+            parts.append(Network(place / name, engine, settings.mixed_precision))
             parts[-1].whitening = _whitening(place / "model.whitening.npz")
         if (place / "words.npy").exists():
             words = Vocabulary.load(place / "words.npy").words

@@ -1,43 +1,23 @@
 """Run exported networks: SavedModels on GPUs or the CPU, LiteRT files on all cores."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kaggle_kit.data.pipeline import PARALLEL
+from kaggle_kit.data.pipeline import photos, readable
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.lite import without_notice
+from kaggle_kit.recognition.engine import WAYS, Outputs, Runner
+from kaggle_kit.recognition.litert import Lite, joined_outputs
 
 logger = logging.getLogger(__name__)
-Outputs = dict[str, NDArray[np.float32]]
-WAYS = ("serve", "one", "small")  # functions of a SavedModel, see model.export
 NO_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)
-
-
-class Runner(Protocol):
-    """A network that runs.
-
-    Attributes:
-        side: that of the photos it takes, in pixels.
-        has_head: whether its outputs have ``log_probability``.
-        ways: of ``WAYS``, the functions it has, from the most work to the least.
-    """
-
-    side: int
-    has_head: bool
-    ways: Sequence[str]
-
-    def start(
-        self, pixels: NDArray[np.uint8], way: str = WAYS[0]
-    ) -> Callable[[], Outputs]:
-        """Begin with (b, side, side, 3) photos; what is returned waits for the outputs."""
 
 
 class Saved:
@@ -92,7 +72,7 @@ class Saved:
             for i, share in enumerate(shares)
             if len(share)
         ]
-        return lambda: _joined([future.result() for future in running])
+        return lambda: joined_outputs([future.result() for future in running])
 
     def _run(self, i: int, pixels: NDArray[np.uint8], way: str) -> Outputs:
         found: list[Outputs] = []
@@ -113,52 +93,31 @@ class Saved:
                     ) from None
                 self.most = len(some) // 2
                 logger.warning("memory ends: on with %d photos at a time", self.most)
-        return _joined(found)
+        return joined_outputs(found)
 
 
-class Lite:
-    """A LiteRT file: one photo a core, each with an interpreter of its own.
+class TensorFlowEngine:
+    """Photos by TensorFlow's decoders; networks as SavedModels, or as LiteRT files."""
 
-    Of the ways to use all cores this is the fastest or as fast as any: one interpreter
-    with many threads has them wait for each other in every layer.
-    """
+    network = "model"
 
-    def __init__(self, path: Path, n_threads: int = PARALLEL):
-        """Load the file.
+    def squashed(
+        self, paths: Sequence[Path], side: int, batch_size: int
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
+        """Photos as the network sees them."""
+        return photos(paths, side, batch_size)
 
-        Raises:
-            ArtefactError: it is no LiteRT file.
-        """
-        try:
-            runners = [_interpreter(path) for _ in range(n_threads)]
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ArtefactError(
-                f"{path}: expected a LiteRT file, got {reason}; make the bundle again"
-            ) from None
-        self.side = int(runners[0].get_input_details()["images"]["shape"][1])
-        self.has_head = "log_probability" in runners[0].get_output_details()
-        self.ways: Sequence[str] = WAYS[:1]
-        self._idle: SimpleQueue[Any] = SimpleQueue()
-        for runner in runners:
-            self._idle.put(runner)
-        self._threads = ThreadPoolExecutor(n_threads)
+    def whole(
+        self, paths: Sequence[Path]
+    ) -> Iterator[tuple[np.integer, NDArray[np.uint8]]]:
+        """Photos in their whole size."""
+        yield from readable(paths, lambda pixels: pixels).as_numpy_iterator()
 
-    def start(
-        self, pixels: NDArray[np.uint8], way: str = WAYS[0]
-    ) -> Callable[[], Outputs]:
-        """Begin with (b, side, side, 3) photos; what is returned waits for the outputs."""
-        photos = [pixels[i : i + 1] for i in range(len(pixels))]
-        running = [self._threads.submit(self._run, photo) for photo in photos]
-        return lambda: _joined([future.result() for future in running])
-
-    def _run(self, photo: NDArray[np.uint8]) -> Outputs:
-        runner = self._idle.get()
-        try:
-            outputs: Outputs = runner(images=photo)
-            return outputs
-        finally:
-            self._idle.put(runner)
+    def runner(self, path: Path, mixed_precision: bool) -> Runner:
+        """What runs a network; on a GPU with float16 where that does no harm."""
+        if mixed_precision:
+            mix_precision()
+        return load_runner(path)
 
 
 def load_runner(path: Path) -> Runner:
@@ -171,7 +130,7 @@ def load_runner(path: Path) -> Runner:
         return Saved(path)
     if gpus():
         logger.warning("%s is for CPUs: the GPU is not used", path.name)
-    return Lite(path)
+    return Lite(path, _interpreter)
 
 
 def gpus() -> list[str]:
@@ -184,14 +143,7 @@ def mix_precision() -> None:
     tf.config.optimizer.set_experimental_options({"auto_mixed_precision": True})
 
 
-def _interpreter(path: Path) -> Any:
-    """The function of a LiteRT file, on one thread."""
+def _interpreter(path: str) -> Any:
+    """An interpreter with one thread."""
     with without_notice():
-        interpreter = tf.lite.Interpreter(str(path), num_threads=1)
-    return interpreter.get_signature_runner("serving_default")
-
-
-def _joined(parts: Sequence[Outputs]) -> Outputs:
-    if len(parts) == 1:
-        return parts[0]
-    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+        return tf.lite.Interpreter(path, num_threads=1)

@@ -11,6 +11,7 @@ from kaggle_kit import config, tables
 from kaggle_kit.paths import Competition, image_path
 from kaggle_kit.recognition.budget import Budget, Work
 from kaggle_kit.recognition.embed import Embedded
+from kaggle_kit.recognition.networks import TensorFlowEngine
 from kaggle_kit.recognition.passes import Passes, Rank, Submission
 from kaggle_kit.recognition.rank import gallery_guesses, head_guesses
 from kaggle_kit.recognition.recogniser import Recogniser
@@ -64,7 +65,7 @@ def predict(
     image_ids = tables.read_sample(place.sample_csv)
     submission = Submission(out, image_ids)
     labels = tables.read_labels(place.train_csv)
-    recogniser = Recogniser.load(bundle, place.train_dir)
+    recogniser = Recogniser.load(bundle, place.train_dir, TensorFlowEngine())
     embedder = recogniser.embedder
     budget = Budget(embedder.levels, embedder.rates, time_limit_s, began)
     known = set(labels.column("landmark_id").tolist())

@@ -20,7 +20,10 @@ from kaggle_kit.model.export import export, has_head, view_sides
 from kaggle_kit.model.lite import lite, lite_int8
 from kaggle_kit.paths import Competition, image_path
 from kaggle_kit.recognition.bench import Bench, Fitted, Query, pool
-from kaggle_kit.recognition.embed import INT8, MODEL, load_embedder
+from kaggle_kit.recognition.calibrate import calibrate
+from kaggle_kit.recognition.calibration import CALIBRATION, PLAIN_CALIBRATION
+from kaggle_kit.recognition.embed import INT8, LITE, MODEL, load_embedder
+from kaggle_kit.recognition.networks import TensorFlowEngine
 from kaggle_kit.recognition.read import LocalReader
 from kaggle_kit.recognition.recogniser import gallery_from
 from kaggle_kit.recognition.search import Gallery
@@ -30,7 +33,7 @@ from kaggle_kit.training.fit import load_best
 from kaggle_kit.training.runs import read_run
 
 VOCABULARY_PHOTOS = 1000  # whose features the visual words are made of
-CALIBRATION_PHOTOS = 128  # that the range of 8-bit integers is found by
+RANGE_PHOTOS = 128  # that the range of 8-bit integers is found by
 NAMES = (
     "landmarks.csv",
     "train_label_to_category.csv",
@@ -59,7 +62,7 @@ def prepare(
         ArtefactError, DataError: there is no finished run, or not the photos it used.
     """
     place = Competition(Path(competition)).require("train")
-    reader = LocalReader(settings_of(runs, changes).local)
+    reader = LocalReader(settings_of(runs, changes).local, TensorFlowEngine())
     bench = open_bench(runs, place, out, changes, reader)
     chosen, trials = bench.tuned(bench.settings.recognition)
     settings = bench.settings.model_copy(update={"recognition": chosen})
@@ -72,7 +75,7 @@ def prepare(
         if chosen.int8:  # its vectors and the gallery's do not go together
             shutil.rmtree(network)
         else:
-            lite(network, network.with_name("model.tflite"))
+            lite(network, network.with_name(LITE))
     fitted = bench.fitted(chosen)
     _write_whitenings(fitted, out)
     gallery = _shipped(bench, fitted, chosen)
@@ -80,6 +83,10 @@ def prepare(
     if chosen.verification:
         _write_local(gallery, place, reader, out / "local")
     _write_names(place, {int(i) for i in gallery.landmark_ids}, out)
+    _write_calibration(bench, chosen, out / CALIBRATION)
+    if chosen.verification:
+        plain = chosen.model_copy(update={"verification": None})
+        _write_calibration(bench, plain, out / PLAIN_CALIBRATION)
     report = {
         "validation": _scores(bench, "validation", chosen),
         "test": _scores(bench, "test", chosen),
@@ -200,7 +207,7 @@ def _write_network(
     export(load_best(run, own), own, folder / MODEL)
     if own.recognition.int8:
         rng = np.random.default_rng(own.seed)
-        some = np.sort(rng.permutation(len(trained))[:CALIBRATION_PHOTOS])
+        some = np.sort(rng.permutation(len(trained))[:RANGE_PHOTOS])
         side = max(view_sides(own))
         read = photos([trained[i].path for i in some], side, len(some) or 1)
         seen = [photo for _, batch in read for photo in batch]
@@ -278,6 +285,17 @@ def _shipped(bench: Bench, fitted: Fitted, settings: Recognition) -> Gallery:
 
 def _scores(bench: Bench, name: str, settings: Recognition) -> dict[str, Any] | None:
     return bench.scores(name, settings) if bench.pools[name].queries else None
+
+
+def _write_calibration(bench: Bench, chosen: Recognition, path: Path) -> None:
+    """How probable guesses are right, where validation photos tell; one photo at a time."""
+    if not bench.pools["validation"].queries:
+        return
+    alone = chosen.model_copy(update={"demote_share": None})
+    guesses = bench.guesses("validation", alone)
+    found = calibrate(guesses, bench.truths("validation"))
+    if found:
+        found.save(path)
 
 
 def _write_local(

@@ -93,10 +93,23 @@ def gallery_guesses(
     return demoted(found, settings.demote_share)
 
 
-def _best(
-    known: Evidence, gallery: Gallery, settings: config.Recognition
-) -> list[Guess]:
-    """The formula of ``gallery_guesses`` for some queries."""
+class Scored(NamedTuple):
+    """The neighbours of q queries that count, and what their landmarks come to.
+
+    place: (q, n) places among the k nearest, the largest A first.
+    adjusted: (q, n) A of each.
+    landmarks: (q, n) what each shows.
+    scores: (q, n) the class score of that landmark, times the head's.
+    """
+
+    place: NDArray[np.int64]
+    adjusted: NDArray[np.float64]
+    landmarks: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+
+def scored(known: Evidence, gallery: Gallery, settings: config.Recognition) -> Scored:
+    """The formula of ``gallery_guesses`` for some queries, but for C."""
     adjusted = similarities(known, settings)
     adjusted -= (
         settings.gallery_penalty_weight * np.asarray(gallery.penalties)[known.rows]
@@ -112,6 +125,14 @@ def _best(
         head = np.take_along_axis(known.head, order, axis=1).astype(np.float64)
         logs = np.log(np.maximum(scores, LEAST)) + settings.head_exponent * head
         scores = np.exp(logs)
+    return Scored(order, adjusted, landmarks, scores)
+
+
+def _best(
+    known: Evidence, gallery: Gallery, settings: config.Recognition
+) -> list[Guess]:
+    """The landmark of the largest score for some queries, and its confidence."""
+    _, _, landmarks, scores = scored(known, gallery, settings)
     best = np.arange(len(scores)), scores.argmax(axis=1)
     confidence = scores[best] - settings.query_penalty_weight * known.penalty
     pairs = zip(landmarks[best].tolist(), confidence.tolist(), strict=True)

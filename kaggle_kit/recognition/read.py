@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit import config
-from kaggle_kit.data.pipeline import PARALLEL, readable
+from kaggle_kit.recognition.engine import Engine
 
 if TYPE_CHECKING:
     from kaggle_kit.recognition.local import Features
@@ -24,11 +25,16 @@ class LocalReader:
     """Local features of photos, decoded as for the network.
 
     The features of the latest photos are kept, so that VLAD and verification of the same
-    photo compute them once. Memory is bounded by ``KEPT`` and ``TOGETHER``.
+    photo compute them once. Memory is bounded by ``kept`` and ``TOGETHER``.
+
+    Attributes:
+        engine: what decodes the photos.
     """
 
-    def __init__(self, settings: config.Local):
+    def __init__(self, settings: config.Local, engine: Engine, kept: int = KEPT):
         self.settings = settings
+        self.engine = engine
+        self._n_kept = kept
         self._kept: dict[Path, Features | None] = {}
 
     def stream(
@@ -56,7 +62,7 @@ class LocalReader:
         self._kept.update(dict.fromkeys(missing))
         self._kept.update(self._computed(missing))
         found = [self._kept[path] for path in paths]
-        for path in list(self._kept)[: max(0, len(self._kept) - KEPT)]:
+        for path in list(self._kept)[: max(0, len(self._kept) - self._n_kept)]:
             del self._kept[path]
         return found
 
@@ -68,12 +74,12 @@ class LocalReader:
 
         if not paths:
             return {}
-        photos = list(readable(paths, lambda pixels: pixels).as_numpy_iterator())
+        photos = list(self.engine.whole(paths))
         threads = cv2.getNumThreads()
         cv2.setNumThreads(1)  # a photo per core: within one, OpenCV gains less
         try:
-            with ThreadPoolExecutor(PARALLEL) as pool:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
                 found = list(pool.map(compute, (pixels for _, pixels in photos)))
         finally:
             cv2.setNumThreads(threads)
-        return {paths[i]: f for (i, _), f in zip(photos, found, strict=True)}
+        return {paths[int(i)]: f for (i, _), f in zip(photos, found, strict=True)}

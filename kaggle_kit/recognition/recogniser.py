@@ -14,9 +14,10 @@ from kaggle_kit import config, tables
 from kaggle_kit.config import Config
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.recognition.embed import Embedded, Embedder, load_embedder
+from kaggle_kit.recognition.engine import Engine
 from kaggle_kit.recognition.partial import alike, cut_gallery
 from kaggle_kit.recognition.rank import Evidence, evidence
-from kaggle_kit.recognition.read import LocalReader
+from kaggle_kit.recognition.read import KEPT, LocalReader
 from kaggle_kit.recognition.search import Gallery, mean_top
 from kaggle_kit.recognition.whitening import unit
 from kaggle_kit.tables import Class, Label
@@ -44,17 +45,29 @@ class Recogniser:
     geometry: Geometry | None
 
     @classmethod
-    def load(cls, folder: Path, train_dir: Path) -> Recogniser:
+    def load(
+        cls,
+        folder: Path,
+        train_dir: Path,
+        engine: Engine,
+        kept: int = KEPT,
+        with_geometry: bool = True,
+    ) -> Recogniser:
         """Read a bundle.
 
         Args:
             train_dir: where gallery photos are that the bundle does not have.
+            engine: what decodes photos and runs networks.
+            kept: of how many photos the local features are kept.
+            with_geometry: whether to look at geometry if the bundle does.
 
         Raises:
             ArtefactError, ConfigError, TableError: a file is missing or damaged.
         """
         settings = config.read_json(folder / "config.json")
-        reader = LocalReader(settings.local)
+        if not with_geometry:
+            settings = without_geometry(settings)
+        reader = LocalReader(settings.local, engine, kept)
         gallery = Gallery.load(folder / "gallery")
         geometry = None
         if settings.recognition.verification:
@@ -96,6 +109,12 @@ class Recogniser:
             self.classes,
             self.settings.recognition,
         )
+
+
+def without_geometry(settings: Config) -> Config:
+    """The same ranking, but for what inliers add to it."""
+    plain = settings.recognition.model_copy(update={"verification": None})
+    return settings.model_copy(update={"recognition": plain})
 
 
 def gallery_from(

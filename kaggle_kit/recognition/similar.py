@@ -5,6 +5,7 @@ from typing import Any
 
 from kaggle_kit import tables
 from kaggle_kit.errors import DataError
+from kaggle_kit.recognition.networks import TensorFlowEngine
 from kaggle_kit.recognition.recogniser import Recogniser
 from kaggle_kit.recognition.search import top_k
 
@@ -23,7 +24,7 @@ def similar(photo: Path, bundle: Path, k: int) -> dict[str, Any]:
     """
     if not Path(photo).is_file():
         raise DataError(f"{photo}: expected a photo, found no file; check the path")
-    recogniser = Recogniser.load(Path(bundle), Path(bundle))
+    recogniser = Recogniser.load(Path(bundle), Path(bundle), TensorFlowEngine())
     found = recogniser.embedder.embed([Path(photo)], "photo")
     if not len(found.which):
         raise DataError(

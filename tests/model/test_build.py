@@ -12,6 +12,7 @@ from kaggle_kit.model.build import EMBEDDING, classifier
 from kaggle_kit.model.export import export, has_head
 from kaggle_kit.model.layers import CosineHead
 from kaggle_kit.recognition.embed import Network
+from kaggle_kit.recognition.networks import TensorFlowEngine
 
 REPORT = config.Model(pooling="flatten", dropout=0.5)
 COSINE = config.Model(batch_norm_momentum=0.9, embedding=16, head="cosine", scale=12)
@@ -178,7 +179,7 @@ def test_a_scale_above_1_sees_a_larger_photo_and_not_an_enlarged_one(tmp_path):
     )
     model = classifier(COSINE, None, n_classes=5)
     export(model, settings, tmp_path / "model")
-    assert Network(tmp_path / "model").side == 64
+    assert Network(tmp_path / "model", TensorFlowEngine()).side == 64
 
 
 @pytest.mark.parametrize(

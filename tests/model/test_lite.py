@@ -13,6 +13,7 @@ from kaggle_kit.model.lite import lite
 from kaggle_kit.model.stable import stabilise
 from kaggle_kit.paths import image_path
 from kaggle_kit.recognition.embed import Network
+from kaggle_kit.recognition.networks import TensorFlowEngine
 from kaggle_kit.tables import read_sample
 from kaggle_kit.training.fit import load_best
 
@@ -42,7 +43,7 @@ def both(request, settings, run_dir, competition, tmp_path_factory):
         network = load_best(run_dir, own)
     export(network, own, out / "model")
     lite(out / "model", out / "model.tflite")
-    saved = Network(out / "model")
+    saved = Network(out / "model", TensorFlowEngine())
     ids = read_sample(competition / "sample_submission.csv")
     paths = [image_path(competition / "test", image_id) for image_id in ids]
     ((_, pixels),) = photos(paths, saved.side, len(paths))
@@ -55,12 +56,12 @@ def test_embeddings_agree_and_so_do_the_guesses(both):
     found = runner(path)(images=pixels)
     assert found.keys() == expected.keys() == {"embedding", "log_probability"}
     cosine = (found["embedding"] * expected["embedding"]).sum(axis=1)
-    assert len(cosine) == 28 and cosine.min() > 0.999
+    assert len(cosine) == 28 and cosine.min() > 0.999999
     np.testing.assert_allclose(np.linalg.norm(found["embedding"], axis=1), 1, atol=1e-5)
     found, expected = found["log_probability"], expected["log_probability"]
-    np.testing.assert_allclose(found, expected, atol=0.02)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
     top = expected.argmax(axis=1)
-    sure = np.sort(expected, axis=1)[:, -1] - np.sort(expected, axis=1)[:, -2] > 0.02
+    sure = np.sort(expected, axis=1)[:, -1] - np.sort(expected, axis=1)[:, -2] > 1e-4
     assert sure.sum() > 14
     assert (found.argmax(axis=1) == top)[sure].all()
 
@@ -74,11 +75,11 @@ def test_a_batch_may_have_any_size(both):
         np.testing.assert_allclose(some, whole[:n], atol=1e-4)
 
 
-def test_weights_take_half_the_room(both):
+def test_it_takes_no_more_room_than_the_weights(both):
     _, path, _ = both
     saved = path.with_name("model") / "variables"
     size = sum(file.stat().st_size for file in saved.iterdir())
-    assert path.stat().st_size < 0.6 * size
+    assert path.stat().st_size < 1.1 * size
 
 
 def test_a_network_that_was_made_stable_again_is_the_same(both, tmp_path):

@@ -11,6 +11,7 @@ from kaggle_kit.errors import ArtefactError
 from kaggle_kit.paths import image_path
 from kaggle_kit.publish.bundle import bundle
 from kaggle_kit.publish.manifest import verify
+from kaggle_kit.recognition.networks import TensorFlowEngine
 from kaggle_kit.recognition.predict import predict
 from kaggle_kit.recognition.recogniser import Recogniser
 from kaggle_kit.score import score
@@ -45,7 +46,7 @@ def test_scores_stand_beside_those_of_floats(made, bundle_dir):
 def test_the_gallery_is_of_the_integers(made, competition):
     """Its photos, embedded again, are found at a cosine of 1, new ones not."""
     out, _ = made
-    recogniser = Recogniser.load(out, competition / "train")
+    recogniser = Recogniser.load(out, competition / "train", TensorFlowEngine())
     gallery = recogniser.gallery
     paths = [image_path(competition / "train", i) for i in gallery.image_ids]
     found = recogniser.embedder.embed(paths, "again").vectors

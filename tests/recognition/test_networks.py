@@ -11,7 +11,8 @@ from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.export import export
 from kaggle_kit.model.lite import lite_int8
 from kaggle_kit.recognition import networks
-from kaggle_kit.recognition.networks import Lite, Saved, load_runner, mix_precision
+from kaggle_kit.recognition.litert import Lite
+from kaggle_kit.recognition.networks import Saved, load_runner, mix_precision
 from kaggle_kit.training.fit import load_best
 
 
@@ -109,7 +110,7 @@ def test_each_device_has_the_model_and_its_share(folder, tmp_path):
 def test_integers_say_what_floats_say(folder):
     photos = pixels(24)
     expected = Saved(folder / "model").start(photos)()
-    found = Lite(folder / "model.int8.tflite").start(photos)()
+    found = load_runner(folder / "model.int8.tflite").start(photos)()
     assert found.keys() == expected.keys() == {"embedding", "log_probability"}
     cosines = found["embedding"] @ expected["embedding"].T
     assert np.diag(cosines).min() > 0.97
@@ -123,7 +124,7 @@ def test_integers_say_what_floats_say(folder):
 
 def test_a_photo_has_the_same_integers_alone_and_among_others(folder):
     photos = pixels(9)
-    lite = Lite(folder / "model.int8.tflite", n_threads=3)
+    lite = Lite(folder / "model.int8.tflite", tf.lite.Interpreter, n_threads=3)
     together = lite.start(photos)()["embedding"]
     for i in (0, 5, 8):
         alone = lite.start(photos[i : i + 1])()["embedding"]

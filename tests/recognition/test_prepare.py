@@ -13,6 +13,7 @@ from kaggle_kit.publish.bundle import bundle
 from kaggle_kit.recognition import tune as tuning
 from kaggle_kit.recognition.ablate import ablate, views
 from kaggle_kit.recognition.embed import load_embedder
+from kaggle_kit.recognition.networks import TensorFlowEngine
 from kaggle_kit.recognition.predict import predict
 from kaggle_kit.recognition.prepare import open_bench
 from kaggle_kit.recognition.read import LocalReader
@@ -69,7 +70,7 @@ def test_the_gallery_has_no_test_photo_and_no_unknown_landmark(local):
     out, _ = local
     members = {m.image_id: m for m in tables.read_subset(out / "run" / "subset.csv")}
     known = {m.landmark_id for m in members.values() if m.split == "train"}
-    recogniser = Recogniser.load(out / "bundle", out)
+    recogniser = Recogniser.load(out / "bundle", out, TensorFlowEngine())
     splits = {members[i].split for i in recogniser.gallery.image_ids}
     assert splits == {"train", "validation"}
     assert set(recogniser.gallery.landmark_ids.tolist()) == known
@@ -134,7 +135,7 @@ def test_photos_without_a_point_are_guessed_too(local, competition, tmp_path):
 
 def test_an_ensemble_has_a_weight_for_each_embedder(both, settings):
     out, report = both
-    recogniser = Recogniser.load(out / "bundle", out)
+    recogniser = Recogniser.load(out / "bundle", out, TensorFlowEngine())
     assert len(recogniser.embedder.parts) == 2
     assert len(report["chosen"]["weights"]) == 2
     trials = json.loads((out / "bundle" / "tuning.json").read_text())["trials"]
@@ -145,7 +146,9 @@ def test_a_cosine_of_an_ensemble_is_the_weighted_mean_of_its_parts(both, competi
     out, _ = both
     settings = config.read_json(out / "bundle" / "config.json")
     recognition = settings.recognition.model_copy(update={"weights": (1.0, 3.0)})
-    embedder = load_embedder(out / "bundle", recognition, LocalReader(settings.local))
+    embedder = load_embedder(
+        out / "bundle", recognition, LocalReader(settings.local, TensorFlowEngine())
+    )
     ids = tables.read_sample(competition / "sample_submission.csv")[:5]
     paths = [image_path(competition / "test", i) for i in ids]
     whole = embedder.embed(paths, "x").vectors
@@ -170,7 +173,7 @@ def test_networks_of_an_ensemble_see_photos_at_their_own_sizes(
     changes = {"recognition.scales": [1.0, 2.0], "data.image_size": 64}
     changes["data.stored_size"] = 64
     report = bundle(runs, competition, tmp_path / "bundle", changes)
-    recogniser = Recogniser.load(tmp_path / "bundle", tmp_path)
+    recogniser = Recogniser.load(tmp_path / "bundle", tmp_path, TensorFlowEngine())
     assert [part.side for part in recogniser.embedder.parts] == [128, 128]
     assert report["validation"]["gap"] > 0
     predict(tmp_path / "bundle", competition, tmp_path / "s.csv")
@@ -185,7 +188,7 @@ def test_a_head_that_is_dropped_leaves_the_network_as_it_was(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tuning, "WITH_HEAD", {})  # so that the head finds no use
         bundle([run_dir], competition, tmp_path / "bundle", changes)
-    recogniser = Recogniser.load(tmp_path / "bundle", tmp_path)
+    recogniser = Recogniser.load(tmp_path / "bundle", tmp_path, TensorFlowEngine())
     gallery = recogniser.gallery
     paths = [image_path(competition / "train", i) for i in gallery.image_ids]
     found = recogniser.embedder.embed(paths, "x")
@@ -345,7 +348,11 @@ def test_without_validation_photos_nothing_is_tuned(local, competition, tmp_path
     settings = config.read_json(out / "run" / "config.json")
     (tmp_path / "b").mkdir()
     bench = open_bench(
-        [tmp_path / "run"], place, tmp_path / "b", {}, LocalReader(settings.local)
+        [tmp_path / "run"],
+        place,
+        tmp_path / "b",
+        {},
+        LocalReader(settings.local, TensorFlowEngine()),
     )
     assert bench.tuned(settings.recognition) == (settings.recognition, [])
 
@@ -355,7 +362,7 @@ def test_without_validation_photos_nothing_is_tuned(local, competition, tmp_path
 
 def test_a_gallery_photo_is_most_similar_to_itself(local, competition, tmp_path):
     out, _ = local
-    gallery = Recogniser.load(out / "bundle", out).gallery
+    gallery = Recogniser.load(out / "bundle", out, TensorFlowEngine()).gallery
     image_id = gallery.image_ids[3]
     photo = image_path(competition / "train", image_id)
     found = similar(photo, out / "bundle", 4)
@@ -372,7 +379,9 @@ def test_a_gallery_photo_is_most_similar_to_itself(local, competition, tmp_path)
 def test_names_of_landmarks_travel_with_the_bundle(local, competition, tmp_path):
     out, _ = local
     shutil.copytree(competition, tmp_path / "c")
-    landmark = int(Recogniser.load(out / "bundle", out).gallery.landmark_ids[0])
+    landmark = int(
+        Recogniser.load(out / "bundle", out, TensorFlowEngine()).gallery.landmark_ids[0]
+    )
     (tmp_path / "c" / "train_label_to_category.csv").write_text(
         f"landmark_id,category\n{landmark},http://commons/Tower\n999,Elsewhere\n"
     )

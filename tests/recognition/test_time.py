@@ -24,6 +24,7 @@ from kaggle_kit.recognition import embed, passes
 from kaggle_kit.recognition import predict as predicting
 from kaggle_kit.recognition.embed import Embedder, Network
 from kaggle_kit.recognition.geometry import Geometry
+from kaggle_kit.recognition.networks import TensorFlowEngine
 from kaggle_kit.recognition.predict import predict, rarest_first
 from kaggle_kit.score import validate
 from kaggle_kit.tables import Label
@@ -350,7 +351,9 @@ def test_fewer_views_come_from_the_same_weights(
         large = {"data.image_size": 64, "data.stored_size": 64}
         own = config.override(settings, large | changes)
         export(load_best(run_dir, own), own, tmp_path / name)
-        found[name] = Embedder([Network(tmp_path / name)], own.recognition)
+        found[name] = Embedder(
+            [Network(tmp_path / name, TensorFlowEngine())], own.recognition
+        )
     ids = tables.read_sample(competition / "sample_submission.csv")
     paths = [image_path(competition / "test", i) for i in ids]
     vectors = {}
@@ -369,7 +372,7 @@ def test_fewer_views_come_from_the_same_weights(
 
 def test_embedders_pause_and_come_back_at_the_right_photo(both, competition):
     out, _ = both
-    recogniser = passes.Recogniser.load(out / "bundle", out)
+    recogniser = passes.Recogniser.load(out / "bundle", out, TensorFlowEngine())
     embedder = recogniser.embedder
     ids = tables.read_sample(competition / "sample_submission.csv")
     paths = [image_path(competition / "test", i) for i in ids]
@@ -397,7 +400,7 @@ def test_embedders_pause_and_come_back_at_the_right_photo(both, competition):
 def test_photos_that_one_embedder_saw_are_compared_by_that_one(both, competition):
     """Whatever saw a query and a gallery photo, their cosine is of what saw both."""
     out, _ = both
-    recogniser = passes.Recogniser.load(out / "bundle", out)
+    recogniser = passes.Recogniser.load(out / "bundle", out, TensorFlowEngine())
     embedder = recogniser.embedder
     weights = embedder.settings.weights
     ids = tables.read_sample(competition / "sample_submission.csv")[:8]

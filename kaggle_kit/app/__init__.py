@@ -1,0 +1,1 @@
+"""A page in the browser: a photo goes in, its landmark comes out."""

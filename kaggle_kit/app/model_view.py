@@ -1,0 +1,77 @@
+"""The model on the page: what it is, how good at export, how large and how fast."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from kaggle_kit.app.recogniser import LANDMARK_FROM, Answers
+from kaggle_kit.app.words import megabytes, plain
+from kaggle_kit.publish.manifest import MANIFEST
+
+
+def show_model(bundle: Path, answers: Answers) -> None:
+    """Draw the page of the model."""
+    settings = answers.recogniser.settings
+    try:
+        manifest = json.loads((bundle / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        manifest = {}
+    st.markdown(f"#### {plain(settings.name)}")
+    landmarks = len(set(answers.gallery.landmark_ids.tolist()))
+    pool = len(answers.gallery.non_landmarks)
+    networks = sorted(bundle.glob("embedders/*/*.tflite"))
+    size = sum(path.stat().st_size for path in networks)
+    rows = [
+        ("Network", _network(answers)),
+        (
+            "Gallery",
+            f"{len(answers.gallery.image_ids)} photos of {landmarks} landmarks",
+        ),
+        ("Photos of no landmark to compare with", f"{pool}"),
+        ("GAP at export, validation", _scores(manifest.get("validation"))),
+        ("GAP at export, test", _scores(manifest.get("test"))),
+        ("Size of the networks", megabytes(size)),
+        ("Speed here", answers.speed()),
+        ("Comparison of points", _geometry(answers)),
+        ("Probability", _probability(answers)),
+    ]
+    table = "\n".join(f"|{name}|{value}|" for name, value in rows)
+    st.markdown(f"|What|Value|\n|---|---|\n{table}")
+    with st.expander("The whole config"):
+        st.code(json.dumps(settings.model_dump(mode="json"), indent=2), "json")
+
+
+def _network(answers: Answers) -> str:
+    model = answers.recogniser.settings.model
+    sides = [getattr(part, "side", None) for part in answers.recogniser.embedder.parts]
+    size = ", ".join(f"{side} px" for side in sides if side)
+    return plain(f"{model.backbone}, photos at {size}" if size else "visual words")
+
+
+def _scores(scores: dict[str, Any] | None) -> str:
+    if not scores:
+        return "no photos"
+    return (
+        f"{scores['gap']:.4f} on {scores['n_images']} photos, "
+        f"{scores['n_positives']} of them of known landmarks"
+    )
+
+
+def _geometry(answers: Answers) -> str:
+    if answers.without_geometry:
+        return plain(f"left out: {answers.without_geometry}")
+    return "yes" if answers.geometry else "not part of this bundle"
+
+
+def _probability(answers: Answers) -> str:
+    curve = answers.calibration
+    if curve is None:
+        return "not known"
+    return (
+        f"fitted to {curve.n} validation photos, {curve.n_landmarks} of them of known "
+        f"landmarks; below {LANDMARK_FROM:.0%} it is probably not a landmark"
+    )

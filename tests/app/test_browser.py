@@ -1,0 +1,204 @@
+"""The page in a browser, as a stranger uses it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from kaggle_kit import tables
+from kaggle_kit.paths import Competition, image_path
+from kaggle_kit.recognition.predict import predict
+
+from .files import bad_files, good_files
+
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+# Streamlit's own shell, which a page cannot change: its main menu and toolbar, and the
+# empty frame that its tabs and its uploader put around what is inside.
+SHELL = ("stToolbar", "stHeader", "stMainMenu", "stDecoration", "stStatusWidget")
+
+
+@pytest.fixture
+def page(browser, served):
+    """A page on a desk, freshly loaded."""
+    shown = browser.new_page(viewport=dict(zip(("width", "height"), SIZES["desktop"])))
+    shown.goto(served[0].url)
+    shown.locator("input[type=file]").first.wait_for(state="attached", timeout=60_000)
+    yield shown
+    shown.close()
+
+
+def ask(page, *files):
+    """Upload files; the text of the page once each has an answer or a message."""
+    page.locator("input[type=file]").first.set_input_files([str(f) for f in files])
+    done = page.locator('[data-testid="stExpander"]:has-text("Why"), [role="alert"]')
+    done.nth(len(files) - 1).wait_for(timeout=60_000)
+    quiet(page)
+    return page.locator('[data-testid="stMain"]').inner_text()
+
+
+def quiet(page):
+    """Wait until the page is drawn."""
+    page.wait_for_function(
+        "!document.querySelector('[data-testid=stStatusWidget],[data-testid=stSpinner]')"
+        " && [...document.images].every(image => image.complete)",
+        timeout=60_000,
+    )
+    page.wait_for_timeout(300)
+
+
+@pytest.fixture(scope="module")
+def guesses(bundle_dir, competition, tmp_path_factory):
+    """What the kernel says of the test photos."""
+    out = tmp_path_factory.mktemp("guesses") / "submission.csv"
+    predict(bundle_dir, competition, out)
+    return tables.read_submission(out)
+
+
+def test_a_photo_gets_the_answer_of_the_kernel(page, guesses, competition):
+    image_id, guess = next(iter(guesses.items()))
+    text = ask(page, image_path(competition / "test", image_id))
+    assert f"landmark {guess.landmark_id}" in text
+    assert "to be right" in text or "Confidence" in text
+    assert "Most similar photos of the gallery" in text
+    page.get_by_text("Why", exact=True).click()
+    page.get_by_text("C of your photo").wait_for()
+    assert f"Confidence: {guess.confidence:.3f}" in page.inner_text("body")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_kind_of_file_is_answered_or_refused(
+    size, browser, served, competition, tmp_path
+):
+    place = Competition(competition)
+    photo = image_path(place.test_dir, tables.read_sample(place.sample_csv)[0])
+    with Image.open(photo) as image:
+        good, bad = good_files(image.convert("RGB")), bad_files(image.convert("RGB"))
+    width, height = SIZES[size]
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.goto(served[0].url)
+    page.locator("input[type=file]").first.wait_for(state="attached", timeout=60_000)
+    for name, data in good.items():
+        (tmp_path / name).write_bytes(data)
+    text = ask(page, *(tmp_path / name for name in good))
+    assert text.count("Runners-up") == len(good) and "expected a photo" not in text
+    fits(page)
+    page.reload()
+    page.locator("input[type=file]").first.wait_for(state="attached", timeout=60_000)
+    del bad["empty.jpg"]  # no browser sends it
+    for name, (data, _) in bad.items():
+        (tmp_path / name).write_bytes(data)
+    text = ask(page, *(tmp_path / name for name in bad))
+    for name, (_, message) in bad.items():
+        assert message in text, name
+    assert "Traceback" not in text and "Runners-up" not in text
+    fits(page)
+    page.close()
+
+
+def fits(page):
+    """Nothing is wider than the window, and no text is cut."""
+    assert page.evaluate(
+        "document.scrollingElement.scrollWidth <= window.innerWidth + 1"
+    )
+    cut = page.evaluate(
+        """[...document.querySelectorAll('[data-testid=stMain] p, h1, h4, h5, li, td')]
+        .filter(e => e.scrollWidth > e.clientWidth + 2 && e.clientWidth
+                && getComputedStyle(e).overflowX !== 'visible')
+        .map(e => e.innerText)"""
+    )
+    assert cut == []
+
+
+def test_no_upload_is_kept_on_disk(page, served, competition):
+    _, folder = served
+    place = Competition(competition)
+    photo = image_path(place.test_dir, tables.read_sample(place.sample_csv)[1])
+    content = photo.read_bytes()
+    ask(page, photo)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            assert content[:2000] not in path.read_bytes(), path
+    assert not any(path.is_file() for path in (folder / "tmp").rglob("*"))
+
+
+def test_the_page_asks_nobody_else(browser, served, competition):
+    page = browser.new_page()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(served[0].url)
+    page.locator("input[type=file]").first.wait_for(state="attached", timeout=60_000)
+    place = Competition(competition)
+    ask(page, image_path(place.test_dir, tables.read_sample(place.sample_csv)[2]))
+    page.close()
+    there = (served[0].url, "data:", "blob:")
+    assert len(asked) > 10
+    assert [url for url in asked if not url.startswith(there)] == []
+
+
+def test_an_example_is_answered(page):
+    page.get_by_label("Or pick an example").click()
+    page.get_by_role("option", name="Example 2").click()
+    page.get_by_text("Runners-up").wait_for(timeout=60_000)
+    assert page.get_by_role("heading", name="Example 2").is_visible()
+
+
+def test_the_model_has_a_page(page, bundle_dir):
+    page.get_by_role("tab", name="The model").click()
+    page.get_by_text("GAP at export, validation").wait_for()
+    manifest = json.loads((bundle_dir / "kit-manifest.json").read_text("utf-8"))
+    text = page.inner_text('[data-testid="stMain"]')
+    assert f"{manifest['validation']['gap']:.4f} on" in text
+    assert "MB" in text and "landmarks" in text
+
+
+def test_keys_alone_will_do(page):
+    """From the top of the page to the uploader, and to the model's page and back."""
+    seen = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        seen.append(
+            page.evaluate(
+                "document.activeElement.innerText || document.activeElement.type"
+            )
+        )
+        if "pload" in seen[-1] or "rowse" in seen[-1]:
+            break
+    else:
+        raise AssertionError(seen)
+    with page.expect_file_chooser():
+        page.keyboard.press("Enter")
+    page.get_by_role("tab", name="Recognise").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.get_by_text("GAP at export, validation").wait_for()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_axe_finds_nothing_serious(size, browser, served, competition):
+    """WCAG 2 A and AA, contrast included, of all that the page itself shows."""
+    axe = pytest.importorskip("axe_playwright_python")
+    script = (Path(axe.__file__).parent / "axe.min.js").read_text("utf-8")
+    width, height = SIZES[size]
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.goto(served[0].url)
+    page.locator("input[type=file]").first.wait_for(state="attached", timeout=60_000)
+    place = Competition(competition)
+    ask(page, image_path(place.test_dir, tables.read_sample(place.sample_csv)[0]))
+    page.get_by_text("Why", exact=True).click()
+    page.get_by_text("C of your photo").wait_for()
+    page.evaluate(script)
+    found = []
+    for tab in ("Recognise", "The model"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(500)
+        result = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa']})")
+        found += [
+            (rule["id"], node["html"][:200])
+            for rule in result["violations"]
+            if rule["impact"] in ("serious", "critical")
+            for node in rule["nodes"]
+            if not any(name in str(node["target"]) + node["html"] for name in SHELL)
+        ]
+    page.close()
+    assert found == []

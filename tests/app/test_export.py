@@ -1,0 +1,108 @@
+"""The exported folder is small, whole, and says what the bundle says."""
+
+import json
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.util import find_spec
+
+import pytest
+
+from kaggle_kit import tables
+from kaggle_kit.app.export import PAGE, REQUIREMENTS, export
+from kaggle_kit.errors import ArtefactError
+from kaggle_kit.paths import image_path
+from kaggle_kit.publish.manifest import verify
+
+from .asked import asked
+
+
+@pytest.fixture(scope="module")
+def exported(bundle_dir, competition, tmp_path_factory):
+    """The folder and what was said of it."""
+    out = tmp_path_factory.mktemp("export") / "app"
+    return out, export(bundle_dir, out, competition)
+
+
+def test_it_has_what_a_host_looks_for_and_no_savedmodel(exported, bundle_dir):
+    out, made = exported
+    names = {path.name for path in out.iterdir()}
+    assert names == {PAGE, "requirements.txt", ".streamlit", "bundle", "photos"}
+    assert not list(out.rglob("saved_model.pb"))
+    assert list(out.glob("bundle/embedders/0/model.tflite"))
+    assert (out / "bundle" / "kaggle_kit" / "app" / "main.py").exists()
+    files = [path for path in out.rglob("*") if path.is_file()]
+    assert made["files"] == len(files)
+    size = sum(path.stat().st_size for path in files)
+    assert made["mb"] == pytest.approx(size / 1e6, abs=0.1)
+    assert verify(out / "bundle")["validation"] == verify(bundle_dir)["validation"]
+
+
+def test_thumbnails_are_small_and_examples_are_there(exported, competition):
+    out, made = exported
+    labels = tables.read_labels(out / "bundle" / "gallery" / "gallery.csv")
+    with zipfile.ZipFile(out / "photos" / "thumbnails.zip") as packed:
+        assert len(packed.namelist()) == made["thumbnails"] == len(labels)
+        assert max(info.file_size for info in packed.infolist()) < 15_000
+    assert len(list((out / "photos" / "examples").iterdir())) == 6
+
+
+def test_options_are_those_of_the_page(exported):
+    options = tomllib.loads((exported[0] / ".streamlit/config.toml").read_text("utf-8"))
+    assert options["server"]["maxUploadSize"] == 20
+    assert options["browser"]["gatherUsageStats"] is False
+
+
+def test_requirements_are_pinned_and_without_tensorflow(exported):
+    lines = (exported[0] / "requirements.txt").read_text("utf-8").splitlines()
+    assert lines == REQUIREMENTS.splitlines()
+    assert all("==" in line for line in lines)
+    assert not any("tensorflow" in line or "keras" in line for line in lines)
+
+
+@pytest.mark.skipif(
+    find_spec("ai_edge_litert") is None, reason="the extra 'app' is not installed"
+)
+def test_it_answers_as_the_bundle_does(exported, bundle_dir, competition):
+    """With the kit that it carries, and no other."""
+    image_id = tables.read_sample(competition / "sample_submission.csv")[0]
+    path = image_path(competition / "test", image_id)
+    code = (
+        "import json, sys; from pathlib import Path\n"
+        "sys.path.insert(0, 'bundle')\n"
+        "import kaggle_kit; assert Path(kaggle_kit.__file__).is_relative_to(Path.cwd())\n"
+        "from kaggle_kit.app.recogniser import Answers\n"
+        "from kaggle_kit.app.photo import Photo\n"
+        "photo = Photo('x', Path(sys.argv[1]).read_bytes())\n"
+        "best = Answers(Path('bundle')).answer(photo).candidates[0]\n"
+        "print(json.dumps([best.landmark_id, best.confidence]))\n"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    said = subprocess.check_output(command, cwd=exported[0], text=True)
+    best = asked(bundle_dir, [path])["answers"][0]["candidates"][0]
+    assert json.loads(said) == [best["landmark_id"], best["confidence"]]
+
+
+def test_the_same_bundle_gives_the_same_bytes(
+    exported, bundle_dir, competition, tmp_path
+):
+    out, _ = exported
+    export(bundle_dir, tmp_path / "again", competition)
+    for path in out.rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            other = tmp_path / "again" / path.relative_to(out)
+            assert other.read_bytes() == path.read_bytes(), path
+
+
+def test_an_early_bundle_and_another_folder_are_refused(bundle_dir, tmp_path):
+    import shutil
+
+    shutil.copytree(bundle_dir, tmp_path / "bundle")
+    next((tmp_path / "bundle").glob("embedders/*/model.tflite")).unlink()
+    with pytest.raises(ArtefactError, match=r"expected model\.tflite"):
+        export(tmp_path / "bundle", tmp_path / "out", None)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    with pytest.raises(ArtefactError, match="found other files"):
+        export(bundle_dir, tmp_path / "out", None)

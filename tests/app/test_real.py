@@ -1,0 +1,102 @@
+"""The app on real photos: what it says, how soon, and how much memory it takes."""
+
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from kaggle_kit import config, tables
+from kaggle_kit.data.subset import subset
+from kaggle_kit.paths import Competition, image_path
+from kaggle_kit.publish.bundle import bundle
+from kaggle_kit.recognition.search import Gallery
+from kaggle_kit.training.fit import fit
+
+from .conftest import app
+from .test_browser import ask
+from .test_recogniser import agreement
+
+pytestmark = pytest.mark.slow
+START_S, FURTHER_S, MEMORY = 5.0, 1.0, 400e6
+GALLERY = 5000
+
+
+@pytest.fixture(scope="module", params=["lite0_320", "lite0_320 in integers"])
+def real(request, landmarks45, tmp_path_factory):
+    """A bundle of the real photos, without training: (bundle, competition)."""
+    out = tmp_path_factory.mktemp("real")
+    settings = config.load(Path("lite0_320.yaml"))
+    subset(settings.subset, settings.seed, landmarks45, out / "subset")
+    fit(settings, out / "subset", out / "run")
+    changes = {"recognition.int8": "integers" in request.param}
+    bundle([out / "run"], landmarks45, out / "bundle", changes)
+    return out / "bundle", landmarks45
+
+
+def test_answers_are_the_kernels_for_the_whole_test_split(real, tmp_path):
+    assert len(agreement(*real, tmp_path / "s.csv")) == 693
+
+
+def some_photos(competition):
+    """A photo of a landmark with its id, one of none, and five more of landmarks."""
+    place = Competition(competition)
+    truths = tables.read_solution(place.solution_csv)
+    landmarks = [(i, min(t.landmark_ids)) for i, t in truths.items() if t.landmark_ids]
+    other = next(i for i, truth in truths.items() if not truth.landmark_ids)
+    paths = [image_path(place.test_dir, i) for i, _ in landmarks[:6]]
+    return paths, landmarks[0][1], image_path(place.test_dir, other)
+
+
+def test_a_landmark_and_none_are_told_apart(real, browser, tmp_path):
+    folder, competition = real
+    (photo, *_), landmark_id, other = some_photos(competition)
+    name = tables.read_names(folder / "names.csv")[landmark_id].replace("_", " ")
+    with app(folder, tmp_path, "--photos", competition) as server:
+        page = browser.new_page()
+        for path, said in ((photo, name), (other, "Probably not a landmark")):
+            page.goto(server.url)
+            page.locator("input[type=file]").first.wait_for(state="attached")
+            text = ask(page, path)
+            assert said in text.split("Runners-up")[0]
+        page.close()
+
+
+def test_it_is_quick_and_small_with_a_large_gallery(real, browser, tmp_path):
+    """From the command to the first answer in the browser, a further one, and memory."""
+    folder, competition = real
+    large = tmp_path / "large"
+    shutil.copytree(folder, large)
+    gallery = Gallery.load(folder / "gallery")
+    rows = np.arange(GALLERY) % len(gallery.image_ids)
+    shutil.rmtree(large / "gallery")
+    Gallery(
+        [f"{i:016x}" for i in range(GALLERY)],
+        gallery.landmark_ids[rows],
+        gallery.vectors[rows],
+        gallery.penalties[rows],
+        np.asarray(gallery.non_landmarks),
+    ).save(large / "gallery")
+    photos, *_ = some_photos(competition)
+    page = browser.new_page()
+    page.goto("about:blank")
+    start = time.monotonic()
+    with app(large, tmp_path, "--photos", competition) as server:
+        page.goto(server.url)
+        upload = page.locator("input[type=file]").first
+        upload.wait_for(state="attached")
+        why = page.locator('[data-testid="stExpander"]:has-text("Why")')
+        seconds = []
+        for n, photo in enumerate(photos, 1):
+            upload.set_input_files(str(photo))
+            why.nth(n - 1).wait_for(timeout=60_000)
+            seconds.append(time.monotonic() - start)
+            page.wait_for_timeout(1000)
+            start = time.monotonic()
+        memory = psutil.Process(server.process.pid).memory_info().rss
+    page.close()
+    assert seconds[0] < START_S
+    assert np.median(seconds[1:]) < FURTHER_S
+    assert memory < MEMORY

@@ -1,0 +1,117 @@
+"""The app says what the kernel says, without TensorFlow."""
+
+import shutil
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from kaggle_kit import config, tables
+from kaggle_kit.app.recogniser import gallery_candidates
+from kaggle_kit.paths import Competition, image_path
+from kaggle_kit.recognition.networks import TensorFlowEngine
+from kaggle_kit.recognition.predict import predict
+from kaggle_kit.recognition.recogniser import Recogniser
+
+from .asked import asked
+
+if find_spec("ai_edge_litert") is None:
+    pytest.skip("the extra 'app' is not installed", allow_module_level=True)
+# Two confidences closer than this may change places: float32 is added up in another order.
+EPSILON = 1e-5
+
+
+def agreement(bundle, competition, out):
+    """Check all test photos; the answers by image id."""
+    place = Competition(competition)
+    predict(bundle, competition, out)
+    kernel = {i: g for i, g in tables.read_submission(out).items() if g}
+    paths = [image_path(place.test_dir, image_id) for image_id in kernel]
+    said = asked(bundle, paths)
+    firsts = [answer["candidates"][0] for answer in said["answers"]]
+    landmarks = [first["landmark_id"] for first in firsts]
+    assert landmarks == [guess.landmark_id for guess in kernel.values()]
+    ours = np.array([first["confidence"] for first in firsts])
+    theirs = np.array([guess.confidence for guess in kernel.values()])
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=EPSILON)
+    order = np.argsort(-ours, kind="stable")
+    rises = np.maximum.accumulate(theirs[order][::-1])[::-1] - theirs[order]
+    assert rises.max() < EPSILON  # else photos that are further apart changed places
+    return dict(zip(kernel, said["answers"], strict=True))
+
+
+def test_answers_are_the_kernels(bundle_dir, competition, tmp_path):
+    """The order of the candidates, too, and how unlike a landmark a photo is."""
+    found = agreement(bundle_dir, competition, tmp_path / "s.csv")
+    assert len(found) == 28
+    recogniser = Recogniser.load(bundle_dir, bundle_dir, TensorFlowEngine())
+    paths = [image_path(competition / "test", image_id) for image_id in found]
+    known = recogniser.evidence(
+        recogniser.embedder.embed(paths, "test"), recogniser.gallery
+    )
+    for i, answer in enumerate(found.values()):
+        one = known._make(values[i : i + 1] for values in known)
+        expected = gallery_candidates(
+            one, recogniser.gallery, recogniser.settings.recognition
+        )
+        ours = [candidate["landmark_id"] for candidate in answer["candidates"]]
+        assert ours == [landmark for landmark, _ in expected][: len(ours)]
+        assert answer["c"] == pytest.approx(float(one.penalty[0]), abs=EPSILON)
+
+
+def test_answers_with_geometry_are_the_kernels(local, competition, tmp_path):
+    """Visual words, verification and whitening, without a network."""
+    found = agreement(local[0] / "bundle", competition, tmp_path / "s.csv")
+    inliers = [one["inliers"] for answer in found.values() for one in answer["similar"]]
+    assert any(inliers) and None not in inliers
+
+
+def some(competition, n):
+    ids = tables.read_sample(competition / "sample_submission.csv")[:n]
+    return [image_path(competition / "test", image_id) for image_id in ids]
+
+
+def test_an_answer_adds_up(bundle_dir, competition):
+    settings = config.read_json(bundle_dir / "config.json").recognition
+    for answer in asked(bundle_dir, some(competition, 6))["answers"]:
+        for one in answer["similar"]:
+            a = max(one["similarity"], 0) - settings.gallery_penalty_weight * one["b"]
+            assert one["a"] == pytest.approx(a, abs=1e-6)
+        best, *others = answer["candidates"]
+        counted = [
+            one["a"]
+            for one in answer["similar"]
+            if one["counts"] and one["landmark_id"] == best["landmark_id"]
+        ]
+        score = sum(counted) - settings.query_penalty_weight * answer["c"]
+        assert best["confidence"] == pytest.approx(score, abs=1e-6)
+        if others:
+            margin = best["confidence"] - others[0]["confidence"]
+            assert answer["margin"] == pytest.approx(margin)
+
+
+def test_nothing_heavy_is_loaded_and_no_photo_kept(bundle_dir, competition):
+    """In the whole process, from the import to the answer; TensorFlow is not even there."""
+    without = ("tensorflow", "keras", "sklearn", "cv2")
+    said = asked(bundle_dir, some(competition, 2), *without)
+    assert len(said["answers"]) == 2
+    assert said["heavy"] == [] and said["named"] == 0
+
+
+def test_without_local_features_geometry_is_left_out_and_said(
+    both, competition, tmp_path
+):
+    shutil.copytree(both[0] / "bundle", tmp_path / "bundle")
+    shutil.rmtree(tmp_path / "bundle" / "local")
+    said = asked(tmp_path / "bundle", some(competition, 1))
+    assert said["geometry"] is False
+    assert "left out of the exported folder" in said["without_geometry"]
+    assert said["answers"][0]["similar"][0]["inliers"] is None
+
+
+def test_a_bundle_without_a_litert_file_is_named(bundle_dir, competition, tmp_path):
+    shutil.copytree(bundle_dir, tmp_path / "bundle")
+    for path in (tmp_path / "bundle").glob("embedders/*/*.tflite"):
+        path.unlink()
+    with pytest.raises(AssertionError, match="make the bundle again"):
+        asked(tmp_path / "bundle", some(competition, 1))
