@@ -25,7 +25,9 @@ FLOORS = [
     ["data"],
     ["gap", "intervals", "score"],
     [
+        "apart",
         "errors",
+        "examples",
         "paths",
         "config",
         "columns",
@@ -62,6 +64,8 @@ WITHOUT_TENSORFLOW = [
     "kaggle_kit.recognition.tune",
     "kaggle_kit.recognition.verify",
     "kaggle_kit.recognition.whitening",
+    "kaggle_kit.report.page",
+    "kaggle_kit.report.sheet",
     "kaggle_kit.run",
     "kaggle_kit.score",
 ]
