@@ -56,7 +56,7 @@ def time_section(own: Subject, rehearsal: Mapping[str, Any] | None = None) -> Ht
             ("Cores", environment.get("cores")),
             ("Python", environment.get("python")),
             ("kaggle_kit", environment.get("kaggle_kit")),
-            ("Commit", environment.get("commit")),
+            ("Commit", str(environment.get("commit") or "")[:12] or None),
             *packages.items(),
         ]
     times = [(k, f"{v:,.1f} s") for k, v in own.result.get("seconds", {}).items()]

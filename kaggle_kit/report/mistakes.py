@@ -39,7 +39,7 @@ def mistakes(
     for row, path, nearest in zip(rows, paths, evidence, strict=True):
         shows = named(row.landmark) if row.positive else "no landmark"
         guess = named(row.guess) if row.rank else "nothing"
-        figures = [_figure(path, f"Test photo of {shows}", row.Index)]
+        figures = [_figure(path, f"Test photo of {shows}", f"Test photo {row.Index}")]
         for landmark, what in ((row.guess, "Guessed"), (row.landmark, "Right")):
             if bundle and landmark != NO_LANDMARK:
                 figures.append(

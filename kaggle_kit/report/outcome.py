@@ -38,12 +38,12 @@ def gap_section(scores: Mapping[str, Any]) -> Html:
         ("Landmark above other (AUC)", _decimal(scores["auc"]), _ends(interval, "auc")),
         ("GAP on landmarks only", _decimal(scores["gap_landmarks_only"]), ""),
         ("Photos", f"{scores['n_images']:,}", ""),
-        ("of a landmark", f"{scores['n_positives']:,}", ""),
+        ("Photos of a landmark", f"{scores['n_positives']:,}", ""),
         ("Guesses", f"{scores['n_guesses']:,}", ""),
         ("Public GAP", *_part(scores, "public")),
         ("Private GAP", *_part(scores, "private")),
         *(
-            (f"GAP at {float(share):.1%} landmarks", _decimal(value), "")
+            (f"GAP at {100 * float(share):g}% landmarks", _decimal(value), "")
             for share, value in scores["gap_at_share"].items()
         ),
     ]
@@ -204,13 +204,19 @@ def landmarks_section(photos: pd.DataFrame, named: Named) -> Html:
                 confused,
             )
         )
+    n = len(found.index.difference([NO_LANDMARK]))
     more = f", the {LANDMARKS:,} of most loss" if len(found) > LANDMARKS else ""
     head = ("Landmark", "Photos", "Right", "Recall", "Guessed wrongly", "Share of loss")
     return section(
         "By landmark",
+        tag(
+            "p",
+            "Guessed wrongly: guesses of it on photos of something else. Share of loss: "
+            "what its photos cost, by being wrong and by the right guesses they outrank.",
+            class_="quiet",
+        ),
         table(
-            f"{len(found):,} landmarks and what is none{more}; “guessed wrongly” counts its "
-            f"guesses on photos of something else",
+            f"{n:,} landmarks{more}",
             (*head, "Most confused with"),
             rows,
             sortable=True,

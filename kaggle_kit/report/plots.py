@@ -27,6 +27,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.alpha": 0.25,
     "grid.color": INK,
     "legend.frameon": False,
@@ -106,6 +107,7 @@ def confidence_svg(groups: Mapping[str, NDArray[np.float64]]) -> bytes:
             edge = {"linewidth": 1.8, "color": colour}
             axis.hist(values, bins, histtype="step", label=label, **edge)
         axis.set(xlabel="confidence", ylabel="photos")
+        axis.set_ylim(top=1.35 * axis.get_ylim()[1])  # room for the legend
         axis.yaxis.set_major_locator(MaxNLocator(integer=True))
         axis.legend()
 

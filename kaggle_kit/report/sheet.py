@@ -132,8 +132,8 @@ def _overview(photos: Sequence[Photo], n_broken: int, n_copies: int) -> Html:
     labelled = [p.landmark_id for p in photos if p.landmark_id is not None]
     numbers = [
         ("Photos that decode", len(photos)),
-        ("of a landmark", len(labelled)),
-        ("without one", len(photos) - len(labelled)),
+        ("Photos of a landmark", len(labelled)),
+        ("Photos of none", len(photos) - len(labelled)),
         ("Landmarks", len(set(labelled))),
         ("Broken or missing", n_broken),
         ("Copies of another file", n_copies),
@@ -222,10 +222,10 @@ def _sizes(photos: Sequence[Photo]) -> Html:
 
 
 def _broken(broken: Sequence[Sequence[str]]) -> Html:
-    more = f", the first {LISTED}" if len(broken) > LISTED else ""
+    more = f", the first {LISTED} of {len(broken):,}" if len(broken) > LISTED else ""
     return section(
         "Broken and missing files",
-        table(f"{len(broken):,} files{more}", ("Photo", "Reason"), broken[:LISTED]),
+        table(f"Broken or missing{more}", ("Photo", "Reason"), broken[:LISTED]),
     )
 
 
@@ -245,11 +245,12 @@ def _duplicates(
                 "contradict each other" if len(found) > 1 else "agree",
             )
         )
-    more = f", the {LISTED} largest" if len(copies) > LISTED else ""
+    many = f", the {LISTED} largest of {len(copies):,} groups"
+    more = many if len(copies) > LISTED else ""
     return section(
         "Duplicate files",
         table(
-            f"{len(copies):,} groups of files with the same bytes{more}",
+            f"Files with the same bytes{more}",
             ("Photos", "Files", "Labelled", "Labels"),
             rows,
             sortable=True,
@@ -266,7 +267,7 @@ def _contact_sheets(photos: Sequence[Photo], folder: Path, named: Named) -> Html
     for landmark_id, n, ids in chosen:
         name = "Not a landmark" if landmark_id is None else named(landmark_id)
         shown = [
-            picture(data, "jpeg", f"{name}: {image_id}", title=image_id, loading="lazy")
+            picture(data, "jpeg", f"{name}: {image_id}", title=image_id)
             for image_id, data in zip(ids, small, strict=False)
             if data
         ]
