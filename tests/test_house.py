@@ -243,6 +243,8 @@ def test_wheel_carries_all_that_it_needs(tmp_path):
     inside = set(zipfile.ZipFile(wheel).namelist())
     for path in modules():
         assert path.relative_to(ROOT).as_posix() in inside
+    for path in [*KIT.rglob("*.css"), *KIT.rglob("*.js")]:
+        assert path.relative_to(ROOT).as_posix() in inside
     for path in ROOT.glob("configs/*.yaml"):
         assert f"kaggle_kit/configs/{path.name}" in inside
     kernels = list(ROOT.glob("kernels/*/*"))

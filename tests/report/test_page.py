@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import json
 import re
 import shutil
@@ -94,7 +95,7 @@ def test_the_page_is_one_file_that_asks_for_nothing(
     assert "url(" not in page and "@import" not in page
     levels = [int(level) for level in re.findall(r"<h([1-6])>", page)]
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
     assert all('alt="' in image for image in re.findall(r"<img[^>]*>", page))
 
 
