@@ -68,12 +68,13 @@ def _evidence(
     wanted = [
         [i for i in (row.guess, row.landmark) if i != NO_LANDMARK] for row in rows
     ]
-    return list(apart(_nearest, bundle, paths, wanted))
+    return list(apart(misleading, bundle, paths, wanted))
 
 
-def _nearest(
+def misleading(
     bundle: Path, paths: list[Path], wanted: list[list[int]]
 ) -> "list[dict[int, Nearest]]":
+    """``evidence.nearest``, imported where it runs."""
     from kaggle_kit.report.evidence import nearest  # TensorFlow, in this process alone
 
     return nearest(bundle, paths, wanted)

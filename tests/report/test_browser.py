@@ -160,3 +160,6 @@ def test_text_stands_out_from_its_ground(opened, name, scheme):
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
     assert page.evaluate(CONTRAST) == []
+    hidden = f"document.querySelector('h1').style.color = '{ground}'"
+    page.evaluate(hidden)
+    assert page.evaluate(CONTRAST) == [page.title()]  # it would have been seen
