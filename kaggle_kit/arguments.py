@@ -91,6 +91,25 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "metavar": "SETTING=VALUE",
         "help": "settings to change, such as train.epochs=3",
     },
+    "--report": {
+        "action": "store_true",
+        "help": "with a page to look at, beside it: sizes, duplicates, contact sheets",
+    },
+    "--run ANY": _folder_or_file("a folder that 'train', 'run' or 'bundle' made"),
+    "--submission": _folder_or_file("a submission.csv"),
+    "--solution": _folder_or_file("the solution.csv to score it by"),
+    "--competition …": _folder_or_file("where the photos are, to show", required=False),
+    "--bundle …": _folder_or_file(
+        "whose gallery photos to show (the run's, if it has one)", required=False
+    ),
+    "--against": _folder_or_file(
+        "other runs to compare with: folders with config.json and submission.csv",
+        required=False,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="OTHER_RUN",
+    ),
     "--resume": {"action": "store_true", "help": "go on with the run that is there"},
     "--time-limit-s": {
         "type": _size,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kaggle_kit import __version__
 from kaggle_kit.arguments import ARGUMENTS, Parser
 from kaggle_kit.errors import KitError
+from kaggle_kit.examples import EXAMPLES
 
 if TYPE_CHECKING:
     from kaggle_kit.config import Config
@@ -58,7 +59,12 @@ def index(args: argparse.Namespace) -> Result:
     """List the photos that decode, with their landmark and size."""
     from kaggle_kit.data.index import index
 
-    return index(args.competition, args.out)
+    counts: Result = dict(index(args.competition, args.out))
+    if args.report:
+        from kaggle_kit.report.sheet import sheet
+
+        counts |= sheet(args.competition, args.out)
+    return counts
 
 
 def subset(args: argparse.Namespace) -> Result:
@@ -216,6 +222,21 @@ def score(args: argparse.Namespace) -> Result:
     return score(args.submission, args.solution, 1000 if args.intervals else 0)
 
 
+def report(args: argparse.Namespace) -> Result:
+    """Write a page on what a submission is worth and what it lost."""
+    from kaggle_kit.report.page import report
+
+    return report(
+        args.run,
+        args.submission,
+        args.solution,
+        args.out,
+        args.competition,
+        args.bundle,
+        args.against,
+    )
+
+
 def run(args: argparse.Namespace) -> Result:
     """Do it all: subset, shards, train, bundle, rehearse, score."""
     settings = _settings(args)
@@ -282,7 +303,7 @@ COMMANDS: dict[Command, list[str]] = {
         *("--slug", "--tars", "--out", "--tables", "--subset", "--ids"),
         *("--accept-md5", "--disk-gb", "--url"),
     ],
-    index: ["--competition", "--out"],
+    index: ["--competition", "--out", "--report"],
     subset: ["--config", "--competition", "--out"],
     shards: ["--config", "--competition", "--subset", "--out", "--ray"],
     train: ["--config", "--shards", "--run", "--set", "--resume", "--ray"],
@@ -305,6 +326,10 @@ COMMANDS: dict[Command, list[str]] = {
     ],
     validate: ["submission", "--sample"],
     score: ["submission", "solution", "--intervals"],
+    report: [
+        *("--run ANY", "--submission", "--solution", "--competition …", "--bundle …"),
+        *("--against", "--out"),
+    ],
     run: ["--config", "--competition", "--out", "--set"],
     demo: ["--config", "--out", "--set"],
     doctor: ["--slug"],
@@ -340,8 +365,13 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for function, names in COMMANDS.items():
         summary = function.__doc__ or ""
+        example = EXAMPLES.get(function.__name__)
         command = commands.add_parser(
-            function.__name__, help=summary, description=summary
+            function.__name__,
+            help=summary,
+            description=summary,
+            epilog=example and f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         defaults = DEFAULTS.get(function, {})
         for name in names:

@@ -80,6 +80,67 @@ def intervals(
     return Intervals(gap, top1, auc, tuple(at_share))
 
 
+def gap_difference(
+    one: tuple[ArrayLike, ArrayLike],
+    other: tuple[ArrayLike, ArrayLike],
+    landmark: ArrayLike,
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """The middle 95% of GAP of ``one`` less that of ``other``, over the same images.
+
+    Both are scored on the same draws, so what makes an image hard or easy for both
+    cancels: the interval is narrower than those of the two GAPs are.
+
+    Args:
+        one, other: (confidence, correct) of the same images, as for ``intervals``.
+        landmark, n_resamples, seed: as for ``intervals``.
+
+    Raises:
+        ValueError: as for ``intervals``, or the two are not of equally many images.
+    """
+    if n_resamples < 1:
+        raise ValueError(f"expected at least one resample, got {n_resamples}")
+    ranked = [_ranked(*values, landmark, ()) for values in (one, other)]
+    orders = [_by_rank(values[0], landmark) for values in (one, other)]
+    rng = np.random.default_rng(seed)
+    found = np.zeros(n_resamples)
+    for i in range(n_resamples):
+        shown = _copies(ranked[0].n_positives, rng)  # in the order given
+        others = _copies(ranked[0].n_others, rng)
+        first, second = (
+            _gap(rank, shown[of_shown], others[of_others])
+            for rank, (of_shown, of_others) in zip(ranked, orders, strict=True)
+        )
+        found[i] = first - second
+    outside = (100 - PERCENT) / 2
+    low, high = np.percentile(found, [outside, 100 - outside]).tolist()
+    return low, high
+
+
+def _by_rank(
+    confidence: ArrayLike, landmark: ArrayLike
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Of the landmark images, and of the others, their numbers in the order of rank."""
+    confidence, landmark = np.asarray(confidence, float), np.asarray(landmark, bool)
+    return (
+        np.argsort(-confidence[landmark], kind="stable"),
+        np.argsort(-confidence[~landmark], kind="stable"),
+    )
+
+
+def _gap(ranked: _Ranked, shown: NDArray[np.intp], others: NDArray[np.intp]) -> float:
+    """GAP where each image, in the order of rank, is there so many times."""
+    if ranked.n_positives == 0:
+        return float("nan")
+    copies = shown[ranked.right]
+    wrong = np.cumsum(shown)[ranked.right] - np.cumsum(copies)
+    n_right = np.arange(1.0, copies.sum() + 1)
+    none = np.concatenate([[0], np.cumsum(others)])[ranked.above]
+    ranks = n_right + np.repeat(wrong + none, copies)
+    return float((n_right / ranks).sum() / ranked.n_positives)
+
+
 def _ranked(
     confidence: ArrayLike,
     correct: ArrayLike,

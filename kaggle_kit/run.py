@@ -2,23 +2,22 @@
 
 import json
 import logging
-import multiprocessing
 import shutil
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kaggle_kit import config
+from kaggle_kit.apart import apart
 from kaggle_kit.config import Config
 from kaggle_kit.data.drawn import draw
 from kaggle_kit.data.subset import subset
-from kaggle_kit.errors import ArtefactError, KitError
+from kaggle_kit.errors import ArtefactError
 from kaggle_kit.paths import Competition, written
 from kaggle_kit.publish.rehearse import VISIBLE, rehearse
+from kaggle_kit.report.page import report_if_possible
 from kaggle_kit.report.plots import learning_curves
 from kaggle_kit.score import score
 
@@ -34,18 +33,19 @@ def run(settings: Config, competition: Path, out: Path) -> dict[str, Any]:
 
     Returns:
         Where everything lies, what each stage says of itself, the seconds it took and,
-        where the competition has a solution, the scores and the GAP of its sample
-        submission; also in ``out/result.json``.
+        where the competition has a solution, the scores, the GAP of its sample
+        submission and the report; also in ``out/result.json``.
     """
     place = Competition(Path(competition)).require(*VISIBLE)
     out = Path(out)
     _open(settings, out)
     seconds: dict[str, float] = {}
 
-    def timed(stage: Callable[..., Any], *args: Any) -> Any:
+    def timed(stage: Callable[..., Any], *args: Any, **options: Any) -> Any:
         logger.info("stage: %s", stage.__name__)
         start = time.monotonic()
-        made = _apart(stage, *args) if stage in (train, bundle) else stage(*args)
+        here = partial(stage, **options)
+        made = apart(stage, *args) if stage in (train, bundle) else here(*args)
         seconds[stage.__name__] = round(time.monotonic() - start, 1)
         return made
 
@@ -56,7 +56,8 @@ def run(settings: Config, competition: Path, out: Path) -> dict[str, Any]:
         curves = out / "run" / "learning_curves.png"
         learning_curves(out / "run" / "history.csv", curves)
     bundled = timed(bundle, competition, out)
-    rehearsed = timed(rehearse, out / "bundle", competition, out / "rehearsal")
+    rehearsal_dir = out / "rehearsal"
+    rehearsed = timed(rehearse, out / "bundle", competition, rehearsal_dir, page=False)
     with written(out / "submission.csv") as part:
         shutil.copyfile(rehearsed.pop("submission"), part)
     scores = rehearsed.pop("score", None)
@@ -76,32 +77,23 @@ def run(settings: Config, competition: Path, out: Path) -> dict[str, Any]:
         "gap_of_sample": scores and score(place.sample_csv, place.solution_csv)["gap"],
         "gap": scores and scores["gap"],
     }
-    with written(out / RESULT) as part:
-        part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    _write(result, out)  # which the report reads
+    if scores:
+        result["report"] = report_if_possible(
+            out,
+            out / "submission.csv",
+            place.solution_csv,
+            out / "report.html",
+            competition,
+            scores=scores,
+        )
+        _write(result, out)
     return result
 
 
-def _apart(stage: Callable[..., Any], *args: Any) -> Any:
-    """Call a stage in a process of its own.
-
-    TensorFlow gives the memory of a training back only when its process ends, and the
-    bundle's and the kernel's would come on top.
-    """
-    log = partial(
-        logging.basicConfig,
-        level=logging.getLogger().level,
-        format="%(asctime)s %(message)s",
-    )
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, initializer=log) as pool:
-        try:
-            return pool.submit(stage, *args).result()
-        except BrokenProcessPool:
-            raise KitError(
-                f"stage {stage.__name__}: expected it to end by itself, but its process "
-                f"was killed, most likely for want of memory; lower train.batch_size in "
-                f"the config or free memory, and run the same command again"
-            ) from None
+def _write(result: dict[str, Any], out: Path) -> None:
+    with written(out / RESULT) as part:
+        part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def train(settings: Config, competition: Path, out: Path) -> tuple[Any, Any]:

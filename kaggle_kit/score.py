@@ -48,11 +48,11 @@ def score(
     if not truths:
         raise TableError(f"{solution}: expected rows of images, found none")
     tables.require_ids(submission, guesses, truths, solution)
-    rows = _rows(guesses, truths)
+    rows = rows_of(guesses, truths)
     usage = np.array([truths[i].usage for i in sorted(truths)])
 
     def scored(part: NDArray[np.bool_]) -> Scores:
-        of_part = _Rows._make(column[part] for column in rows)
+        of_part = Rows._make(column[part] for column in rows)
         if n_resamples:
             return _with_intervals(of_part, n_resamples, seed)
         return _scores(of_part)
@@ -83,14 +83,14 @@ def score_guesses(
 
         A value that is not defined (no landmark at all, say) is None.
     """
-    return _scores(_rows(guesses, truths))
+    return _scores(rows_of(guesses, truths))
 
 
 def precisions_of(
     guesses: Mapping[str, Guess | None], truths: Mapping[str, Truth]
 ) -> NDArray[np.float64]:
     """What each landmark image adds to GAP, times their number M; (M,) by image id."""
-    rows = _rows(guesses, truths)
+    rows = rows_of(guesses, truths)
     return precisions(rows.confidence, rows.correct)[rows.positive]
 
 
@@ -107,7 +107,7 @@ def with_intervals(
             middle 95% over resamples of the images (see ``intervals.intervals``), or
             None where the value is not defined.
     """
-    return _with_intervals(_rows(guesses, truths), n_resamples, seed)
+    return _with_intervals(rows_of(guesses, truths), n_resamples, seed)
 
 
 def validate(submission: Path, sample: Path) -> Scores:
@@ -125,7 +125,7 @@ def validate(submission: Path, sample: Path) -> Scores:
     return {"valid": True, "n_images": len(guesses), "n_guesses": n_guesses}
 
 
-class _Rows(NamedTuple):
+class Rows(NamedTuple):
     """One element for each image, by image id."""
 
     confidence: NDArray[np.float64]  # -inf where there is no guess
@@ -134,14 +134,15 @@ class _Rows(NamedTuple):
     guessed: NDArray[np.bool_]
 
 
-def _rows(guesses: Mapping[str, Guess | None], truths: Mapping[str, Truth]) -> _Rows:
+def rows_of(guesses: Mapping[str, Guess | None], truths: Mapping[str, Truth]) -> Rows:
+    """The images of ``truths`` and their guesses as arrays, by image id."""
     ids = sorted(truths)
     guess = [guesses.get(i) for i in ids]
     correct = [
         g is not None and g.landmark_id in truths[i].landmark_ids
         for i, g in zip(ids, guess, strict=True)
     ]
-    return _Rows(
+    return Rows(
         confidence=np.array([g.confidence if g else -math.inf for g in guess], float),
         correct=np.array(correct, bool),
         positive=np.array([bool(truths[i].landmark_ids) for i in ids], bool),
@@ -149,7 +150,7 @@ def _rows(guesses: Mapping[str, Guess | None], truths: Mapping[str, Truth]) -> _
     )
 
 
-def _scores(rows: _Rows) -> Scores:
+def _scores(rows: Rows) -> Scores:
     confidence, correct, positive, guessed = rows
     n_positives = int(positive.sum())
     n_others = len(positive) - n_positives
@@ -180,7 +181,7 @@ def _scores(rows: _Rows) -> Scores:
     }
 
 
-def _with_intervals(rows: _Rows, n_resamples: int, seed: int) -> Scores:
+def _with_intervals(rows: Rows, n_resamples: int, seed: int) -> Scores:
     confidence, correct, positive, _ = rows
     found = intervals(confidence, correct, positive, SHARES, n_resamples, seed)
     at_share = zip(map(str, SHARES), map(_ends, found.gap_at_share), strict=True)

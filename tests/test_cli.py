@@ -13,7 +13,7 @@ from kaggle_kit import cli
 RUN = "import sys; from kaggle_kit.cli import main; sys.exit(main(sys.argv[1:]))"
 CONTRACT = {
     "download": "--slug --tars --out --tables --subset --ids --accept-md5 --disk-gb",
-    "index": "--competition --out",
+    "index": "--competition --out --report",
     "subset": "--config --competition --out",
     "shards": "--config --competition --subset --out --ray",
     "train": "--config --shards --run --set --resume --ray",
@@ -23,6 +23,7 @@ CONTRACT = {
     "rehearse": "--bundle --competition --out --time-limit-s --memory-gb",
     "validate": "--sample",
     "score": "",
+    "report": "--run --submission --solution --competition --bundle --against --out",
     "run": "--config --competition --out",
     "demo": "--config --out",
 }

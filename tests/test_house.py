@@ -25,7 +25,9 @@ FLOORS = [
     ["data"],
     ["gap", "intervals", "score"],
     [
+        "apart",
         "errors",
+        "examples",
         "paths",
         "config",
         "columns",
@@ -70,6 +72,8 @@ WITHOUT_TENSORFLOW = [
     "kaggle_kit.recognition.tune",
     "kaggle_kit.recognition.verify",
     "kaggle_kit.recognition.whitening",
+    "kaggle_kit.report.page",
+    "kaggle_kit.report.sheet",
     "kaggle_kit.run",
     "kaggle_kit.score",
 ]
@@ -246,6 +250,8 @@ def test_wheel_carries_all_that_it_needs(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     inside = set(zipfile.ZipFile(wheel).namelist())
     for path in modules():
+        assert path.relative_to(ROOT).as_posix() in inside
+    for path in [*KIT.rglob("*.css"), *KIT.rglob("*.js")]:
         assert path.relative_to(ROOT).as_posix() in inside
     for path in ROOT.glob("configs/*.yaml"):
         assert f"kaggle_kit/configs/{path.name}" in inside

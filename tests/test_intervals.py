@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kaggle_kit.gap import auc, gap, gap_at_share
-from kaggle_kit.intervals import intervals
+from kaggle_kit.intervals import gap_difference, intervals
 
 SHARES = (0.011, 0.3, 1.0)
 
@@ -151,3 +151,49 @@ def test_many_images_take_little_time_and_memory():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 200 * 100_000  # 200 bytes for each image, however many draws
+
+
+def both(seed, n=60):
+    """Two submissions for the same images, each with ties and missing guesses."""
+    confidence, correct, landmark = images(seed, n)
+    rng = np.random.default_rng([seed, 5])
+    other = np.where(rng.random(n) < 0.5, confidence, rng.integers(0, 8, n) / 8)
+    right = landmark & (rng.random(n) < 0.6) & (other > -np.inf)
+    return (confidence, correct), (other, right), landmark
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_difference_agrees_with_the_same_images_drawn_for_both(seed):
+    one, other, landmark = both(seed)
+    rng = np.random.default_rng(3)
+    kinds = np.flatnonzero(landmark), np.flatnonzero(~landmark)
+    found = []
+    for _ in range(40):
+        drawn = [k[rng.integers(0, len(k), len(k), np.int32)] for k in kinds]
+        rows = np.sort(np.concatenate(drawn))
+        gaps = [scored(c[rows], r[rows], landmark[rows])[0] for c, r in (one, other)]
+        found.append(gaps[0] - gaps[1])
+    expected = np.percentile(found, [2.5, 97.5])
+    assert gap_difference(one, other, landmark, 40, 3) == pytest.approx(expected)
+
+
+def test_a_submission_does_not_differ_from_itself():
+    one, _, landmark = both(1)
+    assert gap_difference(one, one, landmark) == (0.0, 0.0)
+
+
+def test_a_difference_is_surer_than_its_two_sides():
+    one, _, landmark = both(2, n=300)
+    worse = one[1].copy()
+    worse[np.flatnonzero(worse)[::5]] = False
+    low, high = gap_difference(one, (one[0], worse), landmark)
+    alone = intervals(*one, landmark).gap
+    assert 0 < low < high and high - low < (alone[1] - alone[0]) / 2
+
+
+def test_two_submissions_of_other_lengths_are_refused():
+    one, other, landmark = both(1)
+    with pytest.raises(ValueError, match="equally long"):
+        gap_difference(one, (other[0][:-1], other[1][:-1]), landmark)
+    with pytest.raises(ValueError, match="at least one resample"):
+        gap_difference(one, other, landmark, 0)

@@ -82,6 +82,15 @@ def test_demo_says_where_everything_lies(demo):
     assert json.loads((out / "result.json").read_text())["gap"] == result["gap"]
 
 
+def test_demo_leaves_a_report_of_its_gap(demo):
+    result, out, *_ = demo
+    assert Path(result["report"]) == out / "report.html"
+    page = (out / "report.html").read_text("utf-8")
+    assert f'value="{result["gap"]!r}"' in page
+    for part in ("Loss over 18 epochs", "difference from r50_64.yaml", "cosine 0."):
+        assert part in page
+
+
 def test_kernel_and_library_give_the_same_bytes(demo, tmp_path):
     result, *_ = demo
     predict(

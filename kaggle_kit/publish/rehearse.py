@@ -46,6 +46,7 @@ def rehearse(
     time_limit_s: float = TIME_LIMIT_S,
     memory_gb: float = MEMORY_GB,
     kernel: Path | None = None,
+    page: bool = True,
 ) -> dict[str, Any]:
     """Run a kernel as Kaggle's scoring run would, then check what it leaves.
 
@@ -57,12 +58,13 @@ def rehearse(
 
     Args:
         kernel: a folder with ``kernel-metadata.json``; the kit's inference kernel if None.
+        page: with ``out/report.html``, where the competition has a solution.
 
     Returns:
         How the network was kept away ("namespace": the machine has none for it;
         "refusal": Python code is refused, other programs are not held), seconds, peak
         memory in GB, the submission's path and counts and, where the competition has a
-        solution, its scores. The same is in ``out/rehearsal.json``.
+        solution, its scores and the report. The same is in ``out/rehearsal.json``.
 
     Raises:
         RehearsalError: the kernel broke a rule, failed, or left no valid submission.
@@ -88,6 +90,18 @@ def rehearse(
         result |= _checked(script, submission, place)
         if place.solution_csv.exists():
             result["score"] = score(submission, place.solution_csv, RESAMPLES)
+            if page:
+                from kaggle_kit.report.page import report_if_possible  # matplotlib
+
+                result["report"] = report_if_possible(
+                    bundle,
+                    submission,
+                    place.solution_csv,
+                    out / "report.html",
+                    place.root,
+                    scores=result["score"],
+                    rehearsal=result,
+                )
         return result
     except KitError as error:
         result["failed"] = str(error)

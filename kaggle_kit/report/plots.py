@@ -1,12 +1,40 @@
-"""Plots of a run."""
+"""Plots: of a run, as a file, and for a page, as SVG that follows its light and dark."""
 
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+import matplotlib as mpl
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from kaggle_kit.paths import written
+
+INK = "#010203"  # becomes the page's colour of text
+LIGHT, DARK = "#1f2328", "#e6e9ed"
+BLUE, ORANGE, VIOLET = "#2f81d6", "#d9730d", "#9a6ddd"  # seen on white and on black
+MOST_POINTS = 1000  # of a line
+STYLE = {
+    "font.size": 11,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.alpha": 0.25,
+    "grid.color": INK,
+    "legend.frameon": False,
+    "svg.hashsalt": "kaggle-kit",  # the same ids each time
+    "svg.fonttype": "path",
+}
+SIZE = (5.4, 3.4)  # inches: a column of the page, and still to be read on a phone
 
 
 def learning_curves(history: Path, out: Path) -> None:
@@ -16,19 +44,151 @@ def learning_curves(history: Path, out: Path) -> None:
     when batch norm's statistics lag behind.
     """
     table = pd.read_csv(history)
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for axis, value in zip(axes, ("loss", "accuracy"), strict=True):
-        for column, name in ((value, "training"), (f"val_{value}", "validation")):
-            if column in table:
-                axis.plot(table["epoch"], table[column], marker=".", label=name)
-        axis.set(xlabel="epoch", title=value.capitalize())
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    for axis, value in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        _draw_curve(axis, table, value)
         axis.grid(alpha=0.3)
-        axis.legend()
-    losses = table.filter(like="loss").to_numpy(float)
-    if losses.max() > 20 * losses.min():
-        axes[0].set_yscale("log")
-    axes[1].set_ylim(0, 1)
     with written(out) as part:
         figure.savefig(part, format="png", dpi=120)
-    plt.close(figure)
+
+
+def curve_svg(history: Path, value: str) -> bytes:
+    """Loss or accuracy over the epochs of ``history.csv``, as SVG."""
+    table = pd.read_csv(history)
+    return _svg(lambda axis: _draw_curve(axis, table, value))
+
+
+def precision_svg(lines: Mapping[str, pd.DataFrame], n_positives: int) -> bytes:
+    """Precision over rank, as SVG.
+
+    Args:
+        lines: by name, the columns rank and precision.
+        n_positives: the rank at which a perfect submission has found all.
+    """
+
+    def draw(axis):
+        for (name, line), colour in zip(lines.items(), (BLUE, ORANGE, VIOLET)):
+            kept = _spread(len(line))
+            rank, precision = line["rank"].iloc[kept], line["precision"].iloc[kept]
+            axis.plot(rank, precision, color=colour, label=name, linewidth=2)
+        axis.axvline(n_positives, color=INK, linestyle=":", linewidth=1.2)
+        axis.text(
+            n_positives,
+            0.03,
+            " landmark photos"
+            if n_positives < _longest(lines) / 2
+            else "landmark photos ",
+            ha="left" if n_positives < _longest(lines) / 2 else "right",
+        )
+        axis.set(
+            xlabel="rank, most confident first", ylabel="right so far", ylim=(0, 1.03)
+        )
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        if len(lines) > 1:
+            axis.legend()
+
+    return _svg(draw)
+
+
+def confidence_svg(groups: Mapping[str, NDArray[np.float64]]) -> bytes:
+    """Histograms of confidences by kind of photo, in the same bins, as SVG.
+
+    Args:
+        groups: at most three, by name; confidences are finite.
+    """
+    every = np.concatenate(list(groups.values())) if groups else np.zeros(0)
+    bins = np.histogram_bin_edges(every, bins=30)
+
+    def draw(axis):
+        for (name, values), colour in zip(groups.items(), (BLUE, ORANGE, VIOLET)):
+            label = f"{name} ({len(values):,})"
+            fill = {"alpha": 0.25, "color": colour}
+            axis.hist(values, bins, histtype="stepfilled", **fill)
+            edge = {"linewidth": 1.8, "color": colour}
+            axis.hist(values, bins, histtype="step", label=label, **edge)
+        axis.set(xlabel="confidence", ylabel="photos")
+        axis.set_ylim(top=1.35 * axis.get_ylim()[1])  # room for the legend
+        axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.legend()
+
+    return _svg(draw)
+
+
+def histogram_svg(
+    values: Sequence[float], xlabel: str, ylabel: str = "photos", log: bool = False
+) -> bytes:
+    """One histogram, as SVG; with ``log`` the bins grow, for counts of many sizes."""
+    data = np.asarray(values, np.float64)
+    bins = np.histogram_bin_edges(data, bins=min(40, max(10, len(data) // 5)))
+    if log and len(data) and data.min() > 0 and data.max() > 20 * data.min():
+        bins = np.geomspace(data.min(), data.max(), 30)
+    else:
+        log = False
+
+    def draw(axis):
+        axis.hist(data, bins, color=BLUE)
+        axis.set(xlabel=xlabel, ylabel=ylabel)
+        axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+        if log:
+            axis.set_xscale("log")
+
+    return _svg(draw)
+
+
+def scatter_svg(
+    x: Sequence[float], y: Sequence[float], xlabel: str, ylabel: str
+) -> bytes:
+    """Points, as SVG; of very many an even selection."""
+    kept = _spread(len(x))
+
+    def draw(axis):
+        points = np.asarray(x)[kept], np.asarray(y)[kept]
+        axis.scatter(*points, s=9, alpha=0.45, color=BLUE, linewidths=0)
+        axis.set(xlabel=xlabel, ylabel=ylabel)
+        axis.set_xlim(left=0)
+        axis.set_ylim(bottom=0)
+
+    return _svg(draw)
+
+
+def _draw_curve(axis, table: pd.DataFrame, value: str) -> None:
+    pairs = ((value, "training", BLUE), (f"val_{value}", "validation", ORANGE))
+    for column, name, colour in pairs:
+        if column in table:
+            axis.plot(table["epoch"], table[column], colour, marker=".", label=name)
+    axis.set(xlabel="epoch", title=value.capitalize())
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.legend()
+    if value == "accuracy":
+        axis.set_ylim(0, 1)
+        return
+    losses = table.filter(like="loss").to_numpy(float)
+    if losses.max() > 20 * losses.min() > 0:
+        axis.set_yscale("log")
+
+
+def _spread(n: int) -> NDArray[np.intp]:
+    """At most ``MOST_POINTS`` places of n, the first and the last among them."""
+    return np.unique(np.linspace(0, n - 1, min(n, MOST_POINTS)).round().astype(np.intp))
+
+
+def _longest(lines: Mapping[str, pd.DataFrame]) -> int:
+    return max((len(line) for line in lines.values()), default=0)
+
+
+def _svg(draw) -> bytes:
+    """A drawing as SVG, without a background, in the reader's colours."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=SIZE, layout="constrained")
+        draw(figure.subplots())
+        file = io.StringIO()
+        none = {"Date": None, "Creator": None}
+        figure.savefig(file, format="svg", transparent=True, metadata=none)
+    style = (
+        f"<style>svg{{color:{LIGHT}}}@media(prefers-color-scheme:dark)"
+        f"{{svg{{color:{DARK}}}}}</style>"
+    )
+    text = file.getvalue()
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    end = text.index(">") + 1
+    return (text[:end] + style + text[end:]).encode()

@@ -81,6 +81,8 @@ def test_a_good_kernel_passes_and_is_scored(outcome, network, tmp_path):
     assert json.loads((tmp_path / "out" / "rehearsal.json").read_text()) == result
     working = tmp_path / "out" / "working"
     assert [p.name for p in working.iterdir()] == ["submission.csv"]
+    assert Path(result["report"]) == tmp_path / "out" / "report.html"
+    assert 'value="1.0"' in Path(result["report"]).read_text("utf-8")
 
 
 @pytest.mark.parametrize("caught", [False, True], ids=["plain", "caught"])
