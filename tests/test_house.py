@@ -28,6 +28,7 @@ FLOORS = [
         "errors",
         "paths",
         "config",
+        "arrays",
         "columns",
         "tables",
         "progress",

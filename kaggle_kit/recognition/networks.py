@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kaggle_kit.data.pipeline import PARALLEL
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.lite import without_notice
+from kaggle_kit.model.untrusted import check_lite, check_saved_model
 
 logger = logging.getLogger(__name__)
 Outputs = dict[str, NDArray[np.float32]]
@@ -61,6 +62,7 @@ class Saved:
         self.most: int | None = None  # photos that a device has memory for, once known
         self.models: list[Any] = []
         try:
+            check_saved_model(model_dir, WAYS)
             for device in self.devices:
                 with tf.device(device):
                     self.models.append(tf.saved_model.load(str(model_dir)))
@@ -130,6 +132,7 @@ class Lite:
             ArtefactError: it is no LiteRT file.
         """
         try:
+            check_lite(path)
             runners = [_interpreter(path) for _ in range(n_threads)]
         except (OSError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
