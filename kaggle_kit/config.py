@@ -25,6 +25,15 @@ Margin = Annotated[float, Field(ge=0, lt=1.5)]  # radians
 Scale = Annotated[float, Field(gt=0, le=2)]
 
 
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("expected text that can be printed on one line")
+    return text
+
+
+Text = Annotated[str, pydantic.AfterValidator(_printable)]
+
+
 class _Settings(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -59,7 +68,7 @@ class Subset(_Settings):
     # so many landmarks are kept out of train; their photos, half to validation and half
     # to test, are queries whose landmark cannot be named
     unknown_landmarks: Annotated[int, Field(ge=0)] = 0
-    group_column: str | None = None  # near-duplicates, kept on one side
+    group_column: Text | None = None  # near-duplicates, kept on one side
     non_landmarks: Pools = Pools()
 
     @pydantic.model_validator(mode="after")
@@ -115,7 +124,7 @@ class Model(_Settings):
     backbone: Literal["resnet50", "efficientnet_lite0", "none"] = "resnet50"
     # A file of weights in the layout of keras-applications or keras-cv, or "imagenet":
     # those that a Python package has (efficientnet_lite0 only). None: random.
-    weights: str | None = None
+    weights: Text | None = None
     # What the backbone reads. unit: 0..1. centred: (x - 127) / 128. caffe: 0..255 less
     # ImageNet's means, as the weights of keras-applications' ResNet-50 expect.
     pixels: Literal["unit", "centred", "caffe"] = "unit"
@@ -248,7 +257,7 @@ class Recognition(_Settings):
 class Config(_Settings):
     """One experiment."""
 
-    name: str
+    name: Text
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     subset: Subset = Subset()
     data: Data = Data()
@@ -315,7 +324,12 @@ def load(path: Path) -> Config:
     path = Path(path)
     if not path.exists() and (shipped("configs") / path.name).exists():
         path = shipped("configs") / path.name
-    return _resolve(_read_yaml(path, ()), str(path))
+    try:
+        return _resolve(_read_yaml(path, ()), str(path))
+    except RecursionError:
+        raise ConfigError(
+            f"{path}: expected sections of settings, got one within itself"
+        ) from None
 
 
 def override(config: Config, settings: Mapping[str, Any]) -> Config:
@@ -382,16 +396,21 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(f"{path}: expected YAML settings, got {reason}") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected YAML settings, got {reprlib.repr(values)}")
+        raise ConfigError(f"{path}: expected YAML settings, got {_shown(values)}")
     parent = values.pop("extends", None)
     if parent is None:
         return values
-    if not isinstance(parent, str):
+    if not isinstance(parent, str) or len(parent) > 255:
         raise ConfigError(
             f"{path}: extends: expected the name of another config, got "
-            f"{reprlib.repr(parent)}"
+            f"{_shown(parent)}"
         )
     return _merged(_read_yaml(path.parent / parent, (*seen, path.resolve())), values)
+
+
+def _shown(value: Any) -> str:
+    """A value as a complaint quotes it, however large it is."""
+    return reprlib.repr(value)[:100]
 
 
 def _parsed(text: str) -> Any:
@@ -409,7 +428,7 @@ def _parsed(text: str) -> Any:
             if again:
                 mark = node.start_mark
                 raise yaml.MarkedYAMLError(
-                    problem=f"{reprlib.repr(again[0])} twice", problem_mark=mark
+                    problem=f"{_shown(again[0])} twice", problem_mark=mark
                 )
             return super().construct_mapping(node, deep)
 
@@ -439,8 +458,6 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def _resolve(values: dict[str, Any], where: str) -> Config:
     try:
         return Config.model_validate(values)
-    except RecursionError:
-        raise ConfigError(f"{where}: expected settings, got some within themselves")
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))[:100]
@@ -453,7 +470,7 @@ def _resolve(values: dict[str, Any], where: str) -> Config:
         if not name:  # settings that do not go together
             raise ConfigError(f"{where}: {reason}") from None
         raise ConfigError(
-            f"{where}: {name}: {reason}, got {reprlib.repr(first['input'])}"
+            f"{where}: {name}: {reason}, got {_shown(first['input'])}"
         ) from None
 
 
