@@ -2,8 +2,7 @@
 
 import tokenize
 import zlib
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -20,31 +19,56 @@ DAMAGE = (
 )
 
 
+NUMBERS = "biuf"  # kinds of types: truth values, integers, floats
+
+
+class Arrays(Mapping[str, NDArray[Any]]):
+    """The arrays of an ``.npz`` file by their names, each read when it is asked for.
+
+    Raises:
+        DAMAGE: the file is not one; when asked for, an array is damaged or not of numbers.
+    """
+
+    def __init__(self, path: Path):
+        self._file = np.load(path, allow_pickle=False)
+        if not isinstance(self._file, np.lib.npyio.NpzFile):
+            raise TypeError("one array in place of several")
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return _of_numbers(self._file[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._file.files)
+
+    def __len__(self) -> int:
+        return len(self._file.files)
+
+    def __enter__(self) -> "Arrays":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
 def mapped(path: Path) -> NDArray[Any]:
     """The array of an ``.npy`` file; its numbers stay on disk until they are used.
 
     Raises:
-        DAMAGE: the file is not one, or it holds objects, which are code.
+        DAMAGE: the file is not one, or it holds anything but numbers.
     """
-    return np.lib.format.open_memmap(path, mode="r")
+    return _of_numbers(np.lib.format.open_memmap(path, mode="r"))
 
 
 def loaded(path: Path) -> NDArray[Any]:
     """The array of an ``.npy`` file, in memory.
 
     Raises:
-        DAMAGE: the file is not one, or it holds objects, which are code.
+        DAMAGE: the file is not one, or it holds anything but numbers.
     """
     return np.array(mapped(path))
 
 
-def opened(path: Path) -> AbstractContextManager[Mapping[str, NDArray[Any]]]:
-    """The arrays of an ``.npz`` file by their names, each read when it is asked for.
-
-    Raises:
-        DAMAGE: the file is not one; when asked for, an array is damaged or of objects.
-    """
-    archive = np.load(path, allow_pickle=False)
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise TypeError("one array in place of several")
-    return archive
+def _of_numbers(array: Any) -> NDArray[Any]:
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in NUMBERS:
+        raise TypeError(f"{getattr(array, 'dtype', 'no array')} in place of numbers")
+    return array

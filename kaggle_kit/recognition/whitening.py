@@ -51,7 +51,7 @@ class Whitening(NamedTuple):
             ArtefactError: no such file, or another.
         """
         try:
-            with arrays.opened(path) as stored:
+            with arrays.Arrays(path) as stored:
                 found = cls(stored["mean"], stored["matrix"])
             found.check()
             return found

@@ -62,7 +62,7 @@ def read_place(path: Path) -> NDArray[np.float64]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     try:
-        with arrays.opened(path) as archive:
+        with arrays.Arrays(path) as archive:
             yield archive
     except arrays.DAMAGE as error:
         raise ArtefactError(
