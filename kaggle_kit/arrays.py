@@ -4,7 +4,7 @@ import tokenize
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from zipfile import BadZipFile
 
 import numpy as np
@@ -43,7 +43,7 @@ class Arrays(Mapping[str, NDArray[Any]]):
     def __len__(self) -> int:
         return len(self._file.files)
 
-    def __enter__(self) -> "Arrays":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
