@@ -8,12 +8,11 @@ import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from google.protobuf.message import DecodeError
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
-from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.python.framework import op_def_registry
+from tensorflow.python.saved_model.loader_impl import parse_saved_model
 
 from kaggle_kit.errors import ArtefactError
 
@@ -41,10 +40,9 @@ def check_saved_model(folder: Path, names: Iterable[str]) -> None:
     if unknown:
         raise _refused(folder, f"{unknown[0]!r} in its folder")
     try:
-        model = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-        (graph,) = model.meta_graphs
+        (graph,) = parse_saved_model(str(folder)).meta_graphs
         root, *_ = graph.object_graph_def.nodes
-    except (DecodeError, ValueError) as error:  # ValueError: no graph, or several
+    except ValueError as error:  # no graph, or several
         raise ValueError(f"no SavedModel of one graph ({error})") from None
     for node in graph.object_graph_def.nodes:
         kind = node.WhichOneof("kind")

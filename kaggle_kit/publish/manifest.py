@@ -26,7 +26,7 @@ def verify(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         files = {name: _entry(name, file) for name, file in manifest["files"].items()}
-        if not isinstance(manifest["name"], str):
+        if not isinstance(manifest.get("name", ""), str):
             raise TypeError(f"the name {manifest['name']!r}")
     except _DAMAGE as error:
         raise ArtefactError(
