@@ -234,7 +234,7 @@ def test_a_changed_lite_file_is_one_or_refused(tmp_path, here, tried):
 def bomb(path):
     """A ``.keras`` file with a layer that is Python code."""
     layer = keras.layers.Lambda(
-        lambda x: (open("hacked", "w"), x)[1], output_shape=(8,)
+        lambda x: (Path(HACKED).touch(), x)[1], output_shape=(8,)
     )
     keras.Sequential([keras.Input((8,)), layer]).save(path)
     return path

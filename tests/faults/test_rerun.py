@@ -1,0 +1,257 @@
+"""The private rerun is of other photos than the bundle was made with: never a failure.
+
+Unknown landmarks, and known ones that the rerun lacks, are in
+``tests/recognition/test_predict.py``; too little time is in ``test_time.py``.
+"""
+
+import io
+import random
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from kaggle_kit import tables
+from kaggle_kit.errors import TableError
+from kaggle_kit.paths import image_path
+from kaggle_kit.recognition.networks import Saved
+from kaggle_kit.recognition.predict import predict
+from kaggle_kit.recognition.search import Gallery
+from kaggle_kit.score import validate
+from tests.faults import mutated_photos as mutants
+
+SAMPLE = "sample_submission.csv"
+
+
+@pytest.fixture
+def rerun(competition, tmp_path):
+    """A copy of the competition to be changed."""
+    shutil.copytree(competition, tmp_path / "rerun")
+    return tmp_path / "rerun"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(bundle_dir, competition, tmp_path_factory):
+    """The guesses for the competition as it is."""
+    out = tmp_path_factory.mktemp("undisturbed") / "submission.csv"
+    predict(bundle_dir, competition, out)
+    return tables.read_submission(out)
+
+
+@pytest.fixture
+def guesses_of(bundle_dir, tmp_path):
+    """Predict a rerun; its guesses, once the file is one that Kaggle takes."""
+
+    def run(place, bundle=bundle_dir):
+        out = tmp_path / "submission.csv"
+        predict(bundle, place, out)
+        assert validate(out, place / SAMPLE)["valid"]
+        return tables.read_submission(out)
+
+    return run
+
+
+def put(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def check_same(guess, other):
+    assert guess.landmark_id == other.landmark_id
+    assert guess.confidence == pytest.approx(other.confidence, abs=1e-4)
+
+
+def test_three_times_the_photos(rerun, undisturbed, guesses_of):
+    """Each photo three times under other ids: three times the same guess."""
+    rows = []
+    for image_id in undisturbed:
+        for i in range(3):
+            copy = f"{i}{image_id[1:]}"
+            target = image_path(rerun / "test", copy)
+            put(target, image_path(rerun / "test", image_id).read_bytes())
+            rows.append((copy, ""))
+    originals = dict(zip(undisturbed, zip(*[iter(rows)] * 3, strict=True), strict=True))
+    random.Random(0).shuffle(rows)
+    rows = list(dict.fromkeys(rows))
+    tables.write_rows(rerun / SAMPLE, ("id", "landmarks"), rows)
+    found = guesses_of(rerun)
+    assert len(found) == len(rows) > 2 * len(undisturbed)
+    owner = {}
+    for image_id, copies in originals.items():
+        for copy, _ in copies:
+            owner[copy] = image_id  # of two with one name, whose content is there
+    for copy, guess in found.items():
+        check_same(guess, undisturbed[owner[copy]])
+
+
+def test_a_table_of_a_hundred_rows_most_of_whose_photos_are_missing(rerun, guesses_of):
+    labels = tables.read_labels(rerun / "train.csv")
+    known = [(label.image_id, label.landmark_id) for label in labels][:20]
+    unknown = [(f"feedface{i:08x}", 900_000 + i) for i in range(80)]
+    tables.write_rows(rerun / "train.csv", ("id", "landmark_id"), known + unknown)
+    found = guesses_of(rerun)
+    allowed = {landmark for _, landmark in known}
+    assert {guess.landmark_id for guess in found.values()} <= allowed
+
+
+def test_one_photo_of_each_landmark(
+    rerun, bundle_dir, undisturbed, guesses_of, tmp_path
+):
+    """In the table of the rerun, and in the gallery too."""
+    first = {}
+    for label in tables.read_labels(rerun / "train.csv"):
+        first.setdefault(label.landmark_id, label.image_id)
+    rows = [(image_id, landmark) for landmark, image_id in first.items()]
+    tables.write_rows(rerun / "train.csv", ("id", "landmark_id"), rows)
+    found = guesses_of(rerun)  # the bundle's other photos of them still count
+    for image_id, guess in found.items():
+        check_same(guess, undisturbed[image_id])
+    bundle = tmp_path / "bundle"
+    shutil.copytree(bundle_dir, bundle)
+    gallery = Gallery.load(bundle / "gallery")
+    _, kept = np.unique(gallery.landmark_ids, return_index=True)
+    small = Gallery(
+        [gallery.image_ids[i] for i in kept],
+        gallery.landmark_ids[kept],
+        gallery.vectors[kept],
+        gallery.penalties[kept],
+        gallery.non_landmarks,
+    )
+    shutil.rmtree(bundle / "gallery")
+    small.save(bundle / "gallery")
+    found = guesses_of(rerun, bundle)
+    assert None not in found.values()
+    assert {guess.landmark_id for guess in found.values()} <= set(first)
+
+
+def test_photos_that_are_none_are_blank_and_the_others_as_ever(
+    rerun, undisturbed, guesses_of, caplog
+):
+    """Empty, missing, text, a page of a server, a folder; PNG and GIF are read."""
+    ids = list(undisturbed)
+    bad = ids[2:7]
+    empty, missing, text, page, folder = (image_path(rerun / "test", i) for i in bad)
+    empty.write_bytes(b"")
+    missing.unlink()
+    text.write_text("not a photo")
+    page.write_text("<html>404</html>")
+    folder.unlink()
+    folder.mkdir()
+    other = image_path(rerun / "test", ids[10])
+    with Image.open(other) as photo:
+        photo.load()
+    photo.save(other, "PNG")
+    put(rerun / "test" / "f" / "f" / "f" / "ffffffffffffffff.jpg", other.read_bytes())
+    put(rerun / "test" / "Thumbs.db", b"x")
+    put(rerun / "train" / "f" / ".DS_Store", b"x")
+    with caplog.at_level("WARNING"):
+        found = guesses_of(rerun)
+    assert list(found) == ids  # no row for files that the sample does not have
+    assert [i for i, guess in found.items() if guess is None] == bad
+    assert "5 photos are missing or do not decode" in caplog.text
+    for image_id in set(ids) - set(bad):
+        check_same(found[image_id], undisturbed[image_id])
+
+
+def test_ids_twice_in_the_sample_are_one_line_before_anything_is_written(
+    rerun, bundle_dir, tmp_path
+):
+    rows = (rerun / SAMPLE).read_text().splitlines()
+    (rerun / SAMPLE).write_text("\n".join([*rows, rows[3]]) + "\n")
+    with pytest.raises(TableError) as caught:
+        predict(bundle_dir, rerun, tmp_path / "submission.csv")
+    text = str(caught.value)
+    assert text.isprintable() and str(rerun / SAMPLE) in text
+    assert rows[3].split(",")[0] in text
+    assert not (tmp_path / "submission.csv").exists()
+
+
+@pytest.mark.parametrize("n", [1, 9, 17])  # batches are of 8
+def test_a_last_batch_of_one_photo(n, rerun, undisturbed, guesses_of):
+    ids = list(undisturbed)[:n]
+    tables.write_rows(rerun / SAMPLE, ("id", "landmarks"), [(i, "") for i in ids])
+    found = guesses_of(rerun)
+    assert list(found) == ids
+    for image_id in ids:
+        check_same(found[image_id], undisturbed[image_id])
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_photos_of_forty_megapixels(kind, rerun, undisturbed, guesses_of):
+    ids = list(undisturbed)[:3]
+    for image_id in ids:
+        path = image_path(rerun / "test", image_id)
+        with Image.open(path) as photo:
+            large = photo.resize((7680, 5208), Image.Resampling.NEAREST)
+        file = io.BytesIO()
+        large.save(file, kind, **({"compress_level": 1} if kind == "PNG" else {}))
+        path.write_bytes(file.getvalue())
+    tables.write_rows(rerun / SAMPLE, ("id", "landmarks"), [(i, "") for i in ids])
+    found = guesses_of(rerun)
+    for image_id in ids:
+        assert found[image_id].confidence == pytest.approx(
+            undisturbed[image_id].confidence, abs=0.1
+        )
+
+
+def test_where_memory_ends_smaller_batches_go_on_to_the_same_guesses(
+    rerun, undisturbed, guesses_of, monkeypatch, caplog
+):
+    sizes = []
+    load = Saved.__init__
+
+    class Small:
+        """A network on a device that has memory for three photos."""
+
+        def __init__(self, model):
+            self.model = model
+
+        def serve(self, pixels):
+            sizes.append(len(pixels))
+            if len(pixels) > 3:
+                raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+            return self.model.serve(pixels)
+
+        one = serve
+
+    def loading(self, *args):
+        load(self, *args)
+        self.models = [Small(model) for model in self.models]
+
+    monkeypatch.setattr(Saved, "__init__", loading)
+    with caplog.at_level("WARNING"):
+        found = guesses_of(rerun)
+    assert "memory ends: on with 2 photos at a time" in caplog.text
+    assert sizes[:3] == [8, 4, 2] and max(sizes[3:]) <= 2
+    for image_id, guess in found.items():
+        check_same(guess, undisturbed[image_id])
+
+
+@pytest.mark.parametrize(
+    "times", [pytest.param(1, id="some"), pytest.param(40, marks=pytest.mark.slow)]
+)
+def test_a_rerun_of_changed_photos(times, rerun, undisturbed, guesses_of, tried):
+    """In test and in train: a valid submission, in which the good photos' guesses are."""
+    rng = random.Random(times)
+    originals = [image_path(rerun / "test", i).read_bytes() for i in undisturbed]
+    originals += mutants.originals()
+    rows = [(i, "") for i in undisturbed]
+    for i in range(times * 60):
+        image_id = f"bad{i:013x}"
+        put(image_path(rerun / "test", image_id), mutants.mutated(rng, originals))
+        rows.append((image_id, ""))
+    rng.shuffle(rows)
+    tables.write_rows(rerun / SAMPLE, ("id", "landmarks"), rows)
+    with (rerun / "train.csv").open("a") as table:
+        for i in range(20):
+            image_id = f"new{i:013x}"
+            put(image_path(rerun / "train", image_id), mutants.mutated(rng, originals))
+            table.write(f"{image_id},{999_900 + i}\n")
+    found = guesses_of(rerun)
+    assert list(found) == [image_id for image_id, _ in rows]
+    blank = [i for i, guess in found.items() if guess is None]
+    assert not set(blank) & set(undisturbed)
+    assert 0 < len(blank) < times * 60
+    tried["changed photos predicted"] += times * 60 + 20
