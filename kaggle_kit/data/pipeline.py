@@ -14,12 +14,15 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from kaggle_kit.data.gif import bounded
+
 PARALLEL = os.cpu_count() or 1  # photos decoded at a time
 RATIOS = (2, 4, 8)  # by which a JPEG can be decoded smaller
 
 
 def decoded(photo: tf.Tensor) -> tf.Tensor:
     """The pixels of a photo, () bytes -> (h, w, 3) uint8. JPEG, PNG, GIF or BMP."""
+    photo = bounded(photo)
     return tf.io.decode_image(photo, channels=3, expand_animations=False)
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
+from kaggle_kit.data import gif
 from kaggle_kit.data.index import look
 from tests.faults import mutated_photos as mutants
 
@@ -117,6 +119,38 @@ def test_sizes_that_only_the_header_has_take_no_memory(tmp_path, tried):
     assert "good.jpg" in found["seen"]
     assert found["peak_mb"] < MOST_MB
     tried["photos of billions of pixels, by their header"] += len(found["looked"]) - 1
+
+
+def animated(*sizes):
+    """A GIF of several pictures."""
+    pictures = [Image.new("L", size, 90 * i) for i, size in enumerate(sizes)]
+    file = io.BytesIO()
+    pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:])
+    return file.getvalue()
+
+
+def test_the_pixels_of_a_gif_are_counted_before_it_is_unpacked(monkeypatch):
+    one, two = animated((30, 20)), animated((30, 20), (30, 20))
+    assert gif.pixels(one) == 600
+    assert 600 < gif.pixels(two) <= 1200  # of the second only what differs is kept
+    for end in range(len(one)):
+        assert gif.pixels(one[:end]) in (0, 600)
+    monkeypatch.setattr(gif, "MOST_PIXELS", 600)
+    assert gif.bounded(tf.constant(one)).numpy() == one
+    assert gif.bounded(tf.constant(two)).numpy() == b""
+    for other in (b"", b"GI", b"\xff\xd8\xff", mutants.originals()[0]):
+        assert gif.bounded(tf.constant(other)).numpy() == other
+
+
+@pytest.mark.slow
+def test_a_gif_of_gigabytes_in_half_a_megabyte_is_not_unpacked(tmp_path):
+    content = animated((25_000, 25_000))
+    assert len(content) < 500_000
+    (tmp_path / "bomb.jpg").write_bytes(content)
+    (tmp_path / "good.jpg").write_bytes(mutants.originals()[0])
+    found = read(tmp_path, 200)
+    assert set(found["seen"]) == set(found["stored"]) == {"good.jpg"}
+    assert found["peak_mb"] < MOST_MB / 2
 
 
 def enlarged(kind):
