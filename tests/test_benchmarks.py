@@ -12,7 +12,7 @@ from tests.benchmarks.__main__ import line
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    of_search = {"N_GALLERY": 9000, "N_QUERIES": 40, "WIDTH": 16, "N_PART": 20}
+    of_search = {"N_GALLERY": 9000, "N_QUERIES": 40, "WIDTH": 16}
     sizes = {
         search: {**of_search, "N_NON_LANDMARKS": 50, "REPEATS": 1},
         subset: {"N_PHOTOS": 4000, "N_LANDMARKS": 150, "REPEATS": 1},

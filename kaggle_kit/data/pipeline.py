@@ -99,8 +99,21 @@ def photos(
         readable(paths, lambda pixels: squashed(pixels, side), side)
         .batch(batch_size)
         .prefetch(2)
+        .with_options(beside_a_network())
     )
     yield from dataset.as_numpy_iterator()
+
+
+def beside_a_network() -> tf.data.Options:
+    """Read on half of the cores, if the network is on these, too.
+
+    Its threads wait for each other in every layer, so whatever takes the time of one of
+    them takes it from all.
+    """
+    options = tf.data.Options()
+    if not tf.config.list_physical_devices("GPU"):
+        options.threading.private_threadpool_size = max(1, PARALLEL // 2)
+    return options
 
 
 def options() -> tf.data.Options:

@@ -16,6 +16,7 @@ import psutil
 
 from kaggle_kit.errors import ArtefactError, KitError, RehearsalError
 from kaggle_kit.paths import Competition, replaceable, shipped, written
+from kaggle_kit.progress import LOG_INTERVAL_S
 from kaggle_kit.publish import guard
 from kaggle_kit.publish.image import hidden_packages
 from kaggle_kit.publish.manifest import verify
@@ -227,13 +228,21 @@ def _watch(
     process: subprocess.Popen, deadline: float, memory_gb: float
 ) -> tuple[str, float]:
     """Wait for the end or a limit; return what was exceeded and the peak memory."""
-    peak = 0.0
+    peak, start = 0.0, time.monotonic()
+    said = start
     while process.poll() is None:
-        peak = max(peak, _memory_gb(process.pid))
+        used = _memory_gb(process.pid)
+        peak = max(peak, used)
         if peak > memory_gb:
             return f"took {peak:.2f} GB of memory, over its {memory_gb:g} GB", peak
         if time.monotonic() > deadline:
             return "time", round(peak, 2)
+        if time.monotonic() - said > LOG_INTERVAL_S:
+            said = time.monotonic()
+            left = deadline - said
+            logger.info(
+                "rehearsal: %.0f s, %.0f s left, %.1f GB", said - start, left, used
+            )
         time.sleep(POLL_S)
     return "", round(peak, 2)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit.config import Recognition
+from kaggle_kit.progress import progress
 
 # What is tried for each setting, besides what the config has.
 CHOICES: dict[str, tuple[Any, ...]] = {
@@ -55,12 +56,14 @@ def tune(
     choices |= WITH_GEOMETRY if settings.verification else {}
     rng = np.random.default_rng(seed)
     search = Search(settings, precisions_of)
-    for _ in range(ROUNDS):
-        before = search.settings
-        for name in rng.permutation(sorted(set(choices) - set(pinned))).tolist():
-            search.offer(name, choices[name])
-        if search.settings == before:
-            break
+    with progress(label="tuning", unit="trial") as bar:
+        for _ in range(ROUNDS):
+            before = search.settings
+            for name in rng.permutation(sorted(set(choices) - set(pinned))).tolist():
+                search.offer(name, choices[name])
+                bar.update(len(choices[name]))
+            if search.settings == before:
+                break
     return search.settings, search.trials
 
 
