@@ -4,6 +4,7 @@ TensorFlow's other decoders refuse photos of billions of pixels, the one of GIFs
 """
 
 import struct
+from typing import Any
 
 import tensorflow as tf
 
@@ -44,8 +45,9 @@ def pixels(content: bytes) -> int:
     return total
 
 
-def _kept(content: bytes) -> bytes:
-    return content if pixels(content) <= MOST_PIXELS else b""
+def _kept(content: Any) -> bytes:
+    whole = content if isinstance(content, bytes) else content.item()  # of an array
+    return whole if pixels(whole) <= MOST_PIXELS else b""
 
 
 def _colours(flags: int) -> int:

@@ -11,16 +11,20 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
 from PIL import Image
 
 from kaggle_kit import tables
 from kaggle_kit.errors import TableError
 from kaggle_kit.paths import image_path
+from kaggle_kit.recognition import predict as predicting
 from kaggle_kit.recognition.networks import Saved
 from kaggle_kit.recognition.predict import predict
 from kaggle_kit.recognition.search import Gallery
 from kaggle_kit.score import validate
+from tests.faults import bad_tables as bad
 from tests.faults import mutated_photos as mutants
+from tests.faults.test_tables import check_complaint, steady
 
 SAMPLE = "sample_submission.csv"
 
@@ -247,3 +251,44 @@ def test_a_rerun_of_changed_photos(times, rerun, undisturbed, guesses_of, tried)
     assert not set(blank) & set(undisturbed)
     assert 0 < len(blank) < times * 60
     tried["changed photos predicted"] += times * 60 + 20
+
+
+class Stop(Exception):
+    """Where the network would be loaded."""
+
+
+def test_bad_tables_leave_no_submission_or_a_valid_one(tmp_path, monkeypatch, tried):
+    """A bad sample nothing; a bad ``train.csv`` the file without guesses, and one line."""
+
+    def load(*_):
+        raise Stop
+
+    monkeypatch.setattr(predicting.Recogniser, "load", load)
+    place, out = tmp_path / "place", tmp_path / "submission.csv"
+    put(place / "test" / "x", b"x")
+
+    @steady(150)
+    @given(
+        sample=bad.table([("id", "id"), ("landmarks", "guess")]),
+        train=bad.table([("id", "id"), ("landmark_id", "landmark_id")]),
+    )
+    def check(sample, train):
+        out.unlink(missing_ok=True)
+        (place / SAMPLE).write_bytes(sample)
+        (place / "train.csv").write_bytes(train)
+        ids, labels = bad.plain_sample(sample), bad.plain_labels(train)
+        tried["reruns with generated tables"] += 1
+        with pytest.raises((Stop, TableError)) as caught:
+            predict(tmp_path, place, out)
+        if ids is None:
+            check_complaint(caught.value, place / SAMPLE)
+            assert [p.name for p in tmp_path.iterdir()] == ["place"]
+            return
+        rows = out.read_text().splitlines()
+        assert rows == ["id,landmarks", *(f"{image_id}," for image_id in ids)]
+        if labels is None:
+            check_complaint(caught.value, place / "train.csv")
+        else:
+            assert caught.type is Stop
+
+    check()
