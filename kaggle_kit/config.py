@@ -7,6 +7,7 @@ keeps what it resolved to as ``config.json``; the kernel reads that back.
 import difflib
 import json
 import math
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -22,6 +23,15 @@ Count = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0)]
 Margin = Annotated[float, Field(ge=0, lt=1.5)]  # radians
 Scale = Annotated[float, Field(gt=0, le=2)]
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("expected text that can be printed on one line")
+    return text
+
+
+Text = Annotated[str, pydantic.AfterValidator(_printable)]
 
 
 class _Settings(pydantic.BaseModel):
@@ -58,7 +68,7 @@ class Subset(_Settings):
     # so many landmarks are kept out of train; their photos, half to validation and half
     # to test, are queries whose landmark cannot be named
     unknown_landmarks: Annotated[int, Field(ge=0)] = 0
-    group_column: str | None = None  # near-duplicates, kept on one side
+    group_column: Text | None = None  # near-duplicates, kept on one side
     non_landmarks: Pools = Pools()
 
     @pydantic.model_validator(mode="after")
@@ -114,7 +124,7 @@ class Model(_Settings):
     backbone: Literal["resnet50", "efficientnet_lite0", "none"] = "resnet50"
     # A file of weights in the layout of keras-applications or keras-cv, or "imagenet":
     # those that a Python package has (efficientnet_lite0 only). None: random.
-    weights: str | None = None
+    weights: Text | None = None
     # What the backbone reads. unit: 0..1. centred: (x - 127) / 128. caffe: 0..255 less
     # ImageNet's means, as the weights of keras-applications' ResNet-50 expect.
     pixels: Literal["unit", "centred", "caffe"] = "unit"
@@ -247,7 +257,7 @@ class Recognition(_Settings):
 class Config(_Settings):
     """One experiment."""
 
-    name: str
+    name: Text
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     subset: Subset = Subset()
     data: Data = Data()
@@ -314,7 +324,12 @@ def load(path: Path) -> Config:
     path = Path(path)
     if not path.exists() and (shipped("configs") / path.name).exists():
         path = shipped("configs") / path.name
-    return _resolve(_read_yaml(path, ()), str(path))
+    try:
+        return _resolve(_read_yaml(path, ()), str(path))
+    except RecursionError:
+        raise ConfigError(
+            f"{path}: expected sections of settings, got one within itself"
+        ) from None
 
 
 def override(config: Config, settings: Mapping[str, Any]) -> Config:
@@ -343,7 +358,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not equals:
         raise ConfigError(f"--set: expected SETTING=VALUE, got {text!r}")
     try:
-        return name.strip(), yaml.safe_load(value)
+        return name.strip(), _parsed(value)
     except yaml.YAMLError:
         raise ConfigError(f"--set: expected a value after '=', got {text!r}") from None
 
@@ -352,7 +367,7 @@ def read_json(path: Path) -> Config:
     """Read the ``config.json`` of a run or bundle."""
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: expected a run's config, got {error}") from None
     return _resolve(values, str(path))
 
@@ -366,28 +381,68 @@ def write_json(config: Config, path: Path) -> None:
 def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     import yaml  # not in the kernel, which reads config.json
 
-    if path.resolve() in seen:
-        raise ConfigError(f"{path}: expected an end to 'extends', got a circle")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if path.resolve() in seen:
+            raise ConfigError(f"{path}: expected an end to 'extends', got a circle")
+        if path.exists() and not path.is_file():  # /dev/zero has no end
+            raise ConfigError(f"{path}: expected YAML settings, got no plain file")
+        values = _parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         names = sorted(p.name for p in shipped("configs").glob("*.yaml"))
         raise ConfigError(
             f"{path}: expected a config, found no file; the kit has {', '.join(names)}"
         ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise ConfigError(f"{path}: expected YAML settings, got {reason}") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected YAML settings, got {values!r}")
+        raise ConfigError(f"{path}: expected YAML settings, got {_shown(values)}")
     parent = values.pop("extends", None)
     if parent is None:
         return values
-    if not isinstance(parent, str):
+    if not isinstance(parent, str) or len(parent) > 255:
         raise ConfigError(
-            f"{path}: extends: expected the name of another config, got {parent!r}"
+            f"{path}: extends: expected the name of another config, got "
+            f"{_shown(parent)}"
         )
     return _merged(_read_yaml(path.parent / parent, (*seen, path.resolve())), values)
+
+
+def _shown(value: Any) -> str:
+    """A value as a complaint quotes it, however large it is."""
+    return reprlib.repr(value)[:100]
+
+
+def _parsed(text: str) -> Any:
+    """A value in YAML, of its plain types alone.
+
+    Raises:
+        YAMLError: it is not YAML, or a key comes twice.
+    """
+    import yaml  # not in the kernel, which reads config.json
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            names = [key.value for key, _ in node.value]
+            again = [name for name in names if names.count(name) > 1]
+            if again:
+                mark = node.start_mark
+                raise yaml.MarkedYAMLError(
+                    problem=f"{_shown(again[0])} twice", problem_mark=mark
+                )
+            return super().construct_mapping(node, deep)
+
+    try:
+        return yaml.load(text, Loader)
+    except (
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        RecursionError,
+    ) as error:
+        # PyYAML lets these through: of the date 2021-13-45, of !!bool x, of 5,000 digits
+        raise yaml.YAMLError(f"no value of YAML's: {error!r:.100}") from error
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -405,7 +460,7 @@ def _resolve(values: dict[str, Any], where: str) -> Config:
         return Config.model_validate(values)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
+        name = ".".join(map(str, first["loc"]))[:100]
         if first["type"] == "extra_forbidden":
             raise ConfigError(f"{where}: {_no_setting(name)}") from None
         if first["type"] == "missing":
@@ -415,7 +470,7 @@ def _resolve(values: dict[str, Any], where: str) -> Config:
         if not name:  # settings that do not go together
             raise ConfigError(f"{where}: {reason}") from None
         raise ConfigError(
-            f"{where}: {name}: {reason}, got {first['input']!r}"
+            f"{where}: {name}: {reason}, got {_shown(first['input'])}"
         ) from None
 
 

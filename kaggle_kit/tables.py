@@ -23,6 +23,7 @@ from kaggle_kit.paths import written
 IMAGE_ID = re.compile(r"[0-9A-Za-z_-]{3,64}")
 LANDMARK_ID = re.compile(r"\d{1,18}", re.ASCII)
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+QUOTED = 80  # characters of a cell that a complaint quotes at most
 SPLITS = ("train", "validation", "penalty", "test")
 USAGES = ("Public", "Private", "Ignored")
 
@@ -118,8 +119,8 @@ def read_submission(path: Path) -> dict[str, Guess | None]:
     for row, (image_id, cell) in read_rows(path, ("id", "landmarks")):
         if image_id in guesses:
             raise TableError(
-                f"{path}: row {row}: image {image_id}: expected each id once, got it "
-                f"again; keep one of the rows"
+                f"{path}: row {row}: image {image_id[:QUOTED]}: expected each id once, got "
+                f"it again; keep one of the rows"
             )
         guesses[image_id] = _guess(path, row, image_id, cell)
     return guesses
@@ -153,13 +154,13 @@ def require_ids(
     unknown = [image_id for image_id in got if image_id not in expected]
     if unknown:
         raise TableError(
-            f"{path}: image {unknown[0]}: expected only ids of {source}, got "
+            f"{path}: image {unknown[0][:QUOTED]}: expected only ids of {source}, got "
             f"{len(unknown)} unknown; delete those rows"
         )
     missing = [image_id for image_id in expected if image_id not in got]
     if missing:
         raise TableError(
-            f"{path}: image {missing[0]}: expected a row for each of the "
+            f"{path}: image {missing[0][:QUOTED]}: expected a row for each of the "
             f"{len(expected)} ids of {source}, got {len(missing)} too few; add the rows, "
             f"with an empty cell where there is no guess"
         )
@@ -173,12 +174,12 @@ def read_solution(path: Path) -> dict[str, Truth]:
     for row, (image_id, cell, usage) in rows:
         if image_id in truths:
             raise TableError(
-                f"{path}: row {row}: image {image_id}: expected each id once, got it "
-                f"again; keep one of the rows"
+                f"{path}: row {row}: image {image_id[:QUOTED]}: expected each id once, got "
+                f"it again; keep one of the rows"
             )
         truth = known.get((cell, usage))
         if truth is None:
-            truth = _truth(f"{path}: row {row}: image {image_id}", cell, usage)
+            truth = _truth(f"{path}: row {row}: image {image_id[:QUOTED]}", cell, usage)
             known[cell, usage] = truth
         truths[image_id] = truth
     return truths
@@ -197,22 +198,32 @@ def read_subset(path: Path) -> list[Member]:
         if split not in SPLITS:
             raise TableError(
                 f"{path}: row {row}: image {image_id}: expected split "
-                f"{', '.join(SPLITS)}, got {split!r}; make the subset again"
+                f"{', '.join(SPLITS)}, got {split[:QUOTED]!r}; make the subset again"
             )
         members.append(Member(image_id, int(landmark) if landmark else None, split))
+    _refuse_repeats(path, [member.image_id for member in members])
     return members
 
 
 def read_classes(path: Path) -> list[Class]:
     """Read ``classes.csv`` (class, landmark_id, n_images); the classes are 0, 1, 2…"""
     classes: list[Class] = []
+    row_of: dict[int, int] = {}
     for row, fields in read_rows(path, ("class", "landmark_id", "n_images")):
-        if not all(map(str.isdecimal, fields)) or int(fields[0]) != len(classes):
+        if not all(map(LANDMARK_ID.fullmatch, fields)) or int(fields[0]) != len(
+            classes
+        ):
             raise TableError(
                 f"{path}: row {row}: expected class {len(classes)}, a landmark id and a "
-                f"count, got {','.join(fields)!r}; make the subset again"
+                f"count, got {','.join(fields)[:QUOTED]!r}; make the subset again"
             )
-        classes.append(Class(int(fields[1]), int(fields[2])))
+        landmark = int(fields[1])
+        if row_of.setdefault(landmark, row) != row:
+            raise TableError(
+                f"{path}: row {row}: expected each landmark once, got {landmark} again "
+                f"after row {row_of[landmark]}; make the subset again"
+            )
+        classes.append(Class(landmark, int(fields[2])))
     return classes
 
 
@@ -224,7 +235,7 @@ def read_names(path: Path) -> dict[int, str]:
         if not LANDMARK_ID.fullmatch(landmark):
             raise TableError(
                 f"{path}: row {row}: expected a landmark id (a whole number), got "
-                f"{landmark!r}; correct or delete the row"
+                f"{landmark[:QUOTED]!r}; correct or delete the row"
             )
         names[int(landmark)] = name or category
     return names
@@ -249,8 +260,8 @@ def read_rows(
     Empty lines are skipped; spaces around a field and a byte-order mark are dropped.
 
     Raises:
-        TableError: no such file, not UTF-8, a column is missing, a row has more or
-            fewer fields than the header.
+        TableError: no such file, not UTF-8, a column is missing or there twice, a row
+            has more or fewer fields than the header.
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -264,8 +275,8 @@ def read_rows(
                         continue
                     raise TableError(
                         f"{path}: row {reader.line_num}: expected {width} fields "
-                        f"({','.join(header)}), got {len(fields)}: "
-                        f"{','.join(fields)[:80]!r}; correct or delete the row"
+                        f"({','.join(header)[:QUOTED]}), got {len(fields)}: "
+                        f"{','.join(fields)[:QUOTED]!r}; correct or delete the row"
                     )
                 yield (
                     reader.line_num,
@@ -275,7 +286,7 @@ def read_rows(
         raise TableError(
             f"{path}: expected a CSV file, found none; check the path"
         ) from None
-    except (IsADirectoryError, PermissionError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:  # ValueError: not UTF-8
         raise TableError(
             f"{path}: expected a readable CSV file in UTF-8, got {error}; save it again "
             f"as plain CSV"
@@ -289,8 +300,14 @@ def _places(
     if missing:
         raise TableError(
             f"{path}: row 1: expected the columns {','.join(columns)}, got "
-            f"{','.join(header)[:80] or 'an empty file'}; add {','.join(missing)}"
+            f"{','.join(header)[:QUOTED] or 'an empty file'}; add {','.join(missing)}"
         )
+    for name in (*columns, *optional):
+        if header.count(name) > 1:
+            raise TableError(
+                f"{path}: row 1: expected the column {name} once, got it "
+                f"{header.count(name)} times; delete or rename all but one"
+            )
     places: list[int | None] = [header.index(name) for name in columns]
     return places + [header.index(n) if n in header else None for n in optional]
 
@@ -304,8 +321,10 @@ def _guess(path: Path, row: int, image_id: str, cell: str) -> Guess | None:
         if math.isfinite(guess.confidence):
             return guess
     raise TableError(
-        f"{path}: row {row}: image {image_id}: expected '<landmark_id> <confidence>' "
-        f"(a whole number and a finite number) or nothing, got {cell!r}; correct the cell"
+        f"{path}: row {row}: image {image_id[:QUOTED]}: expected '<landmark_id> "
+        f"<confidence>' "
+        f"(a whole number and a finite number) or nothing, got {cell[:QUOTED]!r}; correct "
+        f"the cell"
     )
 
 
@@ -313,12 +332,13 @@ def _truth(where: str, cell: str, usage: str) -> Truth:
     landmarks = cell.split()
     if not all(map(LANDMARK_ID.fullmatch, landmarks)):
         raise TableError(
-            f"{where}: expected landmark ids with spaces between, got {cell!r}; correct "
-            f"the row"
+            f"{where}: expected landmark ids with spaces between, got "
+            f"{cell[:QUOTED]!r}; correct the row"
         )
     if usage and usage not in USAGES:
         raise TableError(
-            f"{where}: expected Usage {', '.join(USAGES)}, got {usage!r}; correct the row"
+            f"{where}: expected Usage {', '.join(USAGES)}, got {usage[:QUOTED]!r}; "
+            f"correct the row"
         )
     return Truth(frozenset(map(int, landmarks)), usage)
 
@@ -327,7 +347,7 @@ def _require_id(path: Path, row: int, image_id: str) -> None:
     if not IMAGE_ID.fullmatch(image_id):
         raise TableError(
             f"{path}: row {row}: expected an image id such as 0108dac4511cf183, got "
-            f"{image_id!r}; correct the id"
+            f"{image_id[:QUOTED]!r}; correct the id"
         )
 
 
@@ -335,7 +355,7 @@ def _complain_of_label(path: Path, row: int, image_id: str, landmark: str) -> No
     _require_id(path, row, image_id)
     raise TableError(
         f"{path}: row {row}: image {image_id}: expected a landmark id (a whole number), "
-        f"got {landmark!r}; correct or delete the row"
+        f"got {landmark[:QUOTED]!r}; correct or delete the row"
     )
 
 

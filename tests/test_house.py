@@ -30,6 +30,7 @@ FLOORS = [
         "examples",
         "paths",
         "config",
+        "arrays",
         "columns",
         "tables",
         "progress",

@@ -21,6 +21,7 @@ from kaggle_kit.progress import progress
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 WORKERS = 4
 PHOTO = re.compile(r"(?:\./)?(?:[0-9a-f]/[0-9a-f]/[0-9a-f]/)?([0-9a-f]{16})\.jpg")
+LARGEST_PHOTO = 500 * 10**6  # bytes; one of a tar is held in memory
 BATCH = 256  # files that are under way at once
 OWN = ("download.json", "download.broken.csv", "download.missing.csv")
 
@@ -130,8 +131,14 @@ def _tar_photos(
             )
     for member in members:
         found = PHOTO.fullmatch(member.name)
-        if found and member.isreg():
-            yield member, found[1]
+        if not found or not member.isreg():
+            continue
+        if member.size > LARGEST_PHOTO:
+            raise DataError(
+                f"{name}: expected photos of at most {LARGEST_PHOTO // 10**6} MB, got "
+                f"{member.name!r} of {member.size // 10**6}; do not use this archive"
+            )
+        yield member, found[1]
 
 
 def _require_inside(archive: str, name: str) -> None:

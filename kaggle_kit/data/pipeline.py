@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from kaggle_kit.data.gif import bounded
 from kaggle_kit.data.squash import RATIOS
 
 PARALLEL = os.cpu_count() or 1  # photos decoded at a time
@@ -25,9 +26,7 @@ EXACT = "INTEGER_ACCURATE"
 def decoded(photo: tf.Tensor) -> tf.Tensor:
     """The pixels of a photo, () bytes -> (h, w, 3) uint8. JPEG, PNG, GIF or BMP."""
     return tf.cond(
-        tf.io.is_jpeg(photo),
-        lambda: _jpeg(photo, 1),
-        lambda: tf.io.decode_image(photo, channels=3, expand_animations=False),
+        tf.io.is_jpeg(photo), lambda: _jpeg(photo, 1), lambda: _other(bounded(photo))
     )
 
 
@@ -45,6 +44,10 @@ def reduced(photo: tf.Tensor, side: int) -> tf.Tensor:
         return tf.switch_case(tf.math.count_nonzero(fits, dtype=tf.int32), cases)
 
     return tf.cond(tf.io.is_jpeg(photo), jpeg, lambda: decoded(photo))
+
+
+def _other(photo: tf.Tensor) -> tf.Tensor:
+    return tf.io.decode_image(photo, channels=3, expand_animations=False)
 
 
 def _jpeg(photo: tf.Tensor, ratio: int) -> tf.Tensor:

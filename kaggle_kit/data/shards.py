@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from kaggle_kit.tables import Member
 logger = logging.getLogger(__name__)
 MARKER = "shards.json"
 SPLITS = ("train", "validation")
+SHARD = re.compile(r"(?:train|validation)-\d{5,}\.tfrecord", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = Path(folder) / MARKER
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        _check_form(manifest)
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise ArtefactError(
-            f"{path}: expected the manifest of a shards folder, got {error}; make the "
-            f"shards again"
+            f"{path}: expected the manifest of a shards folder, got {error!r:.200}; make "
+            f"the shards again"
         ) from None
     for shard in manifest["shards"]:
         file = path.parent / shard["file"]
@@ -136,6 +139,25 @@ def read_manifest(folder: Path) -> dict[str, Any]:
                 f"the shards again"
             )
     return manifest
+
+
+def _check_form(manifest: dict[str, Any]) -> None:
+    """Refuse what ``shards`` does not write, such as a file of another folder.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is not of that form.
+    """
+    shards = manifest["shards"]
+    counts = [manifest["counts"][split] for split in SPLITS]
+    counts += [manifest["stored_size"]]
+    counts += [shard[name] for shard in shards for name in ("images", "bytes")]
+    if not all(type(count) is int and count >= 0 for count in counts):
+        raise ValueError("a count that is none")
+    if not all(isinstance(image_id, str) for image_id in manifest["broken"]):
+        raise ValueError("broken ids that are none")
+    for shard in shards:
+        if not SHARD.fullmatch(shard["file"]) or shard["split"] not in SPLITS:
+            raise ValueError(f"the shard {shard['file']!r} of {shard['split']!r}")
 
 
 def shard_paths(folder: Path, manifest: dict[str, Any], split: str) -> list[Path]:
@@ -150,7 +172,11 @@ def shard_paths(folder: Path, manifest: dict[str, Any], split: str) -> list[Path
 def photo_classes(
     folder: Path, manifest: dict[str, Any], split: str
 ) -> list[NDArray[np.int64]]:
-    """The class of every photo of a split, shard by shard, in order."""
+    """The class of every photo of a split, shard by shard, in order.
+
+    Raises:
+        ArtefactError: the tables beside the shards are of other photos.
+    """
     classes = tables.read_classes(Path(folder) / "classes.csv")
     class_of = {row.landmark_id: i for i, row in enumerate(classes)}
     broken = set(manifest["broken"])
@@ -160,6 +186,11 @@ def photo_classes(
         if m.split == split and m.landmark_id in class_of and m.image_id not in broken
     ]
     sizes = [s["images"] for s in manifest["shards"] if s["split"] == split]
+    if len(found) != sum(sizes):
+        raise ArtefactError(
+            f"{folder}: expected subset.csv and classes.csv to have the {sum(sizes)} "
+            f"{split} photos of the shards, got {len(found)}; make the shards again"
+        )
     return np.split(np.array(found, np.int64), np.cumsum(sizes)[:-1])
 
 

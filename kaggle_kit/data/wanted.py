@@ -1,6 +1,6 @@
 """Which photos are asked for: those of a subset, or those that a file names."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,13 +42,13 @@ def file_ids(path: Path) -> list[str]:
         TableError: no such file, no ids in it, or something that is not an id.
     """
     path = Path(path)
-    header = _first_line(path).split(",")
+    lines = (line.strip() for line in _lines(path))
+    header = next(filter(None, lines), "").split(",")
     ids: dict[str, None] = {}
     if "id" in [name.strip() for name in header]:
         rows = [(row, fields[0]) for row, fields in tables.read_rows(path, ("id",))]
     else:
-        lines = path.read_text("utf-8-sig").splitlines()
-        rows = [(row, line.strip()) for row, line in enumerate(lines, 1)]
+        rows = [(row, line.strip()) for row, line in enumerate(_lines(path), 1)]
     for row, image_id in rows:
         if image_id and not tables.IMAGE_ID.fullmatch(image_id):
             raise TableError(
@@ -76,11 +76,11 @@ def require_known(wanted: Wanted, known: Container[str], where: str) -> None:
         )
 
 
-def _first_line(path: Path) -> str:
+def _lines(path: Path) -> Iterator[str]:
     try:
         with path.open(encoding="utf-8-sig") as file:
-            return next((line.strip() for line in file if line.strip()), "")
-    except (OSError, UnicodeDecodeError) as error:
+            yield from file
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8
         reason = getattr(error, "strerror", None) or "not text in UTF-8"
         raise TableError(
             f"{path}: expected a file with image ids, got {reason}; check the path"

@@ -56,7 +56,10 @@ def publish(
     expected = {name: file["bytes"] for name, file in manifest["files"].items()}
     expected[MANIFEST] = (bundle / MANIFEST).stat().st_size
     before = status(handle)
-    notes = notes or f"{manifest['name']} {described(bundle / MANIFEST)['sha256'][:12]}"
+    notes = (
+        notes
+        or f"{manifest.get('name', 'bundle')} {described(bundle / MANIFEST)['sha256'][:12]}"
+    )
     if before and before["status"] == "ready" and _unchanged(bundle, handle, expected):
         logger.info("%s: version %s is this bundle", handle, before["version"])
         return {"dataset": handle, "version": before["version"], "changed": False}

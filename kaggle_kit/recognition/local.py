@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_kit import config
+from kaggle_kit import arrays, config
 from kaggle_kit.errors import ArtefactError, KitError
 
 try:
@@ -162,12 +162,11 @@ class LocalFeatures(Sequence[Features]):
         """
         try:
             points, descriptors, sizes, offsets = (
-                np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-                for name in ARRAYS
+                arrays.mapped(folder / f"{name}.npy") for name in ARRAYS
             )
-        except (OSError, ValueError, EOFError) as error:
+        except arrays.DAMAGE as error:
             raise ArtefactError(
-                f"{folder}: expected local features, got {error}; make the bundle again"
+                f"{folder}: expected local features, got {error!r:.200}; make the bundle again"
             ) from None
         stored = cls(points, descriptors, sizes, np.array(offsets))
         fault = stored._fault()
@@ -177,8 +176,8 @@ class LocalFeatures(Sequence[Features]):
 
     def _fault(self) -> str | None:
         """What does not fit, if anything."""
-        arrays = [getattr(self, name) for name in ARRAYS]
-        kinds = [(a.dtype.name, a.ndim, a.shape[1:]) for a in arrays]
+        own = [getattr(self, name) for name in ARRAYS]
+        kinds = [(a.dtype.name, a.ndim, a.shape[1:]) for a in own]
         expected = [
             ("float32", 2, (2,)),
             ("uint8", 2, (DESCRIPTOR,)),
@@ -187,7 +186,7 @@ class LocalFeatures(Sequence[Features]):
         ]
         if kinds != expected or not len(self.offsets):
             return f"expected points, descriptors, sizes and offsets, got {kinds}"
-        counts = [len(array) for array in arrays[:3]]
+        counts = [len(array) for array in own[:3]]
         ends = int(self.offsets[0]), int(self.offsets[-1])
         falls = bool((np.diff(self.offsets) < 0).any())
         if len(set(counts)) > 1 or ends != (0, counts[0]) or falls:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from kaggle_kit.data.pipeline import photos, readable
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.lite import without_notice
+from kaggle_kit.model.untrusted import check_lite, check_saved_model
 from kaggle_kit.recognition.engine import WAYS, Outputs, Runner
 from kaggle_kit.recognition.litert import Lite, joined_outputs
 
@@ -41,6 +42,7 @@ class Saved:
         self.most: int | None = None  # photos that a device has memory for, once known
         self.models: list[Any] = []
         try:
+            check_saved_model(model_dir, WAYS)
             for device in self.devices:
                 with tf.device(device):
                     self.models.append(tf.saved_model.load(str(model_dir)))
@@ -144,6 +146,7 @@ def mix_precision() -> None:
 
 
 def _interpreter(path: str) -> Any:
-    """An interpreter with one thread."""
+    """An interpreter with one thread, of a file that is looked at before."""
+    check_lite(Path(path))
     with without_notice():
         return tf.lite.Interpreter(path, num_threads=1)

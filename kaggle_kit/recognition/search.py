@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kaggle_kit import tables
+from kaggle_kit import arrays, tables
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.progress import progress
 from kaggle_kit.recognition.products import Product, suited
@@ -80,13 +80,21 @@ class Gallery:
         labels = tables.read_labels(folder / "gallery.csv")
         try:
             vectors, penalties, non_landmarks = (
-                np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+                arrays.mapped(folder / f"{name}.npy")
                 for name in ("vectors", "penalties", "non_landmarks")
             )
-        except (OSError, ValueError) as error:
+        except arrays.DAMAGE as error:
             raise ArtefactError(
-                f"{folder}: expected a gallery, got {error}; make the bundle again"
+                f"{folder}: expected a gallery, got {error!r:.200}; make the bundle again"
             ) from None
+        shapes = vectors.shape[1:], penalties.shape[1:], non_landmarks.shape[1:]
+        kinds = {array.dtype.kind for array in (vectors, penalties, non_landmarks)}
+        if kinds != {"f"} or shapes != (vectors.shape[-1:], (), vectors.shape[-1:]):
+            raise ArtefactError(
+                f"{folder}: expected vectors, penalties and non_landmarks of numbers, of "
+                f"one width, got shapes {vectors.shape}, {penalties.shape} and "
+                f"{non_landmarks.shape}; make the bundle again"
+            )
         if not len(labels) == len(vectors) == len(penalties):
             raise ArtefactError(
                 f"{folder}: expected as many vectors and penalties as the {len(labels)} "

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from kaggle_kit import arrays
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.recognition.whitening import unit
 
@@ -37,10 +38,10 @@ class Vocabulary:
             ArtefactError: the file is missing or damaged.
         """
         try:
-            words = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            words = arrays.loaded(path)
+        except arrays.DAMAGE as error:
             raise ArtefactError(
-                f"{path}: expected visual words, got {error}; make the bundle again"
+                f"{path}: expected visual words, got {error!r:.200}; make the bundle again"
             ) from None
         kind = getattr(words, "dtype", None), getattr(words, "ndim", None)
         if kind != (np.float32, 2) or not len(words) or not np.isfinite(words).all():

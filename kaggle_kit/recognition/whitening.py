@@ -2,11 +2,11 @@
 
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kaggle_kit import arrays
 from kaggle_kit.errors import ArtefactError
 
 BLOCK = 65536  # rows read at a time when fitting
@@ -36,6 +36,13 @@ class Whitening(NamedTuple):
         """Write it as one ``npz`` file."""
         np.savez(path, mean=self.mean, matrix=self.matrix)
 
+    def check(self) -> None:
+        """Raise a ``ValueError`` unless mean and matrix are numbers that fit each other."""
+        kinds = [(array.dtype.name, array.shape) for array in self]
+        fit = self.matrix.ndim == 2 and self.mean.shape == self.matrix.shape[:1]
+        if not fit or {kind for kind, _ in kinds} != {"float32"}:
+            raise ValueError(f"{kinds}")
+
     @classmethod
     def load(cls, path: Path) -> "Whitening":
         """Read it back.
@@ -44,11 +51,13 @@ class Whitening(NamedTuple):
             ArtefactError: no such file, or another.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return cls(arrays["mean"], arrays["matrix"])
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            with arrays.Arrays(path) as stored:
+                found = cls(stored["mean"], stored["matrix"])
+            found.check()
+            return found
+        except arrays.DAMAGE as error:
             raise ArtefactError(
-                f"{path}: expected a whitening, got {error}; make the bundle again"
+                f"{path}: expected a whitening, got {error!r:.200}; make the bundle again"
             ) from None
 
 

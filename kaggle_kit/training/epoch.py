@@ -2,16 +2,17 @@
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from kaggle_kit import config
-from kaggle_kit.errors import ConfigError
+from kaggle_kit.errors import ArtefactError, ConfigError
 from kaggle_kit.progress import progress
 from kaggle_kit.training.distribute import Workers
 from kaggle_kit.training.runs import within_path
@@ -77,13 +78,14 @@ def train_epoch(
 
     Raises:
         ConfigError: the loss is not finite.
+        ArtefactError: a shard is damaged.
     """
     label = f"epoch {place.epoch + 1}/{settings.epochs}"
     frozen = settings.frozen_epochs
     first = frozen if place.epoch >= frozen else 0  # epoch of this optimiser
     earlier, start = place.seconds, time.monotonic()
     saved = start
-    batches = iter(team.batches(batches))
+    batches = _whole(team.batches(batches))
     with progress(total=n_steps, label=label) as bar:
         bar.update(place.done)
         while place.done < n_steps:
@@ -116,9 +118,24 @@ def validated(step: Step, batches: Iterable[Any] | None) -> dict[str, float]:
     if batches is None:
         return {}
     sums = np.zeros(3)
-    for batch in batches:
+    for batch in _whole(batches):
         sums += step.validate(batch)
     return {f"val_{name}": value for name, value in means(sums).items()}
+
+
+def _whole(batches: Iterable[Any]) -> Iterator[Any]:
+    """Batches of shards, whose records have checksums and whose photos decode.
+
+    Raises:
+        ArtefactError: one that has not, or does not.
+    """
+    try:
+        yield from batches
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        raise ArtefactError(
+            f"shards: expected photos as kaggle-kit shards wrote them, got "
+            f"{error.message!r:.200}; make the shards again"
+        ) from None
 
 
 def means(sums: NDArray[np.float64]) -> dict[str, float]:

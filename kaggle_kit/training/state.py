@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from kaggle_kit import arrays
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.training.runs import save
 
@@ -41,8 +42,8 @@ def load_state(path: Path, variables: Sequence[Any]) -> NDArray[np.float64]:
     """
     with _opened(path) as archive:
         names = [f"{i:05d}" for i in range(len(variables))]
-        if set(archive.files) != {*names, PLACE}:
-            raise ValueError(f"{len(archive.files) - 1} variables, not {len(names)}")
+        if set(archive) != {*names, PLACE}:
+            raise ValueError(f"{len(archive) - 1} variables, not {len(names)}")
         for name, variable in zip(names, variables, strict=True):
             variable.assign(archive[name])
         return archive[PLACE]
@@ -61,12 +62,11 @@ def read_place(path: Path) -> NDArray[np.float64]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     try:
-        with np.load(path) as archive:
+        with arrays.Arrays(path) as archive:
             yield archive
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:200]
+    except arrays.DAMAGE as error:
         raise ArtefactError(
-            f"{path}: expected a checkpoint of this training, got {reason}; train into "
+            f"{path}: expected a checkpoint of this training, got {error!r:.200}; train into "
             f"another --run"
         ) from None
 

@@ -12,6 +12,7 @@ from kaggle_kit.errors import ArtefactError, KitError, RehearsalError
 from kaggle_kit.publish import rehearse as rehearsing
 from kaggle_kit.publish.manifest import MANIFEST
 from kaggle_kit.publish.rehearse import rehearse
+from tests.publish.conftest import sign
 
 GOOD = """
 import csv, os
@@ -153,6 +154,7 @@ def test_the_kernel_sees_what_gets_to_kaggle_and_no_more(outcome, network, small
     (bundle / "embedders" / "model" / "assets").mkdir(parents=True)
     (bundle / "embedders" / "model" / "saved_model.pb").write_text("model")
     (bundle / "dataset-metadata.json").write_text("{}")
+    sign(bundle)
     script = f"""
 import os
 from pathlib import Path
@@ -170,6 +172,7 @@ def test_a_kernel_cannot_change_its_bundle(outcome, network, small, name):
     _, bundle = small
     (bundle / "embedders").mkdir()
     (bundle / "embedders" / "words.npy").write_text("words")
+    sign(bundle)
     script = f"""
 import os
 from pathlib import Path

@@ -1,0 +1,189 @@
+"""Photos that were changed by the thousand: no crash, no hang, and the good ones are right."""
+
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+from importlib import util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from kaggle_kit.data import gif
+from kaggle_kit.data.index import look
+from tests.faults import mutated_photos as mutants
+
+ROOT = Path(__file__).parents[2]
+MOST_MB = 3000  # TensorFlow alone takes some 500
+HUGE = [
+    (65_535, 65_535),
+    (30_000, 30_000),
+    (2**31 - 1, 2**31 - 1),
+    (2**16, 1),
+    (1, 2**31 - 1),
+]
+
+
+def read(folder, seconds):
+    """What ``read_photos`` makes of a folder; a signal or a hang fails the test."""
+    points = ["points"] if util.find_spec("cv2") else []
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults.read_photos", str(folder), *points],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        timeout=seconds,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-1000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("n", "seconds"),
+    [
+        pytest.param(400, 200, id="some"),
+        pytest.param(8000, 1200, id="thousands", marks=pytest.mark.slow),
+    ],
+)
+def test_changed_photos_neither_crash_nor_hang_nor_harm_the_others(
+    n, seconds, tmp_path, tried
+):
+    """Every fourth photo is a good one: it is read as it is among good ones alone."""
+    rng = random.Random(n)
+    originals = mutants.originals()
+    good, mixed = tmp_path / "good", tmp_path / "mixed"
+    good.mkdir()
+    mixed.mkdir()
+    for i, content in enumerate(originals):
+        (good / f"{i}.jpg").write_bytes(content)
+    wanted = {}
+    for i in range(n):
+        (mixed / f"{i:06}.jpg").write_bytes(mutants.mutated(rng, originals))
+        if i % 3 == 0:
+            which = rng.randrange(len(originals))
+            wanted[f"{i:06}-good.jpg"] = f"{which}.jpg"
+            (mixed / f"{i:06}-good.jpg").write_bytes(originals[which])
+    expected, found = read(good, 120), read(mixed, seconds)
+    assert found["peak_mb"] < MOST_MB
+    for kind in ("seen", "stored"):
+        for name, original in wanted.items():
+            assert found[kind][name] == expected[kind][original], (kind, name)
+        changed = len(found[kind]) - len(wanted)
+        assert (
+            n / 10 < changed < n * 0.9
+        )  # some are read all the same, and some are not
+    assert not expected["points"] or set(found["points"]) == set(found["stored"])
+    names = {path.name for path in mixed.iterdir()}
+    assert set(found["looked"]) == names
+    tried["changed photos read by the pipeline, by geometry and by the index"] += n
+    tried["of them still read"] += len(found["seen"]) - len(wanted)
+
+
+def test_the_good_ones_are_as_another_library_reads_them(tmp_path):
+    """Within what decoders and resizing differ by."""
+    from kaggle_kit.data.pipeline import photos
+
+    paths = []
+    for i, content in enumerate(mutants.originals()):
+        paths.append(tmp_path / f"{i}.jpg")
+        paths[-1].write_bytes(content)
+    ((which, pixels),) = photos(paths, 48, len(paths))
+    assert which.tolist() == list(range(len(paths)))
+    for path, photo in zip(paths, pixels, strict=True):
+        with Image.open(path) as opened:
+            other = opened
+            if other.mode == "I;16":
+                other = Image.fromarray((np.asarray(other) // 257).astype(np.uint8))
+            other = other.convert("RGB").resize((48, 48), Image.Resampling.BILINEAR)
+        off = np.abs(np.asarray(other, float) - photo)
+        assert off.mean() < 3, path.name
+
+
+def test_sizes_that_only_the_header_has_take_no_memory(tmp_path, tried):
+    """Each kind of photo says that it has billions of pixels; one good one is read."""
+    originals = mutants.originals()
+    for i, content in enumerate(originals):
+        for j, size in enumerate(HUGE):
+            (tmp_path / f"{i:02}-{j}.jpg").write_bytes(
+                mutants.with_size(content, *size)
+            )
+    (tmp_path / "good.jpg").write_bytes(originals[0])
+    found = read(tmp_path, 200)
+    assert "good.jpg" in found["seen"]
+    assert found["peak_mb"] < MOST_MB
+    tried["photos of billions of pixels, by their header"] += len(found["looked"]) - 1
+
+
+def animated(*sizes):
+    """A GIF of several pictures."""
+    pictures = [Image.new("L", size, 90 * i) for i, size in enumerate(sizes)]
+    file = io.BytesIO()
+    pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:])
+    return file.getvalue()
+
+
+def test_the_pixels_of_a_gif_are_counted_before_it_is_unpacked(monkeypatch):
+    one, two = animated((30, 20)), animated((30, 20), (30, 20))
+    assert gif.pixels(one) == 600
+    assert 600 < gif.pixels(two) <= 1200  # of the second only what differs is kept
+    for end in range(len(one)):
+        assert gif.pixels(one[:end]) in (0, 600)
+    monkeypatch.setattr(gif, "MOST_PIXELS", 600)
+    assert gif.bounded(tf.constant(one)).numpy() == one
+    assert gif.bounded(tf.constant(two)).numpy() == b""
+    for other in (b"", b"GI", b"\xff\xd8\xff", mutants.originals()[0]):
+        assert gif.bounded(tf.constant(other)).numpy() == other
+
+
+@pytest.mark.slow
+def test_a_gif_of_gigabytes_in_half_a_megabyte_is_not_unpacked(tmp_path):
+    content = animated((25_000, 25_000))
+    assert len(content) < 500_000
+    (tmp_path / "bomb.jpg").write_bytes(content)
+    (tmp_path / "good.jpg").write_bytes(mutants.originals()[0])
+    found = read(tmp_path, 200)
+    assert set(found["seen"]) == set(found["stored"]) == {"good.jpg"}
+    assert found["peak_mb"] < MOST_MB / 2
+
+
+def enlarged(kind):
+    """A photo of 40 megapixels."""
+    small = Image.open(io.BytesIO(mutants.originals()[0]))
+    file = io.BytesIO()
+    small.resize((7680, 5208)).save(
+        file, kind, **({"compress_level": 1} if kind == "PNG" else {})
+    )
+    return file.getvalue()
+
+
+def test_photos_of_forty_megapixels_are_read_within_bounds(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(enlarged("JPEG"))
+    (tmp_path / "b.jpg").write_bytes(enlarged("PNG"))
+    found = read(tmp_path, 200)
+    assert set(found["seen"]) == set(found["stored"]) == {"a.jpg", "b.jpg"}
+    assert found["looked"] == {"a.jpg": [7680, 5208], "b.jpg": [7680, 5208]}
+    assert found["peak_mb"] < MOST_MB
+
+
+@pytest.mark.parametrize(
+    "n", [pytest.param(300, id="some"), pytest.param(8000, marks=pytest.mark.slow)]
+)
+def test_the_index_says_of_every_photo_its_size_or_what_is_wrong(n, tmp_path, tried):
+    rng = random.Random(n + 1)
+    originals = mutants.originals()
+    path = tmp_path / "x.jpg"
+    for _ in range(n):
+        path.write_bytes(mutants.mutated(rng, originals))
+        said = look(path)
+        if isinstance(said, str):
+            assert said.isprintable() and said
+        else:
+            assert min(said) > 0
+        tried["changed photos looked at by the index"] += 1

@@ -1,0 +1,120 @@
+"""Shards that were damaged, or written by a stranger: one line, and no photo is made up."""
+
+import json
+import random
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kaggle_kit.data.batches import training_batches, validation_batches
+from kaggle_kit.data.shards import photo_classes, read_manifest, shard_paths
+from kaggle_kit.errors import ArtefactError
+from kaggle_kit.training.epoch import _whole
+
+
+@pytest.fixture
+def folder(shards_dir, tmp_path):
+    """A copy of shards, to be changed."""
+    shutil.copytree(shards_dir, tmp_path / "shards")
+    return tmp_path / "shards"
+
+
+def batches_of(folder, settings):
+    """All that training and validation read."""
+    manifest = read_manifest(folder)
+    classes = photo_classes(folder, manifest, "train")
+    copies = [np.ones(len(c), np.int64) for c in classes]
+    paths = shard_paths(folder, manifest, "train")
+    read = list(_whole(training_batches(paths, copies, settings.data, 8, 0, 0)))
+    n, size = manifest["counts"]["validation"], settings.data.image_size
+    paths = shard_paths(folder, manifest, "validation")
+    stored = settings.data.stored_size
+    return read + list(_whole(validation_batches(paths, n, stored, size, 8)))
+
+
+def check_refused(folder, settings):
+    with pytest.raises(ArtefactError) as caught:
+        batches_of(folder, settings)
+    text = str(caught.value)
+    assert text.isprintable() and "make the shards again" in text and len(text) < 600
+
+
+def resized(folder, path):
+    """Let the manifest tell the size that a shard has."""
+    manifest = json.loads((folder / "shards.json").read_text())
+    for shard in manifest["shards"]:
+        if shard["file"] == path.name:
+            shard["bytes"] = path.stat().st_size
+    (folder / "shards.json").write_text(json.dumps(manifest))
+
+
+def test_whole_shards_are_read(folder, settings):
+    assert len(batches_of(folder, settings)) > 3
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_flipped_bit_is_found(seed, folder, settings, tried):
+    rng = random.Random(seed)
+    path = rng.choice(sorted(folder.glob("*.tfrecord")))
+    content = bytearray(path.read_bytes())
+    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    path.write_bytes(content)
+    check_refused(folder, settings)
+    tried["damaged shards refused"] += 1
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+@pytest.mark.parametrize("told", [False, True])
+def test_a_cut_shard_is_found_whether_or_not_its_size_is_told(
+    share, told, folder, settings, tried
+):
+    path = folder / "train-00000.tfrecord"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    if told:
+        resized(folder, path)
+    check_refused(folder, settings)
+    tried["damaged shards refused"] += 1
+
+
+def record(**features):
+    kinds = {int: "int64_list", bytes: "bytes_list"}
+    lists = {int: tf.train.Int64List, bytes: tf.train.BytesList}
+    made = {}
+    for name, value in features.items():
+        kind = type(value)
+        made[name.rstrip("_")] = tf.train.Feature(
+            **{kinds[kind]: lists[kind](value=[value])}
+        )
+    example = tf.train.Example(features=tf.train.Features(feature=made))
+    return example.SerializeToString()
+
+
+def jpeg(side):
+    return tf.io.encode_jpeg(tf.zeros((side, side, 3), tf.uint8)).numpy()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no protocol buffer",
+        record(id=b"abc"),
+        record(id=b"abc", class_=0, image=b"no photo"),
+        record(id=b"abc", class_=0, image=jpeg(900)),
+        record(id=b"abc", class_=b"0", image=jpeg(36)),
+        record(id=7, class_=0, image=jpeg(36)),
+    ],
+    ids=range(7),
+)
+def test_a_record_that_is_none_is_found(content, folder, settings, tried):
+    path = folder / "train-00000.tfrecord"
+    n = sum(1 for _ in tf.data.TFRecordDataset(str(path)))
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for _ in range(n):
+            writer.write(content)
+    resized(folder, path)
+    check_refused(folder, settings)
+    tried["damaged shards refused"] += 1

@@ -1,0 +1,232 @@
+"""Bad tables by generation: read as Python's csv module reads them, or one line."""
+
+import random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kaggle_kit import config, tables
+from kaggle_kit.data.subset import subset
+from kaggle_kit.data.wanted import file_ids
+from kaggle_kit.errors import KitError, TableError
+from tests.faults import bad_tables as bad
+
+LONGEST = 600  # characters of a complaint, beside the path in it
+KINDS = {
+    "train.csv": ([("id", "id"), ("landmark_id", "landmark_id")], bad.plain_labels),
+    "sample_submission.csv": ([("id", "id"), ("landmarks", "guess")], bad.plain_sample),
+    "submission.csv": ([("id", "id"), ("landmarks", "guess")], bad.plain_submission),
+    "solution.csv": (
+        [("id", "id"), ("landmarks", "truth"), ("Usage", "Usage")],
+        bad.plain_solution,
+    ),
+    "subset.csv": (
+        [("id", "id"), ("landmark_id", "landmark_id"), ("split", "split")],
+        bad.plain_subset,
+    ),
+}
+
+
+def steady(n):
+    """So many examples, the same ones every time."""
+    return settings(
+        max_examples=n,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def read(name, path):
+    """What the kit makes of a table, in the words of ``bad_tables``."""
+    if name == "train.csv":
+        return [label[:2] for label in tables.read_labels(path)]
+    if name == "sample_submission.csv":
+        return tables.read_sample(path)
+    if name == "submission.csv":
+        found = tables.read_submission(path)
+        return {i: tuple(guess or ()) for i, guess in found.items()}
+    if name == "solution.csv":
+        found = tables.read_solution(path)
+        return {i: (set(t.landmark_ids), t.usage) for i, t in found.items()}
+    return [tuple(member) for member in tables.read_subset(path)]
+
+
+def check_complaint(error, *paths):
+    """One line that names one of the files, and is not as long as what it quotes."""
+    text = str(error)
+    assert text.isprintable()
+    assert any(str(path) in text for path in paths), text[:999]
+    assert len(text) < LONGEST + max(len(str(path)) for path in paths)
+
+
+def check_table(name, content, folder, tried):
+    path = folder / name
+    path.write_bytes(content)
+    expected = KINDS[name][1](content)
+    try:
+        found = read(name, path)
+    except TableError as error:
+        check_complaint(error, path)
+        found = None
+        tried["malformed tables, each one line"] += 1
+    tried["tables read as Python's csv module reads them, or refused"] += 1
+    assert found == expected
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "n", [pytest.param(400, id="some"), pytest.param(20000, marks=pytest.mark.slow)]
+)
+def test_a_table_is_read_as_python_reads_it_or_refused_in_one_line(
+    n, name, tmp_path, tried
+):
+    @steady(n)
+    @given(content=bad.table(KINDS[name][0]))
+    def check(content):
+        check_table(name, content, tmp_path, tried)
+
+    before = tried["malformed tables, each one line"]
+    check()
+    refused = tried["malformed tables, each one line"] - before
+    assert n / 10 < refused < n * 0.9  # both ways are taken
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_bytes_of_no_kind_are_refused(name, tmp_path, tried):
+    @steady(200)
+    @given(content=st.binary(max_size=300))
+    def check(content):
+        check_table(name, content, tmp_path, tried)
+
+    check()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xef\xbb\xbf",
+        b"\n" * 1000,
+        b"," * 100_000,
+        b'id,landmark_id\n"abc,7\n' + b"abc,7\n" * 50_000,  # a quote that does not end
+        b"id,landmark_id\n" + b"x" * 5_000_000 + b",7\n",
+        b"id,landmark_id\nabc," + b"7" * 5_000_000 + b"\n",
+        b"id,landmark_id\n" + b"abc,7\n" * 100_000,
+        b"id,landmark_id," + b"x," * 20_000 + b"y\nabc,7\n",
+        bytes(1000),
+    ],
+    ids=range(10),
+)
+def test_huge_and_empty_tables_are_refused_in_one_short_line(content, tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_bytes(content)
+    with pytest.raises(TableError) as caught:
+        tables.read_labels(path)
+    check_complaint(caught.value, path)
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".csv", "file/train.csv", "a\0b.csv", ""])
+def test_a_path_that_is_none_is_one_line(name, tmp_path):
+    (tmp_path / "file").write_text("id,landmark_id\nabc,7\n")
+    with pytest.raises(TableError) as caught:
+        tables.read_labels(tmp_path / name)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"abc\nabd\n",
+        b"\xef\xbb\xbfid\r\nabc\r\nabd\r\n",
+        b"abc\n" + b"\xff\xfe\n",
+        b"id,x\nabc\n",
+        b"abc\n../abc\n",
+        b"\n \n",
+        b"id\n" + b"x" * 300_000,
+    ],
+    ids=range(7),
+)
+def test_a_list_of_ids_is_read_or_refused_in_one_line(content, tmp_path):
+    path = tmp_path / "ids.txt"
+    path.write_bytes(content)
+    if b"abd" in content:
+        assert file_ids(path) == ["abc", "abd"]
+        return
+    with pytest.raises(TableError) as caught:
+        file_ids(path)
+    check_complaint(caught.value, path)
+
+
+CLASSES = [
+    (b"0,7,1\n1,8,2\n", [(7, 1), (8, 2)]),
+    (b"", []),
+    (b"0,7,1\n1,7,2\n", None),  # which class is landmark 7?
+    ("0,٣,1\n".encode(), None),
+    (b"0," + b"9" * 5000 + b",1\n", None),
+    (b"0," + b"9" * 19 + b",1\n", None),
+    (b"0,-7,1\n", None),
+    (b"0,7.0,1\n", None),
+    (b"1,7,1\n", None),
+    (b"0,7,1\n0,8,1\n", None),
+    (b"0,7,1e3\n", None),
+]
+
+
+@pytest.mark.parametrize(("rows", "expected"), CLASSES, ids=range(len(CLASSES)))
+def test_classes_are_whole_numbers_each_once(rows, expected, tmp_path):
+    path = tmp_path / "classes.csv"
+    path.write_bytes(b"class,landmark_id,n_images\n" + rows)
+    if expected is not None:
+        assert [tuple(row) for row in tables.read_classes(path)] == expected
+        return
+    with pytest.raises(TableError) as caught:
+        tables.read_classes(path)
+    check_complaint(caught.value, path)
+
+
+# What is made of a table.
+
+
+def test_a_subset_is_of_the_whole_table_or_is_not_there(tmp_path, tried):
+    """Also of one class, of one photo, and of classes with one photo each."""
+    path = tmp_path / "train.csv"
+    out = tmp_path / "subset"
+    plain = config.Subset(non_landmarks=config.Pools(penalty=0, validation=0, test=0))
+
+    @steady(150)
+    @given(content=bad.table(KINDS["train.csv"][0]))
+    def check(content):
+        path.write_bytes(content)
+        expected = bad.plain_labels(content)
+        try:
+            subset(plain, 0, tmp_path, out)
+        except KitError as error:
+            assert not expected
+            assert str(error).isprintable()
+            assert sorted(p.name for p in tmp_path.iterdir()) == ["train.csv"]
+            return
+        members = tables.read_subset(out / "subset.csv")
+        assert {(m.image_id, m.landmark_id) for m in members} == set(expected)
+        known = {c.landmark_id for c in tables.read_classes(out / "classes.csv")}
+        assert known == {landmark for _, landmark in expected}
+        for file in out.iterdir():
+            file.unlink()
+        out.rmdir()
+        tried["subsets of tables"] += 1
+
+    check()
+
+
+def test_as_many_classes_as_the_whole_data_set_has(tmp_path):
+    """203,094 landmarks, of one photo each, in no order."""
+    landmarks = random.Random(0).sample(range(203_094), 203_094)
+    rows = [(f"{i:016x}", landmark) for i, landmark in enumerate(landmarks)]
+    tables.write_rows(tmp_path / "train.csv", ("id", "landmark_id"), rows)
+    pools = config.Pools(penalty=0, validation=0, test=0)
+    made = subset(config.Subset(non_landmarks=pools), 0, tmp_path, tmp_path / "subset")
+    assert made["landmarks"] == made["train"] == 203_094
+    classes = tables.read_classes(tmp_path / "subset" / "classes.csv")
+    assert [c.landmark_id for c in classes] == list(range(203_094))
