@@ -8,6 +8,7 @@ import numpy as np
 
 from kaggle_kit import config
 from kaggle_kit.recognition.embed import load_embedder
+from kaggle_kit.recognition.networks import TensorFlowEngine
 from kaggle_kit.recognition.read import LocalReader
 from kaggle_kit.recognition.search import Gallery, top_k
 
@@ -37,7 +38,7 @@ def nearest(
         ArtefactError, ConfigError: the bundle is damaged.
     """
     settings = config.read_json(bundle / "config.json")
-    reader = LocalReader(settings.local)
+    reader = LocalReader(settings.local, TensorFlowEngine())
     embedder = load_embedder(bundle, settings.recognition, reader)
     gallery = Gallery.load(bundle / "gallery")
     found: list[dict[int, Nearest]] = [{} for _ in photos]
