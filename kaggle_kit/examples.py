@@ -30,6 +30,7 @@ EXAMPLES: dict[str, str] = {
         "kaggle-kit rehearse --bundle bundle --competition demo/competition \\\n"
         "      --out rehearsal --time-limit-s 600"
     ),
+    "app": "kaggle-kit app --bundle demo/bundle --photos demo/competition",
     "report": (
         "kaggle-kit report --run demo --submission demo/submission.csv \\\n"
         "      --solution demo/competition/solution.csv \\\n"

@@ -21,7 +21,7 @@ from kaggle_kit.recognition.recogniser import Recogniser
 from kaggle_kit.recognition.similar import similar
 from kaggle_kit.score import score
 from kaggle_kit.training.fit import fit
-from tests.recognition.conftest import LOCAL
+from tests.conftest import LOCAL
 
 
 def test_local_features_alone_recognise(local, competition, tmp_path):
