@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from kaggle_kit.app.album import Album
 from kaggle_kit.app.photo import Photo
+from kaggle_kit.app.picture import show_picture
 from kaggle_kit.app.recogniser import Answer, Answers, Candidate, Similar
 from kaggle_kit.app.words import percent, plain
 
@@ -25,7 +26,7 @@ def show_answer(answers: Answers, album: Album, photo: Photo, answer: Answer) ->
     """Draw the answer for a photo."""
     left, right = st.columns([2, 3])
     with left:
-        st.image(photo.shown, caption="Your photo", width="stretch")
+        show_picture(photo.shown, "Your photo")
     with right:
         _verdict(answers, answer)
         _runners_up(answer.candidates)
@@ -83,7 +84,7 @@ def _similar(album: Album, similar: Sequence[Similar]) -> None:
                 continue
             with st.container(width=WIDTH):
                 caption = f"{n}. {one.name}, similarity {one.similarity:.2f}"
-                st.image(pixels, caption=plain(caption), width="stretch")
+                show_picture(pixels, caption)
                 _credit(album, one.image_id)
 
 
@@ -131,7 +132,7 @@ def _matches(answers: Answers, album: Album, photo: Photo, one: Similar) -> None
         return
     with st.expander(f"Points that match the photo of {plain(one.name)}"):
         caption = "Your photo on the left, the gallery's on the right"
-        st.image(matched_picture(answers, photo, other), caption, width="stretch")
+        show_picture(matched_picture(answers, photo, other), caption)
         st.markdown(f"Weighed, they come to {one.inliers or 0:.1f}; 3 is certain.")
 
 
