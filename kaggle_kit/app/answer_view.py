@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from kaggle_kit.app.album import Album
 from kaggle_kit.app.photo import Photo
+from kaggle_kit.app.picture import show_picture
 from kaggle_kit.app.recogniser import Answer, Answers, Candidate, Similar
 from kaggle_kit.app.words import percent, plain
 
-IN_A_ROW = 3
+WIDTH = 165  # of a gallery photo, so that two go beside each other on a phone
 WHY = """\
 Each similar photo counts by **A**: its similarity{inliers}, less **B**, how like photos of
 no landmark it is. A landmark's score is summed up over its photos that count; its
@@ -25,7 +26,7 @@ def show_answer(answers: Answers, album: Album, photo: Photo, answer: Answer) ->
     """Draw the answer for a photo."""
     left, right = st.columns([2, 3])
     with left:
-        st.image(photo.shown, caption="Your photo", width="stretch")
+        show_picture(photo.shown, "Your photo")
     with right:
         _verdict(answers, answer)
         _runners_up(answer.candidates)
@@ -44,12 +45,12 @@ def _verdict(answers: Answers, answer: Answer) -> None:
     if answer.is_landmark is False:
         st.markdown("#### Probably not a landmark")
         st.markdown(
-            f"The nearest is **{plain(best.name)}**, {_probable(best)} to be right."
+            f"The nearest is **{plain(best.name)}**, {_probable(best)} likely to be right."
         )
     else:
         st.markdown(f"#### {plain(best.name)}")
         if best.probability is not None:
-            st.markdown(f"**{_probable(best)}** to be right")
+            st.markdown(f"**{_probable(best)}** likely to be right")
     if best.probability is None:
         st.markdown(
             f"Confidence {best.confidence:.3f}. How probable that is, the bundle does not "
@@ -74,16 +75,16 @@ def _runners_up(candidates: Sequence[Candidate]) -> None:
 
 def _similar(album: Album, similar: Sequence[Similar]) -> None:
     found = [(one, album.shown(one.image_id)) for one in similar]
-    with_photo = [(one, pixels) for one, pixels in found if pixels is not None]
-    if not with_photo:
+    if not any(pixels is not None for _, pixels in found):
         return
     st.markdown("##### Most similar photos of the gallery")
-    for start in range(0, len(with_photo), IN_A_ROW):
-        row = with_photo[start : start + IN_A_ROW]
-        for column, (one, pixels) in zip(st.columns(IN_A_ROW), row, strict=False):
-            with column:
-                caption = f"{one.name}, similarity {one.similarity:.2f}"
-                st.image(pixels, caption=plain(caption), width="stretch")
+    with st.container(horizontal=True):
+        for n, (one, pixels) in enumerate(found, 1):
+            if pixels is None:
+                continue
+            with st.container(width=WIDTH):
+                caption = f"{n}. {one.name}, similarity {one.similarity:.2f}"
+                show_picture(pixels, caption)
                 _credit(album, one.image_id)
 
 
@@ -104,9 +105,9 @@ def _why(answers: Answers, answer: Answer) -> None:
     head = ["Gallery photo", "Similarity", *(["Points"] if answers.geometry else [])]
     head += ["B", "A", "Counts"]
     lines = ["|".join(head), "|".join(["---", *["---:"] * (len(head) - 2), "---"])]
-    for one in answer.similar:
+    for n, one in enumerate(answer.similar, 1):
         numbers = [one.similarity, *([one.inliers] if answers.geometry else [])]
-        cells = [f"{plain(one.name)} ({one.image_id})"]
+        cells = [f"{n}. {plain(one.name)}"]
         cells += [f"{x or 0:.3f}" for x in (*numbers, one.b, one.a)]
         lines.append("|".join([*cells, "yes" if one.counts else "no"]))
     st.markdown("\n".join(f"|{line}|" for line in lines))
@@ -131,7 +132,7 @@ def _matches(answers: Answers, album: Album, photo: Photo, one: Similar) -> None
         return
     with st.expander(f"Points that match the photo of {plain(one.name)}"):
         caption = "Your photo on the left, the gallery's on the right"
-        st.image(matched_picture(answers, photo, other), caption, width="stretch")
+        show_picture(matched_picture(answers, photo, other), caption)
         st.markdown(f"Weighed, they come to {one.inliers or 0:.1f}; 3 is certain.")
 
 

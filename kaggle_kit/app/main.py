@@ -23,10 +23,15 @@ from kaggle_kit.errors import KitError
 
 AT_ONCE = 12  # photos answered on one page
 REMEMBERED = 50  # answers of a session
-CONTRAST = """<style>
+STYLE = """<style>
 [data-testid="stCaptionContainer"], [data-testid="stImageCaption"],
 [data-testid="stFileUploaderDropzoneInstructions"] *,
 [data-testid="stFileUploaderFile"] * { color: #4a4c56 !important; opacity: 1; }
+@media (max-width: 640px) {
+  [data-testid="stMarkdownContainer"] :is(td, th) { padding: 0.25rem; }
+  [data-testid="stMarkdownContainer"] table { font-size: 0.85rem; }
+  h1 { font-size: 1.9rem !important; }
+}
 </style>"""
 
 
@@ -44,7 +49,7 @@ def page(bundle: Path, photos: Path | None) -> None:
         photos: a competition folder or an exported ``photos/``, for the gallery photos.
     """
     st.set_page_config(page_title="Which landmark is it?", page_icon="🏛️")
-    st.html(CONTRAST)
+    st.html(STYLE)
     try:
         answers, album = loaded(str(bundle), str(photos) if photos else None)
     except KitError as error:

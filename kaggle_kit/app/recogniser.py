@@ -24,7 +24,7 @@ from kaggle_kit.recognition.calibration import (
     Calibration,
 )
 from kaggle_kit.recognition.embed import Embedded
-from kaggle_kit.recognition.rank import Evidence, scored, similarities
+from kaggle_kit.recognition.rank import Evidence, alone, scored, similarities
 from kaggle_kit.recognition.recogniser import Recogniser
 from kaggle_kit.recognition.search import Gallery
 
@@ -241,14 +241,25 @@ class Answers:
 def gallery_candidates(
     known: Evidence, gallery: Gallery, settings: config.Recognition
 ) -> list[tuple[int, float]]:
-    """All landmarks of the counted neighbours of one query, with their confidence.
+    """The landmarks of one query's nearest photos, with their confidence, likeliest first.
 
     The first is the guess of ``gallery_guesses``; of equal scores the one that comes first.
+    After the landmarks of the photos that count come those of the others, each as if its
+    best photo alone counted.
     """
-    found = scored(known, gallery, settings)
     less = settings.query_penalty_weight * known.penalty[0]
-    confidence = (found.scores[0] - less).tolist()
-    return _best_of(found.landmarks[0].tolist(), confidence)
+    all_alone = settings.model_copy(
+        update={"neighbours": known.rows.shape[1], "per_landmark": None}
+    )
+    found: dict[int, float] = {}
+    for counted, is_alone in ((settings, False), (all_alone, True)):
+        some = scored(known, gallery, counted)
+        landmarks, scores = some.landmarks[0], some.scores[0]
+        if is_alone:
+            scores = alone(some.adjusted, known, some.place, settings)[0]
+        for landmark_id, score in _best_of(landmarks.tolist(), scores.tolist()):
+            found.setdefault(landmark_id, float(score - less))
+    return list(found.items())
 
 
 def _best_of(ids: Sequence[int], values: Sequence[float]) -> list[tuple[int, float]]:

@@ -121,11 +121,33 @@ def scored(known: Evidence, gallery: Gallery, settings: config.Recognition) -> S
     scores = aggregated(
         landmarks, np.where(counted, adjusted, -np.inf), settings.exponent
     )
-    if settings.head_exponent:
-        head = np.take_along_axis(known.head, order, axis=1).astype(np.float64)
-        logs = np.log(np.maximum(scores, LEAST)) + settings.head_exponent * head
-        scores = np.exp(logs)
-    return Scored(order, adjusted, landmarks, scores)
+    return Scored(
+        order, adjusted, landmarks, _with_head(scores, known, order, settings)
+    )
+
+
+def alone(
+    adjusted: NDArray[np.float64],
+    known: Evidence,
+    place: NDArray[np.int64],
+    settings: config.Recognition,
+) -> NDArray[np.float64]:
+    """What a landmark would come to if one neighbour alone counted, (q, n)."""
+    return _with_head(np.maximum(adjusted, 0), known, place, settings)
+
+
+def _with_head(
+    scores: NDArray[np.float64],
+    known: Evidence,
+    place: NDArray[np.int64],
+    settings: config.Recognition,
+) -> NDArray[np.float64]:
+    """Class scores, (q, n), times the head's say in the landmarks of some neighbours."""
+    if not settings.head_exponent:
+        return scores
+    head = np.take_along_axis(known.head, place, axis=1).astype(np.float64)
+    logs = np.log(np.maximum(scores, LEAST)) + settings.head_exponent * head
+    return np.exp(logs)
 
 
 def _best(
