@@ -105,7 +105,7 @@ def _settings(own: Subject, against: Subject) -> Html:
     return table(
         "Settings that differ",
         ("Setting", "Here", "There"),
-        differences(own.settings, against.settings),
+        [tuple(map(str, d)) for d in differences(own.settings, against.settings)],
     )
 
 
