@@ -133,7 +133,7 @@ def changed_json(draw, original):
 
 
 @pytest.mark.parametrize(
-    "n", [pytest.param(300, id="some"), pytest.param(10000, marks=pytest.mark.slow)]
+    "n", [pytest.param(300, id="some"), pytest.param(3000, marks=pytest.mark.slow)]
 )
 def test_a_changed_manifest_is_true_or_refused(n, bundle, tried):
     path = bundle / MANIFEST
@@ -179,7 +179,7 @@ def shards(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "n", [pytest.param(300, id="some"), pytest.param(10000, marks=pytest.mark.slow)]
+    "n", [pytest.param(300, id="some"), pytest.param(3000, marks=pytest.mark.slow)]
 )
 def test_a_changed_manifest_of_shards_is_of_that_form_or_refused(n, shards, tried):
     path = shards / "shards.json"
