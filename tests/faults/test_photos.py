@@ -23,7 +23,6 @@ MOST_MB = 3000  # TensorFlow alone takes some 500
 HUGE = [
     (65_535, 65_535),
     (65_500, 65_500),  # the most that a JPEG may have
-    (13_000, 13_000),  # about the most that is read
     (30_000, 30_000),
     (2**31 - 1, 2**31 - 1),
     (2**16, 1),
