@@ -8,7 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
-MOST_PIXELS = 2**28  # of all pictures of a GIF, since all are unpacked
+# TensorFlow's own limit for photos of other kinds: 2^29 bytes of pixels. Of a GIF it is that
+# of all its pictures, since all are unpacked.
+MOST_PIXELS = 2**29 // 3
 PICTURE, EXTENSION = 0x2C, 0x21
 
 

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +15,12 @@ from kaggle_kit.paths import Competition, image_path
 from kaggle_kit.progress import progress
 
 logger = logging.getLogger(__name__)
+# What Pillow raises of a damaged photo; to its own kinds its plugins add Python's.
+DAMAGE = (
+    *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, MemoryError),
+    *(ArithmeticError, AttributeError, RuntimeError, struct.error, zlib.error),
+    Image.DecompressionBombError,
+)
 AT_ONCE = 4096  # photos that wait for a thread: each takes more memory than its row
 
 
@@ -91,5 +99,5 @@ def look(path: Path) -> tuple[int, int] | str:
             return size
     except FileNotFoundError:
         return "no file"
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return " ".join(str(error).split())
+    except DAMAGE as error:
+        return " ".join(str(error).split()) or type(error).__name__

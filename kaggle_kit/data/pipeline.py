@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kaggle_kit.data.gif import bounded
+from kaggle_kit.data.gif import MOST_PIXELS, bounded
 from kaggle_kit.data.squash import RATIOS
 
 PARALLEL = os.cpu_count() or 1  # photos decoded at a time
@@ -38,10 +38,15 @@ def reduced(photo: tf.Tensor, side: int) -> tf.Tensor:
     """
 
     def jpeg() -> tf.Tensor:
-        shortest = tf.reduce_min(tf.image.extract_jpeg_shape(photo)[:2])
+        sides = tf.image.extract_jpeg_shape(photo)[:2]
+        shortest = tf.reduce_min(sides)
         fits = [shortest > (side - 1) * ratio for ratio in RATIOS]  # sides round up
         cases = [partial(_jpeg, photo, ratio) for ratio in (1, *RATIOS)]
-        return tf.switch_case(tf.math.count_nonzero(fits, dtype=tf.int32), cases)
+        # One that is too large is too large at an eighth as well: all of what a progressive
+        # JPEG holds is unpacked before.
+        few = tf.reduce_prod(tf.cast(sides, tf.int64)) <= MOST_PIXELS
+        which = tf.math.count_nonzero(fits, dtype=tf.int32) * tf.cast(few, tf.int32)
+        return tf.switch_case(which, cases)
 
     return tf.cond(tf.io.is_jpeg(photo), jpeg, lambda: decoded(photo))
 

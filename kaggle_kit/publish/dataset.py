@@ -79,9 +79,9 @@ def read_handle(bundle: Path) -> str:
     path = bundle / METADATA
     try:
         metadata = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtefactError(
-            f"{path}: expected a dataset's metadata, got {error!r}; run kaggle-kit bundle "
+            f"{path}: expected a dataset's metadata, got {error!r:.200}; run kaggle-kit bundle "
             f"--handle OWNER/SLUG"
         ) from None
     check_metadata(metadata, str(path))

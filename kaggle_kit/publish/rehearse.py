@@ -117,9 +117,9 @@ def _script(kernel: Path) -> Path:
     try:
         metadata = json.loads(path.read_text(encoding="utf-8"))
         script = kernel / metadata["code_file"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtefactError(
-            f"{path}: expected a kernel's metadata with its code_file, got {error!r}"
+            f"{path}: expected a kernel's metadata with its code_file, got {error!r:.200}"
         ) from None
     if str(metadata.get("enable_internet")).lower() != "false":
         raise RehearsalError(

@@ -19,6 +19,13 @@ from kaggle_kit.training.runs import within_path
 from kaggle_kit.training.state import load_state, read_place, save_state
 from kaggle_kit.training.step import Step
 
+# What reading a damaged shard raises: a wrong checksum, no photo, too few of them.
+DAMAGE = (
+    tf.errors.DataLossError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.FailedPreconditionError,
+)
+
 
 @dataclass
 class Place:
@@ -131,7 +138,7 @@ def _whole(batches: Iterable[Any]) -> Iterator[Any]:
     """
     try:
         yield from batches
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+    except DAMAGE as error:
         raise ArtefactError(
             f"shards: expected photos as kaggle-kit shards wrote them, got "
             f"{error.message!r:.200}; make the shards again"

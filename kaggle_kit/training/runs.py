@@ -112,11 +112,25 @@ def copy_run(earlier: Path, run_dir: Path) -> None:
 
 
 def read_history(run_dir: Path) -> list[dict[str, Any]]:
-    """A row for each whole epoch of a run; none where there is no run yet."""
+    """A row for each whole epoch of a run; none where there is no run yet.
+
+    Raises:
+        ArtefactError: it is not a table of numbers with a row for each epoch.
+    """
     path = Path(run_dir) / HISTORY
     if not path.exists():
         return []
-    rows = pd.read_csv(path).to_dict("records")
+    try:
+        table = pd.read_csv(path)
+        if "epoch" not in table or (table["epoch"] != range(1, len(table) + 1)).any():
+            raise ValueError("no row for each epoch, from 1 on")
+        table.astype(float)
+    except (OSError, ValueError, TypeError) as error:  # ValueError: pandas' own too
+        raise ArtefactError(
+            f"{path}: expected the history of a training, got {str(error)!r:.200}; train "
+            f"into another --run"
+        ) from None
+    rows = table.to_dict("records")
     return [{str(name): value for name, value in row.items()} for row in rows]
 
 

@@ -27,7 +27,7 @@ def files_outside(folder):
 
 
 @pytest.mark.parametrize(
-    "n", [pytest.param(200, id="some"), pytest.param(5000, marks=pytest.mark.slow)]
+    "n", [pytest.param(200, id="some"), pytest.param(2000, marks=pytest.mark.slow)]
 )
 def test_no_name_in_a_zip_leads_out_of_the_folder(n, tmp_path, tried):
     path = tmp_path / "a.zip"
@@ -67,7 +67,7 @@ TYPES = [
 
 
 @pytest.mark.parametrize(
-    "n", [pytest.param(200, id="some"), pytest.param(5000, marks=pytest.mark.slow)]
+    "n", [pytest.param(200, id="some"), pytest.param(2000, marks=pytest.mark.slow)]
 )
 def test_no_name_in_a_tar_leads_out_of_the_folder(n, tmp_path, tried):
     path = tmp_path / "images_000.tar"

@@ -198,7 +198,7 @@ def test_a_checkpoint_is_numbers_or_refused(what, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "n", [pytest.param(300, id="some"), pytest.param(20000, marks=pytest.mark.slow)]
+    "n", [pytest.param(300, id="some"), pytest.param(5000, marks=pytest.mark.slow)]
 )
 def test_a_changed_array_is_an_array_or_refused(n, gallery, tried):
     rng = random.Random(3)

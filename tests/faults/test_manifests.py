@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from kaggle_kit.data.shards import photo_classes, read_manifest
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.publish.dataset import publish
+from kaggle_kit.publish.dataset import publish, read_handle
 from kaggle_kit.publish.manifest import MANIFEST, described, verify
-from kaggle_kit.publish.rehearse import rehearse
+from kaggle_kit.publish.rehearse import _script, rehearse
 from tests.faults.test_tables import check_complaint, steady
 from tests.publish.conftest import sign
 
@@ -133,7 +133,7 @@ def changed_json(draw, original):
 
 
 @pytest.mark.parametrize(
-    "n", [pytest.param(300, id="some"), pytest.param(10000, marks=pytest.mark.slow)]
+    "n", [pytest.param(300, id="some"), pytest.param(3000, marks=pytest.mark.slow)]
 )
 def test_a_changed_manifest_is_true_or_refused(n, bundle, tried):
     path = bundle / MANIFEST
@@ -179,7 +179,7 @@ def shards(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "n", [pytest.param(300, id="some"), pytest.param(10000, marks=pytest.mark.slow)]
+    "n", [pytest.param(300, id="some"), pytest.param(3000, marks=pytest.mark.slow)]
 )
 def test_a_changed_manifest_of_shards_is_of_that_form_or_refused(n, shards, tried):
     path = shards / "shards.json"
@@ -214,3 +214,47 @@ def test_a_shard_of_another_folder_is_refused(name, shards):
     with pytest.raises(ArtefactError) as caught:
         read_manifest(shards)
     check_complaint(caught.value, path)
+
+
+# Other files that are read back.
+
+NO_JSON = [b"", b"[]", b"3", b"null", b"\xff", b"[" * 100_000, b'{"id": ' + b"9" * 5000]
+
+
+@pytest.mark.parametrize("content", NO_JSON, ids=range(len(NO_JSON)))
+def test_damaged_metadata_is_one_line(content, bundle, tmp_path):
+    path = bundle / "dataset-metadata.json"
+    path.write_bytes(content)
+    with pytest.raises(ArtefactError) as caught:
+        read_handle(bundle)
+    check_complaint(caught.value, path)
+    kernel = tmp_path / "kernel"
+    kernel.mkdir()
+    (kernel / "kernel-metadata.json").write_bytes(content)
+    with pytest.raises(ArtefactError) as caught:
+        _script(kernel)
+    check_complaint(caught.value, kernel)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"\n", b"epoch", b"\xff\xfe", b"epoch,loss\n2,0.1\n", b"loss\n0.1\n"),
+        *(b"epoch,loss\n1,0.1\n1,0.1\n", b"epoch,loss\n1,x\n", b'epoch,loss\n1\n"2'),
+        *(b"epoch,loss\n1,0.1,7,8\n1,2,3,4,5\n", b"epoch,epoch\nx,1\n"),
+    ],
+    ids=range(11),
+)
+def test_a_history_that_is_none_is_one_line(content, tmp_path):
+    from kaggle_kit.training.runs import read_history
+
+    path = tmp_path / "history.csv"
+    path.write_bytes(content)
+    if content == b"epoch":
+        assert read_history(tmp_path) == []
+        return
+    with pytest.raises(ArtefactError) as caught:
+        read_history(tmp_path)
+    check_complaint(caught.value, path)
+    path.write_bytes(b"epoch,loss,val_loss\n1,0.5,0.4\n2,0.1,\n")
+    assert [row["epoch"] for row in read_history(tmp_path)] == [1, 2]

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 MOST_MB = 3000  # TensorFlow alone takes some 500
 HUGE = [
     (65_535, 65_535),
+    (65_500, 65_500),  # the most that a JPEG may have
     (30_000, 30_000),
     (2**31 - 1, 2**31 - 1),
     (2**16, 1),

@@ -54,7 +54,7 @@ def write(folder, guesses, truths, rng):
 
 
 @pytest.mark.parametrize(
-    "n", [pytest.param(300, id="some"), pytest.param(20000, marks=pytest.mark.slow)]
+    "n", [pytest.param(300, id="some"), pytest.param(5000, marks=pytest.mark.slow)]
 )
 def test_a_score_is_the_definition_in_exact_fractions(n, tmp_path, tried):
     rng = random.Random(1)

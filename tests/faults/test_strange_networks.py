@@ -4,6 +4,7 @@ import random
 import shutil
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -248,6 +249,45 @@ def test_a_keras_file_with_code_in_it_is_no_file_of_weights(tmp_path, here):
     check_refused(path, here, lambda path: load_weights(network, str(path)))
 
 
+def odd_weights(path, what):
+    """A file of weights whose parts are not what they are called."""
+    with h5py.File(path, "w") as file:
+        if what == "a layer that is not there":
+            file.attrs["layer_names"] = ["dense"]
+        elif what == "layers without a name":
+            file.attrs["layer_names"] = 3
+        elif what == "weights that are not there":
+            file.attrs["layer_names"] = ["dense"]
+            file.create_group("dense").attrs["weight_names"] = ["kernel"]
+        elif what == "a layer without weights":
+            file.attrs["layer_names"] = ["dense"]
+            file.create_group("dense")
+        elif what == "layers that are numbers":
+            file["layers"] = np.ones(3)
+        elif what == "weights without a number":
+            file["layers/dense/vars/kernel"] = np.ones((8, 2))
+        elif what == "weights of text":
+            file["layers/dense/vars/0"] = "text"
+        else:
+            file["layers/dense/vars/0"] = h5py.ExternalLink("/etc/hostname", "/x")
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        *("a layer that is not there", "layers without a name"),
+        *("weights that are not there", "a layer without weights"),
+        *("layers that are numbers", "weights without a number", "weights of text"),
+        "a link to another file",
+    ],
+)
+def test_a_file_of_weights_of_another_form_is_refused(what, tmp_path, here):
+    path = tmp_path / "x.weights.h5"
+    odd_weights(path, what)
+    network = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2, name="dense")])
+    check_refused(path, here, lambda path: load_weights(network, str(path)))
+
+
 def test_keras_refuses_it_too_unless_it_is_told_to_be_unsafe(tmp_path):
     with pytest.raises(ValueError, match="[Uu]nsafe|deserializ"):
         keras.saving.load_model(bomb(tmp_path / "bomb.keras"))
@@ -269,7 +309,7 @@ def test_keras_refuses_it_too_unless_it_is_told_to_be_unsafe(tmp_path):
             "pickle.loads(",
             "eval(",
         ),
-        *("exec(", "os.system(", "shell=True", "marshal.", "joblib", "dill"),
+        *("exec(", "os.system(", "shell=True", "marshal.", "joblib.", "dill."),
     ],
 )
 def test_the_kit_has_no_call_that_runs_what_a_file_says(word):

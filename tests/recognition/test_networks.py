@@ -144,9 +144,10 @@ def test_the_same_network_and_photos_give_the_same_bytes(folder, tmp_path):
 
 def test_what_is_no_network_is_named(tmp_path):
     (tmp_path / "x.tflite").write_bytes(b"TFL3 but no more")
+    (tmp_path / "model").mkdir()
     for path, kind in (
         (tmp_path / "x.tflite", "LiteRT file"),
-        (tmp_path, "SavedModel"),
+        (tmp_path / "model", "SavedModel"),
     ):
         with pytest.raises(ArtefactError, match=f"expected a {kind}"):
             load_runner(path)
