@@ -67,5 +67,5 @@ def test_top_level_holds_only_what_belongs_there():
     assert tops <= {
         *("kaggle_kit", "kernels", "submissions", "configs", "tests"),
         *("setup.cfg", "pyproject.toml", "constraints.txt"),
-        *("README.md", "CHANGELOG.md", "LICENSE", ".gitignore", ".ci"),
+        *("README.md", "CHANGELOG.md", "LICENSE", ".gitignore", ".ci", ".github"),
     }
