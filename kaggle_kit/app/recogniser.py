@@ -245,7 +245,8 @@ def gallery_candidates(
 
     The first is the guess of ``gallery_guesses``; of equal scores the one that comes first.
     After the landmarks of the photos that count come those of the others, each as if its
-    best photo alone counted.
+    best photo alone counted, but none above those that do count: where every A is below
+    0, several photos come to less than one.
     """
     less = settings.query_penalty_weight * known.penalty[0]
     all_alone = settings.model_copy(
@@ -258,7 +259,8 @@ def gallery_candidates(
         if is_alone:
             scores = alone(some.adjusted, known, some.place, settings)[0]
         for landmark_id, score in _best_of(landmarks.tolist(), scores.tolist()):
-            found.setdefault(landmark_id, float(score - less))
+            least = min(found.values(), default=np.inf)
+            found.setdefault(landmark_id, min(float(score - less), least))
     return list(found.items())
 
 

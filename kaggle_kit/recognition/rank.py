@@ -133,7 +133,7 @@ def alone(
     settings: config.Recognition,
 ) -> NDArray[np.float64]:
     """What a landmark would come to if one neighbour alone counted, (q, n)."""
-    return _with_head(np.maximum(adjusted, 0), known, place, settings)
+    return _with_head(adjusted, known, place, settings)
 
 
 def _with_head(

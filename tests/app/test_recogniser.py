@@ -87,6 +87,8 @@ def test_an_answer_adds_up(bundle_dir, competition):
             a = max(one["similarity"], 0) - settings.gallery_penalty_weight * one["b"]
             assert one["a"] == pytest.approx(a, abs=1e-6)
         best, *others = answer["candidates"]
+        confidences = [candidate["confidence"] for candidate in answer["candidates"]]
+        assert confidences == sorted(confidences, reverse=True)
         counted = [
             one["a"]
             for one in answer["similar"]
