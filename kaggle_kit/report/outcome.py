@@ -187,6 +187,7 @@ def ranking_section(photos: pd.DataFrame) -> Html:
 
 
 def landmarks_section(photos: pd.DataFrame, named: Named) -> Html:
+    """How each landmark fared, as a table to sort."""
     found = losses.landmark_table(photos)
     rows = []
     for row in losses.rows(found.head(LANDMARKS)):
@@ -227,6 +228,7 @@ def landmarks_section(photos: pd.DataFrame, named: Named) -> Html:
 def mistakes_section(
     photos: pd.DataFrame, competition: Path | None, bundle: Path | None, named: Named
 ) -> Html:
+    """The mistakes that cost most: photos, or where these are not at hand, a table."""
     found = losses.worst(photos, WORST)
     title = "The mistakes that cost most"
     if found.empty:
