@@ -12,7 +12,7 @@ from kaggle_kit.report.subject import Subject
 
 
 def training_section(own: Subject) -> Html:
-    """The learning curves, and the epoch that was kept."""
+    """Loss and accuracy over the epochs."""
     if own.history is None:
         return section("Training", tag("p", "No epochs: there is no history.csv."))
     history = pd.read_csv(own.history)
@@ -30,7 +30,7 @@ def training_section(own: Subject) -> Html:
 
 
 def config_section(own: Subject) -> Html:
-    """The settings that differ from what the config builds on, then all of them."""
+    """The config: what it changes in its parent, and all of it."""
     if own.settings is None:
         return section("Config", tag("p", "There is no config.json."))
     name, base = parent(own.settings)

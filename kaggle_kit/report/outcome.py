@@ -228,7 +228,7 @@ def landmarks_section(photos: pd.DataFrame, named: Named) -> Html:
 def mistakes_section(
     photos: pd.DataFrame, competition: Path | None, bundle: Path | None, named: Named
 ) -> Html:
-    """The photos that cost most, each beside the gallery photo that misled."""
+    """The mistakes that cost most: photos, or where these are not at hand, a table."""
     found = losses.worst(photos, WORST)
     title = "The mistakes that cost most"
     if found.empty:
