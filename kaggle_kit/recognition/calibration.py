@@ -59,7 +59,7 @@ class Calibration(NamedTuple):
             if all(math.isfinite(value) for value in found):
                 return found
             reason = "a number that is not finite"
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
             reason = str(error)
         raise ArtefactError(
             f"{path}: expected slope, intercept, n and n_landmarks, got {reason}; make "

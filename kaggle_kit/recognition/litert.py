@@ -42,13 +42,13 @@ class Lite:
                 interpreter(str(path)).get_signature_runner(SIGNATURE)
                 for _ in range(n_threads)
             ]
-        except (OSError, ValueError, RuntimeError) as error:
+            self.side = int(runners[0].get_input_details()["images"]["shape"][1])
+            self.has_head = "log_probability" in runners[0].get_output_details()
+        except (OSError, ValueError, RuntimeError, LookupError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ArtefactError(
                 f"{path}: expected a LiteRT file, got {reason}; make the bundle again"
             ) from None
-        self.side = int(runners[0].get_input_details()["images"]["shape"][1])
-        self.has_head = "log_probability" in runners[0].get_output_details()
         self.ways: Sequence[str] = WAYS[:1]
         self._idle: SimpleQueue[Any] = SimpleQueue()
         for runner in runners:

@@ -33,9 +33,11 @@ def main(folder: Path) -> None:
     for i, photo in whole.as_numpy_iterator():
         stored[paths[int(i)].name] = digest(photo)
     if "points" in sys.argv:
+        from kaggle_kit.recognition.networks import TensorFlowEngine
         from kaggle_kit.recognition.read import LocalReader
 
-        reader = LocalReader(config.Local(long_side=64, n_features=20))
+        settings = config.Local(long_side=64, n_features=20)
+        reader = LocalReader(settings, TensorFlowEngine())
         for which, found in reader.stream(paths, 8):
             for i, features in zip(which.tolist(), found, strict=True):
                 points[paths[i].name] = digest(features.points)

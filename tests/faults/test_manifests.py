@@ -12,6 +12,7 @@ from kaggle_kit.errors import ArtefactError
 from kaggle_kit.publish.dataset import publish, read_handle
 from kaggle_kit.publish.manifest import MANIFEST, described, verify
 from kaggle_kit.publish.rehearse import _script, rehearse
+from kaggle_kit.recognition.calibration import Calibration
 from tests.faults.test_tables import check_complaint, steady
 from tests.publish.conftest import sign
 
@@ -258,3 +259,23 @@ def test_a_history_that_is_none_is_one_line(content, tmp_path):
     check_complaint(caught.value, path)
     path.write_bytes(b"epoch,loss,val_loss\n1,0.5,0.4\n2,0.1,\n")
     assert [row["epoch"] for row in read_history(tmp_path)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *NO_JSON,
+        b'{"slope": 1, "intercept": 0, "n": 3}',
+        b'{"slope": "1", "intercept": 0, "n": 3, "n_landmarks": 1}',
+        b'{"slope": NaN, "intercept": 0, "n": 3, "n_landmarks": 1}',
+        b'{"slope": 1e400, "intercept": 0, "n": 3, "n_landmarks": 1}',
+        b'{"slope": 1' + b"0" * 400 + b', "intercept": 0, "n": 3, "n_landmarks": 1}',
+    ],
+    ids=range(len(NO_JSON) + 5),
+)
+def test_a_damaged_calibration_is_one_line(content, tmp_path):
+    path = tmp_path / "calibration.json"
+    path.write_bytes(content)
+    with pytest.raises(ArtefactError) as caught:
+        Calibration.load(path)
+    check_complaint(caught.value, path)

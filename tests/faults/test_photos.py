@@ -14,8 +14,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from kaggle_kit.app.photo import Photo
 from kaggle_kit.data import gif
 from kaggle_kit.data.index import look
+from kaggle_kit.errors import DataError
 from tests.faults import mutated_photos as mutants
 
 ROOT = Path(__file__).parents[2]
@@ -188,3 +190,19 @@ def test_the_index_says_of_every_photo_its_size_or_what_is_wrong(n, tmp_path, tr
         else:
             assert min(said) > 0
         tried["changed photos looked at by the index"] += 1
+
+
+@pytest.mark.parametrize(
+    "n", [pytest.param(300, id="some"), pytest.param(8000, marks=pytest.mark.slow)]
+)
+def test_the_app_sees_a_changed_photo_or_says_in_one_line_what_is_wrong(n, tried):
+    rng = random.Random(n + 2)
+    originals = mutants.originals()
+    for _ in range(n):
+        try:
+            seen = Photo("x.jpg", mutants.mutated(rng, originals)).pixels(48)
+            assert seen.ndim == 3 and seen.shape[2] == 3 and seen.dtype == np.uint8
+            assert min(seen.shape) > 0
+        except DataError as error:
+            assert str(error).isprintable() and "x.jpg" in str(error)
+        tried["changed photos shown to the app"] += 1

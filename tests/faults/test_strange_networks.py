@@ -13,7 +13,7 @@ import tensorflow as tf
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.pretrained import load_weights
 from kaggle_kit.model.untrusted import check_lite, check_saved_model
-from kaggle_kit.recognition.networks import WAYS, Lite, Saved, load_runner
+from kaggle_kit.recognition.networks import WAYS, Saved, load_runner
 from tests.faults.test_tables import check_complaint
 
 KIT = Path(__file__).parents[2] / "kaggle_kit"
@@ -226,7 +226,7 @@ def test_a_changed_lite_file_is_one_or_refused(tmp_path, here, tried):
         tried["changed LiteRT files looked at"] += 1
     for content in (b"", b"TFL3", b"\0\0\0\0TFL3", original[:100]):
         path.write_bytes(content)
-        check_refused(path, here, Lite)
+        check_refused(path, here)
 
 
 # Keras' own files.
