@@ -162,7 +162,7 @@ def test_keys_alone_will_do(page):
         page.keyboard.press("Tab")
         seen.append(
             page.evaluate(
-                "Boolean(document.activeElement.closest('[data-testid=stFileUploader]'))"
+                "Boolean(document.activeElement.closest('[data-testid=stFileUploader] button'))"
             )
         )
         if seen[-1]:
