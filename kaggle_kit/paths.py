@@ -45,6 +45,12 @@ class Competition:
     def solution_csv(self) -> Path:
         return self.root / "solution.csv"
 
+    @property
+    def names_csv(self) -> Path:
+        """Where landmarks have names; the second is the data set's own."""
+        own = self.root / "landmarks.csv"
+        return own if own.exists() else self.root / "train_label_to_category.csv"
+
     def require(self, *names: str) -> "Competition":
         """This competition, once ``names`` exist and named folders hold something.
 

@@ -228,8 +228,13 @@ def read_classes(path: Path) -> list[Class]:
 
 
 def read_names(path: Path) -> dict[int, str]:
-    """Read landmarks' names: landmark_id and name, or category as the data set has it."""
+    """Landmarks' names, by id, as people write them; none where there is no file.
+
+    The file has landmark_id and name, or category: a page's address in the data set.
+    """
     names: dict[int, str] = {}
+    if not path.exists():
+        return names
     rows = read_rows(path, ("landmark_id",), optional=("name", "category"))
     for row, (landmark, name, category) in rows:
         if not LANDMARK_ID.fullmatch(landmark):
@@ -237,8 +242,17 @@ def read_names(path: Path) -> dict[int, str]:
                 f"{path}: row {row}: expected a landmark id (a whole number), got "
                 f"{landmark[:QUOTED]!r}; correct or delete the row"
             )
-        names[int(landmark)] = name or category
+        names[int(landmark)] = readable_name(name or category)
     return names
+
+
+def readable_name(name: str) -> str:
+    """A landmark's name of the address of its page.
+
+    >>> readable_name("http://commons.wikimedia.org/wiki/Category:Taj_Mahal")
+    'Taj Mahal'
+    """
+    return name.rpartition("Category:")[2].replace("_", " ").strip() or name
 
 
 def write_rows(

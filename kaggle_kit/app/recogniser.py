@@ -124,7 +124,7 @@ class Answers:
         self.geometry = self.recogniser.geometry is not None
         self.settings = self.recogniser.settings.recognition
         self.gallery = self.recogniser.gallery
-        self.names = _names(bundle)
+        self.names = tables.read_names(bundle / "names.csv")
         # a curve for confidences that geometry added to says nothing of those without
         curve = PLAIN_CALIBRATION if self.without_geometry else CALIBRATION
         self.calibration = Calibration.load(bundle / curve)
@@ -234,8 +234,7 @@ class Answers:
 
     def name(self, landmark_id: int) -> str:
         """A landmark's name as people write it, or its number."""
-        name = self.names.get(landmark_id, "")
-        return readable_name(name) if name else f"landmark {landmark_id}"
+        return self.names.get(landmark_id) or f"landmark {landmark_id}"
 
 
 def gallery_candidates(
@@ -271,20 +270,6 @@ def _best_of(ids: Sequence[int], values: Sequence[float]) -> list[tuple[int, flo
     for i in order:
         best.setdefault(ids[i], values[i])
     return list(best.items())
-
-
-def readable_name(name: str) -> str:
-    """As people write it; the data set has a category's address.
-
-    >>> readable_name("http://commons.wikimedia.org/wiki/Category:Taj_Mahal")
-    'Taj Mahal'
-    """
-    return name.rpartition("Category:")[2].replace("_", " ").strip() or name
-
-
-def _names(bundle: Path) -> dict[int, str]:
-    path = bundle / "names.csv"
-    return tables.read_names(path) if path.exists() else {}
 
 
 def _hindrance(bundle: Path) -> str | None:

@@ -34,10 +34,6 @@ from kaggle_kit.training.runs import read_run
 
 VOCABULARY_PHOTOS = 1000  # whose features the visual words are made of
 RANGE_PHOTOS = 128  # that the range of 8-bit integers is found by
-NAMES = (
-    "landmarks.csv",
-    "train_label_to_category.csv",
-)  # landmark_id, name or category
 
 
 def prepare(
@@ -310,13 +306,10 @@ def _write_local(
 
 def _write_names(place: Competition, known: set[int], out: Path) -> None:
     """``names.csv`` (landmark_id, name) of the gallery's landmarks, where names are known."""
-    for file in NAMES:
-        path = place.root / file
-        if path.exists():
-            rows = tables.read_names(path)
-            kept = [(i, name) for i, name in rows.items() if i in known]
-            tables.write_rows(out / "names.csv", ("landmark_id", "name"), kept)
-            return
+    names = tables.read_names(place.names_csv)
+    if names:
+        kept = [(i, name) for i, name in names.items() if i in known]
+        tables.write_rows(out / "names.csv", ("landmark_id", "name"), kept)
 
 
 def _no_photos(trained: Sequence[Query]) -> DataError:

@@ -31,8 +31,7 @@ def similar(photo: Path, bundle: Path, k: int) -> dict[str, Any]:
             f"{photo}: expected a photo (JPEG, PNG, GIF or BMP), got a file that does not "
             f"decode; save it again as JPEG"
         )
-    names_csv = Path(bundle) / "names.csv"
-    names = tables.read_names(names_csv) if names_csv.exists() else {}
+    names = tables.read_names(Path(bundle) / "names.csv")
     gallery = recogniser.gallery
     cosines, rows = top_k(found.vectors, gallery.vectors, k)
     nearest = [

@@ -104,8 +104,7 @@ def namer(names: Mapping[int, str]) -> Named:
     def named(landmark: int) -> str:
         if landmark == NO_LANDMARK:
             return "no landmark"
-        name = names.get(landmark, "").replace("_", " ").strip()
-        name = name.rpartition("Category:")[2] or name
+        name = names.get(landmark)
         return f"{name} ({landmark})" if name else f"landmark {landmark}"
 
     return named

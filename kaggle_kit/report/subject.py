@@ -12,7 +12,6 @@ from kaggle_kit.paths import Competition
 
 CONFIG, ENVIRONMENT, HISTORY = "config.json", "environment.json", "history.csv"
 RESULT, MANIFEST = "result.json", "kit-manifest.json"
-NAMES = ("landmarks.csv", "train_label_to_category.csv")  # of a competition's folder
 
 
 @dataclass(frozen=True)
@@ -68,12 +67,10 @@ def subject(folder: Path) -> Subject:
 
 def landmark_names(competition: Path | None, bundle: Path | None) -> dict[int, str]:
     """Landmarks' names, as far as the competition's folder or the bundle tells them."""
-    places = [Competition(competition).root / name for name in NAMES if competition]
-    places += [bundle / "names.csv"] if bundle else []
-    for path in places:
-        if path.exists():
-            return tables.read_names(path)
-    return {}
+    names: dict[int, str] = {}
+    if competition:
+        names = tables.read_names(Competition(competition).names_csv)
+    return names or (tables.read_names(bundle / "names.csv") if bundle else {})
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def some_photos(competition):
 def test_a_landmark_and_none_are_told_apart(real, browser, tmp_path):
     folder, competition = real
     (photo, *_), landmark_id, other = some_photos(competition)
-    name = tables.read_names(folder / "names.csv")[landmark_id].replace("_", " ")
+    name = tables.read_names(folder / "names.csv")[landmark_id]
     with app(folder, tmp_path, "--photos", competition) as server:
         page = browser.new_page()
         for path, said in ((photo, name), (other, "Probably not a landmark")):

@@ -383,11 +383,11 @@ def test_names_of_landmarks_travel_with_the_bundle(local, competition, tmp_path)
         Recogniser.load(out / "bundle", out, TensorFlowEngine()).gallery.landmark_ids[0]
     )
     (tmp_path / "c" / "train_label_to_category.csv").write_text(
-        f"landmark_id,category\n{landmark},http://commons/Tower\n999,Elsewhere\n"
+        f"landmark_id,category\n{landmark},http://commons/Category:The_Tower\n999,Elsewhere\n"
     )
     bundle([out / "run"], tmp_path / "c", tmp_path / "bundle")
     assert tables.read_names(tmp_path / "bundle" / "names.csv") == {
-        landmark: "http://commons/Tower"
+        landmark: "The Tower"
     }
     names = {
         found["landmark_id"]: found["name"]
@@ -396,8 +396,8 @@ def test_names_of_landmarks_travel_with_the_bundle(local, competition, tmp_path)
             image_path(competition / "test", image_id), tmp_path / "bundle", 40
         )["similar"]
     }
-    assert names[landmark] == "http://commons/Tower"
-    assert set(names.values()) == {"http://commons/Tower", None}
+    assert names[landmark] == "The Tower"
+    assert set(names.values()) == {"The Tower", None}
 
 
 def test_a_file_that_is_no_photo_is_named(local, tmp_path):
