@@ -44,7 +44,7 @@ def index(competition: Path, out: Path) -> dict[str, int]:
     rows, broken = [], []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = _looked(pool, place.train_dir, ids)
-        for image_id, seen in zip(ids, progress(found, total=len(ids), label="index")):
+        for image_id, seen in zip(progress(ids, label="index"), found, strict=True):
             if isinstance(seen, str):
                 broken.append((image_id, seen))
             else:
