@@ -310,3 +310,16 @@ def test_a_gallery_that_holds_objects_is_refused(gallery, tmp_path):
     np.save(tmp_path / "g" / "vectors.npy", harmful, allow_pickle=True)
     with pytest.raises(ArtefactError):
         Gallery.load(tmp_path / "g")
+
+
+def test_a_gallery_without_non_landmarks_is_read_back(tmp_path):
+    vectors = np.eye(3, dtype=np.float16)
+    none = np.empty((0, 0), np.float16)
+    ids = ["a" * 16, "b" * 16, "c" * 16]
+    Gallery(ids, np.arange(3), vectors, np.zeros(3, np.float32), none).save(
+        tmp_path / "g"
+    )
+    found = Gallery.load(tmp_path / "g")
+    assert found.image_ids == ids
+    assert found.non_landmarks.shape == (0, 3)
+    assert mean_top(vectors, found.non_landmarks, 5).tolist() == [0, 0, 0]
