@@ -157,6 +157,7 @@ def test_the_model_has_a_page(page, bundle_dir):
 
 def test_keys_alone_will_do(page):
     """From the top of the page to the uploader, and to the model's page and back."""
+    quiet(page)
     seen = []
     for _ in range(12):
         page.keyboard.press("Tab")
