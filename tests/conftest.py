@@ -135,3 +135,19 @@ def both(settings, local, competition, tmp_path_factory):
     fit(plain, local[0] / "subset", out / "run")
     report = bundle([local[0] / "run", out / "run"], competition, out / "bundle")
     return out, report
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's Chromium, without a window."""
+    import shutil
+
+    playwright = pytest.importorskip("playwright.sync_api")
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("chromium is not installed: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        arguments = ["--no-sandbox", "--disable-gpu"]
+        shown = driver.chromium.launch(executable_path=path, args=arguments)
+        yield shown
+        shown.close()

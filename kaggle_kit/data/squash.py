@@ -27,7 +27,7 @@ class Weights(NamedTuple):
 def ratio_for(shortest: int, side: int) -> int:
     """The most that a JPEG may be decoded smaller and have ``side`` pixels both ways.
 
-    >>> [ratio_for(n, 224) for n in (446, 447, 894, 895, 9000)]  # sides round up
+    >>> [ratio_for(n, 224) for n in (446, 447, 892, 893, 9000)]  # sides round up
     [1, 2, 2, 4, 8]
     """
     return max([1, *(ratio for ratio in RATIOS if shortest > (side - 1) * ratio)])

@@ -75,19 +75,3 @@ def served(bundle_dir, competition, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
     with app(bundle_dir, folder, "--photos", competition) as server:
         yield server, folder
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """Debian's Chromium, without a window."""
-    import shutil
-
-    playwright = pytest.importorskip("playwright.sync_api")
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("chromium is not installed: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        arguments = ["--no-sandbox", "--disable-gpu"]
-        shown = driver.chromium.launch(executable_path=path, args=arguments)
-        yield shown
-        shown.close()

@@ -17,15 +17,10 @@ from kaggle_kit.recognition.networks import TensorFlowEngine
 from kaggle_kit.tables import read_sample
 from kaggle_kit.training.fit import load_best
 
-try:
-    from ai_edge_litert.interpreter import Interpreter
-except ImportError:
-    Interpreter = tf.lite.Interpreter
-
 
 def runner(path):
     """The function of a LiteRT file, from a batch of photos to its outputs."""
-    return Interpreter(str(path)).get_signature_runner("serving_default")
+    return tf.lite.Interpreter(str(path)).get_signature_runner("serving_default")
 
 
 @pytest.fixture(scope="module", params=["trained resnet50", "efficientnet_lite0"])

@@ -1,8 +1,5 @@
 """The page in a browser, opened from its file: nothing is asked for, and it can be used."""
 
-import importlib.util
-import shutil
-
 import pytest
 
 from kaggle_kit import tables
@@ -34,21 +31,6 @@ CONTRAST = """() => {
   }
   return bad;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Debian's chromium; no sandbox, which containers do not allow."""
-    chromium = shutil.which("chromium")
-    if chromium is None or importlib.util.find_spec("playwright") is None:
-        pytest.skip("needs chromium and the Python package playwright")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as started:
-        options = {"executable_path": chromium, "args": ["--no-sandbox"]}
-        running = started.chromium.launch(**options)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

@@ -142,6 +142,7 @@ def test_photos_that_are_not_there_are_frames(run, submission, competition, tmp_
 def test_the_misleading_photo_is_the_nearest_of_the_landmark(
     bundle_dir, submission, competition, tmp_path
 ):
+    from kaggle_kit.recognition.networks import TensorFlowEngine
     from kaggle_kit.recognition.recogniser import Recogniser
     from kaggle_kit.report.losses import photo_losses, worst
 
@@ -154,7 +155,7 @@ def test_the_misleading_photo_is_the_nearest_of_the_landmark(
     )
     guesses = tables.read_submission(submission)
     truths = tables.read_solution(competition / "solution.csv")
-    bundle = Recogniser.load(bundle_dir, competition / "train")
+    bundle = Recogniser.load(bundle_dir, competition / "train", TensorFlowEngine())
     gallery = bundle.gallery
     shown = re.findall(r"<li>(.*?)</li>", page)
     for item, (image_id, row) in zip(
