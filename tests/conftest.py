@@ -1,6 +1,7 @@
 """What several tests need: a few drawn photos, and the real ones where they are."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,13 @@ def competition(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(drawn, "TEST_OTHERS", 12)
         drawn.draw(out, seed=1)
     return out
+
+
+@pytest.fixture
+def rerun(competition, tmp_path):
+    """A copy of the competition to be changed."""
+    shutil.copytree(competition, tmp_path / "rerun")
+    return tmp_path / "rerun"
 
 
 @pytest.fixture(scope="session")
@@ -140,8 +148,6 @@ def both(settings, local, competition, tmp_path_factory):
 @pytest.fixture(scope="session")
 def browser():
     """Debian's Chromium, without a window."""
-    import shutil
-
     playwright = pytest.importorskip("playwright.sync_api")
     path = shutil.which("chromium")
     if path is None:

@@ -19,7 +19,7 @@ from kaggle_kit.progress import progress
 from kaggle_kit.publish.library import copy_library
 from kaggle_kit.publish.manifest import MANIFEST, described
 from kaggle_kit.recognition.embed import INT8, LITE, MODEL
-from kaggle_kit.tables import Label
+from kaggle_kit.recognition.recogniser import rarest_first
 
 PAGE = (
     "streamlit_app.py"  # the name that hosts look for; also what an export is known by
@@ -133,11 +133,11 @@ def _copy_bundle(bundle: Path, part: Path, with_local: bool) -> None:
 def _pack(bundle: Path, place: Competition, out: Path) -> int:
     """Thumbnails into one file, those of the rarest landmarks first, and examples."""
     out.mkdir()
-    labels = list(tables.read_labels(bundle / "gallery" / "gallery.csv"))
+    labels = tables.read_labels(bundle / "gallery" / "gallery.csv")
     album = Album(bundle, place.root)
     n, size = 0, 0
     with zipfile.ZipFile(out / THUMBNAILS, "w", zipfile.ZIP_STORED) as packed:
-        for label in progress(_by_turns(labels), label="thumbnails"):
+        for label in progress(rarest_first(labels), label="thumbnails"):
             photo = album.photo(label.image_id)
             data = _thumbnail(photo) if photo else None
             if data is None:
@@ -152,16 +152,6 @@ def _pack(bundle: Path, place: Competition, out: Path) -> int:
     for i, path in enumerate(example_files(place), 1):
         shutil.copyfile(path, out / EXAMPLES / f"{i}{path.suffix}")
     return n
-
-
-def _by_turns(labels: list[Label]) -> list[Label]:
-    """A photo of each landmark, then another of each: wherever it stops, all have some."""
-    seen: dict[int, int] = {}
-    turn = []
-    for label in labels:
-        turn.append(seen.get(label.landmark_id, 0))
-        seen[label.landmark_id] = turn[-1] + 1
-    return [labels[i] for i in sorted(range(len(labels)), key=turn.__getitem__)]
 
 
 def _thumbnail(photo: Photo) -> bytes | None:

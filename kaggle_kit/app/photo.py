@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import struct
 import warnings
-import zlib
 from collections.abc import Callable
 from functools import cached_property
 
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from kaggle_kit.data.index import DAMAGE
 from kaggle_kit.data.squash import RATIOS, ratio_for
 from kaggle_kit.errors import DataError
 
@@ -25,18 +24,6 @@ LONGEST = 20_000  # pixels of a side
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 KNOWN = "JPEG, PNG, GIF, BMP or WebP"
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-# What decoders raise, whose own checks are not complete.
-DAMAGE = (
-    *(OSError, EOFError, SyntaxError, ValueError, TypeError, AttributeError),
-    *(
-        LookupError,
-        ArithmeticError,
-        MemoryError,
-        RuntimeError,
-        struct.error,
-        zlib.error,
-    ),
-)
 ORIENTATION = 0x0112  # the EXIF tag
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -24,7 +24,7 @@ from kaggle_kit.recognition.calibration import (
     Calibration,
 )
 from kaggle_kit.recognition.embed import Embedded
-from kaggle_kit.recognition.rank import Evidence, alone, scored, similarities
+from kaggle_kit.recognition.rank import Evidence, scored, similarities, with_head
 from kaggle_kit.recognition.recogniser import Recogniser
 from kaggle_kit.recognition.search import Gallery
 
@@ -256,7 +256,7 @@ def gallery_candidates(
         some = scored(known, gallery, counted)
         landmarks, scores = some.landmarks[0], some.scores[0]
         if is_alone:
-            scores = alone(some.adjusted, known, some.place, settings)[0]
+            scores = with_head(some.adjusted, known, some.place, settings)[0]
         for landmark_id, score in _best_of(landmarks.tolist(), scores.tolist()):
             least = min(found.values(), default=np.inf)
             found.setdefault(landmark_id, min(float(score - less), least))

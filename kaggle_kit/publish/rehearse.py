@@ -182,16 +182,7 @@ def _run(
         "hidden": hidden_packages(),
         "writable": [str(out / "working"), str(out / "scratch"), "/dev"],
         "isolated": bool(isolation),
-        "report": str(out / "broken-rules.txt"),
     }
-    python = [
-        sys.executable,
-        "-S",
-        "-B",
-        guard.__file__,
-        json.dumps(rules),
-        str(script),
-    ]
     scratch = str(out / "scratch")
     environment = {
         "PATH": os.environ.get("PATH", ""),

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from kaggle_kit.recognition.embed import Embedded
 from kaggle_kit.recognition.networks import TensorFlowEngine
 from kaggle_kit.recognition.passes import Passes, Rank, Submission
 from kaggle_kit.recognition.rank import gallery_guesses, head_guesses
-from kaggle_kit.recognition.recogniser import Recogniser
+from kaggle_kit.recognition.recogniser import Recogniser, rarest_first
 from kaggle_kit.recognition.search import Gallery
 from kaggle_kit.tables import Guess, Label
 
@@ -136,20 +135,3 @@ def _new_labels(
         )
         return []
     return rarest_first(new, gallery.landmark_ids.tolist())
-
-
-def rarest_first(labels: Sequence[Label], have: Sequence[int]) -> list[Label]:
-    """Order photos so that, wherever one stops, the landmarks with fewest have most.
-
-    Each comes after as many of its landmark as there are already, here or in ``have``;
-    where that is equal, order stays.
-
-    >>> [x.landmark_id for x in rarest_first([Label("a", i) for i in (7, 7, 7, 8)], [8])]
-    [7, 7, 8, 7]
-    """
-    counts = Counter(have)
-    after = []
-    for label in labels:
-        after.append(counts[label.landmark_id])
-        counts[label.landmark_id] += 1
-    return [labels[i] for i in sorted(range(len(labels)), key=after.__getitem__)]

@@ -121,28 +121,23 @@ def scored(known: Evidence, gallery: Gallery, settings: config.Recognition) -> S
     scores = aggregated(
         landmarks, np.where(counted, adjusted, -np.inf), settings.exponent
     )
-    return Scored(
-        order, adjusted, landmarks, _with_head(scores, known, order, settings)
-    )
+    return Scored(order, adjusted, landmarks, with_head(scores, known, order, settings))
 
 
-def alone(
-    adjusted: NDArray[np.float64],
-    known: Evidence,
-    place: NDArray[np.int64],
-    settings: config.Recognition,
-) -> NDArray[np.float64]:
-    """What a landmark would come to if one neighbour alone counted, (q, n)."""
-    return _with_head(adjusted, known, place, settings)
-
-
-def _with_head(
+def with_head(
     scores: NDArray[np.float64],
     known: Evidence,
     place: NDArray[np.int64],
     settings: config.Recognition,
 ) -> NDArray[np.float64]:
-    """Class scores, (q, n), times the head's say in the landmarks of some neighbours."""
+    """Class scores, (q, n), times the head's say in the landmarks of some neighbours.
+
+    Given their A in place of scores: what a landmark would come to if one neighbour alone
+    counted.
+
+    Args:
+        place: (q, n) of the neighbours, among the k nearest.
+    """
     if not settings.head_exponent:
         return scores
     head = np.take_along_axis(known.head, place, axis=1).astype(np.float64)

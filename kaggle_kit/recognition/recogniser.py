@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +133,23 @@ def gallery_from(
         mean_top(halves, non_landmarks, settings.gallery_penalty),
         non_landmarks,
     )
+
+
+def rarest_first(labels: Sequence[Label], have: Sequence[int] = ()) -> list[Label]:
+    """Order photos so that, wherever one stops, the landmarks with fewest have most.
+
+    Each comes after as many of its landmark as there are already, here or in ``have``;
+    where that is equal, order stays.
+
+    >>> [x.landmark_id for x in rarest_first([Label("a", i) for i in (7, 7, 7, 8)], [8])]
+    [7, 7, 8, 7]
+    """
+    counts = Counter(have)
+    after = []
+    for label in labels:
+        after.append(counts[label.landmark_id])
+        counts[label.landmark_id] += 1
+    return [labels[i] for i in sorted(range(len(labels)), key=after.__getitem__)]
 
 
 def _geometry(

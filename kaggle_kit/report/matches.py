@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from kaggle_kit import config
+from kaggle_kit.data.index import DAMAGE
 from kaggle_kit.errors import DataError
 from kaggle_kit.paths import written
 
@@ -49,7 +50,7 @@ def _pixels(path: Path) -> NDArray[np.uint8]:
         raise DataError(
             f"{path}: expected a photo, found no file; check the path"
         ) from None
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except DAMAGE as error:
         raise DataError(
             f"{path}: expected a photo, got {error}; save it again as JPEG"
         ) from None

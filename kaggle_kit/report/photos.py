@@ -5,6 +5,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from kaggle_kit.data.index import DAMAGE
 from kaggle_kit.report.elements import Html, picture, tag
 
 SIDE = 256  # pixels of a photo's longer side
@@ -22,7 +23,7 @@ def thumbnail(path: Path, side: int = SIDE) -> bytes | None:
             photo.draft("RGB", (side, side))
             upright = ImageOps.exif_transpose(photo)
             small = upright.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except DAMAGE:
         return None
     small.thumbnail((side, side))
     small.info = {}

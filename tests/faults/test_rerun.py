@@ -29,13 +29,6 @@ from tests.faults.test_tables import check_complaint, steady
 SAMPLE = "sample_submission.csv"
 
 
-@pytest.fixture
-def rerun(competition, tmp_path):
-    """A copy of the competition to be changed."""
-    shutil.copytree(competition, tmp_path / "rerun")
-    return tmp_path / "rerun"
-
-
 @pytest.fixture(scope="module")
 def undisturbed(bundle_dir, competition, tmp_path_factory):
     """The guesses for the competition as it is."""

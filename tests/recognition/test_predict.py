@@ -14,13 +14,6 @@ from kaggle_kit.recognition.predict import predict
 from kaggle_kit.score import validate
 
 
-@pytest.fixture
-def rerun(competition, tmp_path):
-    """A copy of the competition to be changed."""
-    shutil.copytree(competition, tmp_path / "rerun")
-    return tmp_path / "rerun"
-
-
 @pytest.fixture(scope="module")
 def submission(bundle_dir, competition, tmp_path_factory):
     """The guesses for the competition as it is."""

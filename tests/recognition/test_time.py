@@ -25,7 +25,8 @@ from kaggle_kit.recognition import predict as predicting
 from kaggle_kit.recognition.embed import Embedder, Network
 from kaggle_kit.recognition.geometry import Geometry
 from kaggle_kit.recognition.networks import TensorFlowEngine
-from kaggle_kit.recognition.predict import predict, rarest_first
+from kaggle_kit.recognition.predict import predict
+from kaggle_kit.recognition.recogniser import rarest_first
 from kaggle_kit.score import validate
 from kaggle_kit.tables import Label
 from kaggle_kit.training.fit import load_best
