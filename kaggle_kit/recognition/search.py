@@ -87,7 +87,7 @@ class Gallery:
             raise ArtefactError(
                 f"{folder}: expected a gallery, got {error!r:.200}; make the bundle again"
             ) from None
-        if not len(non_landmarks):  # a subset without them: their width is not known
+        if non_landmarks.shape == (0, 0):  # of a subset without them: no width is known
             non_landmarks = vectors[:0]
         shapes = vectors.shape[1:], penalties.shape[1:], non_landmarks.shape[1:]
         kinds = {array.dtype.kind for array in (vectors, penalties, non_landmarks)}
