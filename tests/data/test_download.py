@@ -243,7 +243,9 @@ def test_a_refusal_in_the_midst_stops_everything_at_once(kaggle, complaint, tmp_
     place_tables(kaggle, tmp_path / "out")
     ids = write_ids(tmp_path / "ids", [image_id(i) for i in range(20)])
     message = "Permission 'competitions.participate' was denied"
-    kaggle.fault("DownloadDataFile", status=403, message=message, skip=3, times=100)
+    # silent for a while first, so that what went well before has arrived
+    refused = {"status": 403, "message": message, "hang_s": 2}
+    kaggle.fault("DownloadDataFile", **refused, skip=3, times=100)
     assert "was denied" in complaint(4, "--ids", ids)
     assert kaggle.names().count("DownloadDataFile") <= 3 + 2 * 4
     files = files_of(kaggle)
