@@ -153,7 +153,8 @@ def browser():
     if path is None:
         pytest.skip("chromium is not installed: apt-get install chromium")
     with playwright.sync_playwright() as driver:
-        arguments = ["--no-sandbox", "--disable-gpu"]
+        camera = "--use-fake-device-for-media-stream"
+        arguments = ["--no-sandbox", "--disable-gpu", camera]
         shown = driver.chromium.launch(executable_path=path, args=arguments)
         yield shown
         shown.close()

@@ -1,5 +1,6 @@
 """What leaves training: a SavedModel from pixels to unit embeddings."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from kaggle_kit.config import Config
 from kaggle_kit.model.build import EMBEDDING
 from kaggle_kit.model.stable import stabilise
+
+logger = logging.getLogger(__name__)
 
 STRIDE = 32  # of the backbones; a side is a multiple of it
 
@@ -31,6 +34,7 @@ def export(model: keras.Model, settings: Config, out: Path) -> None:
 
     The same network and settings give the same bytes, without a trace of where it was.
     """
+    logger.info("export the network")
     outputs = {"features": model.get_layer(EMBEDDING).output}
     if has_head(settings):
         outputs["logits"] = model.output

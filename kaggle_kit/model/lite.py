@@ -1,5 +1,6 @@
 """The same network as a LiteRT (TFLite) file, for the app and for CPUs."""
 
+import logging
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kaggle_kit.paths import written
+from kaggle_kit.progress import progress
+
+logger = logging.getLogger(__name__)
 
 # What comes after the backbone, and the views before it, stays in float32: as 8-bit
 # integers GeM's powers become 0, and an embedding of 256 steps is not one of a photo.
@@ -39,6 +43,7 @@ def lite(model_dir: Path, out: Path) -> None:
     interpreter runs it. With float16 weights it would take half the room, but of 693 real
     photos 4 would show another landmark than the SavedModel says; so it is none.
     """
+    logger.info("convert the network to LiteRT")
     converter = tf.lite.TFLiteConverter.from_saved_model(str(model_dir))
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     with written(out) as part:
@@ -57,6 +62,7 @@ def lite_int8(model_dir: Path, photos: Iterable[NDArray[np.uint8]], out: Path) -
     Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient
     Integer-Arithmetic-Only Inference", arXiv:1712.05877.
     """
+    logger.info("convert the network to 8-bit integers")
     model = tf.saved_model.load(str(model_dir))
     (serve,) = model.serve.concrete_functions
     (images,), _ = serve.structured_input_signature
@@ -66,7 +72,7 @@ def lite_int8(model_dir: Path, photos: Iterable[NDArray[np.uint8]], out: Path) -
     some = [photo[None] for photo in photos]
 
     def calibration() -> Iterator[list[NDArray[np.uint8]]]:
-        return ([photo] for photo in some)
+        return ([photo] for photo in progress(some, label="ranges of integers"))
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([found], model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]

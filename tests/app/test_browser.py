@@ -8,8 +8,10 @@ from PIL import Image
 
 from kaggle_kit import tables
 from kaggle_kit.paths import Competition, image_path
+from kaggle_kit.publish.bundle import bundle
 from kaggle_kit.recognition.predict import predict
 
+from .conftest import app
 from .files import bad_files, good_files
 
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
@@ -144,6 +146,44 @@ def test_an_example_is_answered(page):
     page.get_by_role("option", name="Example 2").click()
     page.get_by_text("Most similar photos").wait_for(timeout=60_000)
     assert page.get_by_role("heading", name="Example 2").is_visible()
+
+
+def test_the_camera_is_answered(browser, served):
+    """By the picture that Chromium shows in place of a camera's."""
+    context = browser.new_context(permissions=["camera"])
+    page = context.new_page()
+    page.goto(served[0].url)
+    page.get_by_text("Use the camera").click()
+    page.get_by_role("button", name="Take Photo").click(timeout=60_000)
+    page.get_by_role("heading", name="Your camera").wait_for(timeout=60_000)
+    page.get_by_text("C of your photo").wait_for(state="attached", timeout=60_000)
+    context.close()
+
+
+def test_authors_are_named_and_points_that_match_are_drawn(
+    browser, local, rerun, tmp_path
+):
+    """Of a bundle with geometry; a photo of its gallery matches itself."""
+    labels = list(tables.read_labels(local[0] / "bundle" / "gallery" / "gallery.csv"))
+    image_id = labels[0].image_id
+    url = f"https://example.org/{image_id}"
+    tables.write_rows(
+        rerun / "train_attribution.csv",
+        ("id", "url", "author", "license", "title"),
+        [(image_id, url, "A. <b>Author", "CC", "T")],
+    )
+    bundle([local[0] / "run"], rerun, tmp_path / "bundle")
+    with app(tmp_path / "bundle", tmp_path, "--photos", rerun) as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        page.locator("input[type=file]").first.wait_for(state="attached")
+        ask(page, image_path(rerun / "train", image_id))
+        link = page.get_by_role("link", name="T, A. <b>Author, CC").first
+        assert link.get_attribute("href") == url
+        page.get_by_text("Points that match the photo of").click()
+        page.get_by_role("img", name="Your photo on the left").wait_for()
+        page.get_by_text("3 is certain").wait_for()
+        page.close()
 
 
 def test_the_model_has_a_page(page, bundle_dir):

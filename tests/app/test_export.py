@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 import tomllib
+import venv
 import zipfile
 from importlib.util import find_spec
 
+import psutil
 import pytest
 
 from kaggle_kit import tables
@@ -16,6 +18,10 @@ from kaggle_kit.paths import image_path
 from kaggle_kit.publish.manifest import verify
 
 from .asked import asked
+from .conftest import running
+from .test_browser import ask
+
+DISK, MEMORY = 500e6, 512e6  # of a small free host
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +88,37 @@ def test_it_answers_as_the_bundle_does(exported, bundle_dir, competition):
     said = subprocess.check_output(command, cwd=exported[0], text=True)
     best = asked(bundle_dir, [path])["answers"][0]["candidates"][0]
     assert json.loads(said) == [best["landmark_id"], best["confidence"]]
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_a_fresh_environment_is_small_and_answers_as_the_app_does(
+    exported, bundle_dir, competition, browser, tmp_path
+):
+    """Nothing is installed but what the folder asks for; the whole environment counts."""
+    out, _ = exported
+    environment = tmp_path / "environment"
+    venv.create(environment, with_pip=True)
+    python = environment / "bin" / "python"
+    needs = out / "requirements.txt"
+    install = [python, "-m", "pip", "install", "-q", "--no-cache-dir", "-r", needs]
+    subprocess.run(install, check=True)
+    size = sum(p.lstat().st_size for p in environment.rglob("*") if not p.is_symlink())
+    command = [python, "-m", "streamlit", "run", PAGE, "--server.port", "PORT"]
+    env = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    image_id = tables.read_sample(competition / "sample_submission.csv")[0]
+    path = image_path(competition / "test", image_id)
+    with running(command, tmp_path, out, env) as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        page.locator("input[type=file]").first.wait_for(state="attached")
+        text = ask(page, path)
+        page.close()
+        memory = psutil.Process(server.process.pid).memory_info().rss
+    print(f"{size / 1e6:.0f} MB on disk, {memory / 1e6:.0f} MB of memory")
+    (answer,) = asked(bundle_dir, [path])["answers"]
+    assert answer["candidates"][0]["name"] in text
+    assert size < DISK and memory < MEMORY
 
 
 def test_the_same_bundle_gives_the_same_bytes(
