@@ -158,8 +158,9 @@ def _draw_curve(axis, table: pd.DataFrame, value: str) -> None:
             axis.plot(table["epoch"], table[column], colour, marker=".", label=name)
     axis.set(xlabel="epoch", title=value.capitalize())
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.legend()
-    if value == "accuracy":
+    rises = value == "accuracy"
+    axis.legend(loc="lower right" if rises else "upper right")
+    if rises:
         axis.set_ylim(0, 1)
         return
     losses = table.filter(like="loss").to_numpy(float)
