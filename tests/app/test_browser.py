@@ -150,14 +150,14 @@ def test_an_example_is_answered(page):
 
 def test_the_camera_is_answered(browser, served):
     """By the picture that Chromium shows in place of a camera's."""
-    context = browser.new_context(permissions=["camera"])
-    page = context.new_page()
-    page.goto(served[0].url)
-    page.get_by_text("Use the camera").click()
-    page.get_by_role("button", name="Take Photo").click(timeout=60_000)
-    page.get_by_role("heading", name="Your camera").wait_for(timeout=60_000)
-    page.get_by_text("C of your photo").wait_for(state="attached", timeout=60_000)
-    context.close()
+    with browser.new_context(permissions=["camera"]) as context:
+        page = context.new_page()
+        page.goto(served[0].url)
+        page.get_by_text("Use the camera").click()
+        page.wait_for_function("document.querySelector('video')?.currentTime > 0")
+        page.get_by_role("button", name="Take Photo").click()
+        page.get_by_role("heading", name="Your camera").wait_for(timeout=60_000)
+        page.get_by_text("C of your photo").wait_for(state="attached", timeout=60_000)
 
 
 def test_authors_are_named_and_points_that_match_are_drawn(
@@ -210,7 +210,7 @@ def test_keys_alone_will_do(page):
             break
     else:
         raise AssertionError(seen)
-    with page.expect_file_chooser(timeout=10_000):
+    with page.expect_file_chooser(timeout=60_000):
         page.keyboard.press("Enter")
     page.get_by_role("tab", name="Recognise").focus()
     page.keyboard.press("ArrowRight")
