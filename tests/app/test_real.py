@@ -97,6 +97,8 @@ def test_it_is_quick_and_small_with_a_large_gallery(real, browser, tmp_path):
             start = time.monotonic()
         memory = psutil.Process(server.process.pid).memory_info().rss
     page.close()
+    further = np.median(seconds[1:])
+    print(f"first {seconds[0]:.1f} s, further {further:.2f} s, {memory / 1e6:.0f} MB")
     assert seconds[0] < START_S
-    assert np.median(seconds[1:]) < FURTHER_S
+    assert further < FURTHER_S
     assert memory < MEMORY
