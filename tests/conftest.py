@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,30 @@ def browser():
         shown = driver.chromium.launch(executable_path=path, args=arguments)
         yield shown
         shown.close()
+
+
+TRIED: Counter[str] = Counter()
+
+
+@pytest.fixture
+def tried() -> Counter[str]:
+    """Counts of what was tried, by its name."""
+    return TRIED
+
+
+def pytest_sessionfinish(session):
+    """What a process of several has tried goes to the one that sums up."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["tried"] = dict(TRIED)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """What a process of several has tried is added."""
+    TRIED.update(getattr(node, "workeroutput", {}).get("tried", {}))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """One line for each kind of bad input."""
+    for name, n in sorted(TRIED.items()):
+        terminalreporter.write_line(f"tried: {n:,} {name}")
