@@ -25,6 +25,7 @@ from kaggle_kit.score import validate
 from tests.faults import bad_tables as bad
 from tests.faults import mutated_photos as mutants
 from tests.faults.test_tables import check_complaint, steady
+from tests.signed import sign
 
 SAMPLE = "sample_submission.csv"
 
@@ -110,6 +111,7 @@ def test_one_photo_of_each_landmark(
     )
     shutil.rmtree(bundle / "gallery")
     small.save(bundle / "gallery")
+    sign(bundle)
     found = guesses_of(rerun, bundle)
     assert None not in found.values()
     assert {guess.landmark_id for guess in found.values()} <= set(first)
