@@ -22,8 +22,9 @@ if not all(map(find_spec, ("streamlit", "ai_edge_litert", "websockets"))):
 
 from .people import confidence, visit
 
-MOST_MB = 400  # of the whole process, whoever is there
-LEFT_MB = 60  # more than before they came; Streamlit keeps pages for two minutes
+MOST_MB = 512  # of the whole process, 190 of which are ResNet-50's weights, twice
+MORE_MB = 60  # for many than for one
+LEFT_MB = 40  # more than before they came; Streamlit keeps pages for two minutes
 
 
 def rss_mb(server):
@@ -74,8 +75,8 @@ def expected_lines(bundle, paths):
 @pytest.mark.parametrize(
     ("n_people", "rounds"),
     [
-        pytest.param(4, 2, id="four"),
-        pytest.param(20, 10, id="twenty", marks=pytest.mark.slow),
+        pytest.param(20, 1, id="once"),
+        pytest.param(20, 50, id="often", marks=pytest.mark.slow),
     ],
 )
 def test_each_reads_the_own_answer(
@@ -139,4 +140,4 @@ def test_large_photos_of_many_are_decoded_one_at_a_time(
         assert plain(f"{i}.png") in texts and confidence(texts)
     with capsys.disabled():
         print(f"\n{alone.mb:.0f} MB for one, {peak.mb:.0f} MB for {n_people} at once")
-    assert peak.mb < MOST_MB
+    assert peak.mb < alone.mb + MORE_MB
