@@ -9,7 +9,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from kaggle_kit.app.album import Album
-from kaggle_kit.app.photo import Photo
+from kaggle_kit.app.photo import Photo, alone
 from kaggle_kit.app.picture import show_picture
 from kaggle_kit.app.recogniser import Answer, Answers, Candidate, Similar
 from kaggle_kit.app.words import percent, plain
@@ -132,7 +132,7 @@ def _matches(answers: Answers, album: Album, photo: Photo, one: Similar) -> None
         return
     with st.expander(f"Points that match the photo of {plain(one.name)}"):
         caption = "Your photo on the left, the gallery's on the right"
-        show_picture(matched_picture(answers, photo, other), caption)
+        show_picture(alone(lambda: matched_picture(answers, photo, other)), caption)
         st.markdown(f"Weighed, they come to {one.inliers or 0:.1f}; 3 is certain.")
 
 

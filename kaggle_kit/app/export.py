@@ -14,10 +14,10 @@ from kaggle_kit.app.album import EXAMPLES, THUMBNAILS, Album, example_files
 from kaggle_kit.app.photo import Photo
 from kaggle_kit.app.serve import OPTIONS
 from kaggle_kit.errors import ArtefactError, DataError
+from kaggle_kit.manifest import MANIFEST, described, verify
 from kaggle_kit.paths import Competition, written_dir
 from kaggle_kit.progress import progress
 from kaggle_kit.publish.library import copy_library
-from kaggle_kit.publish.manifest import MANIFEST, described
 from kaggle_kit.recognition.embed import INT8, LITE, MODEL
 from kaggle_kit.recognition.recogniser import rarest_first
 
@@ -75,8 +75,10 @@ def export(bundle: Path, out: Path, photos: Path | None) -> dict[str, Any]:
         The number of files, megabytes, and thumbnails.
 
     Raises:
-        ArtefactError: the bundle has no LiteRT file, or ``out`` is something else.
+        ArtefactError: the bundle has no LiteRT file or is not as its manifest says, or
+            ``out`` is something else.
     """
+    verify(bundle)
     settings = config.read_json(bundle / "config.json")
     name = INT8 if settings.recognition.int8 else LITE
     for folder in bundle.glob(f"embedders/*/{MODEL}"):

@@ -10,7 +10,7 @@ import streamlit as st
 
 from kaggle_kit.app.recogniser import LANDMARK_FROM, Answers
 from kaggle_kit.app.words import megabytes, plain
-from kaggle_kit.publish.manifest import MANIFEST
+from kaggle_kit.manifest import MANIFEST
 
 
 def show_model(bundle: Path, answers: Answers) -> None:

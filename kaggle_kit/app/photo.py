@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +36,18 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+T = TypeVar("T")
+_THREAD = ThreadPoolExecutor(1)
+
+
+def alone(work: Callable[[], T]) -> T:
+    """Do what takes the memory of a large photo, after what others have asked for.
+
+    It is one thread for all sessions of the page, since each thread keeps some of the
+    memory that it has used. What is done in it may not ask for it again.
+    """
+    return _THREAD.submit(work).result()
 
 
 class Photo:
@@ -102,6 +116,9 @@ class Photo:
     @cached_property
     def shown(self) -> NDArray[np.uint8]:
         """The photo for a page: its shorter side about 400 pixels, no more than needed."""
+        return alone(self._shown)
+
+    def _shown(self) -> NDArray[np.uint8]:
         image = Image.fromarray(self.pixels(400))
         image.thumbnail((900, 600))
         return np.asarray(image)
@@ -167,4 +184,5 @@ def _rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGB", seen.size, "white")
         white.paste(seen, mask=seen.getchannel("A"))
         return white
-    return image.convert("RGB")
+    image.load()
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it

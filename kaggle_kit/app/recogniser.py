@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kaggle_kit import config, tables
 from kaggle_kit.app.engine import LightEngine
-from kaggle_kit.app.photo import Photo
+from kaggle_kit.app.photo import Photo, alone
 from kaggle_kit.errors import DataError
 from kaggle_kit.recognition.calibration import (
     CALIBRATION,
@@ -128,7 +127,6 @@ class Answers:
         # a curve for confidences that geometry added to says nothing of those without
         curve = PLAIN_CALIBRATION if self.without_geometry else CALIBRATION
         self.calibration = Calibration.load(bundle / curve)
-        self._lock = Lock()
         self._seconds: deque[float] = deque(maxlen=100)
 
     def answer(self, photo: Photo) -> Answer:
@@ -137,8 +135,11 @@ class Answers:
         Raises:
             DataError: it does not decode.
         """
+        return alone(lambda: self._answer(photo))
+
+    def _answer(self, photo: Photo) -> Answer:
         start = time.monotonic()
-        with self._lock, self.engine.named(photo) as path:
+        with self.engine.named(photo) as path:
             photo.pixels(1)  # says what is wrong with it, if anything is
             found = self.recogniser.embedder.embed([path], "photo")
             if not len(found.which):
@@ -157,14 +158,13 @@ class Answers:
         return Answer(candidates[:N_CANDIDATES], similar, c, margin, seconds)
 
     def matched(self, photo: Photo, other: Photo) -> tuple[Features, Features]:
-        """The local features of two photos as they are compared; needs OpenCV."""
+        """The local features of two photos as they are compared; needs OpenCV.
+
+        As in ``answer``, one at a time: to be called by way of ``alone``.
+        """
         reader = self.recogniser.geometry.reader if self.recogniser.geometry else None
         assert reader is not None
-        with (
-            self._lock,
-            self.engine.named(photo) as one,
-            self.engine.named(other) as two,
-        ):
+        with self.engine.named(photo) as one, self.engine.named(other) as two:
             first, second = reader.read([one, two])
         assert first is not None and second is not None
         return first, second

@@ -8,6 +8,7 @@ from typing import Any
 from kaggle_kit.app.album import Album
 from kaggle_kit.app.photo import MOST_MB
 from kaggle_kit.errors import KitError
+from kaggle_kit.manifest import verify
 
 PORT = 8501
 # What the page is run with, here and where it is deployed: no word to anybody of how it
@@ -26,10 +27,12 @@ def serve(bundle: Path, port: int, photos: Path | None) -> dict[str, Any]:
 
     Raises:
         KitError: Streamlit is missing, or the port is taken.
+        ArtefactError: a file of the bundle is not as its manifest says.
         DataError: ``photos`` is no competition folder.
     """
     _require("streamlit", "Streamlit")
     _require("ai_edge_litert", "LiteRT")
+    verify(bundle)
     Album(bundle, photos)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -10,18 +10,16 @@ import kaggle_kit
 from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.errors import ArtefactError
+from kaggle_kit.manifest import MANIFEST, METADATA, described, uploaded
 from kaggle_kit.model.pretrained import IMAGENET, imagenet_package
 from kaggle_kit.paths import written_dir
 from kaggle_kit.publish.leaks import check_no_leaks
 from kaggle_kit.publish.library import copy_library
-from kaggle_kit.publish.manifest import MANIFEST, described
 from kaggle_kit.publish.metadata import (
     HANDLE,
-    METADATA,
     check_files,
     dataset_metadata,
     title_of,
-    uploaded,
 )
 from kaggle_kit.publish.notice import CITATION, write_notice
 from kaggle_kit.recognition.prepare import portable, prepare, settings_of

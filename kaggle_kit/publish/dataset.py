@@ -15,9 +15,8 @@ from kaggle_kit.errors import (
     RulesError,
     UnreachableError,
 )
-from kaggle_kit.publish.manifest import MANIFEST, described, verify
+from kaggle_kit.manifest import MANIFEST, METADATA, described, verify_upload
 from kaggle_kit.publish.metadata import (
-    METADATA,
     PLACEHOLDER,
     check_files,
     check_metadata,
@@ -51,7 +50,7 @@ def publish(
         KaggleError: by its kind.
     """
     bundle = Path(bundle)
-    manifest = verify(bundle)
+    manifest = verify_upload(bundle)
     handle = read_handle(bundle)
     expected = {name: file["bytes"] for name, file in manifest["files"].items()}
     expected[MANIFEST] = (bundle / MANIFEST).stat().st_size

@@ -4,15 +4,13 @@ The limits are those of Kaggle's own client (2.2) and its documentation. Most of
 forbid it would only tell after the upload, or not at all.
 """
 
-import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from kaggle_kit.errors import ArtefactError, KitError
+from kaggle_kit.manifest import METADATA, uploaded
 
-METADATA = "dataset-metadata.json"  # read by the client, and not uploaded
 PLACEHOLDER = "INSERT_OWNER"  # in place of the user's name, until there is one
 HANDLE = f"{PLACEHOLDER}/landmark-kit"
 DATASET, KERNEL = "dataset", "kernel"  # what a handle may be of
@@ -26,16 +24,6 @@ CDLA-Permissive-1.0 CDLA-Sharing-1.0 copyright-authors DbCL-1.0 EU-ODP-Legal-Not
 FDL-1.3 GPL-2.0 GPL-3.0 LGPL-3.0 ODbL-1.0 ODC-BY-1.0 other PDDL unknown
 US-Government-Works
 """
-# What the client does not upload, at the top of the folder and, for folders, anywhere.
-SKIPPED_FILES = {
-    METADATA,
-    "datapackage.json",
-    *(f"dataset-cover-image.{kind}" for kind in ("png", "jpg", "jpeg", "webp")),
-    "kernel-metadata.json",
-    "model-metadata.json",
-    "model-instance-metadata.json",
-}
-SKIPPED_FOLDERS = {".git", ".cache", ".huggingface"}
 UNPACKED = (
     ".zip",
     ".tar",
@@ -142,11 +130,6 @@ def check_metadata(values: Any, where: str) -> None:
         )
 
 
-def uploaded(folder: Path) -> list[str]:
-    """The files of a folder that the client uploads with ``-r zip``, sorted, as a/b/c."""
-    return sorted(_uploaded(Path(folder)))
-
-
 def check_files(folder: Path) -> None:
     """Refuse files that would not arrive on Kaggle as they are here.
 
@@ -176,15 +159,6 @@ def check_files(folder: Path) -> None:
                 f"{path}: expected some content, got an empty file, which may get lost on "
                 f"its way; write something into it or remove it"
             )
-
-
-def _uploaded(folder: Path) -> Iterator[str]:
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if name not in SKIPPED_FOLDERS]
-        at_top = Path(place) == folder
-        for name in files:
-            if not (at_top and name in SKIPPED_FILES):
-                yield (Path(place) / name).relative_to(folder).as_posix()
 
 
 def _check_length(what: str, text: str, limits: tuple[int, int]) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 from kaggle_kit import client
 from kaggle_kit.errors import IncompleteError, RefusedError, RulesError
+from kaggle_kit.manifest import MANIFEST
 from kaggle_kit.paths import written_dir
 from kaggle_kit.publish.dataset import remote_file
-from kaggle_kit.publish.manifest import MANIFEST
 from kaggle_kit.score import validate
 
 logger = logging.getLogger(__name__)

@@ -15,12 +15,11 @@ from typing import Any
 import psutil
 
 from kaggle_kit.errors import ArtefactError, KitError, RehearsalError
+from kaggle_kit.manifest import uploaded, verify_upload
 from kaggle_kit.paths import Competition, replaceable, shipped, written
 from kaggle_kit.progress import LOG_INTERVAL_S
 from kaggle_kit.publish import guard
 from kaggle_kit.publish.image import hidden_packages
-from kaggle_kit.publish.manifest import verify
-from kaggle_kit.publish.metadata import uploaded
 from kaggle_kit.score import score, validate
 
 logger = logging.getLogger(__name__)
@@ -71,7 +70,7 @@ def rehearse(
         DataError, ArtefactError: the folders are not what they should be.
     """
     place = Competition(Path(competition)).require(*VISIBLE)
-    verify(bundle)
+    verify_upload(bundle)
     script = _script(Path(kernel or shipped("kernels") / "inference"))
     out = _lay_out(Path(out), place, Path(bundle))
     isolation = _isolation()

@@ -11,10 +11,10 @@ from kaggle_kit.errors import (
     RefusedError,
     TableError,
 )
+from kaggle_kit.manifest import MANIFEST
 from kaggle_kit.paths import shipped, written
 from kaggle_kit.publish.dataset import publish, read_handle
 from kaggle_kit.publish.kernel import completed, push, send
-from kaggle_kit.publish.manifest import MANIFEST
 from kaggle_kit.publish.output import SUBMISSIONS, collect
 from kaggle_kit.publish.submit import submit
 

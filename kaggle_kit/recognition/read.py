@@ -25,7 +25,8 @@ class LocalReader:
     """Local features of photos, decoded as for the network.
 
     The features of the latest photos are kept, so that VLAD and verification of the same
-    photo compute them once. Memory is bounded by ``kept`` and ``TOGETHER``.
+    photo compute them once. Memory is bounded by ``kept``, ``TOGETHER`` and the few photos
+    that the engine decodes at a time.
 
     Attributes:
         engine: what decodes the photos.
@@ -69,17 +70,22 @@ class LocalReader:
     def _computed(self, paths: Sequence[Path]) -> dict[Path, Features]:
         from kaggle_kit.recognition.local import cv2, features, shrunk  # OpenCV
 
-        def compute(pixels: NDArray[np.uint8]) -> Features:
-            return features(shrunk(pixels, self.settings.long_side), self.settings)
+        def compute(grey: NDArray[np.uint8]) -> Features:
+            return features(grey, self.settings)
 
         if not paths:
             return {}
-        photos = list(self.engine.whole(paths))
+        # shrunk as they come: of 40 megapixels, one in its whole size takes 120 MB
+        long_side = self.settings.long_side
+        photos = {
+            paths[int(i)]: shrunk(pixels, long_side)
+            for i, pixels in self.engine.whole(paths)
+        }
         threads = cv2.getNumThreads()
         cv2.setNumThreads(1)  # a photo per core: within one, OpenCV gains less
         try:
             with ThreadPoolExecutor(os.cpu_count()) as pool:
-                found = list(pool.map(compute, (pixels for _, pixels in photos)))
+                found = list(pool.map(compute, photos.values()))
         finally:
             cv2.setNumThreads(threads)
-        return {paths[int(i)]: f for (i, _), f in zip(photos, found, strict=True)}
+        return dict(zip(photos, found, strict=True))

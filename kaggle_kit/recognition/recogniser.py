@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kaggle_kit import config, tables
 from kaggle_kit.config import Config
 from kaggle_kit.errors import ArtefactError
+from kaggle_kit.manifest import verify
 from kaggle_kit.recognition.embed import Embedded, Embedder, load_embedder
 from kaggle_kit.recognition.engine import Engine
 from kaggle_kit.recognition.partial import alike, cut_gallery
@@ -63,8 +64,10 @@ class Recogniser:
             with_geometry: whether to look at geometry if the bundle does.
 
         Raises:
-            ArtefactError, ConfigError, TableError: a file is missing or damaged.
+            ArtefactError, ConfigError, TableError: a file is missing, damaged, or not
+                as the manifest says.
         """
+        verify(folder)
         settings = config.read_json(folder / "config.json")
         if not with_geometry:
             settings = without_geometry(settings)

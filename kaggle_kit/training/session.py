@@ -13,6 +13,7 @@ from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.data.shards import shards
 from kaggle_kit.data.subset import subset
+from kaggle_kit.manifest import verify
 from kaggle_kit.paths import written
 from kaggle_kit.training.distribute import per_device, workers
 from kaggle_kit.training.epoch import steps_within
@@ -38,7 +39,7 @@ def train_in_session(
     Sessions that follow one another end with the weights of a single long one.
 
     Args:
-        bundle: a folder with ``config.json`` and, if that names one, a file of weights.
+        bundle: it holds ``config.json`` and, if that names one, a file of weights.
         earlier: what an earlier session left, with its run and maybe read-only; it is
             copied and gone on with. Where ``out`` holds a run already, that one is.
         stop_at: when to stop, as a time of ``time.monotonic``, also within an epoch:
@@ -51,9 +52,11 @@ def train_in_session(
         of its stages, and what to do next.
 
     Raises:
-        KitError: as the stages; the earlier run is of other settings or photos.
+        KitError: as the stages; the bundle is not as its manifest says; the earlier run
+            is of other settings or photos.
     """
     begin = time.monotonic()
+    verify(bundle)
     out, competition = Path(out).absolute(), Path(competition).absolute()
     settings = config.read_json(Path(bundle) / "config.json")
     settings = per_device(settings, workers().n_devices)

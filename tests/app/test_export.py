@@ -14,8 +14,9 @@ import pytest
 from kaggle_kit import tables
 from kaggle_kit.app.export import PAGE, REQUIREMENTS, export
 from kaggle_kit.errors import ArtefactError
+from kaggle_kit.manifest import verify
 from kaggle_kit.paths import image_path
-from kaggle_kit.publish.manifest import verify
+from tests.signed import sign
 
 from .asked import asked
 from .conftest import running
@@ -137,6 +138,7 @@ def test_an_early_bundle_and_another_folder_are_refused(bundle_dir, tmp_path):
 
     shutil.copytree(bundle_dir, tmp_path / "bundle")
     next((tmp_path / "bundle").glob("embedders/*/model.tflite")).unlink()
+    sign(tmp_path / "bundle")
     with pytest.raises(ArtefactError, match=r"expected model\.tflite"):
         export(tmp_path / "bundle", tmp_path / "out", None)
     (tmp_path / "out").mkdir()

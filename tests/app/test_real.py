@@ -14,6 +14,7 @@ from kaggle_kit.paths import Competition, image_path
 from kaggle_kit.publish.bundle import bundle
 from kaggle_kit.recognition.search import Gallery
 from kaggle_kit.training.fit import fit
+from tests.signed import sign
 
 from .conftest import app
 from .test_browser import ask
@@ -79,6 +80,7 @@ def test_it_is_quick_and_small_with_a_large_gallery(real, browser, tmp_path):
         gallery.penalties[rows],
         np.asarray(gallery.non_landmarks),
     ).save(large / "gallery")
+    sign(large)
     photos, *_ = some_photos(competition)
     page = browser.new_page()
     page.goto("about:blank")

@@ -12,6 +12,7 @@ from kaggle_kit.paths import Competition, image_path
 from kaggle_kit.recognition.networks import TensorFlowEngine
 from kaggle_kit.recognition.predict import predict
 from kaggle_kit.recognition.recogniser import Recogniser
+from tests.signed import sign
 
 from .asked import asked
 
@@ -114,6 +115,7 @@ def test_without_local_features_geometry_is_left_out_and_said(
 ):
     shutil.copytree(both[0] / "bundle", tmp_path / "bundle")
     shutil.rmtree(tmp_path / "bundle" / "local")
+    sign(tmp_path / "bundle")
     said = asked(tmp_path / "bundle", some(competition, 1))
     assert said["geometry"] is False
     assert "left out of the exported folder" in said["without_geometry"]
@@ -124,5 +126,6 @@ def test_a_bundle_without_a_litert_file_is_named(bundle_dir, competition, tmp_pa
     shutil.copytree(bundle_dir, tmp_path / "bundle")
     for path in (tmp_path / "bundle").glob("embedders/*/*.tflite"):
         path.unlink()
+    sign(tmp_path / "bundle")
     with pytest.raises(AssertionError, match="make the bundle again"):
         asked(tmp_path / "bundle", some(competition, 1))

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from kaggle_kit.data.shards import photo_classes, read_manifest
 from kaggle_kit.errors import ArtefactError
+from kaggle_kit.manifest import MANIFEST, described, verify, verify_upload
 from kaggle_kit.publish.dataset import publish, read_handle
-from kaggle_kit.publish.manifest import MANIFEST, described, verify
 from kaggle_kit.publish.rehearse import _script, rehearse
 from kaggle_kit.recognition.calibration import Calibration
 from tests.faults.test_tables import check_complaint, steady
-from tests.publish.conftest import sign
+from tests.signed import sign
 
 
 @pytest.fixture
@@ -66,6 +66,17 @@ def test_a_file_that_the_manifest_does_not_list_is_refused(bundle):
     check_complaint(caught.value, path)
 
 
+def test_bytecode_is_read_over_and_does_not_go_up(bundle):
+    """An exported app leaves some beside its library whenever it runs."""
+    path = bundle / "gallery" / "__pycache__"
+    path.mkdir()
+    (path / "more.pyc").write_bytes(b"x")
+    assert "gallery/vectors.npy" in verify(bundle)["files"]
+    with pytest.raises(ArtefactError) as caught:
+        verify_upload(bundle)
+    check_complaint(caught.value, path)
+
+
 @pytest.mark.parametrize(
     "name", ["config.json", "gallery", "more", "gallery/vectors.npy"]
 )
@@ -80,7 +91,7 @@ def test_a_link_in_a_bundle_is_refused(name, inside, bundle, tmp_path):
         target.write_text("secret")
     path.symlink_to(target)
     with pytest.raises(ArtefactError) as caught:
-        verify(bundle)
+        verify_upload(bundle)
     check_complaint(caught.value, path)
     assert "link" in str(caught.value)
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from hypothesis import given
 from PIL import Image
 
-from kaggle_kit import tables
+from kaggle_kit import config, tables
 from kaggle_kit.errors import TableError
 from kaggle_kit.paths import image_path
 from kaggle_kit.recognition import predict as predicting
@@ -25,6 +25,7 @@ from kaggle_kit.score import validate
 from tests.faults import bad_tables as bad
 from tests.faults import mutated_photos as mutants
 from tests.faults.test_tables import check_complaint, steady
+from tests.signed import sign
 
 SAMPLE = "sample_submission.csv"
 
@@ -110,6 +111,7 @@ def test_one_photo_of_each_landmark(
     )
     shutil.rmtree(bundle / "gallery")
     small.save(bundle / "gallery")
+    sign(bundle)
     found = guesses_of(rerun, bundle)
     assert None not in found.values()
     assert {guess.landmark_id for guess in found.values()} <= set(first)
@@ -186,8 +188,9 @@ def test_photos_of_forty_megapixels(kind, rerun, undisturbed, guesses_of):
 
 
 def test_where_memory_ends_smaller_batches_go_on_to_the_same_guesses(
-    rerun, undisturbed, guesses_of, monkeypatch, caplog
+    rerun, bundle_dir, undisturbed, guesses_of, tmp_path, caplog
 ):
+    """To the very bytes of a bundle whose batches are as small from the start."""
     sizes = []
     load = Saved.__init__
 
@@ -209,13 +212,22 @@ def test_where_memory_ends_smaller_batches_go_on_to_the_same_guesses(
         load(self, *args)
         self.models = [Small(model) for model in self.models]
 
-    monkeypatch.setattr(Saved, "__init__", loading)
-    with caplog.at_level("WARNING"):
+    with pytest.MonkeyPatch.context() as patch, caplog.at_level("WARNING"):
+        patch.setattr(Saved, "__init__", loading)
         found = guesses_of(rerun)
+    limited = (tmp_path / "submission.csv").read_bytes()
     assert "memory ends: on with 2 photos at a time" in caplog.text
     assert sizes[:3] == [8, 4, 2] and max(sizes[3:]) <= 2
     for image_id, guess in found.items():
         check_same(guess, undisturbed[image_id])
+    bundle = tmp_path / "bundle"
+    shutil.copytree(bundle_dir, bundle)
+    settings = config.read_json(bundle / "config.json")
+    settings = config.override(settings, {"recognition.batch_size": 2})
+    config.write_json(settings, bundle / "config.json")
+    sign(bundle)
+    guesses_of(rerun, bundle)
+    assert (tmp_path / "submission.csv").read_bytes() == limited
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kaggle_kit import client
-from kaggle_kit.publish.manifest import MANIFEST, described
+from tests.signed import sign
 from tests.standin import Kaggle
 
 SLUG = "landmark-recognition-2021"
@@ -67,23 +67,6 @@ def files_of(folder: Path) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file() and path.name != "dataset-metadata.json"
     }
-
-
-def sign(folder: Path) -> None:
-    """Write the manifest of what is in a folder."""
-    names = sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.is_file() and path.name not in (MANIFEST, "dataset-metadata.json")
-    )
-    manifest = {
-        "name": "tiny",
-        "made_with": [{"commit": "0123abc"}],
-        "validation": {"gap": 0.75},
-        "test": None,
-        "files": {name: described(folder / name) for name in names},
-    }
-    (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
 @pytest.fixture

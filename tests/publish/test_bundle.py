@@ -12,9 +12,9 @@ import pytest
 import kaggle_kit
 from kaggle_kit import config, tables
 from kaggle_kit.errors import ArtefactError, DataError, KitError
+from kaggle_kit.manifest import MANIFEST, METADATA, verify
 from kaggle_kit.publish.bundle import bundle, bundle_for_training, sizes_mb
-from kaggle_kit.publish.manifest import MANIFEST, verify
-from kaggle_kit.publish.metadata import METADATA, check_files, check_metadata
+from kaggle_kit.publish.metadata import check_files, check_metadata
 from kaggle_kit.recognition.search import Gallery
 from kaggle_kit.training.fit import fit
 

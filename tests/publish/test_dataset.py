@@ -13,7 +13,8 @@ from kaggle_kit.errors import (
     UnreachableError,
 )
 from kaggle_kit.publish.dataset import publish
-from tests.publish.conftest import DATASET, files_of, sign
+from tests.publish.conftest import DATASET, files_of
+from tests.signed import sign
 
 
 def newest(kaggle):

@@ -13,6 +13,7 @@ import pytest
 import kaggle_kit
 from kaggle_kit import config
 from kaggle_kit.publish import rehearse
+from tests.signed import sign
 from tests.training.alike import assert_same_run
 
 KERNELS = Path(__file__).parents[2] / "kernels"
@@ -173,7 +174,7 @@ def kit(settings, tmp_path):
         Path(kaggle_kit.__file__).parent, out / "kaggle_kit", ignore=ignored
     )
     config.write_json(settings, out / "config.json")
-    (out / "kit-manifest.json").write_text("{}")
+    sign(out)
     return out
 
 

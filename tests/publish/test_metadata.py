@@ -9,18 +9,17 @@ from pathlib import Path
 import pytest
 
 from kaggle_kit.errors import KitError
+from kaggle_kit.manifest import METADATA, uploaded
 from kaggle_kit.publish.metadata import (
     DATASET,
     HANDLE,
     KERNEL,
     LICENCES,
-    METADATA,
     check_files,
     check_handle,
     check_metadata,
     dataset_metadata,
     title_of,
-    uploaded,
 )
 
 GOOD = {

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from kaggle_kit.errors import ArtefactError, KitError, RehearsalError
+from kaggle_kit.manifest import MANIFEST
 from kaggle_kit.publish import rehearse as rehearsing
-from kaggle_kit.publish.manifest import MANIFEST
 from kaggle_kit.publish.rehearse import rehearse
-from tests.publish.conftest import sign
+from tests.signed import sign
 
 GOOD = """
 import csv, os

@@ -229,7 +229,7 @@ def test_ship_pushes_again_after_a_run_that_failed(ready, small_bundle, kernel_d
 
 
 def test_ship_of_another_bundle_begins_anew(ready, small_bundle, kernel_dir):
-    from tests.publish.conftest import sign
+    from tests.signed import sign
 
     ship(small_bundle, kernel_dir, SLUG, "m")
     (small_bundle / "config.json").write_text('{"a": 1}\n')

@@ -8,13 +8,14 @@ import pytest
 
 from kaggle_kit import config, tables
 from kaggle_kit.errors import ArtefactError
+from kaggle_kit.manifest import verify
 from kaggle_kit.paths import image_path
 from kaggle_kit.publish.bundle import bundle
-from kaggle_kit.publish.manifest import verify
 from kaggle_kit.recognition.networks import TensorFlowEngine
 from kaggle_kit.recognition.predict import predict
 from kaggle_kit.recognition.recogniser import Recogniser
 from kaggle_kit.score import score
+from tests.signed import sign
 
 CHANGES = {"recognition.int8": True, "recognition.whiten": 8, "recognition.tune": True}
 
@@ -75,6 +76,7 @@ def test_a_bundle_without_its_integers_is_named(made, competition, tmp_path):
     out, _ = made
     shutil.copytree(out, tmp_path / "bundle")
     (tmp_path / "bundle" / "embedders" / "0" / "model.int8.tflite").unlink()
+    sign(tmp_path / "bundle")
     with pytest.raises(ArtefactError, match="expected an embedder"):
         predict(tmp_path / "bundle", competition, tmp_path / "s.csv")
 

@@ -12,6 +12,7 @@ from kaggle_kit.recognition import predict as predicting
 from kaggle_kit.recognition.embed import Embedder
 from kaggle_kit.recognition.predict import predict
 from kaggle_kit.score import validate
+from tests.signed import sign
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,7 @@ def test_new_photos_beyond_the_limit_are_left_out(bundle_dir, rerun, tmp_path, c
     settings = config.read_json(bundle / "config.json")
     settings = config.override(settings, {"recognition.new_gallery_limit": 0})
     config.write_json(settings, bundle / "config.json")
+    sign(bundle)
     with (rerun / "train.csv").open("a") as file:
         file.write("feedfacefeedface,999999\n")
     with caplog.at_level("WARNING"):
@@ -171,5 +173,6 @@ def test_a_bundle_without_its_model_is_named(bundle_dir, competition, tmp_path):
     bundle = tmp_path / "bundle"
     shutil.copytree(bundle_dir, bundle)
     shutil.rmtree(bundle / "embedders" / "0" / "model" / "variables")
+    sign(bundle)
     with pytest.raises(ArtefactError, match="expected a SavedModel"):
         predict(bundle, competition, tmp_path / "submission.csv")

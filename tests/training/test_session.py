@@ -11,6 +11,7 @@ from kaggle_kit import config
 from kaggle_kit.errors import ArtefactError, ConfigError
 from kaggle_kit.training import session
 from kaggle_kit.training.session import train_in_session
+from tests.signed import sign
 from tests.training.alike import assert_same_run
 
 
@@ -20,6 +21,7 @@ def bundle(settings, tmp_path):
     out = tmp_path / "bundle"
     out.mkdir()
     config.write_json(settings, out / "config.json")
+    sign(out)
     out.chmod(0o555)
     return out
 
@@ -117,6 +119,7 @@ def test_an_earlier_run_of_other_settings_is_refused_before_shards_are_made(
 ):
     other = config.override(settings, {"train.learning_rate": 0.1})
     config.write_json(other, tmp_path / "bundle" / "config.json")
+    sign(tmp_path / "bundle")
     (tmp_path / "earlier").mkdir()
     (tmp_path / "earlier" / "run").symlink_to(whole)
     monkeypatch.setattr(session, "shards", no_shards)
@@ -139,6 +142,7 @@ def test_without_epochs_a_session_leaves_the_network_as_it_begins(
 ):
     still = config.override(settings, {"train.epochs": 0})
     config.write_json(still, tmp_path / "bundle" / "config.json")
+    sign(tmp_path / "bundle")
     monkeypatch.setattr(session, "shards", no_shards)
     result = train_in_session(tmp_path / "bundle", competition, tmp_path / "out")
     assert (result["finished"], result["epochs"]) == (True, 0)
@@ -154,6 +158,7 @@ def test_a_file_of_weights_is_found_where_the_bundle_has_it(
     named = config.override(settings, {"model.weights": "w.h5"})
     config.write_json(named, bundle / "config.json")
     (bundle / "w.h5").write_bytes(b"weights")
+    sign(bundle)
     seen = []
 
     def begun(settings, *_, **__):

@@ -1,0 +1,105 @@
+"""A day's worth of photos in one process: memory does not grow with them."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from kaggle_kit import tables
+from kaggle_kit.paths import image_path
+
+ROOT = Path(__file__).parents[2]
+WARM = 100  # photos, or batches, after which memory is to stay
+GROWTH_MB = 8
+
+ANSWERS = """
+from kaggle_kit.app.photo import Photo
+from kaggle_kit.app.recogniser import Answers
+
+answers = Answers(bundle)
+def use(path):
+    photo = Photo(path.name, path.read_bytes())
+    assert answers.answer(photo).candidates and photo.shown is not None
+"""
+PREDICT = """
+from kaggle_kit.recognition.networks import TensorFlowEngine
+from kaggle_kit.recognition.rank import gallery_guesses
+from kaggle_kit.recognition.recogniser import Recogniser
+
+recogniser = Recogniser.load(bundle, bundle, TensorFlowEngine())
+settings, gallery = recogniser.settings.recognition, recogniser.gallery
+many = paths * (n * settings.batch_size // len(paths) + 1)
+stream = recogniser.embedder.stream(many, "photos")
+def use(path):
+    found = next(stream)
+    assert all(gallery_guesses(recogniser.evidence(found, gallery), gallery, settings))
+"""
+LOOP = """
+import json, sys
+from pathlib import Path
+n, warm, bundle = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+paths = [Path(line) for line in sys.stdin.read().split("\\n") if line]
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+{use}
+seen = []
+for i in range(n):
+    if i >= warm and (i - warm) % max(1, (n - warm) // 10) == 0:
+        seen.append(resident())
+    use(paths[i % len(paths)])
+print(json.dumps([*seen, resident()]))
+"""
+
+
+def grown(use, n, warm, bundle, paths):
+    """Resident megabytes after ``warm`` times, and on to the end."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOOP.format(use=use), str(n), str(warm), str(bundle)],
+        input="\n".join(map(str, paths)),
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def photos(competition):
+    ids = tables.read_sample(competition / "sample_submission.csv")
+    return [image_path(competition / "test", image_id) for image_id in ids]
+
+
+@pytest.mark.parametrize(
+    "n", [pytest.param(400, id="some"), pytest.param(5000, marks=pytest.mark.slow)]
+)
+def test_the_app_does_not_grow_with_the_photos(n, bundle_dir, competition, capsys):
+    if find_spec("ai_edge_litert") is None:
+        pytest.skip("the extra 'app' is not installed")
+    seen = grown(ANSWERS, n, WARM, bundle_dir, photos(competition))
+    with capsys.disabled():
+        print(f"\n{n} photos, app: {' '.join(f'{mb:.1f}' for mb in seen)} MB")
+    assert seen[-1] - seen[0] < GROWTH_MB
+
+
+@pytest.mark.parametrize(
+    ("n", "warm"),
+    [
+        pytest.param(120, 50, id="some"),
+        pytest.param(2500, WARM, marks=pytest.mark.slow),
+    ],
+)
+def test_predicting_does_not_grow_with_the_batches(
+    n, warm, bundle_dir, competition, capsys
+):
+    """Of 8 photos each, embedded and ranked; what becomes of them is not kept here."""
+    seen = grown(PREDICT, n, warm, bundle_dir, photos(competition))
+    with capsys.disabled():
+        print(f"\n{n} batches: {' '.join(f'{mb:.1f}' for mb in seen)} MB")
+    assert seen[-1] - seen[0] < GROWTH_MB
