@@ -24,17 +24,16 @@ SKIPPED_FILES = {
     "model-instance-metadata.json",
 }
 SKIPPED_FOLDERS = {".git", ".cache", ".huggingface"}
-BYTECODE = "__pycache__"  # beside the library, once an exported app has run
 
 
 def verify(folder: Path) -> dict[str, Any]:
-    """The manifest of a bundle, once every file is as it says, and there is no other.
+    """The manifest of a bundle, once every file that it lists is as it says.
 
-    All of it is read: about a second for each gigabyte, if it is in memory.
+    All of it is read: about a second for each gigabyte, if it is in memory. Files beside
+    them do no harm: bytecode of the library, or what Kaggle may add where it mounts them.
 
     Raises:
-        ArtefactError: no manifest, or the first file that is missing, differs, or is not
-            listed.
+        ArtefactError: no manifest, or the first file that is missing or differs.
     """
     path = Path(folder) / MANIFEST
     try:
@@ -47,9 +46,6 @@ def verify(folder: Path) -> dict[str, Any]:
             f"{path}: expected the manifest of a bundle, got {error!r:.200}; run "
             f"kaggle-kit bundle first"
         ) from None
-    for name in uploaded(path.parent):
-        if name not in files and name != MANIFEST and BYTECODE not in name.split("/"):
-            raise _unlisted(path.parent / name)
     for name, expected in files.items():
         got = _difference(path.parent / name, expected)
         if got:
@@ -64,18 +60,24 @@ def verify_upload(folder: Path) -> dict[str, Any]:
     """As ``verify``, of a bundle that is to go up.
 
     Raises:
-        ArtefactError: also of a link, that may lead to any file of this machine, and of
-            bytecode.
+        ArtefactError: also of a file that is not listed, and of a link, that may lead to
+            any file of this machine.
     """
-    for path in sorted(Path(folder).rglob("*")):
+    folder = Path(folder)
+    for path in sorted(folder.rglob("*")):
         if path.is_symlink():
             raise ArtefactError(
                 f"{path}: expected files and folders alone, got a link; make the bundle "
                 f"again"
             )
-        if path.name == BYTECODE:
-            raise _unlisted(path)
-    return verify(folder)
+    manifest = verify(folder)
+    for name in uploaded(folder):
+        if name not in manifest["files"] and name != MANIFEST:
+            raise ArtefactError(
+                f"{folder / name}: expected the files of {MANIFEST} alone, got one that "
+                f"it does not list; remove it or make the bundle again"
+            )
+    return manifest
 
 
 def uploaded(folder: Path) -> list[str]:
@@ -114,19 +116,10 @@ def _difference(path: Path, expected: dict[str, Any]) -> str | None:
         return error.strerror or repr(error)
 
 
-def _unlisted(path: Path) -> ArtefactError:
-    return ArtefactError(
-        f"{path}: expected the files of {MANIFEST} alone, got one that it does not list; "
-        f"remove it or make the bundle again"
-    )
-
-
 def _uploaded(folder: Path) -> Iterator[str]:
-    """Names of files, and of links to folders, which nobody follows."""
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name not in SKIPPED_FOLDERS]
         at_top = Path(place) == folder
-        links = [name for name in folders if Path(place, name).is_symlink()]
-        for name in [*files, *links]:
+        for name in files:
             if not (at_top and name in SKIPPED_FILES):
-                yield Path(place, name).relative_to(folder).as_posix()
+                yield (Path(place) / name).relative_to(folder).as_posix()

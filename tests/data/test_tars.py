@@ -282,7 +282,7 @@ def test_a_wrong_checksum_stops_unless_it_is_accepted(mirror, kit, tmp_path):
         special("0/1/2/0123456789abcdef.jpg", tarfile.LNKTYPE),
         special("device", tarfile.CHRTYPE),
     ],
-    ids=str,
+    ids=lambda member: getattr(member, "name", member),
 )
 def test_a_member_that_leads_elsewhere_refuses_the_tar(mirror, kit, tmp_path, member):
     mirror.add_tar(0, [*photos([0]).items(), (member, b"")])
