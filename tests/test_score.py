@@ -171,7 +171,7 @@ def test_a_file_that_is_not_there_is_named(files, tmp_path):
         (f"{A},7,Secret\n", "Secret"),
         (f"{A},seven,Public\n", "seven"),
         (f"{A},7,Public\n{A},7,Public\n", "got it again"),
-        ("", "found none"),
+        ("", "got none; check"),
     ],
 )
 def test_a_mistake_in_the_solution_is_named(rows, what, files):
