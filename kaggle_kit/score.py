@@ -193,7 +193,8 @@ def _with_intervals(rows: Rows, n_resamples: int, seed: int) -> Scores:
 
 
 def _ends(interval: Interval) -> list[float] | None:
-    return None if math.isnan(interval[0]) else list(interval)
+    low, high = interval
+    return None if math.isnan(low) else [low, high]
 
 
 def _defined(value: float) -> float | None:
