@@ -60,8 +60,7 @@ def precisions(confidence: ArrayLike, correct: ArrayLike) -> NDArray[np.float64]
     >>> precisions([0.7, 0.8, 0.9], [True, False, True]).round(3)
     array([0.667, 0.   , 1.   ])
     """
-    correct = np.asarray(correct, bool)
-    confidence, correct = _checked(confidence, correct, int(correct.sum()))
+    confidence, correct = _checked(confidence, correct, np.size(correct))
     order = _ranking(confidence)
     right = order[correct[order]]
     found = np.zeros(len(correct))
@@ -111,7 +110,7 @@ def gap_at_share(
         )
     weight = share_weight(n_positives, n_non_landmarks, share)
     if n_positives == 0 or np.isnan(weight):
-        return float("nan")
+        return np.nan
     order = _ranking(confidence)
     right = np.flatnonzero(correct[order])
     n_above = np.cumsum(~landmark[order])[right]
@@ -135,7 +134,7 @@ def share_weight(n_positives: int, n_non_landmarks: int, share: float) -> float:
     if share == 1:
         return 0.0
     if n_non_landmarks == 0:
-        return float("nan")
+        return np.nan
     return n_positives * (1 - share) / (share * n_non_landmarks)
 
 
@@ -195,11 +194,10 @@ def auc(confidence: ArrayLike, positive: ArrayLike) -> float:
     >>> auc([0.9, 0.4, 0.6], [True, True, False])
     0.5
     """
-    confidence = np.asarray(confidence, np.float64)
     positive = np.asarray(positive, bool)
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
     if not n_positive or not n_negative:
-        return float("nan")
+        return np.nan
     _, inverse, count = np.unique(confidence, return_inverse=True, return_counts=True)
     mean_rank = np.cumsum(count) - (count - 1) / 2  # ranks from 1, ties share the mean
     rank_sum = mean_rank[inverse][positive].sum()
@@ -237,7 +235,7 @@ def mean_average_precision(
     0.8333333333333333
     """
     relevant = np.asarray(relevant, bool)
-    n_relevant = np.asarray(n_relevant, np.int64)
+    n_relevant = np.asarray(n_relevant)
     if relevant.ndim != 2 or n_relevant.shape != relevant.shape[:1] or k < 1:
         raise ValueError(
             f"expected shapes (q, r) and (q,) and k of at least 1, "
@@ -247,7 +245,7 @@ def mean_average_precision(
         raise ValueError("a query has more relevant images than n_relevant says")
     asked = n_relevant > 0
     if not asked.any():
-        return float("nan")
+        return np.nan
     relevant = relevant[asked, :k]
     precision = np.cumsum(relevant, axis=1) / np.arange(1, relevant.shape[1] + 1)
     best = np.minimum(n_relevant[asked], k)
@@ -286,7 +284,7 @@ def _ranked(
     if len(confidence) and confidence.min() >= 0:
         bits = (confidence + 0.0).view(np.uint64)  # -0.0 becomes 0.0
         keys = np.sort((bits << np.uint64(1)) | correct)[::-1]
-        ranked = (keys & np.uint64(1)).astype(bool)
+        ranked = (keys & np.uint64(1)) == 1
         same = keys[1:] >> np.uint64(1) == keys[:-1] >> np.uint64(1)
         if not (same & (ranked[1:] != ranked[:-1])).any():
             return ranked
@@ -308,7 +306,7 @@ def _ranking(confidence: NDArray[np.float64]) -> NDArray[np.intp]:
 def _average(correct: NDArray[np.bool_], n_positives: int) -> float:
     """Sum of precision at each correct guess, over M; ``correct`` is in rank order."""
     if n_positives == 0:
-        return float("nan")
+        return np.nan
     ranks = np.flatnonzero(correct) + 1
     precision = np.arange(1, len(ranks) + 1) / ranks
     return float(precision.sum() / n_positives)

@@ -46,7 +46,9 @@ def score(
     guesses = tables.read_submission(submission)
     truths = tables.read_solution(solution)
     if not truths:
-        raise TableError(f"{solution}: expected rows of images, found none")
+        raise TableError(
+            f"{solution}: expected rows of images, got none; check that it is the solution"
+        )
     tables.require_ids(submission, guesses, truths, solution)
     rows = rows_of(guesses, truths)
     usage = np.array([truths[i].usage for i in sorted(truths)])
@@ -136,17 +138,12 @@ class Rows(NamedTuple):
 
 def rows_of(guesses: Mapping[str, Guess | None], truths: Mapping[str, Truth]) -> Rows:
     """The images of ``truths`` and their guesses as arrays, by image id."""
-    ids = sorted(truths)
-    guess = [guesses.get(i) for i in ids]
-    correct = [
-        g is not None and g.landmark_id in truths[i].landmark_ids
-        for i, g in zip(ids, guess, strict=True)
-    ]
+    pairs = [(guesses.get(i), truths[i].landmark_ids) for i in sorted(truths)]
     return Rows(
-        confidence=np.array([g.confidence if g else -math.inf for g in guess], float),
-        correct=np.array(correct, bool),
-        positive=np.array([bool(truths[i].landmark_ids) for i in ids], bool),
-        guessed=np.array([g is not None for g in guess], bool),
+        confidence=np.array([g.confidence if g else -math.inf for g, _ in pairs]),
+        correct=np.array([bool(g and g.landmark_id in k) for g, k in pairs], bool),
+        positive=np.array([bool(k) for _, k in pairs], bool),
+        guessed=np.array([g is not None for g, _ in pairs], bool),
     )
 
 
@@ -196,7 +193,8 @@ def _with_intervals(rows: Rows, n_resamples: int, seed: int) -> Scores:
 
 
 def _ends(interval: Interval) -> list[float] | None:
-    return None if math.isnan(interval[0]) else list(interval)
+    low, high = interval
+    return None if math.isnan(low) else [low, high]
 
 
 def _defined(value: float) -> float | None:

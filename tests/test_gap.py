@@ -3,6 +3,7 @@
 import itertools
 import math
 import time
+import warnings
 from fractions import Fraction
 
 import numpy as np
@@ -326,9 +327,11 @@ def test_a_million_guesses_take_well_below_a_second():
 def test_what_has_no_rank_is_a_callers_mistake():
     with pytest.raises(ValueError, match="nan"):
         gap([0.5, float("nan")], [True, False], 2)
-    with pytest.raises(ValueError, match="shapes"):
+    with pytest.raises(ValueError, match=r"equally long .* \(1,\) and \(2,\)"):
         gap([0.5], [True, False], 2)
-    with pytest.raises(ValueError, match="only 1 images"):
+    with pytest.raises(ValueError, match=r"equally long .* \(1, 1\) and \(1, 1\)"):
+        gap([[0.5]], [[True]], 1)
+    with pytest.raises(ValueError, match="2 guesses are correct .* only 1 images show"):
         gap([0.5, 0.4], [True, True], 1)
 
 
@@ -580,14 +583,77 @@ def test_gap_at_a_share_that_cannot_be_made_is_not_defined():
 
 def test_a_share_that_is_none_is_a_callers_mistake():
     for share in (0, -0.1, 1.1, float("nan")):
-        with pytest.raises(ValueError, match="above 0, at most 1"):
+        with pytest.raises(ValueError, match=f"above 0, at most 1, got {share}"):
             gap_at_share([0.5], [True], [True], 1, 1, share)
-    with pytest.raises(ValueError, match="at most n_non_landmarks"):
-        gap_at_share([0.5, 0.4], [False, False], [False, False], 1, 1, 0.5)
+    none = [False] * 3
+    with pytest.raises(ValueError, match=r"n_non_landmarks \(2\) guesses .* got 3"):
+        gap_at_share([0.5, 0.4, 0.3], none, none, 1, 2, 0.5)
     with pytest.raises(ValueError, match="is on a landmark image"):
-        gap_at_share([0.5], [True], [False], 1, 1, 0.5)
+        gap_at_share([0.5, 0.4], [True, False], [False, False], 1, 2, 0.5)
     with pytest.raises(ValueError, match="nan"):
         gap_at_share([float("nan")], [True], [True], 1, 1, 0.5)
+
+
+# Whatever the arrays are of.
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.int64, np.uint8, list])
+def test_the_type_of_a_confidence_changes_nothing(kind):
+    """Also of unsigned numbers, whose negative is another large number."""
+    confidence = [3, 0, 7, 7, 1, 0]
+    correct = [True, False, False, True, True, True]
+    given = confidence if kind is list else np.array(confidence, kind)
+    exact = np.array(confidence, np.float64)
+    assert gap(given, correct, 5) == gap(exact, correct, 5)
+    assert gap_tie_bounds(given, correct, 5) == gap_tie_bounds(exact, correct, 5)
+    assert auc(given, correct) == auc(exact, correct)
+    assert gap(exact, correct, 5) == pytest.approx((1 / 2 + 2 / 3 + 3 / 4 + 4 / 6) / 5)
+
+
+def test_numbers_do_as_bools():
+    """Nought is False; any other number is True and counts once."""
+    rows = [0.9, 0.8, 0.7, 0.6]
+    for true in (1, 3):
+        correct, landmark = [0, true, 0, true], [true, true, 0, true]
+        assert gap(rows, correct, 3) == pytest.approx(1 / 3)
+        assert precisions(rows, correct).tolist() == [0, 1 / 2, 0, 1 / 2]
+        assert gap_tie_bounds(rows, correct, 3) == pytest.approx((1 / 3, 1 / 3))
+        assert gap_at_share(rows, correct, landmark, 3, 1, 0.75) == pytest.approx(1 / 3)
+        found = gap_loss(rows, correct, landmark, 3)
+        assert found == pytest.approx(((1 / 2 + 1 / 4 + 1) / 3, 1 / 12, 0))
+        assert auc(rows, correct) == pytest.approx(1 / 4)
+        assert mean_average_precision([correct], [2]) == pytest.approx(1 / 2)
+
+
+def test_nought_and_minus_nought_are_one_confidence():
+    assert gap([-0.0, 0.0], [True, False], 1) == 1
+    assert gap([0.0, -0.0], [True, False], 1) == 1
+    assert gap([-0.0, 0.5], [True, False], 1) == 1 / 2
+
+
+@pytest.mark.parametrize("least", [0, -1])
+def test_ties_below_the_best_guess_keep_the_order_given(least):
+    """So many that a sort which is not stable would mix them."""
+    n = 5000
+    confidence = np.concatenate([[least + 2.0], np.full(n, least + 1.0), [least]])
+    correct = np.arange(n + 2) % 2 == 1  # the best is wrong; then right, wrong, ...
+    right = np.flatnonzero(correct)
+    expected = np.arange(1, len(right) + 1) / (right + 1)
+    assert gap(confidence, correct, n) == pytest.approx(expected.sum() / n)
+    assert precisions(confidence, correct)[right] == pytest.approx(expected)
+
+
+def test_what_is_not_defined_is_nan_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(gap([0.5], [False], 0))
+        assert np.isnan(gap_tie_bounds([0.5], [False], 0)).all()
+        assert np.isnan(gap_loss([0.5], [False], [False], 0)).all()
+        assert np.isnan(gap_at_share([0.5], [False], [False], 0, 1, 0.5))
+        assert np.isnan(gap_at_share([0.5], [False], [True], 1, 0, 0.5))
+        assert np.isnan(auc([0.5], [True]))
+        assert np.isnan(auc([0.5], [False]))
+        assert np.isnan(mean_average_precision([[False]], [0]))
 
 
 # Mean average precision. The first vectors are those of metrics_test.py again.
@@ -657,8 +723,11 @@ def test_a_query_that_has_nothing_relevant_is_left_out_of_the_mean():
 
 def test_a_search_that_does_not_add_up_is_a_callers_mistake():
     with pytest.raises(ValueError, match="more relevant images"):
-        mean_average_precision([[True, True]], [1])
-    with pytest.raises(ValueError, match="shapes"):
+        mean_average_precision([[True, False], [True, True]], [1, 1])
+    with pytest.raises(ValueError, match=r"shapes .* \(1, 2\), \(2,\) and 100$"):
         mean_average_precision([[True, True]], [2, 2])
-    with pytest.raises(ValueError, match="k of at least 1"):
+    for relevant in ([True, False], [[[True]], [[True]]]):
+        with pytest.raises(ValueError, match="shapes"):
+            mean_average_precision(relevant, [1, 1])
+    with pytest.raises(ValueError, match="k of at least 1, .* and 0$"):
         mean_average_precision([[True]], [1], k=0)

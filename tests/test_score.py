@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 
 from kaggle_kit.errors import TableError
-from kaggle_kit.score import score, score_guesses, validate, with_intervals
+from kaggle_kit.score import (
+    precisions_of,
+    score,
+    score_guesses,
+    validate,
+    with_intervals,
+)
 from kaggle_kit.tables import Guess, Truth, read_solution, read_submission
 
 RUN = "import sys; from kaggle_kit.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -171,7 +177,7 @@ def test_a_file_that_is_not_there_is_named(files, tmp_path):
         (f"{A},7,Secret\n", "Secret"),
         (f"{A},seven,Public\n", "seven"),
         (f"{A},7,Public\n{A},7,Public\n", "got it again"),
-        ("", "found none"),
+        ("", "got none; check"),
     ],
 )
 def test_a_mistake_in_the_solution_is_named(rows, what, files):
@@ -249,6 +255,37 @@ def test_files_in_any_order_agree_with_the_definition_in_each_part(seed, files):
         expected = slow_gap_of(images, guesses, truth)
         assert part["gap"] == pytest.approx(expected, abs=1e-12)
         assert part["n_images"] == len(images)
+
+
+def test_a_row_without_usage_counts_and_is_in_neither_part(files):
+    result = score(
+        *files(
+            f"id,landmarks\n{A},7 1\n{B},1 3\n{C},1 2\n",
+            f"id,landmarks,Usage\n{A},7,Public\n{B},8,\n{C},9,Private\n",
+        )
+    )
+    assert result["n_images"] == 3 and result["gap"] == pytest.approx(1 / 9)
+    assert result["public"]["n_images"] == result["private"]["n_images"] == 1
+    assert result["public"]["gap"] == 1 and result["private"]["gap"] == 0
+
+
+def test_ids_that_differ_are_named_with_the_file_they_are_held_against(files):
+    submission, other = files(f"id,landmarks\n{A},7 1\n", TRUTH)
+    for check in (score, validate):
+        with pytest.raises(TableError) as caught:
+            check(submission, other)
+        assert str(caught.value).startswith(f"{submission}: image {B}: ")
+        assert str(other) in str(caught.value)
+
+
+def test_precisions_are_of_the_landmark_images_by_id():
+    """B has no guess and C a wrong one, D shows no landmark; the best guess is D's."""
+    shown = {E: {5}, A: {7, 8}, B: {8}, C: {9}, D: set()}
+    truths = {i: Truth(frozenset(landmarks)) for i, landmarks in shown.items()}
+    guesses = {D: Guess(7, 0.9), A: Guess(8, 0.8), C: Guess(7, 0.7), E: Guess(5, 0.6)}
+    found = precisions_of(guesses, truths)
+    assert found == pytest.approx([1 / 2, 0, 0, 2 / 4])
+    assert found.sum() / 4 == pytest.approx(score_guesses(guesses, truths)["gap"])
 
 
 def test_an_ignored_row_changes_nothing_whatever_it_says(files):
@@ -416,6 +453,8 @@ def test_intervals_are_added_to_the_scores(seed):
     assert json.loads(json.dumps(interval)) == interval == again
     other = with_intervals(guesses, truths, n_resamples=200, seed=seed + 1)["interval"]
     assert other != interval
+    told = with_intervals(guesses, truths, n_resamples=1000, seed=0)
+    assert with_intervals(guesses, truths) == told
 
 
 @pytest.mark.parametrize("shown", [{7}, {}])
@@ -425,6 +464,23 @@ def test_an_interval_of_what_is_not_defined_is_none(shown):
     assert interval["gap"] == interval["top1"] == ([1, 1] if shown else None)
     assert interval["auc"] is None
     assert set(interval["gap_at_share"].values()) == {None}
+
+
+def test_the_intervals_of_files_are_those_of_their_images_by_seed(files):
+    guesses, truths = drawn_images(0)
+    cells = {i: f"{g[0]} {g[1]}" if g else "" for i, g in guesses.items()}
+    paths = files(
+        "id,landmarks\n" + "".join(f"{i},{cell}\n" for i, cell in cells.items()),
+        "id,landmarks\n"
+        + "".join(
+            f"{i},{' '.join(map(str, t.landmark_ids))}\n" for i, t in truths.items()
+        ),
+    )
+    for seed in (0, 1):
+        expected = with_intervals(guesses, truths, 60, seed)
+        assert score(*paths, n_resamples=60, seed=seed) == expected
+    assert score(*paths, 60) == with_intervals(guesses, truths, 60, seed=0)
+    assert score(*paths, 60)["interval"] != expected["interval"]
 
 
 def test_files_are_scored_with_intervals_only_when_asked(files):

@@ -2,7 +2,9 @@
 
 import csv
 import gc
+import locale
 import math
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from kaggle_kit import tables
 from kaggle_kit.errors import TableError
-from kaggle_kit.tables import Class, Guess, Label, Member
+from kaggle_kit.tables import Class, Guess, Label, Member, Truth
 
 A, B = "0123456789012345", "1234e56789012345"  # not numbers, though they look like some
 
@@ -66,6 +68,8 @@ def test_a_group_column_is_read_by_its_name(tmp_path):
         (f"{A},", "got ''"),
         (f"{A},٣", "got '٣'"),
         (f"{A},7,8", "row 3: expected 2 fields"),
+        (f"{A},7,", "row 3: expected 2 fields"),
+        (f'"{A}"x,7', "expected a readable CSV file"),
         (A, "row 3: expected 2 fields"),
         (",7", "row 3: expected an image id"),
         ("../../etc/passwd,7", "expected an image id"),
@@ -296,3 +300,253 @@ def test_a_reader_leaves_the_collector_as_it_was(enabled, tmp_path):
             assert not gc.isenabled()
     finally:
         (gc.enable if before else gc.disable)()
+
+
+# Each complaint: where, what was expected, what came, what to do.
+
+LONG = "x" * 200  # of which a complaint quotes so many letters:
+QUOTE = "x" * 80
+CUT = f"'{QUOTE}'"
+ADD_EMPTY = "add the rows, with an empty cell where there is no guess"
+COMPLAINTS = {
+    "no file": ("classes", None, "", "a CSV file", "none", "check the path"),
+    "not UTF-8": (
+        *("classes", b"\xff", "", "a readable CSV file in UTF-8", "'utf-8' codec .*"),
+        "save it again as plain CSV",
+    ),
+    "an empty file": (
+        *("sample", "", "row 1", "the columns id,landmarks", "an empty file"),
+        "add id,landmarks",
+    ),
+    "a missing column": (
+        *("sample", f"id,{LONG}\n", "row 1", "the columns id,landmarks"),
+        *(f"id,{QUOTE[3:]}", "add landmarks"),
+    ),
+    "two missing columns": (
+        *(
+            "classes",
+            "landmark_id\n",
+            "row 1",
+            "the columns class,landmark_id,n_images",
+        ),
+        *("landmark_id", "add class,n_images"),
+    ),
+    "a column three times": (
+        *("sample", "id,id,id,landmarks\n", "row 1", "the column id once"),
+        *("it 3 times", "delete or rename all but one"),
+    ),
+    "an optional column twice": (
+        *("solution", "id,landmarks,Usage,Usage\n", "row 1", "the column Usage once"),
+        *("it 2 times", "delete or rename all but one"),
+    ),
+    "too many fields": (
+        *("sample", f"id,landmarks\n\n{LONG},,y\n", "row 3"),
+        *(r"2 fields \(id,landmarks\)", f"3: {CUT}", "correct or delete the row"),
+    ),
+    "a long header": (
+        *("sample", f"id,landmarks,{LONG}\nabc,,y,\n", "row 2"),
+        rf"3 fields \(id,landmarks,{QUOTE[13:]}\)",
+        *("4: 'abc,,y,'", "correct or delete the row"),
+    ),
+    "an image id": (
+        *("sample", f"id,landmarks\n/{LONG},\n", "row 2"),
+        "an image id such as 0108dac4511cf183",
+        *(f"'/{QUOTE[1:]}'", "correct the id"),
+    ),
+    "an image id of a subset": (
+        *("subset", "id,landmark_id,split\na b,7,train\n", "row 2"),
+        *("an image id such as 0108dac4511cf183", "'a b'", "correct the id"),
+    ),
+    "a landmark id": (
+        *("labels", f"id,landmark_id\nabc,{LONG}\n", "row 2: image abc"),
+        r"a landmark id \(a whole number\)",
+        *(CUT, "correct or delete the row"),
+    ),
+    "a landmark id of a subset": (
+        *("subset", "id,landmark_id,split\nabc,7.0,train\n", "row 2: image abc"),
+        *(r"a landmark id \(a whole number\)", "'7.0'", "correct or delete the row"),
+    ),
+    "a landmark id of a name": (
+        *("names", f"landmark_id,name\n7,x\n{LONG},y\n", "row 3"),
+        r"a landmark id \(a whole number\)",
+        *(CUT, "correct or delete the row"),
+    ),
+    "an id again": (
+        *("labels", "id,landmark_id\nabc,7\nabd,7\nabd,8\nabc,7\n", "image abd"),
+        *("each id once", "it again", "keep one of the rows"),
+    ),
+    "an id of a submission again": (
+        *("submission", f"id,landmarks\n{LONG},\n{LONG},\n", f"row 3: image {QUOTE}"),
+        *("each id once", "it again", "keep one of the rows"),
+    ),
+    "an id of a solution again": (
+        *("solution", f"id,landmarks\n{LONG},\n{LONG},7\n", f"row 3: image {QUOTE}"),
+        *("each id once", "it again", "keep one of the rows"),
+    ),
+    "an id of a subset again": (
+        *("subset", "id,landmark_id,split\nabc,7,train\nabc,7,test\n", "image abc"),
+        *("each id once", "it again", "keep one of the rows"),
+    ),
+    "a guess": (
+        *("submission", f"id,landmarks\n{LONG},{LONG}\n", f"row 2: image {QUOTE}"),
+        r"'<landmark_id> <confidence>' \(a whole number and a finite number\) or nothing",
+        *(CUT, "correct the cell"),
+    ),
+    "landmarks of a solution": (
+        *("solution", f"id,landmarks\n{LONG},7 {LONG}\n", f"row 2: image {QUOTE}"),
+        "landmark ids with spaces between",
+        *(f"'7 {QUOTE[2:]}'", "correct the row"),
+    ),
+    "a usage": (
+        *("solution", f"id,landmarks,Usage\nabc,7,{LONG}\n", "row 2: image abc"),
+        *("Usage Public, Private, Ignored", CUT, "correct the row"),
+    ),
+    "a split": (
+        *("subset", f"id,landmark_id,split\nabc,7,{LONG}\n", "row 2: image abc"),
+        *("split train, validation, penalty, test", CUT, "make the subset again"),
+    ),
+    "a class": (
+        *("classes", f"class,landmark_id,n_images\n0,7,3\n1,8,{LONG}\n", "row 3"),
+        "class 1, a landmark id and a count",
+        *(f"'1,8,{QUOTE[4:]}'", "make the subset again"),
+    ),
+    "a landmark of two classes": (
+        *("classes", "class,landmark_id,n_images\n0,7,3\n1,8,3\n2,7,3\n", "row 4"),
+        *("each landmark once", "7 again after row 2", "make the subset again"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COMPLAINTS)
+def test_a_complaint_says_where_what_and_what_to_do(name, tmp_path):
+    reader, content, where, expected, got, then = COMPLAINTS[name]
+    path = tmp_path / "table.csv"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(TableError) as caught:
+        getattr(tables, f"read_{reader}")(path)
+    place = re.escape(str(path)) + (where and f": {where}")
+    line = f"{place}: expected {expected}, (got|found) {got}; {then}"
+    assert re.fullmatch(line, str(caught.value))
+
+
+def test_ids_that_are_not_those_of_the_sample_are_named_and_counted(tmp_path):
+    path, sample = tmp_path / "submission.csv", tmp_path / "sample.csv"
+    tables.require_ids(path, dict.fromkeys("cab"), iter("abc"), sample)
+    for got, expected, rest in (
+        (
+            ["a", LONG, "y", "b"],
+            "abc",
+            f"{QUOTE}: expected only ids of {sample}, got 2 unknown; delete those rows",
+        ),
+        (
+            ["a"],
+            ["b", "a", "c"],
+            f"b: expected a row for each of the 3 ids of {sample}, got 2 too few; "
+            + ADD_EMPTY,
+        ),
+        (
+            [],
+            [LONG],
+            f"{QUOTE}: expected a row for each of the 1 ids of {sample}, got 1 too few; "
+            + ADD_EMPTY,
+        ),
+    ):
+        with pytest.raises(TableError) as caught:
+            tables.require_ids(path, dict.fromkeys(got), expected, sample)
+        assert str(caught.value) == f"{path}: image {rest}"
+
+
+# What is taken, and what it is made into.
+
+
+def test_ids_of_any_letter_digit_dash_and_line_are_taken(tmp_path):
+    ids = ["AZ_", "az-", "09a", "A" * 64, "_--"]
+    content = "id,landmark_id\n" + "".join(f"{i},7\n" for i in ids)
+    assert [label.image_id for label in labels(tmp_path, content)] == ids
+
+
+def test_a_landmark_id_has_at_most_18_digits(tmp_path):
+    largest = "9" * 18
+    content = f"id,landmark_id\n{A},{largest}\n{B},000000000000000007\n"
+    found = labels(tmp_path, content)
+    assert [label.landmark_id for label in found] == [int(largest), 7]
+    with pytest.raises(TableError, match="expected a landmark id"):
+        labels(tmp_path, f"id,landmark_id\n{A},{largest}9\n")
+
+
+NUMBERS = ["1", "1.", ".5", "1.5", "+1", "-1", "1e5", "1E5", "1E+05", "-.5e-3", "0"]
+
+
+def test_numbers_are_taken_in_all_their_plain_forms(tmp_path):
+    path = tmp_path / "submission.csv"
+    rows = "".join(f"id{i},{i} {number}\n" for i, number in enumerate(NUMBERS))
+    path.write_text(f"id,landmarks\n{rows}")
+    assert list(tables.read_submission(path).values()) == [
+        (i, float(number)) for i, number in enumerate(NUMBERS)
+    ]
+
+
+@pytest.mark.parametrize("rows", ["", f"{A},7,x\n"])
+def test_labels_are_whole_numbers_and_strings_as_python_has_them(rows, tmp_path):
+    """Also of a table without rows."""
+    for group_column in ("group", None):
+        found = labels(
+            tmp_path, f"id,landmark_id,group\n{rows}", group_column=group_column
+        )
+        kinds = [column.dtype for column in found.columns]
+        assert kinds == [np.dtype(object), np.dtype(np.int64), np.dtype(object)]
+        for label in found:
+            assert [type(value) for value in label] == [str, int, str]
+
+
+def test_lines_within_a_cell_stay_as_they_are(tmp_path):
+    content = f'id,landmark_id,group\n{A},7,"one\r\ntwo\rthree"\n'
+    (label,) = labels(tmp_path, content, group_column="group")
+    assert label.group == "one\r\ntwo\rthree"
+
+
+def test_a_solution_is_read_with_and_without_usage_and_equal_rows_once(tmp_path):
+    """Most of millions of rows are equal: they are one object."""
+    path = tmp_path / "solution.csv"
+    path.write_text(f"id,landmarks\n{A},7 8\n{B},\nabc,\nabd,8 7\n")
+    found = tables.read_solution(path)
+    assert found[A] == found["abd"] == Truth(frozenset({7, 8}))
+    assert found[B] is found["abc"] and found[B] == Truth(frozenset(), "")
+    path.write_text(f"id,Usage,landmarks\n{A},Public,7\n{B},Private,7\nabc,,7\n")
+    usages = [truth.usage for truth in tables.read_solution(path).values()]
+    assert usages == ["Public", "Private", ""]
+
+
+def test_names_are_read_as_people_write_them(tmp_path):
+    path = tmp_path / "names.csv"
+    assert tables.read_names(path) == {}
+    page = "http://commons.wikimedia.org/wiki/Category"
+    path.write_text(
+        f"landmark_id,category,name\n7,{page}:Taj_Mahal_,\n8,{page}:x,Eiffel Tower\n9,,\n"
+    )
+    assert tables.read_names(path) == {7: "Taj Mahal", 8: "Eiffel Tower", 9: ""}
+    path.write_text("landmark_id,name\n7,Old_Mill\n")
+    assert tables.read_names(path) == {7: "Old Mill"}
+    path.write_text("landmark_id\n7\n")
+    assert tables.read_names(path) == {7: ""}
+
+
+def test_a_name_of_nothing_but_an_address_is_the_address():
+    assert tables.readable_name("wiki/Category:") == "wiki/Category:"
+    assert tables.readable_name("_a__b_") == "a  b"
+
+
+def test_tables_are_utf_8_whatever_the_locale(tmp_path):
+    path = tmp_path / "table.csv"
+    before = locale.setlocale(locale.LC_CTYPE)
+    try:
+        locale.setlocale(locale.LC_CTYPE, "C")
+        tables.write_submission(path, ["é"], {"é": Guess(7, 0.5)})
+        assert path.read_bytes() == "id,landmarks\né,7 0.5\n".encode()
+        assert tables.read_submission(path) == {"é": (7, 0.5)}
+        tables.write_rows(path, ("landmark_id", "name"), [(7, "Orée"), (8, None)])
+        assert path.read_bytes() == "landmark_id,name\n7,Orée\n8,\n".encode()
+        assert tables.read_names(path) == {7: "Orée", 8: ""}
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)

@@ -106,7 +106,7 @@ def set_apart(
         )
     apart = np.isin(landmark, rng.permutation(ids)[:n_unknown])
     taken = set(group[~apart].tolist()) - {""}
-    near = np.array([name in taken for name in group.tolist()], bool) & apart
+    near = np.array([name in taken for name in group.tolist()]) & apart
     if near.any():
         logger.warning(
             "%d photos of unknown landmarks are left out: their groups have photos of "
@@ -238,7 +238,7 @@ def _counted(
 
     As ``np.unique`` has it, and without a sort where the ids are not far apart.
     """
-    if not len(landmark) or not 0 <= landmark.min() <= landmark.max() < 2**22:
+    if not len(landmark) or landmark.max() >= 2**22:
         return np.unique(landmark, return_inverse=True, return_counts=True)
     counts = np.bincount(landmark)
     ids = np.flatnonzero(counts)
@@ -246,17 +246,14 @@ def _counted(
     return ids, place[landmark], counts[ids]
 
 
-def _rank_within(
-    group: NDArray[np.intp], rng: np.random.Generator
-) -> NDArray[np.int64]:
+def _rank_within(group: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
     """For each element its place, from 0, in a random order of its group."""
     n = len(group)
-    place = np.empty(n, np.int64)
+    place, rank = np.empty_like(group), np.empty_like(group)
     place[np.argsort(rng.random(n))] = np.arange(n)
     order = np.argsort(group * n + place)  # one sort of whole numbers is quickest
-    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
-    sizes = np.diff(starts, append=n)
-    rank = np.empty(n, np.int64)
+    sizes = np.bincount(group)
+    starts = np.cumsum(sizes) - sizes
     rank[order] = np.arange(n) - np.repeat(starts, sizes)
     return rank
 

@@ -1,5 +1,6 @@
 """From similarities to guesses: class scores, and how unlike a landmark a photo is."""
 
+import sys
 from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -46,8 +47,10 @@ def evidence(
         log_probability: (q, C) by the head for the C ``classes``; C may be 0. Of a
             landmark that the head does not know it says nothing: 1 / C.
     """
-    checked = settings.verification.candidates if settings.verification else 0
-    cosines, rows = top_k(vectors, gallery.vectors, max(settings.candidates, checked))
+    k = settings.candidates
+    if settings.verification:
+        k = max(k, settings.verification.candidates)
+    cosines, rows = top_k(vectors, gallery.vectors, k)
     head = np.zeros_like(cosines)
     if log_probability.shape[1] and len(gallery.image_ids):
         column = {row.landmark_id: i for i, row in enumerate(classes)}
@@ -114,7 +117,7 @@ def scored(known: Evidence, gallery: Gallery, settings: config.Recognition) -> S
     adjusted -= (
         settings.gallery_penalty_weight * np.asarray(gallery.penalties)[known.rows]
     )
-    order = np.argsort(-adjusted, axis=1, kind="stable")[:, : settings.neighbours]
+    order = np.argsort(-adjusted, kind="stable")[:, : settings.neighbours]
     adjusted = np.take_along_axis(adjusted, order, axis=1)
     landmarks = gallery.landmark_ids[np.take_along_axis(known.rows, order, axis=1)]
     counted = _within(landmarks) < (settings.per_landmark or settings.neighbours)
@@ -158,7 +161,7 @@ def _best(
 
 def similarities(known: Evidence, settings: config.Recognition) -> NDArray[np.float64]:
     """(q, k) cosines, none below 0, and what the inliers add to them."""
-    fused = np.clip(known.cosines.astype(np.float64), 0, None)
+    fused = np.maximum(known.cosines.astype(np.float64), 0)
     verification = settings.verification
     if verification:
         share = np.minimum(known.inliers, verification.full_inliers)
@@ -186,14 +189,14 @@ def aggregated(
     same = landmarks[:, :, None] == landmarks[:, None, :]
     scores = scores.astype(np.float64)
     if exponent == 1:
-        counted = np.where(np.isinf(scores), 0.0, scores)
+        counted = np.where(scores == -np.inf, 0.0, scores)
         return (same * counted[:, None, :]).sum(axis=2)
     logs = exponent * np.log(np.maximum(scores, LEAST))
-    logs[np.isinf(scores)] = -np.inf
+    logs[scores == -np.inf] = -np.inf
     largest = logs.max(axis=1, initial=-np.inf, keepdims=True)
     sums = (same * np.exp(logs - largest)[:, None, :]).sum(axis=2)
-    tiny = np.finfo(np.float64).tiny
-    return np.exp((np.log(np.maximum(sums, tiny)) + largest) / exponent)
+    sums = np.maximum(sums, sys.float_info.min)
+    return np.exp((np.log(sums) + largest) / exponent)
 
 
 def _within(landmarks: NDArray[np.int64]) -> NDArray[np.intp]:
@@ -242,7 +245,7 @@ def head_guesses(
         allowed: landmark ids; others are never guessed.
         demote_share: as in ``demoted``.
     """
-    landmark_ids = np.array([row.landmark_id for row in classes], np.int64)
+    landmark_ids = np.array([row.landmark_id for row in classes])
     may = np.flatnonzero(np.isin(landmark_ids, list(allowed)))
     if not len(may):
         return [None] * len(log_probability)

@@ -71,17 +71,41 @@ def test_rare_landmarks_are_left_out_and_common_ones_capped():
     assert chosen(min_images=3, max_images=4) == {9: 4, 10: 4, 11: 4, 12: 3}
 
 
+LISTED = "subset.landmarks: expected landmarks of train.csv, got"
+OTHERS = "others that it does not have; take them out of the list"
+LOWER = "lower n_landmarks or min_images"
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"landmarks": (7, 99)}, "got 99 "),
-        ({"n_landmarks": 7}, "expected 7 landmarks .* train.csv has 6"),
-        ({"min_images": 31}, "with at least 31 photos"),
+        ({"landmarks": (7, 99)}, f"{LISTED} 99 and 0 {OTHERS}"),
+        (
+            {"landmarks": (4000, 70, 7, 1000, 300, 60, 20, 5)},
+            f"{LISTED} 5, 20, 60, 70, 300 and 2 {OTHERS}",
+        ),
+        (
+            {"n_landmarks": 7},
+            f"subset: expected 7 landmarks with at least 1 photos, train.csv has 6; {LOWER}",
+        ),
+        (
+            {"min_images": 31},
+            f"subset: expected 1 landmarks with at least 31 photos, train.csv has 0; {LOWER}",
+        ),
     ],
 )
 def test_what_cannot_be_chosen_is_named(settings, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError) as caught:
         chosen(**settings)
+    assert str(caught.value) == message
+
+
+def test_of_no_photos_none_can_be_chosen_and_none_split():
+    with pytest.raises(
+        DataError, match="expected 1 landmarks .* train.csv has 0; lower"
+    ):
+        choose([], config.Subset(), rng())
+    assert split([], 0.3, rng()) == []
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -126,6 +150,18 @@ def test_photos_without_a_group_are_split_one_by_one():
     labels = labels_of({1: 40}, lambda landmark, i: "twins" if i < 10 else "")
     members = split(labels, 0.25, rng())
     assert sum(m.split == "validation" for m in members) in range(8, 11)
+    free, twins = Counter(), Counter()
+    for seed in range(40):
+        members = split(labels, 0.25, rng(seed))
+        sides = [m.split for m in members]
+        groups = [label.group for label in labels]
+        (side,) = {s for s, g in zip(sides, groups, strict=True) if g}
+        twins[side] += 1
+        free[
+            sum(s != "train" for s, g in zip(sides, groups, strict=True) if not g)
+        ] += 1
+    assert set(twins) == {"train", "validation"}
+    assert set(free) == {0, 10}  # the twins are ten, and fit whole or not at all
 
 
 def test_pools_share_no_photo():
@@ -183,6 +219,31 @@ def test_the_image_tree_is_not_walked_without_need(tmp_path):
     none = config.Pools(penalty=0, validation=0, test=0)
     settings = config.Subset(non_landmarks=none)
     assert subset(settings, 0, tmp_path, tmp_path / "out")["train"] == 1
+
+
+def test_one_pool_alone_is_drawn(competition, tmp_path):
+    one = config.Pools(penalty=0, validation=0, test=0.5)
+    counts = subset(config.Subset(non_landmarks=one), 0, competition, tmp_path / "out")
+    assert (counts["penalty"], counts["test"]) == (0, 10)
+
+
+def test_a_competition_without_its_table_or_its_photos_is_named(tmp_path):
+    with pytest.raises(
+        DataError, match=r"expected train\.csv in the competition folder"
+    ):
+        subset(config.Subset(), 0, tmp_path, tmp_path / "out")
+    (tmp_path / "train.csv").write_text("id,landmark_id\n0123456789abcdef,7\n")
+    (tmp_path / "train").mkdir()
+    with pytest.raises(DataError, match="expected photos as .* found an empty folder"):
+        subset(config.Subset(), 0, tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_split_is_of_pythons_numbers_and_strings():
+    """They go into JSON and keys of dicts."""
+    for group in (None, lambda landmark, i: f"{landmark}-{i}"):
+        for member in split(labels_of(COUNTS, group), 0.3, rng()):
+            assert [type(value) for value in member] == [str, int, str]
 
 
 def test_other_files_are_not_replaced(competition, tmp_path):
@@ -495,7 +556,12 @@ def test_a_near_duplicate_of_a_known_landmarks_photo_is_left_out(seed, caplog):
     left_out = set(labels) - set(known) - set(unknown)
     assert left_out and {x.landmark_id for x in left_out} <= drawn
     assert {x.group for x in left_out} <= {x.group for x in known}
-    assert f"{len(left_out)} photos of unknown landmarks" in caplog.text
+    (record,) = caplog.records
+    assert record.name == "kaggle_kit.data.subset"
+    assert record.getMessage() == (
+        f"{len(left_out)} photos of unknown landmarks are left out: their groups have "
+        f"photos of known landmarks"
+    )
 
 
 @pytest.mark.parametrize("n", [6, 7, 1000])
@@ -629,7 +695,7 @@ def test_before_there_are_photos_a_subset_can_be_chosen_without_pools(
     made = subset(settings, 0, tmp_path, tmp_path / "out")
     assert made["train"] > 0
     assert made["penalty"] == 0
-    assert "no pools of non-landmarks" in caplog.text
+    assert f"{tmp_path}: no photos yet, so no pools of non-landmarks" in caplog.text
 
 
 def test_ids_that_are_far_apart_are_split_as_those_that_are_not():

@@ -1,17 +1,20 @@
 """Ranking and rejection, held against their formulas written out slowly."""
 
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from kaggle_kit import config
+from kaggle_kit.recognition import rank
 from kaggle_kit.recognition.rank import (
     aggregated,
     demoted,
     evidence,
     gallery_guesses,
     head_guesses,
+    scored,
 )
 from kaggle_kit.recognition.search import Gallery
 from kaggle_kit.tables import Class, Guess
@@ -36,6 +39,13 @@ ALL = config.Recognition(
     head_exponent=0.3,
     verification=config.Verification(candidates=6, full_inliers=20, weight=1.3),
 )
+CAPPED = PLAIN.model_copy(update={"neighbours": 8, "per_landmark": 1})
+DEEP = config.Recognition(
+    neighbours=9,
+    candidates=4,
+    verification=config.Verification(candidates=9, full_inliers=20, weight=0.1),
+)
+EACH = {"abc": PLAIN, "powers": POWERS, "all": ALL, "capped": CAPPED, "deep": DEEP}
 CLASSES = [Class(i, 3) for i in range(5)]  # the gallery's landmark 5 has no class
 NO_HEAD = np.empty((1, 0), np.float32)
 
@@ -99,7 +109,7 @@ def slow_guess(query, gallery, settings, inliers=None, logs=None):
     return landmark, score[landmark] - settings.query_penalty_weight * c
 
 
-@pytest.mark.parametrize("settings", [PLAIN, POWERS, ALL], ids=["abc", "powers", "all"])
+@pytest.mark.parametrize("settings", EACH.values(), ids=EACH)
 @pytest.mark.parametrize("seed", range(12))
 def test_agrees_with_the_definition(seed, settings):
     rng = np.random.default_rng(seed)
@@ -156,6 +166,8 @@ def test_large_powers_neither_underflow_nor_tie():
     scores = np.array([[1e-3, 9e-4, 8e-4]])
     found = aggregated(np.array([[1, 2, 3]]), scores, exponent=200)[0]
     assert found == pytest.approx(scores[0], rel=1e-6)
+    beside = aggregated(np.array([[1, 2]]), np.array([[1.0, 1e-3]]), exponent=200)[0]
+    assert beside[0] == pytest.approx(1) and 0 < beside[1] < 0.1
     rng = np.random.default_rng(0)
     gallery, queries = gallery_of(rng), units(rng, 40)
     logs = np.full((40, 5), -80.0, np.float32)  # e^-80 each: a power of it underflows
@@ -167,9 +179,63 @@ def test_large_powers_neither_underflow_nor_tie():
 def test_every_query_has_a_guess_however_unlikely():
     """Demote, never blank: a photo opposite to all of the gallery is guessed too."""
     rng = np.random.default_rng(0)
-    gallery = gallery_of(rng)
-    away = -np.asarray(gallery.vectors[:1], np.float32)
-    assert all(g is not None for g in guesses_of(away, gallery, PLAIN))
+    vectors = np.abs(units(rng, 12)).astype(np.float16)
+    gallery = replace(gallery_of(rng, 12), vectors=vectors)
+    away = -np.asarray(vectors[:3], np.float32)
+    for settings in (PLAIN, CAPPED):
+        for query, guess in zip(away, guesses_of(away, gallery, settings), strict=True):
+            landmark, confidence = slow_guess(query, gallery, settings)
+            assert guess.landmark_id == landmark
+            assert guess.confidence == pytest.approx(confidence, abs=1e-5)
+
+
+@pytest.mark.parametrize("n_classes", [0, 1, 5])
+def test_evidence_has_what_was_not_looked_at_as_nought(n_classes):
+    """And a landmark without a class, 5 and here others, the chance of one in C."""
+    rng = np.random.default_rng(4)
+    gallery, queries = gallery_of(rng), units(rng, 7)
+    probability = (
+        rng.dirichlet(np.ones(n_classes), 7) if n_classes else np.empty((7, 0))
+    )
+    logs = np.log(probability).astype(np.float32)
+    known = evidence(queries, logs, gallery, CLASSES[:n_classes], PLAIN)
+    assert known.rows.shape == known.cosines.shape == (7, 8)
+    assert {array.dtype for array in known} == {np.dtype("f4"), np.dtype("i8")}
+    assert known.inliers.tolist() == np.zeros((7, 8)).tolist()
+    for query, head in zip(range(7), known.head.tolist(), strict=True):
+        landmarks = gallery.landmark_ids[known.rows[query]].tolist()
+        if n_classes:
+            found = np.exp(head)
+            unknown = 1 / n_classes
+            expected = [
+                probability[query, k] if k < n_classes else unknown for k in landmarks
+            ]
+            assert found == pytest.approx(expected, rel=1e-5)
+        else:
+            assert head == [0] * 8
+
+
+def test_guesses_do_not_depend_on_how_many_queries_are_ranked_at_once(monkeypatch):
+    rng = np.random.default_rng(6)
+    gallery, queries = gallery_of(rng), units(rng, 15)
+    expected = guesses_of(queries, gallery, PLAIN)
+    for block in (1, 4, 5, 14, 15):
+        monkeypatch.setattr(rank, "QUERY_BLOCK", block)
+        assert guesses_of(queries, gallery, PLAIN) == expected
+
+
+def test_of_neighbours_that_are_equal_the_first_found_count():
+    """So many that a sort which is not stable would mix them."""
+    rng = np.random.default_rng(7)
+    k = 2000
+    gallery = gallery_of(rng, k)
+    vectors = np.tile(gallery.vectors[:1], (k, 1))
+    gallery = replace(gallery, vectors=vectors, penalties=np.arange(k) % 3 / 8)
+    settings = config.Recognition(neighbours=600, candidates=k)
+    query = np.asarray(vectors[:1], np.float32)
+    known = evidence(query, NO_HEAD, gallery, [], settings)
+    (place,) = scored(known, gallery, settings).place
+    assert place.tolist() == list(range(0, 1800, 3))
 
 
 def test_a_photo_like_the_non_landmarks_ranks_below_one_that_is_not():
@@ -210,6 +276,11 @@ def test_an_empty_gallery_makes_no_guess():
     rng = np.random.default_rng(0)
     empty = gallery_of(rng).of_landmarks(set())
     assert guesses_of(units(rng, 2), empty, PLAIN) == [None, None]
+    logs = np.log(np.full((2, 5), 0.2, np.float32))
+    for settings in EACH.values():
+        assert guesses_of(units(rng, 2), empty, settings, logs) == [None, None]
+        known = evidence(units(rng, 2), logs, empty, CLASSES, settings)
+        assert scored(known, empty, settings).scores.shape == (2, 0)
 
 
 def test_two_photos_of_a_landmark_beat_one_a_little_nearer():
@@ -231,6 +302,22 @@ def test_a_landmark_guessed_too_often_is_ranked_below_all_others():
     assert demoted(often, share=0.6) == often
     assert demoted(often, share=None) == often
     assert demoted([Guess(7, 0.5)], share=0.1) == [Guess(7, 0.5)]
+    assert demoted([], share=0.1) == []
+    twice = demoted([Guess(7, 0.9), Guess(8, 0.5), Guess(7, 0.8), Guess(9, 0.1)], 0.4)
+    assert sorted(range(4), key=lambda i: -twice[i].confidence) == [1, 3, 0, 2]
+
+
+def test_both_kinds_of_guesses_are_demoted_where_settings_say_so():
+    rng = np.random.default_rng(8)
+    gallery, queries = gallery_of(rng), units(rng, 20)
+    logs = np.log(rng.dirichlet(np.ones(5), 20)).astype(np.float32)
+    settings = PLAIN.model_copy(update={"demote_share": 0.2})
+    plain = guesses_of(queries, gallery, PLAIN, logs)
+    found = guesses_of(queries, gallery, settings, logs)
+    assert found == demoted(plain, 0.2) != plain
+    plain = head_guesses(logs, CLASSES, range(5))
+    found = head_guesses(logs, CLASSES, range(5), 0.2)
+    assert found == demoted(plain, 0.2) != plain
 
 
 def test_the_head_guesses_only_landmarks_that_may_occur():
