@@ -146,18 +146,19 @@ def locked(path: Path, wait: bool = False) -> Iterator[None]:
 def written(path: Path) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to; it becomes ``path`` if all goes well.
 
+    Processes that write the same file do so one after the other.
+
     Raises:
         DataError: the disk is full.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with full_disk_told(path):
+    path = Path(path).absolute()
+    part = path.with_name(f"{path.name}.kit.part")
+    with locked(path, wait=True), full_disk_told(path):
+        try:
             yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 @contextmanager

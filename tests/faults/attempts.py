@@ -60,7 +60,10 @@ class Attempts:
     def __init__(self, scratch: Path):
         self._scratch = scratch
         self._n = 0
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        environment = os.environ | {
+            "PYTHONPATH": str(ROOT),
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        }
         self._server = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.attempts"],
             cwd=ROOT,
@@ -134,7 +137,10 @@ def serve() -> None:
     from kaggle_kit.model import build
 
     def small(*_: object) -> keras.Model:
-        layers = [keras.layers.Conv2D(8, 3, strides=4), keras.layers.BatchNormalization()]
+        layers = [
+            keras.layers.Conv2D(8, 3, strides=4),
+            keras.layers.BatchNormalization(),
+        ]
         return keras.Sequential(layers, name="backbone")
 
     build.backbone = small
@@ -168,8 +174,9 @@ def _attempt(request: dict[str, Any]) -> None:
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 2
     except BaseException:
-        sys.excepthook(*sys.exc_info())
         code = 1
+        sys.excepthook(*sys.exc_info())
+        raise
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -4,6 +4,9 @@ from collections import Counter
 
 import pytest
 
+from tests.faults.attempts import Attempts
+from tests.faults.stages import Made
+
 TRIED: Counter[str] = Counter()
 
 
@@ -11,6 +14,28 @@ TRIED: Counter[str] = Counter()
 def tried() -> Counter[str]:
     """Counts of what was tried, by its name."""
     return TRIED
+
+
+@pytest.fixture(scope="session")
+def attempts(tmp_path_factory):
+    """Starts commands in processes that can be disturbed."""
+    attempts = Attempts(tmp_path_factory.mktemp("attempts"))
+    yield attempts
+    attempts.close()
+
+
+@pytest.fixture(scope="session")
+def made(attempts, competition, tmp_path_factory):
+    """What undisturbed stages make."""
+    return Made(tmp_path_factory.mktemp("made"), competition, attempts)
+
+
+@pytest.fixture
+def here(tmp_path):
+    """An empty folder, for what a stage writes."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    return folder
 
 
 def pytest_terminal_summary(terminalreporter):
