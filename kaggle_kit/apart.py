@@ -2,10 +2,11 @@
 
 import logging
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
 from typing import Any
 
 from kaggle_kit.errors import KitError
@@ -20,13 +21,9 @@ def apart(stage: Callable[..., Any], *args: Any) -> Any:
     Raises:
         KitError: the process was killed, or what the function raises.
     """
-    log = partial(
-        logging.basicConfig,
-        level=logging.getLogger().level,
-        format="%(asctime)s %(message)s",
-    )
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, initializer=log) as pool:
+    level = (logging.getLogger().level,)
+    with ProcessPoolExecutor(1, context, initializer=_begin, initargs=level) as pool:
         try:
             return pool.submit(stage, *args).result()
         except BrokenProcessPool:
@@ -35,3 +32,16 @@ def apart(stage: Callable[..., Any], *args: Any) -> Any:
                 f"was killed, most likely for want of memory; lower train.batch_size in "
                 f"the config or free memory, and run the same command again"
             ) from None
+
+
+def _begin(level: int) -> None:
+    """Log as the process before does, and end when that ends, be it killed."""
+    logging.basicConfig(level=level, format="%(asctime)s %(message)s")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)  # nobody is left to say anything to

@@ -15,7 +15,7 @@ from kaggle_kit.config import Config
 from kaggle_kit.data.drawn import draw
 from kaggle_kit.data.subset import subset
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.paths import Competition, written
+from kaggle_kit.paths import Competition, locked, written
 from kaggle_kit.publish.rehearse import VISIBLE, rehearse
 from kaggle_kit.report.page import report_if_possible
 from kaggle_kit.report.plots import learning_curves
@@ -39,6 +39,14 @@ def run(settings: Config, competition: Path, out: Path) -> dict[str, Any]:
     place = Competition(Path(competition)).require(*VISIBLE)
     out = Path(out)
     _open(settings, out)
+    with locked(out / RESULT):
+        return _run(settings, competition, place, out)
+
+
+def _run(
+    settings: Config, competition: Path, place: Competition, out: Path
+) -> dict[str, Any]:
+    """All stages, while no other process is at work in ``out``."""
     seconds: dict[str, float] = {}
 
     def timed(stage: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -140,4 +148,5 @@ def _open(settings: Config, out: Path) -> None:
 
 
 def _names(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir()]
+    """What is in a folder, but for files that a killed process left half-written."""
+    return [path.name for path in folder.iterdir() if path.suffix != ".part"]

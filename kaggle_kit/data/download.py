@@ -21,7 +21,6 @@ from kaggle_kit.data.stage import (
     Stage,
     drop_unfit,
     free_bytes,
-    full_disk_told,
     held,
     is_partial,
     partial_size,
@@ -29,7 +28,7 @@ from kaggle_kit.data.stage import (
 )
 from kaggle_kit.data.wanted import Wanted, require_known, wanted
 from kaggle_kit.errors import IncompleteError, KitError
-from kaggle_kit.paths import Competition, image_path, written
+from kaggle_kit.paths import Competition, full_disk_told, image_path, written
 from kaggle_kit.progress import progress
 
 logger = logging.getLogger(__name__)

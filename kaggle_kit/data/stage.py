@@ -5,7 +5,6 @@ that outlives a killed run still writes, and the next run waits until it has end
 such clients left whole is then taken, not fetched again.
 """
 
-import errno
 import fcntl
 import json
 import logging
@@ -144,20 +143,6 @@ def held(root: Path, source: str) -> Iterator[Stage]:
         _wait_for(lock.fileno(), root)
         stage._require_same_source()
         yield stage
-
-
-@contextmanager
-def full_disk_told(out: Path) -> Iterator[None]:
-    """Say of a disk that fills up what every other error says of itself."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise DataError(
-            f"{out}: expected room for the download, found the disk full; make room, "
-            f"then run the same command again"
-        ) from None
 
 
 def free_bytes(folder: Path) -> int:

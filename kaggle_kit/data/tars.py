@@ -21,10 +21,10 @@ import requests
 from kaggle_kit import tables
 from kaggle_kit.data import http
 from kaggle_kit.data.archives import Unpacked, unpack_tar
-from kaggle_kit.data.stage import Broken, Stage, full_disk_told, held, size_text
+from kaggle_kit.data.stage import Broken, Stage, held, size_text
 from kaggle_kit.data.wanted import Wanted, require_known, wanted
 from kaggle_kit.errors import DataError, IncompleteError, KitError, RefusedError
-from kaggle_kit.paths import image_path, written
+from kaggle_kit.paths import full_disk_told, image_path, written
 
 logger = logging.getLogger(__name__)
 URL = "https://s3.amazonaws.com/google-landmark"

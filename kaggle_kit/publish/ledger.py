@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_kit import tables
+from kaggle_kit.paths import locked
 
 LEDGER = Path("submissions") / "ledger.csv"
 
@@ -44,13 +45,14 @@ def read(path: Path = LEDGER) -> list[Row]:
 
 def record(row: Row, path: Path = LEDGER) -> None:
     """Write a row in place of the one with the same ``ref``, or as the last."""
-    rows = read(path)
-    places = [i for i, other in enumerate(rows) if other.ref == row.ref]
-    if places:
-        rows[places[0]] = row
-    else:
-        rows.append(row)
-    tables.write_rows(path, COLUMNS, [tuple(asdict(r).values()) for r in rows])
+    with locked(path, wait=True):
+        rows = read(path)
+        places = [i for i, other in enumerate(rows) if other.ref == row.ref]
+        if places:
+            rows[places[0]] = row
+        else:
+            rows.append(row)
+        tables.write_rows(path, COLUMNS, [tuple(asdict(r).values()) for r in rows])
 
 
 def refreshed(row: Row, remote: dict[str, Any]) -> Row:

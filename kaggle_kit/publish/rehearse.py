@@ -141,7 +141,14 @@ def _lay_out(out: Path, place: Competition, bundle: Path) -> Path:
             f"{out}: expected a new or empty folder or an earlier rehearsal, found other "
             f"files; choose another --out"
         )
-    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
+    with written(out / MARKER) as part:
+        part.write_text('{"failed": "interrupted"}\n', encoding="utf-8")
+    for path in out.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != MARKER:
+            path.unlink()
     out = out.resolve()
     competition = out / "input" / "competitions" / SLUG
     dataset = out / "input" / "datasets" / "owner" / "landmark-kit"
@@ -152,7 +159,6 @@ def _lay_out(out: Path, place: Competition, bundle: Path) -> Path:
     for name in uploaded(bundle):
         (dataset / name).parent.mkdir(parents=True, exist_ok=True)
         (dataset / name).symlink_to((bundle / name).resolve())
-    (out / MARKER).write_text('{"failed": "interrupted"}\n', encoding="utf-8")
     return out
 
 

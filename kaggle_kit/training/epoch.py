@@ -19,8 +19,9 @@ from kaggle_kit.training.runs import within_path
 from kaggle_kit.training.state import load_state, read_place, save_state
 from kaggle_kit.training.step import Step
 
-# What reading a damaged shard raises: a wrong checksum, no photo, too few of them.
+# What reading a damaged shard raises: a wrong checksum, no photo, too few of them, no file.
 DAMAGE = (
+    tf.errors.NotFoundError,
     tf.errors.DataLossError,
     tf.errors.InvalidArgumentError,
     tf.errors.FailedPreconditionError,

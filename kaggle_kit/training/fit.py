@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from kaggle_kit.data.shards import read_manifest
 from kaggle_kit.errors import ArtefactError, ConfigError
 from kaggle_kit.model.build import classifier
 from kaggle_kit.model.pretrained import load_weights
+from kaggle_kit.paths import full_disk_told, locked
 from kaggle_kit.training.distribute import Workers, per_device, synchronise, workers
 from kaggle_kit.training.epoch import Place, load_within, train_epoch, validated
 from kaggle_kit.training.history import History, best_epoch, finished
@@ -72,14 +73,17 @@ def fit(
     Raises:
         ConfigError: settings that differ from those of the shards or the earlier run, or
             with which the loss is not finite.
-        ArtefactError: there is a run already and ``resume`` is False, or it is damaged.
+        ArtefactError: there is a run already and ``resume`` is False, or it is damaged, or
+            another process trains it.
+        DataError: the disk is full.
         KitError: another host is gone.
     """
     shards_dir, run_dir = Path(shards_dir), Path(run_dir)
     team = workers()
     settings = per_device(settings, team.n_devices)
     keras.utils.set_random_seed(settings.seed)
-    with team.together():
+    mine = locked(run_dir) if team.chief else nullcontext()
+    with team.together(), mine, full_disk_told(run_dir):
         return _fit(settings, shards_dir, run_dir, resume, stop_at, team)
 
 

@@ -153,8 +153,11 @@ def within_path(run_dir: Path, n_epochs: int) -> Path:
 def save(saver: Callable[[Path], Any], path: Path) -> None:
     """Call a Keras saver on a path beside, which must keep the file's ending."""
     part = path.with_name(f"part-{path.name}")
-    saver(part)
-    os.replace(part, path)
+    try:
+        saver(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def environment() -> dict[str, Any]:

@@ -14,7 +14,7 @@ from kaggle_kit.config import Config
 from kaggle_kit.data.shards import shards
 from kaggle_kit.data.subset import subset
 from kaggle_kit.manifest import verify
-from kaggle_kit.paths import written
+from kaggle_kit.paths import locked, written
 from kaggle_kit.training.distribute import per_device, workers
 from kaggle_kit.training.epoch import steps_within
 from kaggle_kit.training.fit import fit
@@ -67,6 +67,7 @@ def train_in_session(
     with (
         tempfile.TemporaryDirectory(prefix="kaggle-kit-") as scratch,
         contextlib.chdir(bundle),  # where a file of weights lies that the config names
+        locked(out / RUN),
     ):
         chosen, made, trained = _trained(
             settings, competition, Path(scratch), out / RUN, stop_at
