@@ -92,7 +92,7 @@ def test_the_app_does_not_grow_with_the_photos(n, bundle_dir, competition, capsy
     ("n", "warm"),
     [
         pytest.param(120, 50, id="some"),
-        pytest.param(2500, WARM, marks=pytest.mark.slow),
+        pytest.param(1200, WARM, marks=pytest.mark.slow),
     ],
 )
 def test_predicting_does_not_grow_with_the_batches(
