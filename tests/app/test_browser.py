@@ -154,7 +154,8 @@ def test_the_camera_is_answered(browser, served):
         page = context.new_page()
         page.goto(served[0].url)
         page.get_by_text("Use the camera").click()
-        page.wait_for_function("document.querySelector('video')?.currentTime > 0")
+        running = "document.querySelector('video')?.currentTime > 0"
+        page.wait_for_function(running, timeout=60_000)
         page.get_by_role("button", name="Take Photo").click()
         page.get_by_role("heading", name="Your camera").wait_for(timeout=60_000)
         page.get_by_text("C of your photo").wait_for(state="attached", timeout=60_000)

@@ -23,7 +23,7 @@ if not all(map(find_spec, ("streamlit", "ai_edge_litert", "websockets"))):
 from .people import confidence, visit
 
 MOST_MB = 400  # of the whole process
-MORE_MB = 60  # for many than for one
+MORE_MB = 120  # for many than for one; twenty that decode by themselves take 320
 LEFT_MB = 80  # more than before they came; Streamlit keeps pages for two minutes
 
 
