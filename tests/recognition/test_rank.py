@@ -348,8 +348,10 @@ def test_the_head_guesses_only_landmarks_that_may_occur():
     logs = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], np.float32))
     first = head_guesses(logs, classes, {70, 80, 90, 12345})
     assert [guess.landmark_id for guess in first] == [70, 90]
+    assert [g.confidence for g in first] == pytest.approx(np.log([0.7, 0.8]))
     masked = head_guesses(logs, classes, {80, 90})
     assert [guess.landmark_id for guess in masked] == [80, 90]
+    assert [g.confidence for g in masked] == pytest.approx(np.log([0.2, 0.8]))
     assert head_guesses(logs, classes, {1}) == [None, None]
 
 
