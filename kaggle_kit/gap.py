@@ -282,8 +282,8 @@ def _ranked(
     equal ones matters, the index is needed after all.
     """
     if len(confidence) and confidence.min() >= 0:
-        bits = (confidence + 0.0).view(np.uint64)  # -0.0 becomes 0.0
-        keys = np.sort((bits << np.uint64(1)) | correct)[::-1]
+        bits = confidence.view(np.uint64) << np.uint64(1)  # without the sign of -0.0
+        keys = np.sort(bits | correct)[::-1]
         ranked = (keys & np.uint64(1)) == 1
         same = keys[1:] >> np.uint64(1) == keys[:-1] >> np.uint64(1)
         if not (same & (ranked[1:] != ranked[:-1])).any():

@@ -641,6 +641,7 @@ def test_ties_below_the_best_guess_keep_the_order_given(least):
     expected = np.arange(1, len(right) + 1) / (right + 1)
     assert gap(confidence, correct, n) == pytest.approx(expected.sum() / n)
     assert precisions(confidence, correct)[right] == pytest.approx(expected)
+    assert gap(np.full(n + 2, least + 1.0), correct, n) == gap(confidence, correct, n)
 
 
 def test_what_is_not_defined_is_nan_without_a_warning():

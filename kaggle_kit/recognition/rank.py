@@ -155,8 +155,7 @@ def _best(
     _, _, landmarks, scores = scored(known, gallery, settings)
     best = np.arange(len(scores)), scores.argmax(axis=1)
     confidence = scores[best] - settings.query_penalty_weight * known.penalty
-    pairs = zip(landmarks[best].tolist(), confidence.tolist(), strict=True)
-    return [Guess(*pair) for pair in pairs]
+    return list(map(Guess, landmarks[best].tolist(), confidence.tolist()))
 
 
 def similarities(known: Evidence, settings: config.Recognition) -> NDArray[np.float64]:
@@ -252,5 +251,4 @@ def head_guesses(
     candidates = log_probability[:, may]
     landmark = landmark_ids[may[candidates.argmax(axis=1)]].tolist()
     confidence = candidates.max(axis=1).astype(np.float64).tolist()
-    pairs = zip(landmark, confidence, strict=True)
-    return demoted([Guess(*pair) for pair in pairs], demote_share)
+    return demoted(list(map(Guess, landmark, confidence)), demote_share)

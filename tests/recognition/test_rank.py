@@ -168,6 +168,9 @@ def test_large_powers_neither_underflow_nor_tie():
     assert found == pytest.approx(scores[0], rel=1e-6)
     beside = aggregated(np.array([[1, 2]]), np.array([[1.0, 1e-3]]), exponent=200)[0]
     assert beside[0] == pytest.approx(1) and 0 < beside[1] < 0.1
+    queries = np.array([[1.0, 0.9, 0.8], scores[0]])  # each by its own largest score
+    found = aggregated(np.array([[1, 2, 3]] * 2), queries, exponent=200)
+    assert found == pytest.approx(queries, rel=1e-6)
     rng = np.random.default_rng(0)
     gallery, queries = gallery_of(rng), units(rng, 40)
     logs = np.full((40, 5), -80.0, np.float32)  # e^-80 each: a power of it underflows
@@ -238,6 +241,18 @@ def test_of_neighbours_that_are_equal_the_first_found_count():
     assert place.tolist() == list(range(0, 1800, 3))
 
 
+def test_what_counts_of_a_neighbour_is_its_cosine_less_its_penalty():
+    rng = np.random.default_rng(9)
+    gallery, queries = gallery_of(rng), units(rng, 6)
+    known = evidence(queries, NO_HEAD, gallery, [], PLAIN)
+    found = scored(known, gallery, PLAIN)
+    a = np.maximum(known.cosines, 0) - gallery.penalties[known.rows]
+    assert found.adjusted == pytest.approx(-np.sort(-a, axis=1)[:, :3])
+    at = np.arange(6)[:, None], found.place
+    assert found.adjusted == pytest.approx(a[at])
+    assert (found.landmarks == gallery.landmark_ids[known.rows[at]]).all()
+
+
 def test_a_photo_like_the_non_landmarks_ranks_below_one_that_is_not():
     vectors = np.eye(4, dtype=np.float16)
     gallery = Gallery(["a" * 16], np.array([7]), vectors[:1], np.zeros(1), vectors[1:2])
@@ -293,8 +308,16 @@ def test_negative_scores_count_against_their_landmark():
     assert scores[0] == pytest.approx([-0.2, -0.2, 0.0])
 
 
+@pytest.mark.parametrize(("exponent", "expected"), [(1, -0.1), (2, 1e-9)])
+def test_a_neighbour_that_does_not_count_adds_nothing(exponent, expected):
+    """Also where the one that counts has the least that a score can have."""
+    scores = np.array([[-0.1, -np.inf, -0.1]])
+    found = aggregated(np.array([[7, 7, 8]]), scores, exponent)[0]
+    assert found.tolist() == pytest.approx([expected] * 3, rel=1e-6)
+
+
 def test_a_landmark_guessed_too_often_is_ranked_below_all_others():
-    often = [Guess(7, 0.9), Guess(7, 0.8), Guess(7, 0.7), Guess(8, 0.1), Guess(9, -0.5)]
+    often = [Guess(7, 0.9), Guess(7, 0.8), Guess(7, 0.7), Guess(8, 0.1), Guess(9, -5.0)]
     found = demoted(often, share=0.4)
     assert [g.landmark_id for g in found] == [7, 7, 7, 8, 9]
     order = sorted(range(5), key=lambda i: -found[i].confidence)
@@ -325,8 +348,10 @@ def test_the_head_guesses_only_landmarks_that_may_occur():
     logs = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], np.float32))
     first = head_guesses(logs, classes, {70, 80, 90, 12345})
     assert [guess.landmark_id for guess in first] == [70, 90]
+    assert [g.confidence for g in first] == pytest.approx(np.log([0.7, 0.8]))
     masked = head_guesses(logs, classes, {80, 90})
     assert [guess.landmark_id for guess in masked] == [80, 90]
+    assert [g.confidence for g in masked] == pytest.approx(np.log([0.2, 0.8]))
     assert head_guesses(logs, classes, {1}) == [None, None]
 
 
