@@ -26,7 +26,7 @@ recognition: {{batch_size: 8}}
 """
 # What a name ends in that stands for nothing yet.
 UNFINISHED = (".kit.part", ".kit.old", ".kit.lock")
-N_ROWS = 12
+N_ROWS = 4
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -207,11 +207,12 @@ STAGES = [
 BY_NAME = {stage.name: stage for stage in STAGES}
 
 
-def write_ledger(path: str, name: str, begin: str = "0") -> None:
+def write_ledger(path: str, name: str) -> None:
     """Write some rows, those that are there again."""
-    for i in range(int(begin), N_ROWS):
-        row = ledger.Row(**dict.fromkeys(ledger.COLUMNS, "") | {"ref": f"{name}{i}"})
-        ledger.record(row, Path(path))
+    empty = dict.fromkeys(ledger.COLUMNS, "")
+    for i in range(N_ROWS):
+        values = {"ref": f"{name}{i}", "message": "long " * 1000}
+        ledger.record(ledger.Row(**empty | values), Path(path))
 
 
 class Made:
