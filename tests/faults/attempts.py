@@ -11,11 +11,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 EVENTS = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "os.truncate"}
@@ -124,6 +127,25 @@ class Attempt:
         out, err, counted = (self._log.with_suffix(s) for s in (".out", ".err", ".n"))
         events = int(counted.read_text()) if counted.exists() else 0
         return Ended(code, events, seconds, out.read_text(), err.read_text())
+
+
+@contextmanager
+def disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
+    """A disk of some bytes in memory; it can be made larger, or read-only."""
+
+    def mount(options: str) -> int:
+        command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
+        return subprocess.run(command, capture_output=True, check=False).returncode
+
+    def remount(options: str) -> None:
+        assert mount(f"remount,{options}") == 0
+
+    if os.geteuid() or mount(f"size={size}"):
+        pytest.skip("a disk of its own cannot be mounted here: that takes root")
+    try:
+        yield remount
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def serve() -> None:

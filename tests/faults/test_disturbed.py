@@ -12,14 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 
 import pytest
 
 from kaggle_kit import tables
 from kaggle_kit.publish import ledger
-from tests.faults.attempts import ROOT
-from tests.faults.stages import N_ROWS, STAGES, check_valid, linked
+from tests.faults.attempts import ROOT, disk
+from tests.faults.stages import N_ROWS, STAGES, check_valid, contents, linked
 
 LIGHT = ["subset", "index", "ledger"]  # no TensorFlow: cheap enough for every moment
 SLOW = ["sheet", "report", "app"]  # of which some are tried by default, too
@@ -122,22 +121,28 @@ def test_killed_again_and_again_it_still_ends_with_the_same(
 
 
 @pytest.mark.parametrize("name", some(["shards", "bundle", "app"], ["shards"]))
-def test_killed_at_the_last_changes_over_an_earlier_folder(name, made, here, tried):
-    """When the new folder takes the place of the old one, which is not lost."""
+def test_killed_as_the_new_folder_takes_the_place_of_an_earlier(
+    name, made, here, tmp_path, tried
+):
+    """The earlier one is not lost before the new one is there."""
     stage = made.begin(name)
     words = stage.words(made.folder, here)
-    out = here / stage.outs[0]
-    ended = made.attempts.run(here, *words)
-    (out / "more").touch()  # so that it is the earlier one
-    if name == "shards":
-        (out / "subset.csv").write_text("id,landmark_id,split\n")
-    for back in range(6):
-        before = {p.name for p in out.iterdir()}
-        last = made.attempts.run(here, *words, kill_at=ended.events - back)
-        assert last.killed or last.code == 0
-        if out.exists() and "more" in before:
-            shutil.rmtree(out)
-        tried[f"kills survived: {name}"] += last.killed
+    (out,) = (here / o for o in stage.outs)
+    earlier = tmp_path / "earlier"
+    shutil.copytree(made.folder / stage.outs[0], earlier)
+    (earlier / "more").touch()
+    if name == "shards":  # else they would be kept
+        (earlier / "subset.csv").write_text("id,landmark_id,split\n")
+    shutil.copytree(earlier, out)
+    last = made.attempts.run(here, *words).events
+    for kill_at in range(last, last - 5, -1):
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(earlier, out)
+        assert made.attempts.run(here, *words, kill_at=kill_at).killed
+        there = out if out.exists() else here / f"{out.name}.kit.old"
+        if contents(there) != contents(earlier):
+            check_after_kill(stage, made, here)
+        tried[f"kills survived: {name}"] += 1
     check_goes_on(stage, made, here)
 
 
@@ -220,22 +225,6 @@ def test_where_files_may_not_grow_it_is_one_line(name, n, made, here, tried):
         check_after_kill(stage, made, here)
         tried[f"full disks: {name}"] += 1
     check_goes_on(stage, made, here)
-
-
-@contextmanager
-def disk(folder, size):
-    """A disk of some bytes in memory; it can be made larger, or read-only."""
-
-    def mount(*options):
-        command = ["mount", "-t", "tmpfs", *options, "none", str(folder)]
-        return subprocess.run(command, capture_output=True, check=False)
-
-    if os.geteuid() or mount("-o", f"size={size}").returncode:
-        pytest.skip("a disk of its own cannot be mounted here: that takes root")
-    try:
-        yield lambda options: mount("-o", f"remount,{options}")
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def used(here):
