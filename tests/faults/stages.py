@@ -211,7 +211,7 @@ def write_ledger(path: str, name: str) -> None:
     """Write some rows, those that are there again."""
     empty = dict.fromkeys(ledger.COLUMNS, "")
     for i in range(N_ROWS):
-        values = {"ref": f"{name}{i}", "message": "long " * 1000}
+        values = {"ref": f"{name}{i}", "message": "long" * 1000}
         ledger.record(ledger.Row(**empty | values), Path(path))
 
 
