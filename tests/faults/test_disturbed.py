@@ -21,7 +21,6 @@ from tests.faults.attempts import ROOT, disk
 from tests.faults.stages import N_ROWS, STAGES, check_valid, contents, linked
 
 LIGHT = ["subset", "index", "ledger"]  # no TensorFlow: cheap enough for every moment
-SLOW = ["sheet", "report", "app"]  # of which some are tried by default, too
 ALL = [stage.name for stage in STAGES]
 
 
@@ -50,7 +49,13 @@ def check_goes_on(stage, made, here):
 # Killed.
 
 
-@pytest.mark.parametrize("over", [False, True], ids=["anew", "over an earlier one"])
+@pytest.mark.parametrize(
+    "over",
+    [
+        pytest.param(False, id="anew"),
+        pytest.param(True, id="over an earlier one", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("name", LIGHT)
 def test_killed_before_each_change_of_a_file(name, over, made, here, tried):
     """Each time: then again, to the end."""
@@ -97,7 +102,7 @@ def killed_in_a_row(stage, made, here, rng, n_kills):
     return killed
 
 
-HEAVY_KILLS = {"shards": 6, "train": 4, "bundle": 3, "predict": 3}
+HEAVY_KILLS = {"shards": 4, "train": 3, "bundle": 2, "predict": 2}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +140,7 @@ def test_killed_as_the_new_folder_takes_the_place_of_an_earlier(
         (earlier / "subset.csv").write_text("id,landmark_id,split\n")
     shutil.copytree(earlier, out)
     last = made.attempts.run(here, *words).events
-    for kill_at in range(last, last - 5, -1):
+    for kill_at in range(last, last - 4, -1):
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(earlier, out)
         assert made.attempts.run(here, *words, kill_at=kill_at).killed
@@ -203,8 +208,12 @@ def largest(whole):
 @pytest.mark.parametrize(
     ("name", "n"),
     [
-        *((name, 1) for name in (*LIGHT, "shards", "train", "bundle", "predict")),
-        *(pytest.param(name, 6, marks=pytest.mark.slow) for name in ALL),
+        *((name, 1) for name in (*LIGHT, "train", "bundle")),
+        *(
+            pytest.param(name, 6, marks=pytest.mark.slow)
+            for name in ALL
+            if name != "predict"  # whose file is smaller than the log
+        ),
     ],
 )
 def test_where_files_may_not_grow_it_is_one_line(name, n, made, here, tried):
@@ -234,7 +243,7 @@ def used(here):
 @pytest.mark.parametrize(
     ("name", "n"),
     [
-        *((name, 1) for name in ("index", "shards", "train")),
+        *((name, 1) for name in ("index", "shards", "predict")),
         *(pytest.param(name, 4, marks=pytest.mark.slow) for name in ALL),
     ],
 )
@@ -257,7 +266,7 @@ def test_a_full_disk_is_one_line(name, n, made, here, tried):
                 line = ended.complaint()
                 assert "full" in line or "room" in line or "No space" in line, line
             check_after_kill(stage, made, here)
-            tried[f"full disks: {name}"] += 1
+            tried[f"full disks: {name}"] += ended.code != 0
         remount("size=1g")
         check_goes_on(stage, made, here)
 
