@@ -230,8 +230,8 @@ def _watched(request: dict[str, Any]) -> list[int]:
             if due and os.path.exists(victim):
                 os.remove(victim)
         else:
-            path = os.fsdecode(args[0]) if event in EVENTS else ""
             changes = event in EVENTS
+            path = _place(event, args) if changes else ""
         if changes and path.startswith(folder):
             counted[0] += 1
             if counted[0] == kill_at:
@@ -239,6 +239,14 @@ def _watched(request: dict[str, Any]) -> list[int]:
 
     sys.addaudithook(seen)
     return counted
+
+
+def _place(event: str, args: tuple[Any, ...]) -> str:
+    """The path of a change, be it named from within its folder."""
+    path = os.fsdecode(args[0])
+    if event in ("os.remove", "os.rmdir") and args[1] not in (-1, None):
+        return os.path.join(os.readlink(f"/proc/self/fd/{args[1]}"), path)
+    return path
 
 
 if __name__ == "__main__":

@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 
 import kaggle_kit
-from kaggle_kit.publish import ledger
+from kaggle_kit import config, run
+from kaggle_kit.paths import Competition
+from kaggle_kit.publish import ledger, rehearse
 from kaggle_kit.score import validate
 from tests.faults.attempts import Attempts, Ended
 
@@ -213,6 +215,17 @@ def write_ledger(path: str, name: str) -> None:
     for i in range(N_ROWS):
         values = {"ref": f"{name}{i}", "message": "long" * 1000}
         ledger.record(ledger.Row(**empty | values), Path(path))
+
+
+def lay_out(out: str, made: str) -> None:
+    """Begin a rehearsal of what is a bundle as far as its files go."""
+    place = Competition(Path(made) / "competition")
+    rehearse._lay_out(Path(out), place, Path(made) / "subset")
+
+
+def open_folder(out: str, made: str) -> None:
+    """Begin to do it all."""
+    run._open(config.load(Path(made) / "small.yaml"), Path(out))
 
 
 class Made:

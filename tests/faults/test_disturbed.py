@@ -4,6 +4,7 @@ Stages are killed, find the disk full or read-only, lose a file underfoot, or ar
 twice at once, as processes of their own on the small drawn competition.
 """
 
+import itertools
 import json
 import os
 import random
@@ -61,8 +62,7 @@ def test_killed_before_each_change_of_a_file(name, over, made, here, tried):
     """Each time: then again, to the end."""
     stage = made.begin(name)
     words = stage.words(made.folder, here)
-    kill_at = 1
-    while True:
+    for kill_at in itertools.count(1):
         shutil.rmtree(here)
         here.mkdir()
         if over:
@@ -73,7 +73,6 @@ def test_killed_before_each_change_of_a_file(name, over, made, here, tried):
         check_after_kill(stage, made, here)
         check_goes_on(stage, made, here)
         tried[f"kills survived: {name}"] += 1
-        kill_at += 1
     assert ended.code == 0 and kill_at > 4
 
 
@@ -139,16 +138,42 @@ def test_killed_as_the_new_folder_takes_the_place_of_an_earlier(
     if name == "shards":  # else they would be kept
         (earlier / "subset.csv").write_text("id,landmark_id,split\n")
     shutil.copytree(earlier, out)
-    last = made.attempts.run(here, *words).events
-    for kill_at in range(last, last - 4, -1):
+    ended = made.attempts.run(here, *words)
+    assert ended.code == 0, ended.err
+    last = ended.events  # before it the files and folders of the earlier one went
+    moved_in = last - 2 - sum(1 for _ in earlier.rglob("*"))
+    for kill_at in (moved_in - 1, moved_in, moved_in + 1, last):
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(earlier, out)
         assert made.attempts.run(here, *words, kill_at=kill_at).killed
+        assert out.exists() == (kill_at != moved_in)
         there = out if out.exists() else here / f"{out.name}.kit.old"
-        if contents(there) != contents(earlier):
-            check_after_kill(stage, made, here)
+        whole = earlier if kill_at <= moved_in else made.folder / stage.outs[0]
+        assert contents(there) == contents(whole)
         tried[f"kills survived: {name}"] += 1
     check_goes_on(stage, made, here)
+
+
+@pytest.mark.parametrize(
+    ("name", "function"), [("rehearse", "lay_out"), ("run", "open_folder")]
+)
+def test_killed_before_each_change_as_it_opens_its_folder(
+    name, function, made, here, tried
+):
+    """The folder stays one that it may take."""
+    made.begin("subset")
+    words = [f"tests.faults.stages:{function}", here / "out", made.folder]
+    if name == "rehearse":
+        made.attempts.run(here, *words)
+    for kill_at in itertools.count(1):
+        if not made.attempts.run(here, *words, kill_at=kill_at).killed:
+            break
+        ended = made.attempts.run(here, *words)
+        assert ended.code == 0, ended.err
+        tried[f"kills survived: {name}"] += 1
+        if name == "run":
+            shutil.rmtree(here / "out")
+    assert kill_at > 4
 
 
 def test_a_process_apart_ends_when_the_one_before_it_is_killed(tmp_path, tried):
