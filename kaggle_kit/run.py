@@ -149,4 +149,4 @@ def _open(settings: Config, out: Path) -> None:
 
 def _names(folder: Path) -> list[str]:
     """What is in a folder, but for files that a killed process left half-written."""
-    return [path.name for path in folder.iterdir() if path.suffix != ".part"]
+    return [path.name for path in folder.iterdir() if ".kit." not in path.name]

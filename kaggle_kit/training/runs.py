@@ -182,7 +182,7 @@ def environment() -> dict[str, Any]:
 def _clear(run_dir: Path, n_epochs: int) -> None:
     """Remove what a killed training left: half-written files, other checkpoints."""
     newest = {checkpoint_path(run_dir, n_epochs), within_path(run_dir, n_epochs)}
-    for pattern in ("part-*", "*.part", "checkpoint-*"):
+    for pattern in ("part-*", "*.part", "*.kit.lock", "checkpoint-*"):
         for path in set(run_dir.glob(pattern)) - newest:
             path.unlink()
 

@@ -11,11 +11,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 EVENTS = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "os.truncate"}
@@ -126,6 +129,25 @@ class Attempt:
         return Ended(code, events, seconds, out.read_text(), err.read_text())
 
 
+@contextmanager
+def disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
+    """A disk of some bytes in memory; it can be made larger, or read-only."""
+
+    def mount(options: str) -> int:
+        command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
+        return subprocess.run(command, capture_output=True, check=False).returncode
+
+    def remount(options: str) -> None:
+        assert mount(f"remount,{options}") == 0
+
+    if os.geteuid() or mount(f"size={size}"):
+        pytest.skip("a disk of its own cannot be mounted here: that takes root")
+    try:
+        yield remount
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
 def serve() -> None:
     """Fork an attempt for each request; the server of ``Attempts``."""
     answers = os.fdopen(os.dup(1), "w")
@@ -208,8 +230,8 @@ def _watched(request: dict[str, Any]) -> list[int]:
             if due and os.path.exists(victim):
                 os.remove(victim)
         else:
-            path = os.fsdecode(args[0]) if event in EVENTS else ""
             changes = event in EVENTS
+            path = _place(event, args) if changes else ""
         if changes and path.startswith(folder):
             counted[0] += 1
             if counted[0] == kill_at:
@@ -217,6 +239,14 @@ def _watched(request: dict[str, Any]) -> list[int]:
 
     sys.addaudithook(seen)
     return counted
+
+
+def _place(event: str, args: tuple[Any, ...]) -> str:
+    """The path of a change, be it named from within its folder."""
+    path = os.fsdecode(args[0])
+    if event in ("os.remove", "os.rmdir") and args[1] not in (-1, None):
+        return os.path.join(os.readlink(f"/proc/self/fd/{args[1]}"), path)
+    return path
 
 
 if __name__ == "__main__":

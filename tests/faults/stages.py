@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 
 import kaggle_kit
-from kaggle_kit.publish import ledger
+from kaggle_kit import config, run
+from kaggle_kit.paths import Competition
+from kaggle_kit.publish import ledger, rehearse
 from kaggle_kit.score import validate
 from tests.faults.attempts import Attempts, Ended
 
@@ -21,12 +23,12 @@ DEMO = Path(kaggle_kit.__file__).parents[1] / "configs" / "demo.yaml"
 CONFIG = f"""extends: {DEMO}
 name: small
 data: {{image_size: 32, stored_size: 36, shard_images: 16}}
-train: {{epochs: 2, batch_size: 16, warmup_epochs: 0}}
+train: {{epochs: 2, batch_size: 16, warmup_epochs: 0, checkpoint_minutes: 0.001}}
 recognition: {{batch_size: 8}}
 """
 # What a name ends in that stands for nothing yet.
 UNFINISHED = (".kit.part", ".kit.old", ".kit.lock")
-N_ROWS = 12
+N_ROWS = 4
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -207,11 +209,23 @@ STAGES = [
 BY_NAME = {stage.name: stage for stage in STAGES}
 
 
-def write_ledger(path: str, name: str, begin: str = "0") -> None:
+def write_ledger(path: str, name: str) -> None:
     """Write some rows, those that are there again."""
-    for i in range(int(begin), N_ROWS):
-        row = ledger.Row(**dict.fromkeys(ledger.COLUMNS, "") | {"ref": f"{name}{i}"})
-        ledger.record(row, Path(path))
+    empty = dict.fromkeys(ledger.COLUMNS, "")
+    for i in range(N_ROWS):
+        values = {"ref": f"{name}{i}", "message": "long" * 1000}
+        ledger.record(ledger.Row(**empty | values), Path(path))
+
+
+def lay_out(out: str, made: str) -> None:
+    """Begin a rehearsal of what is a bundle as far as its files go."""
+    place = Competition(Path(made) / "competition")
+    rehearse._lay_out(Path(out), place, Path(made) / "subset")
+
+
+def open_folder(out: str, made: str) -> None:
+    """Begin to do it all."""
+    run._open(config.load(Path(made) / "small.yaml"), Path(out))
 
 
 class Made:
