@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from kaggle_kit.data.shards import read_manifest, shard_paths, shards
 from kaggle_kit.errors import ArtefactError, DataError
 from kaggle_kit.paths import image_path
 
+ROOT = Path(__file__).parents[2]
 DATA = config.Data(image_size=32, stored_size=36, shard_images=10)
 
 
@@ -229,11 +231,12 @@ def test_augmentation_stays_in_range_and_follows_its_seed():
 
 
 MEMORY = """
-import json, resource, sys
+import json, sys
 import numpy as np
 from pathlib import Path
 from kaggle_kit import config
 from kaggle_kit.data.batches import training_batches
+from tests.memory import peak_mb
 folder, times = Path(sys.argv[1]), int(sys.argv[2])
 manifest = json.loads((folder / "shards.json").read_text())
 paths = [folder / s["file"] for s in manifest["shards"] if s["split"] == "train"] * times
@@ -241,7 +244,7 @@ sizes = [s["images"] for s in manifest["shards"] if s["split"] == "train"] * tim
 copies = [np.ones(n, int) for n in sizes]
 data = config.Data(image_size=224, stored_size=256, shuffle_images=64)
 seen = sum(len(y) for _, y in training_batches(paths, copies, data, 8, 0, 0))
-print(json.dumps({"seen": seen, "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+print(json.dumps({"seen": seen, "mb": peak_mb()}))
 """
 
 
@@ -254,7 +257,7 @@ def test_memory_does_not_grow_with_the_number_of_photos(
     peak = {}
     for times in (4, 32):
         command = [sys.executable, "-c", MEMORY, str(tmp_path / "shards"), str(times)]
-        shown = json.loads(subprocess.check_output(command, text=True))
+        shown = json.loads(subprocess.check_output(command, text=True, cwd=ROOT))
         assert shown["seen"] == n * times // 8 * 8
         peak[times] = shown["mb"]
     decoded_mb = (

@@ -5,13 +5,13 @@ Run as a process of its own, since a decoder may crash it. On stdout: JSON of wh
 
 import hashlib
 import json
-import resource
 import sys
 from pathlib import Path
 
 from kaggle_kit import config
 from kaggle_kit.data.index import look
 from kaggle_kit.data.pipeline import photos, readable, squashed
+from tests.memory import peak_mb
 
 SIDE = 48
 
@@ -42,9 +42,8 @@ def main(folder: Path) -> None:
             for i, features in zip(which.tolist(), found, strict=True):
                 points[paths[i].name] = digest(features.points)
     looked = {path.name: look(path) for path in paths}
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     result = {"seen": seen, "stored": stored, "points": points, "looked": looked}
-    print(json.dumps(result | {"peak_mb": peak_mb}))
+    print(json.dumps(result | {"peak_mb": peak_mb()}))
 
 
 if __name__ == "__main__":

@@ -20,10 +20,7 @@ from pathlib import Path
 from kaggle_kit import config
 from kaggle_kit.recognition.networks import TensorFlowEngine
 from kaggle_kit.recognition.read import LocalReader
-
-def peak():
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+from tests.memory import peak_mb
 
 def read(paths):
     settings = config.Local(long_side=512, n_features=200)
@@ -32,9 +29,9 @@ def read(paths):
 
 small, *paths = map(Path, sys.argv[1:])
 read([small])
-before = peak()
+before = peak_mb()
 together = read(paths)
-took = peak() - before
+took = peak_mb() - before
 alone = {path.name: read([path])[0] for path in paths[:4]}
 print(json.dumps({"together": together, "alone": alone, "mb": took}))
 """

@@ -184,7 +184,7 @@ def test_two_devices_draw_the_same_classes_and_train_as_one(tmp_path):
 
 
 LARGE = """
-import os, resource, sys, time
+import os, sys, time
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import keras, numpy as np, tensorflow as tf
 from kaggle_kit.config import Config, Model, Train, Data
@@ -193,6 +193,7 @@ from kaggle_kit.tables import Class
 from kaggle_kit.training.distribute import Workers
 from kaggle_kit.training.recipe import compile_for
 from kaggle_kit.training.step import Step
+from tests.memory import peak_mb
 
 n, sampled = 81313, int(sys.argv[1]) or None
 model = Model(backbone="efficientnet_lite0", embedding=512, head="arcface", scale=16,
@@ -214,7 +215,7 @@ losses, start = [], time.monotonic()
 for i in range(3):
     losses.append(step.train((x, y), i)[0] / 64)
     seconds, start = time.monotonic() - start, time.monotonic()
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+peak = peak_mb() / 1024
 changed = -1
 if sampled:
     changed = int((before != sums()).sum())
