@@ -13,6 +13,7 @@ import pytest
 from kaggle_kit.errors import TableError
 from kaggle_kit.score import (
     precisions_of,
+    rows_of,
     score,
     score_guesses,
     validate,
@@ -189,12 +190,14 @@ def test_a_mistake_in_the_solution_is_named(rows, what, files):
 
 
 def test_validate_counts_rows_and_guesses(files):
-    submission, sample = files(f"id,landmarks\n{B},\n{A},7 1e-40\n", TRUTH)
-    sample.write_text(f"id,landmarks\n{A},137790 0.1\n{B},137790 0.1\n")
+    submission, sample = files(f"id,landmarks\n{B},\n{A},7 1e-40\n{C},8 1\n", TRUTH)
+    sample.write_text(
+        "id,landmarks\n" + "".join(f"{i},137790 0.1\n" for i in (A, B, C))
+    )
     assert validate(submission, sample) == {
         "valid": True,
-        "n_images": 2,
-        "n_guesses": 1,
+        "n_images": 3,
+        "n_guesses": 2,
     }
 
 
@@ -286,6 +289,11 @@ def test_precisions_are_of_the_landmark_images_by_id():
     found = precisions_of(guesses, truths)
     assert found == pytest.approx([1 / 2, 0, 0, 2 / 4])
     assert found.sum() / 4 == pytest.approx(score_guesses(guesses, truths)["gap"])
+
+
+def test_of_no_images_the_columns_are_of_the_same_kinds():
+    for rows in (rows_of({}, {}), rows_of({}, {A: Truth(frozenset())})):
+        assert [column.dtype.kind for column in rows] == ["f", "b", "b", "b"]
 
 
 def test_an_ignored_row_changes_nothing_whatever_it_says(files):

@@ -277,10 +277,10 @@ def test_a_complaint_stays_on_one_line_whatever_it_quotes(tmp_path):
     assert str(caught.value).isprintable()
 
 
-@pytest.mark.parametrize("confidence", ["1_0", "٠.٩", "0x1", "1e", "infinity", "1 "])
+@pytest.mark.parametrize("confidence", ["1_0", "٠.٩", "0x1", "1e", "infinity", " 1"])
 def test_what_only_python_takes_for_a_number_is_no_confidence(confidence, tmp_path):
     path = tmp_path / "submission.csv"
-    path.write_text(f"id,landmarks\n{A},7  {confidence}\n", encoding="utf-8")
+    path.write_text(f"id,landmarks\n{A},7 {confidence}\n", encoding="utf-8")
     with pytest.raises(TableError, match="expected '<landmark_id> <confidence>'"):
         tables.read_submission(path)
 
@@ -373,6 +373,10 @@ COMPLAINTS = {
     ),
     "an id again": (
         *("labels", "id,landmark_id\nabc,7\nabd,7\nabd,8\nabc,7\n", "image abd"),
+        *("each id once", "it again", "keep one of the rows"),
+    ),
+    "an id of a sample again": (
+        *("sample", "id,landmarks\nabc,\nabc,\n", "image abc"),
         *("each id once", "it again", "keep one of the rows"),
     ),
     "an id of a submission again": (
