@@ -647,6 +647,10 @@ def test_unknown_landmarks_are_neither_in_train_nor_in_classes(group_column, tmp
     assert {c.landmark_id: c.n_images for c in classes} == of["train"]
     known = set(of["train"])
     assert None not in known and len(known) == 11 == counts["landmarks"]
+    n_known = sum(of[name][k] for name in tables.SPLITS for k in known)
+    for name in ("validation", "test"):
+        held_out = sum(of[name][k] for k in known)
+        assert held_out == pytest.approx(0.2 * n_known, rel=0.2)
     unknown = {m.landmark_id for m in members if m.landmark_id is not None} - known
     assert unknown
     if group_column is None:
