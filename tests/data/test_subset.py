@@ -213,12 +213,13 @@ def test_non_landmarks_are_the_photos_that_no_table_lists(competition, tmp_path)
     }
 
 
-def test_the_image_tree_is_not_walked_without_need(tmp_path):
-    """``train/`` is not even there."""
+def test_the_image_tree_is_not_walked_without_need(tmp_path, caplog):
+    """``train/`` is not even there, which is not worth a word."""
     (tmp_path / "train.csv").write_text("id,landmark_id\n0123456789abcdef,7\n")
     none = config.Pools(penalty=0, validation=0, test=0)
     settings = config.Subset(non_landmarks=none)
     assert subset(settings, 0, tmp_path, tmp_path / "out")["train"] == 1
+    assert not caplog.records
 
 
 def test_one_pool_alone_is_drawn(competition, tmp_path):
