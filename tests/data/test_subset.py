@@ -243,7 +243,9 @@ def test_a_competition_without_its_table_or_its_photos_is_named(tmp_path):
 def test_what_is_split_is_of_pythons_numbers_and_strings():
     """They go into JSON and keys of dicts."""
     for group in (None, lambda landmark, i: f"{landmark}-{i}"):
-        for member in split(labels_of(COUNTS, group), 0.3, rng()):
+        members = split(labels_of(COUNTS, group), 0.3, rng())
+        assert [column.dtype.kind for column in members.columns] == ["O", "i", "O"]
+        for member in members:
             assert [type(value) for value in member] == [str, int, str]
 
 
