@@ -367,9 +367,9 @@ COMPLAINTS = {
         *(r"a landmark id \(a whole number\)", "'7.0'", "correct or delete the row"),
     ),
     "a landmark id of a name": (
-        *("names", f"landmark_id,name\n7,x\n{LONG},y\n", "row 3"),
+        *("names", f"landmark_id,name\n7,x\n7{LONG},y\n", "row 3"),
         r"a landmark id \(a whole number\)",
-        *(CUT, "correct or delete the row"),
+        *(f"'7{QUOTE[1:]}'", "correct or delete the row"),
     ),
     "an id again": (
         *("labels", "id,landmark_id\nabc,7\nabd,7\nabd,8\nabc,7\n", "image abd"),
@@ -396,10 +396,15 @@ COMPLAINTS = {
         r"'<landmark_id> <confidence>' \(a whole number and a finite number\) or nothing",
         *(CUT, "correct the cell"),
     ),
+    "a guess of half a landmark": (
+        *("submission", "id,landmarks\nabc,7.5 0.9\n", "row 2: image abc"),
+        r"'<landmark_id> <confidence>' \(a whole number and a finite number\) or nothing",
+        *("'7.5 0.9'", "correct the cell"),
+    ),
     "landmarks of a solution": (
-        *("solution", f"id,landmarks\n{LONG},7 {LONG}\n", f"row 2: image {QUOTE}"),
+        *("solution", f"id,landmarks\n{LONG},7 8{LONG}\n", f"row 2: image {QUOTE}"),
         "landmark ids with spaces between",
-        *(f"'7 {QUOTE[2:]}'", "correct the row"),
+        *(f"'7 8{QUOTE[3:]}'", "correct the row"),
     ),
     "a usage": (
         *("solution", f"id,landmarks,Usage\nabc,7,{LONG}\n", "row 2: image abc"),
@@ -410,9 +415,9 @@ COMPLAINTS = {
         *("split train, validation, penalty, test", CUT, "make the subset again"),
     ),
     "a class": (
-        *("classes", f"class,landmark_id,n_images\n0,7,3\n1,8,{LONG}\n", "row 3"),
+        *("classes", f"class,landmark_id,n_images\n0,7,3\n1,8,4{LONG}\n", "row 3"),
         "class 1, a landmark id and a count",
-        *(f"'1,8,{QUOTE[4:]}'", "make the subset again"),
+        *(f"'1,8,4{QUOTE[5:]}'", "make the subset again"),
     ),
     "a landmark of two classes": (
         *("classes", "class,landmark_id,n_images\n0,7,3\n1,8,3\n2,7,3\n", "row 4"),

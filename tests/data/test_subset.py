@@ -213,12 +213,13 @@ def test_non_landmarks_are_the_photos_that_no_table_lists(competition, tmp_path)
     }
 
 
-def test_the_image_tree_is_not_walked_without_need(tmp_path):
-    """``train/`` is not even there."""
+def test_the_image_tree_is_not_walked_without_need(tmp_path, caplog):
+    """``train/`` is not even there, which is not worth a word."""
     (tmp_path / "train.csv").write_text("id,landmark_id\n0123456789abcdef,7\n")
     none = config.Pools(penalty=0, validation=0, test=0)
     settings = config.Subset(non_landmarks=none)
     assert subset(settings, 0, tmp_path, tmp_path / "out")["train"] == 1
+    assert not caplog.records
 
 
 def test_one_pool_alone_is_drawn(competition, tmp_path):
@@ -242,7 +243,9 @@ def test_a_competition_without_its_table_or_its_photos_is_named(tmp_path):
 def test_what_is_split_is_of_pythons_numbers_and_strings():
     """They go into JSON and keys of dicts."""
     for group in (None, lambda landmark, i: f"{landmark}-{i}"):
-        for member in split(labels_of(COUNTS, group), 0.3, rng()):
+        members = split(labels_of(COUNTS, group), 0.3, rng())
+        assert [column.dtype.kind for column in members.columns] == ["O", "i", "O"]
+        for member in members:
             assert [type(value) for value in member] == [str, int, str]
 
 
@@ -647,6 +650,10 @@ def test_unknown_landmarks_are_neither_in_train_nor_in_classes(group_column, tmp
     assert {c.landmark_id: c.n_images for c in classes} == of["train"]
     known = set(of["train"])
     assert None not in known and len(known) == 11 == counts["landmarks"]
+    n_known = sum(of[name][k] for name in tables.SPLITS for k in known)
+    for name in ("validation", "test"):
+        held_out = sum(of[name][k] for k in known)
+        assert held_out == pytest.approx(0.2 * n_known, rel=0.2)
     unknown = {m.landmark_id for m in members if m.landmark_id is not None} - known
     assert unknown
     if group_column is None:
