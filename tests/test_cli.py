@@ -44,6 +44,7 @@ def complaint(*args: object) -> str:
     return done.stderr
 
 
+@pytest.mark.timed
 def test_help_answers_in_a_fifth_of_a_second():
     kit("--help")  # once, so that the code is compiled
     seconds = []

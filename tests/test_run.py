@@ -15,6 +15,7 @@ from kaggle_kit.recognition.predict import predict
 from kaggle_kit.run import run
 from kaggle_kit.score import score, validate
 
+pytestmark = pytest.mark.timed
 RUN = "import sys; from kaggle_kit.cli import main; sys.exit(main(sys.argv[1:]))"
 GAP_FLOOR = 0.5  # a demo below it has a broken stage
 

@@ -101,6 +101,7 @@ def kit(*args):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.timed
 def test_a_hundred_thousand_rows_score_in_a_second(files):
     ids = [f"{i * 2654435761 % 2**64:016x}" for i in range(100_000)]
     paths = files(

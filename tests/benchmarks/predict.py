@@ -28,6 +28,7 @@ from kaggle_kit.recognition.whitening import unit
 from kaggle_kit.tables import Guess
 from tests.benchmarks import Row, medians
 from tests.benchmarks._photos import write_photo
+from tests.signed import sign
 
 GALLERY = 1000
 CALIBRATION = 8
@@ -161,6 +162,7 @@ def _bundle(
         np.zeros(GALLERY, np.float32),
         vectors[:10].astype(np.float16),
     ).save(out / "gallery")
+    sign(out)
     return out
 
 

@@ -50,19 +50,17 @@ def check_goes_on(stage, made, here):
 # Killed.
 
 
-@pytest.mark.parametrize(
-    "over",
-    [
-        pytest.param(False, id="anew"),
-        pytest.param(True, id="over an earlier one", marks=pytest.mark.slow),
-    ],
-)
+EVERY = [3, pytest.param(1, marks=pytest.mark.slow)]  # change of a file
+
+
+@pytest.mark.parametrize("over", [False, True], ids=["anew", "over an earlier one"])
+@pytest.mark.parametrize("every", EVERY)
 @pytest.mark.parametrize("name", LIGHT)
-def test_killed_before_each_change_of_a_file(name, over, made, here, tried):
+def test_killed_before_changes_of_files(name, every, over, made, here, tried):
     """Each time: then again, to the end."""
     stage = made.begin(name)
     words = stage.words(made.folder, here)
-    for kill_at in itertools.count(1):
+    for kill_at in itertools.count(1, every):
         shutil.rmtree(here)
         here.mkdir()
         if over:
@@ -101,7 +99,7 @@ def killed_in_a_row(stage, made, here, rng, n_kills):
     return killed
 
 
-HEAVY_KILLS = {"shards": 4, "train": 3, "bundle": 2, "predict": 2}
+HEAVY_KILLS = {"shards": 4, "train": 2, "bundle": 2, "predict": 2}
 
 
 @pytest.mark.parametrize(
@@ -156,18 +154,19 @@ def test_killed_as_the_new_folder_takes_the_place_of_an_earlier(
     check_goes_on(stage, made, here)
 
 
+@pytest.mark.parametrize("every", EVERY)
 @pytest.mark.parametrize(
     ("name", "function"), [("rehearse", "lay_out"), ("run", "open_folder")]
 )
-def test_killed_before_each_change_as_it_opens_its_folder(
-    name, function, made, here, tried
+def test_killed_before_changes_as_it_opens_its_folder(
+    name, function, every, made, here, tried
 ):
     """The folder stays one that it may take."""
     made.begin("subset")
     words = [f"tests.faults.stages:{function}", here / "out", made.folder]
     if name == "rehearse":
         made.attempts.run(here, *words)
-    for kill_at in itertools.count(1):
+    for kill_at in itertools.count(1, every):
         if not made.attempts.run(here, *words, kill_at=kill_at).killed:
             break
         ended = made.attempts.run(here, *words)
@@ -314,6 +313,7 @@ def test_a_read_only_folder_is_one_line(name, made, here, tried):
     tried[f"read-only folders: {name}"] += 1
 
 
+@pytest.mark.slow
 def test_a_run_that_has_become_read_only_is_one_line(made, here, tried):
     stage = made.begin("train")
     words = stage.words(made.folder, here, again=True)
@@ -442,7 +442,7 @@ def check_skipped(stage, made, here, victim):
     ("name", "n"),
     [
         *((name, 2) for name in (*LIGHT, "shards")),
-        *((name, 1) for name in ("train", "bundle", "predict")),
+        *((name, 1) for name in ("bundle", "predict")),
         *(pytest.param(name, 10, marks=pytest.mark.slow) for name in ALL),
     ],
 )

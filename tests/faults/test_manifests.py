@@ -153,7 +153,7 @@ def test_a_changed_manifest_is_true_or_refused(n, bundle, tried):
         path.write_bytes(content)
         tried["changed manifests, each true or refused"] += 1
         try:
-            found = verify(bundle)
+            found = verify_upload(bundle)
         except ArtefactError as error:
             check_complaint(error, bundle)
             tried["bad manifests, each one line"] += 1

@@ -240,6 +240,7 @@ def check_half_the_time(bundle_dir, competition, tmp_path, monkeypatch, runs):
         print(f"run {run}: {time.monotonic() - start:.1f} of {limit_s:.1f} s, {result}")
 
 
+@pytest.mark.timed
 def test_half_the_time_is_kept_to(bundle_dir, competition, tmp_path, monkeypatch):
     check_half_the_time(bundle_dir, competition, tmp_path, monkeypatch, 2)
 
