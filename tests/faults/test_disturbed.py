@@ -140,7 +140,7 @@ def test_killed_as_the_new_folder_takes_the_place_of_an_earlier(
     assert ended.code == 0, ended.err
     last = ended.events  # before it the files and folders of the earlier one went
     moved_in = last - 2 - sum(1 for _ in earlier.rglob("*"))
-    for kill_at in (moved_in - 1, moved_in, moved_in + 1, last):
+    for kill_at in (moved_in - 1, moved_in, last, moved_in + 1):
         shutil.rmtree(here)
         shutil.copytree(earlier, out)
         assert made.attempts.run(here, *words, kill_at=kill_at).killed
