@@ -107,8 +107,8 @@ def full_disk_told(path: Path) -> Iterator[None]:
 def locked(path: Path, wait: bool = False) -> Iterator[None]:
     """Keep other processes from making ``path`` at the same time.
 
-    A lock ends with its process, however that ends. A process may lock a path again that
-    it has locked already.
+    A lock ends with its process, however that ends; what a killed one left beside is
+    removed. A process may lock a path again that it has locked already.
 
     Args:
         wait: until the other process has ended.
@@ -135,6 +135,7 @@ def locked(path: Path, wait: bool = False) -> Iterator[None]:
                 continue  # whoever held it has removed it
             _locked.add(path)
             try:
+                _tidy(path)
                 yield
                 return
             finally:
@@ -152,7 +153,7 @@ def written(path: Path) -> Iterator[Path]:
         DataError: the disk is full.
     """
     path = Path(path).absolute()
-    part = path.with_name(f"{path.name}.kit.part")
+    part, _ = _beside(path)
     with locked(path, wait=True), full_disk_told(path):
         try:
             yield part
@@ -165,25 +166,20 @@ def written(path: Path) -> Iterator[Path]:
 def written_dir(path: Path, marker: str) -> Iterator[Path]:
     """Yield an empty folder beside ``path``; it becomes ``path`` if all goes well.
 
-    An earlier folder of the same kind, known by the file ``marker``, is replaced. What a
-    killed process left beside is removed.
+    An earlier folder of the same kind, known by the file ``marker``, is replaced.
 
     Raises:
         ArtefactError: ``path`` holds anything else, or another process makes it.
         DataError: the disk is full.
     """
     path = Path(path).absolute()
-    part, old = (path.with_name(f"{path.name}.kit.{end}") for end in ("part", "old"))
+    part, old = _beside(path)
     with locked(path), full_disk_told(path):
-        if old.exists() and not path.exists():  # a process was killed in between
-            os.replace(old, path)
         if path.exists() and not replaceable(path, marker):
             raise ArtefactError(
                 f"{path}: expected a new or empty folder or one with {marker}, found "
                 f"other files; choose another --out"
             )
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
         try:
             part.mkdir()
             yield part
@@ -198,6 +194,23 @@ def written_dir(path: Path, marker: str) -> Iterator[Path]:
         finally:
             shutil.rmtree(part, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(path: Path) -> list[Path]:
+    """Where a path is made, and where an earlier one is put before it goes."""
+    return [path.with_name(f"{path.name}.kit.{end}") for end in ("part", "old")]
+
+
+def _tidy(path: Path) -> None:
+    """Remove what a killed process left beside a path, or put back what was there."""
+    part, old = _beside(path)
+    if old.exists() and not path.exists():  # killed between the two moves
+        os.replace(old, path)
+    for left in (part, old):
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from kaggle_kit import config, tables
 from kaggle_kit.data.pipeline import readable, squashed
 from kaggle_kit.errors import ArtefactError, DataError
-from kaggle_kit.paths import Competition, image_path, written_dir
+from kaggle_kit.paths import Competition, image_path, locked, written_dir
 from kaggle_kit.progress import progress
 from kaggle_kit.tables import Member
 
@@ -67,13 +67,25 @@ def shards(
     Raises:
         DataError: a split that should have photos has none that decode, or the disk has
             no room for all shards, by the size of the first.
+        ArtefactError: another process makes them.
     """
     place = Competition(Path(competition)).require("train")
     subset = Path(subset)
     form = settings.model_dump(include={"stored_size", "jpeg_quality", "shard_images"})
-    kept = _kept(form, subset, Path(out))
-    if kept:
-        return kept
+    with locked(out):
+        kept = _kept(form, subset, Path(out))
+        return kept or _made(settings, form, place, subset, out, spread)
+
+
+def _made(
+    settings: config.Data,
+    form: dict[str, Any],
+    place: Competition,
+    subset: Path,
+    out: Path,
+    spread: Spread,
+) -> dict[str, Any]:
+    """Write the shards anew; the manifest."""
     members = tables.read_subset(subset / "subset.csv")
     classes = tables.read_classes(subset / "classes.csv")
     class_of: dict[int | None, int] = {
