@@ -365,7 +365,7 @@ VANISHED = [
         "bundle/embedders/0/model/saved_model.pb",
         "model",
     ),
-    ("report", "submission.csv", "run/history.csv", None),
+    ("report", "submission.csv", "run/history.csv", "history.csv"),
     ("report", "competition/solution.csv", "submission.csv", "submission.csv"),
 ]
 QUICK = ("subset", "index", "shards", "train")
