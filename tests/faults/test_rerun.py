@@ -14,7 +14,7 @@ import tensorflow as tf
 from hypothesis import given
 from PIL import Image
 
-from kaggle_kit import config, tables
+from kaggle_kit import tables
 from kaggle_kit.errors import TableError
 from kaggle_kit.paths import image_path
 from kaggle_kit.recognition import predict as predicting
@@ -25,7 +25,7 @@ from kaggle_kit.score import validate
 from tests.faults import bad_tables as bad
 from tests.faults import mutated_photos as mutants
 from tests.faults.test_tables import check_complaint, steady
-from tests.signed import sign
+from tests.signed import sign, with_settings
 
 SAMPLE = "sample_submission.csv"
 
@@ -220,13 +220,8 @@ def test_where_memory_ends_smaller_batches_go_on_to_the_same_guesses(
     assert sizes[:3] == [8, 4, 2] and max(sizes[3:]) <= 2
     for image_id, guess in found.items():
         check_same(guess, undisturbed[image_id])
-    bundle = tmp_path / "bundle"
-    shutil.copytree(bundle_dir, bundle)
-    settings = config.read_json(bundle / "config.json")
-    settings = config.override(settings, {"recognition.batch_size": 2})
-    config.write_json(settings, bundle / "config.json")
-    sign(bundle)
-    guesses_of(rerun, bundle)
+    changes = {"recognition.batch_size": 2}
+    guesses_of(rerun, with_settings(bundle_dir, tmp_path / "bundle", changes))
     assert (tmp_path / "submission.csv").read_bytes() == limited
 
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from kaggle_kit import config, tables
+from kaggle_kit import tables
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.paths import image_path
 from kaggle_kit.recognition import passes
@@ -12,7 +12,7 @@ from kaggle_kit.recognition import predict as predicting
 from kaggle_kit.recognition.embed import Embedder
 from kaggle_kit.recognition.predict import predict
 from kaggle_kit.score import validate
-from tests.signed import sign
+from tests.signed import sign, with_settings
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +86,8 @@ def test_landmarks_that_only_the_rerun_knows_are_guessed(bundle_dir, rerun, tmp_
 
 
 def test_new_photos_beyond_the_limit_are_left_out(bundle_dir, rerun, tmp_path, caplog):
-    bundle = tmp_path / "bundle"
-    shutil.copytree(bundle_dir, bundle)
-    settings = config.read_json(bundle / "config.json")
-    settings = config.override(settings, {"recognition.new_gallery_limit": 0})
-    config.write_json(settings, bundle / "config.json")
-    sign(bundle)
+    changes = {"recognition.new_gallery_limit": 0}
+    bundle = with_settings(bundle_dir, tmp_path / "bundle", changes)
     with (rerun / "train.csv").open("a") as file:
         file.write("feedfacefeedface,999999\n")
     with caplog.at_level("WARNING"):
