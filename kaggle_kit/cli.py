@@ -40,10 +40,10 @@ def download(args: argparse.Namespace) -> Result:
         "ids": args.ids,
     }
     if args.slug:
-        from kaggle_kit.data.download import download
+        from kaggle_kit.download.competition import download
 
         return download(args.slug, args.out, **options)
-    from kaggle_kit.data.tars import URL, parse_numbers, tars
+    from kaggle_kit.download.public_tars import URL, parse_numbers, tars
 
     return tars(
         parse_numbers(args.tars),
@@ -61,7 +61,7 @@ def index(args: argparse.Namespace) -> Result:
 
     counts: Result = dict(index(args.competition, args.out))
     if args.report:
-        from kaggle_kit.report.sheet import sheet
+        from kaggle_kit.report.dataset_page import sheet
 
         counts |= sheet(args.competition, args.out)
     return counts
@@ -83,9 +83,9 @@ def shards(args: argparse.Namespace) -> Result:
     settings = load(args.config)
     _require(args.subset / "subset.csv", "a subset", "subset")
     if args.ray:
-        from kaggle_kit import distributed
+        from kaggle_kit.training import ray_cluster
 
-        made = distributed.shards(
+        made = ray_cluster.shards(
             settings, args.competition, args.subset, args.out, args.ray
         )
     else:
@@ -105,13 +105,13 @@ def train(args: argparse.Namespace) -> Result:
     from kaggle_kit.report.plots import learning_curves
 
     if args.ray:
-        from kaggle_kit import distributed
+        from kaggle_kit.training import ray_cluster
 
-        trained = distributed.train(
+        trained = ray_cluster.train(
             settings, args.shards, args.run, args.resume, args.ray
         )
     else:
-        from kaggle_kit.training.fit import fit
+        from kaggle_kit.training.trainer import fit
 
         trained = fit(settings, args.shards, args.run, args.resume)
     if settings.train.epochs:
@@ -130,14 +130,14 @@ def bundle(args: argparse.Namespace) -> Result:
         raise KitError("expected --competition with --run and not with --config")
     for run in args.run:
         _require(run / "config.json", "a run", "train")
+    from kaggle_kit.bundling.metadata import HANDLE, title_of
     from kaggle_kit.config import parse_setting
-    from kaggle_kit.publish.metadata import HANDLE, title_of
 
     changes = dict(map(parse_setting, args.set))
     settings = _settings(args) if args.config else None
     handle = args.handle or HANDLE
     title = title_of(handle, args.title)
-    from kaggle_kit.publish.bundle import bundle, bundle_for_training
+    from kaggle_kit.bundling.bundle import bundle, bundle_for_training
 
     if settings:
         return bundle_for_training(settings, args.out, handle, title, args.max_mb)
@@ -150,7 +150,7 @@ def ablate(args: argparse.Namespace) -> Result:
     """Switch off one part after the other, and score what is left."""
     for run in args.run:
         _require(run / "config.json", "a run", "train")
-    from kaggle_kit.recognition.ablate import ablate
+    from kaggle_kit.bundling.ablate import ablate
 
     return ablate(args.run, args.competition, args.out)
 
@@ -160,7 +160,7 @@ def similar(args: argparse.Namespace) -> Result:
     _require(args.bundle / "kit-manifest.json", "a bundle", "bundle")
     if not args.photo.is_file():
         raise KitError(f"{args.photo}: expected a photo, found no file; check the path")
-    from kaggle_kit.recognition.similar import similar
+    from kaggle_kit.inference.similar import similar
 
     return similar(args.photo, args.bundle, args.k)
 
@@ -168,7 +168,7 @@ def similar(args: argparse.Namespace) -> Result:
 def predict(args: argparse.Namespace) -> Result:
     """Write a submission for a competition's test photos."""
     _require(args.bundle / "kit-manifest.json", "a bundle", "bundle")
-    from kaggle_kit.recognition.predict import predict
+    from kaggle_kit.inference.predict import predict
 
     return predict(args.bundle, args.competition, args.out, args.time_limit_s)
 
@@ -176,7 +176,7 @@ def predict(args: argparse.Namespace) -> Result:
 def rehearse(args: argparse.Namespace) -> Result:
     """Run the kernel as Kaggle would: offline, confined, against the clock."""
     _require(args.bundle / "kit-manifest.json", "a bundle", "bundle")
-    from kaggle_kit.publish.rehearse import MEMORY_GB, TIME_LIMIT_S, rehearse
+    from kaggle_kit.rehearsal.rehearse import MEMORY_GB, TIME_LIMIT_S, rehearse
 
     return rehearse(
         args.bundle,
@@ -210,14 +210,14 @@ def app(args: argparse.Namespace) -> Result:
 
 def validate(args: argparse.Namespace) -> Result:
     """Check that Kaggle would accept a submission."""
-    from kaggle_kit.score import validate
+    from kaggle_kit.metrics.score import validate
 
     return validate(args.submission, args.sample)
 
 
 def score(args: argparse.Namespace) -> Result:
     """Score a submission by GAP, and say what the rest was lost to."""
-    from kaggle_kit.score import score
+    from kaggle_kit.metrics.score import score
 
     return score(args.submission, args.solution, 1000 if args.intervals else 0)
 
@@ -255,28 +255,28 @@ def demo(args: argparse.Namespace) -> Result:
 
 def doctor(args: argparse.Namespace) -> Result:
     """Check client, credentials, rules, quota, disk and versions."""
-    from kaggle_kit.publish.doctor import doctor
+    from kaggle_kit.kaggle.doctor import doctor
 
     return doctor(args.slug)
 
 
 def publish(args: argparse.Namespace) -> Result:
     """Put a bundle on Kaggle as a dataset, or as its new version."""
-    from kaggle_kit.publish.dataset import publish
+    from kaggle_kit.kaggle.dataset import publish
 
     return publish(args.bundle, args.notes, args.dry_run)
 
 
 def push(args: argparse.Namespace) -> Result:
     """Push a kernel, wait until it has run, and fetch and check its output."""
-    from kaggle_kit.publish.kernel import push
+    from kaggle_kit.kaggle.kernel import push
 
     return push(args.kernel, args.handle, args.dataset, args.dry_run)
 
 
 def submit(args: argparse.Namespace) -> Result:
     """Submit a kernel's version or a file, once, and wait for the score."""
-    from kaggle_kit.publish.submit import submit
+    from kaggle_kit.kaggle.submit import submit
 
     return submit(
         args.slug, args.message, args.kernel, args.version, args.file, args.dry_run
@@ -285,14 +285,14 @@ def submit(args: argparse.Namespace) -> Result:
 
 def ship(args: argparse.Namespace) -> Result:
     """Publish, push, wait, validate, submit; go on where that stopped."""
-    from kaggle_kit.publish.ship import ship
+    from kaggle_kit.kaggle.ship import ship
 
     return ship(args.bundle, args.kernel, args.slug, args.message, args.dry_run)
 
 
 def submissions(args: argparse.Namespace) -> Result:
     """Refresh the ledger: local GAP against the leaderboard's."""
-    from kaggle_kit.publish.submit import submissions
+    from kaggle_kit.kaggle.submit import submissions
 
     return {"submissions": submissions(args.slug)}
 

@@ -16,7 +16,7 @@ import pydantic
 from pydantic import Field
 
 from kaggle_kit.errors import ConfigError
-from kaggle_kit.paths import shipped, written
+from kaggle_kit.storage.files import shipped, written
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -207,7 +207,7 @@ class Verification(_Settings):
 
 
 class Recognition(_Settings):
-    """How a photo gets its guess; the formula is in ``recognition.rank``."""
+    """How a photo gets its guess; the formula is in ``retrieval.ranking``."""
 
     # head: the most probable class. gallery: nearest photos, class by class.
     ranking: Literal["gallery", "head"] = "gallery"
@@ -500,3 +500,18 @@ def _section(annotation: Any) -> Any:
     return next(
         (a for a in get_args(annotation) if hasattr(a, "model_fields")), annotation
     )
+
+
+def image_size(epoch: int, settings: Config) -> int:
+    """The side of the photos in an epoch, counted from 0."""
+    for stage in settings.train.stages:
+        if epoch < stage.epochs:
+            return stage.image_size
+        epoch -= stage.epochs
+    return settings.data.image_size
+
+
+def input_size(settings: Config) -> int | None:
+    """The one side of all photos that the network sees; None where there are several."""
+    several = settings.train.stages or settings.recognition.scales != (1.0,)
+    return None if several else settings.data.image_size

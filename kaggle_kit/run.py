@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_kit import config
-from kaggle_kit.apart import apart
 from kaggle_kit.config import Config
-from kaggle_kit.data.drawn import draw
+from kaggle_kit.data.layout import Competition
 from kaggle_kit.data.subset import subset
+from kaggle_kit.demo.competition import draw
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.paths import Competition, locked, written
-from kaggle_kit.publish.rehearse import VISIBLE, rehearse
+from kaggle_kit.metrics.score import score
+from kaggle_kit.rehearsal.rehearse import VISIBLE, rehearse
 from kaggle_kit.report.page import report_if_possible
 from kaggle_kit.report.plots import learning_curves
-from kaggle_kit.score import score
+from kaggle_kit.storage.files import locked, written
+from kaggle_kit.subprocess_call import apart
 
 logger = logging.getLogger(__name__)
 RESULT = "result.json"
@@ -106,7 +107,9 @@ def _write(result: dict[str, Any], out: Path) -> None:
 
 def train(settings: Config, competition: Path, out: Path) -> tuple[Any, Any]:
     """Shards and training, going on with an earlier one; what both say of themselves."""
-    from kaggle_kit.training.session import from_photos  # TensorFlow, in this process
+    from kaggle_kit.training.kaggle_session import (
+        from_photos,  # TensorFlow, in this process
+    )
 
     return from_photos(
         settings, competition, out / "subset", out / "shards", out / "run"
@@ -115,7 +118,7 @@ def train(settings: Config, competition: Path, out: Path) -> tuple[Any, Any]:
 
 def bundle(competition: Path, out: Path) -> dict[str, Any]:
     """The bundle of the run."""
-    from kaggle_kit.publish.bundle import bundle  # TensorFlow, in this process alone
+    from kaggle_kit.bundling.bundle import bundle  # TensorFlow, in this process alone
 
     return bundle([out / "run"], competition, out / "bundle")
 

@@ -7,26 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from kaggle_kit.data import drawn
+from kaggle_kit.demo import competition as drawn
+from tests.helpers.local_settings import LOCAL
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 LANDMARKS45 = Path(__file__).parents[2] / "shared" / "data" / "landmarks45"
-
-LOCAL = {
-    "name": "local",
-    "model.backbone": "none",
-    "train.epochs": 0,
-    "vlad": {"words": 8},
-    "local": {"n_features": 200},
-    "recognition.whiten": 16,
-    "recognition.whitening": "within",
-    "recognition.verification": {"candidates": 6, "full_inliers": 6.0},
-    "recognition.tune": True,
-    "subset.validation_share": 0.3,
-    "subset.test_share": 0.2,
-    "subset.unknown_landmarks": 1,
-    "subset.non_landmarks": {"penalty": 0.4, "validation": 0.3, "test": 0.3},
-}
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +82,7 @@ def shards_dir(settings, competition, subset_dir, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def run_dir(settings, shards_dir, tmp_path_factory) -> Path:
     """A run of two epochs."""
-    from kaggle_kit.training.fit import fit
+    from kaggle_kit.training.trainer import fit
 
     out = tmp_path_factory.mktemp("run") / "run"
     fit(settings, shards_dir, out)
@@ -107,7 +92,7 @@ def run_dir(settings, shards_dir, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def bundle_dir(run_dir, competition, tmp_path_factory) -> Path:
     """A bundle of that run. Read only: tests that change it copy it."""
-    from kaggle_kit.publish.bundle import bundle
+    from kaggle_kit.bundling.bundle import bundle
 
     out = tmp_path_factory.mktemp("bundle") / "bundle"
     bundle([run_dir], competition, out)
@@ -118,9 +103,9 @@ def bundle_dir(run_dir, competition, tmp_path_factory) -> Path:
 def local(settings, competition, tmp_path_factory):
     """A run without a network on a subset with an unknown landmark, its bundle, its report."""
     from kaggle_kit import config
+    from kaggle_kit.bundling.bundle import bundle
     from kaggle_kit.data.subset import subset
-    from kaggle_kit.publish.bundle import bundle
-    from kaggle_kit.training.fit import fit
+    from kaggle_kit.training.trainer import fit
 
     out = tmp_path_factory.mktemp("local")
     changed = config.override(settings, LOCAL)
@@ -134,8 +119,8 @@ def local(settings, competition, tmp_path_factory):
 def both(settings, local, competition, tmp_path_factory):
     """The run without a network and one with, untrained, as an ensemble."""
     from kaggle_kit import config
-    from kaggle_kit.publish.bundle import bundle
-    from kaggle_kit.training.fit import fit
+    from kaggle_kit.bundling.bundle import bundle
+    from kaggle_kit.training.trainer import fit
 
     out = tmp_path_factory.mktemp("both")
     plain = config.override(

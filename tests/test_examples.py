@@ -31,7 +31,7 @@ def test_an_example_fits_on_a_terminal(command):
 
 @pytest.mark.parametrize("command", EXAMPLES)
 def test_the_files_that_an_example_takes_from_the_kit_are_there(command):
-    from kaggle_kit.paths import shipped
+    from kaggle_kit.storage.files import shipped
 
     for name in re.findall(r"\S+\.yaml", EXAMPLES[command]):
         assert (shipped("configs") / name).is_file()

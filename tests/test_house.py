@@ -15,69 +15,55 @@ import pytest
 ROOT = Path(__file__).parents[1]
 KIT = ROOT / "kaggle_kit"
 
-# From the top of the house to its ground; a module imports only from its floor and below.
-FLOORS = [
-    ["cli"],
-    ["run", "distributed"],
-    ["app", "report", "publish"],
-    ["recognition", "training"],
-    ["model"],
-    ["data"],
-    ["gap", "intervals", "score"],
-    [
-        "apart",
-        "errors",
-        "examples",
-        "paths",
-        "config",
-        "manifest",
-        "arrays",
-        "columns",
-        "tables",
-        "progress",
-        "client",
-        "credentials",
-        "arguments",
-    ],
+# From the top of the house to its ground: every folder, and every module that lies loose,
+# has a level of its own, and imports only from those below.
+LEVELS = [
+    *("cli", "run"),
+    *("app", "download", "kaggle", "rehearsal", "report", "bundling", "inference"),
+    *("local_features", "backends", "retrieval", "training", "model", "demo", "data"),
+    *("metrics", "subprocess_call", "config", "storage"),
+    *("progress", "credentials", "errors"),
 ]
+ENTRIES = {"__init__", "__main__", "cli", "run"}  # what a person or a kernel begins with
+MOST_LINES = 0.12  # of all, in one folder
 WITHOUT_TENSORFLOW = [
-    "kaggle_kit.app.engine",
+    "kaggle_kit.backends.pillow",
     "kaggle_kit.app.export",
-    "kaggle_kit.app.photo",
-    "kaggle_kit.app.recogniser",
+    "kaggle_kit.backends.uploads",
+    "kaggle_kit.app.answers",
     "kaggle_kit.app.serve",
     "kaggle_kit.cli",
-    "kaggle_kit.client",
+    "kaggle_kit.kaggle.client",
     "kaggle_kit.config",
-    "kaggle_kit.data.download",
-    "kaggle_kit.data.drawn",
+    "kaggle_kit.download.competition",
+    "kaggle_kit.demo.competition",
     "kaggle_kit.data.index",
     "kaggle_kit.data.subset",
-    "kaggle_kit.data.tars",
-    "kaggle_kit.distributed",
-    "kaggle_kit.publish.dataset",
-    "kaggle_kit.publish.doctor",
-    "kaggle_kit.publish.kernel",
-    "kaggle_kit.publish.leaks",
-    "kaggle_kit.manifest",
-    "kaggle_kit.publish.metadata",
-    "kaggle_kit.publish.notice",
-    "kaggle_kit.publish.rehearse",
-    "kaggle_kit.publish.ship",
-    "kaggle_kit.publish.submit",
-    "kaggle_kit.recognition.budget",
-    "kaggle_kit.recognition.embed",
-    "kaggle_kit.recognition.geometry",
-    "kaggle_kit.recognition.local",
-    "kaggle_kit.recognition.rank",
-    "kaggle_kit.recognition.recogniser",
-    "kaggle_kit.recognition.tune",
-    "kaggle_kit.recognition.verify",
-    "kaggle_kit.recognition.whitening",
+    "kaggle_kit.download.public_tars",
+    "kaggle_kit.training.ray_cluster",
+    "kaggle_kit.kaggle.dataset",
+    "kaggle_kit.kaggle.doctor",
+    "kaggle_kit.kaggle.kernel",
+    "kaggle_kit.bundling.leaks",
+    "kaggle_kit.storage.manifest",
+    "kaggle_kit.bundling.metadata",
+    "kaggle_kit.bundling.notice",
+    "kaggle_kit.rehearsal.rehearse",
+    "kaggle_kit.kaggle.ship",
+    "kaggle_kit.kaggle.submit",
+    "kaggle_kit.inference.time_budget",
+    "kaggle_kit.inference.embedder",
+    "kaggle_kit.local_features.rerank",
+    "kaggle_kit.local_features.sift",
+    "kaggle_kit.retrieval.ranking",
+    "kaggle_kit.inference.recogniser",
+    "kaggle_kit.bundling.tune",
+    "kaggle_kit.local_features.matching",
+    "kaggle_kit.retrieval.whitening",
     "kaggle_kit.report.page",
-    "kaggle_kit.report.sheet",
+    "kaggle_kit.report.dataset_page",
     "kaggle_kit.run",
-    "kaggle_kit.score",
+    "kaggle_kit.metrics.score",
 ]
 IN_KERNEL = {"keras", "numpy", "pandas", "pydantic", "tensorflow", "tqdm"}
 GEOMETRY = {"cv2", "threadpoolctl"}  # in Kaggle's image too, for local features alone
@@ -100,20 +86,53 @@ def imports_of(path: Path) -> set[str]:
     return names
 
 
-def floor_of(name: str) -> int | None:
-    room = name.split(".")[1] if "." in name else ""
-    return next((i for i, rooms in enumerate(FLOORS) if room in rooms), None)
+def room_of(name: str) -> str:
+    """The folder or loose module that a module is in, or is."""
+    return name.split(".")[1] if "." in name else "__init__"
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_point_one_way(path):
-    own = floor_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    if own is None:  # a package's own __init__
-        assert path.name == "__init__.py"
-        return
-    for name in imports_of(path):
-        if name.startswith("kaggle_kit.") and floor_of(name) is not None:
-            assert floor_of(name) >= own, f"{path.name} imports {name} from above"
+def rooms_that_import() -> dict[str, set[str]]:
+    """For each folder and loose module, what it imports of the kit, also for types."""
+    found: dict[str, set[str]] = {}
+    for path in modules():
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        names = {n for n in imports_of(path) if n.startswith("kaggle_kit.")}
+        rooms = {room_of(n) for n in names} & set(LEVELS)
+        found.setdefault(room_of(name), set()).update(rooms - {room_of(name)})
+    return found
+
+
+def test_imports_point_one_way():
+    for room, others in rooms_that_import().items():
+        if room in ("__init__", "__main__"):
+            continue
+        above = [o for o in others if LEVELS.index(o) < LEVELS.index(room)]
+        assert not above, f"{room} imports {above} from above"
+
+
+def test_no_module_is_loose_but_those_that_all_use():
+    loose = {path.stem for path in KIT.glob("*.py")} - ENTRIES
+    users: dict[str, int] = dict.fromkeys(loose, 0)
+    for room, others in rooms_that_import().items():
+        for other in others & loose - {room}:
+            users[other] += 1
+    assert all(n >= 2 for n in users.values()), users
+
+
+def test_every_folder_says_what_belongs_in_it():
+    for folder in (path.parent for path in KIT.glob("*/*.py")):
+        said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8")))
+        assert said, folder
+
+
+def test_no_folder_holds_most_of_the_kit():
+    lines: dict[str, int] = {}
+    for path in modules():
+        room = path.relative_to(KIT).parts[0]
+        n = len(path.read_text("utf-8").splitlines())
+        lines[room] = lines.get(room, 0) + n
+    room, n = max(lines.items(), key=lambda item: item[1])
+    assert n <= MOST_LINES * sum(lines.values()), f"{room}: {n}"
 
 
 def test_keras_cv_is_behind_two_modules():
@@ -124,7 +143,7 @@ def test_keras_cv_is_behind_two_modules():
 
 def test_ray_is_behind_one_module():
     users = {p.name for p in modules() if any(n == "ray" for n in imports_of(p))}
-    assert users == {"distributed.py"}
+    assert users == {"ray_cluster.py"}
 
 
 @pytest.mark.parametrize("name", WITHOUT_TENSORFLOW)
@@ -139,8 +158,8 @@ def test_module_does_not_import_tensorflow(name):
 @pytest.mark.parametrize(
     ("entry", "allowed"),
     [
-        ("kaggle_kit.recognition.predict", IN_KERNEL | GEOMETRY),
-        ("kaggle_kit.training.session", IN_KERNEL | {"h5py", "keras_cv", "PIL"}),
+        ("kaggle_kit.inference.predict", IN_KERNEL | GEOMETRY),
+        ("kaggle_kit.training.kaggle_session", IN_KERNEL | {"h5py", "keras_cv", "PIL"}),
     ],
 )
 def test_what_runs_in_the_kernel_needs_only_what_is_promised(entry, allowed):
@@ -163,7 +182,7 @@ def test_what_runs_in_the_kernel_needs_only_what_is_promised(entry, allowed):
 
 def test_the_kernel_does_without_keras_cv_and_unless_asked_without_opencv():
     code = (
-        "import sys; sys.modules['cv2'] = None; import kaggle_kit.recognition.predict;"
+        "import sys; sys.modules['cv2'] = None; import kaggle_kit.inference.predict;"
         "print([n for n in ('keras_cv',) if n in sys.modules])"
     )
     done = subprocess.run(
@@ -206,7 +225,7 @@ def test_public_functions_say_what_they_do():
                 continue
             if not node.name.startswith("_") and ast.get_docstring(node) is None:
                 silent.append(f"{path.name}: {node.name}")
-    assert silent == ["guard.py: main"]
+    assert silent == ["sandbox.py: main"]
 
 
 def test_constraints_agree_with_the_requirements():
@@ -226,7 +245,7 @@ def test_constraints_agree_with_the_requirements():
     pinned = dict(line.lower().split("==") for line in lines if "==" in line)
     for name in required.keys() & pinned.keys():
         assert pinned[name] in required[name], name
-    from kaggle_kit.publish.image import VERSIONS
+    from kaggle_kit.rehearsal.kaggle_image import VERSIONS
 
     assert pinned.items() >= VERSIONS.items()
 
@@ -262,13 +281,13 @@ def test_wheel_carries_all_that_it_needs(tmp_path):
     for path in kernels:
         assert f"kaggle_kit/kernels/{path.parent.name}/{path.name}" in inside
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
-    code = "from kaggle_kit.paths import shipped; print(shipped('configs/demo.yaml'))"
+    code = "from kaggle_kit.storage.files import shipped; print(shipped('configs/demo.yaml'))"
     shown = subprocess.check_output(
         [sys.executable, "-S", "-c", code], cwd=tmp_path / "installed", text=True
     )
     assert Path(shown.strip()).is_relative_to(tmp_path / "installed")
     assert Path(shown.strip()).is_file()
-    code = "from kaggle_kit.publish.notice import licence_text; print(licence_text())"
+    code = "from kaggle_kit.bundling.notice import licence_text; print(licence_text())"
     licence = subprocess.check_output(
         [sys.executable, "-c", code],
         cwd=tmp_path / "installed",

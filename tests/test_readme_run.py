@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kaggle_kit import cli
-from kaggle_kit.paths import Competition
+from kaggle_kit.data.layout import Competition
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 SECTION = README.split("\n## Your own photos\n")[1].split("\n## ")[0]

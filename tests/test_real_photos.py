@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from kaggle_kit import config, tables
+from kaggle_kit import config
 from kaggle_kit.data.index import photo_ids
-from kaggle_kit.paths import Competition, image_path
-from kaggle_kit.recognition.predict import predict
+from kaggle_kit.data.layout import Competition, image_path
+from kaggle_kit.inference.predict import predict
 from kaggle_kit.run import run
+from kaggle_kit.storage import tables
 
 N_LANDMARKS = 6
 SMALL = {

@@ -11,9 +11,9 @@ import pytest
 
 from kaggle_kit import config
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.recognition.predict import predict
+from kaggle_kit.inference.predict import predict
+from kaggle_kit.metrics.score import score, validate
 from kaggle_kit.run import run
-from kaggle_kit.score import score, validate
 
 pytestmark = pytest.mark.timed
 RUN = "import sys; from kaggle_kit.cli import main; sys.exit(main(sys.argv[1:]))"

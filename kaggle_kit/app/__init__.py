@@ -1,1 +1,1 @@
-"""A page in the browser: a photo goes in, its landmark comes out."""
+"""A page in the browser: a photo goes in, its landmark and the reasons come out."""

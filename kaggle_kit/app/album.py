@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_kit import tables
-from kaggle_kit.app.photo import Photo
+from kaggle_kit.backends.uploads import Photo
+from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.errors import DataError
-from kaggle_kit.paths import Competition, image_path
+from kaggle_kit.storage import tables
 
 THUMBNAILS, EXAMPLES = "thumbnails.zip", "examples"  # of an exported folder's photos/
 ATTRIBUTION = "attribution.csv"

@@ -9,10 +9,10 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from kaggle_kit.app.album import Album
-from kaggle_kit.app.photo import Photo, alone
+from kaggle_kit.app.answers import Answer, Answers, Candidate, Similar
 from kaggle_kit.app.picture import show_picture
-from kaggle_kit.app.recogniser import Answer, Answers, Candidate, Similar
-from kaggle_kit.app.words import percent, plain
+from kaggle_kit.app.text import percent, plain
+from kaggle_kit.backends.uploads import Photo, alone
 
 WIDTH = 165  # of a gallery photo, so that two go beside each other on a phone
 WHY = """\
@@ -138,7 +138,7 @@ def _matches(answers: Answers, album: Album, photo: Photo, one: Similar) -> None
 
 def matched_picture(answers: Answers, photo: Photo, other: Photo) -> NDArray[np.uint8]:
     """Two photos, shrunk as their points were found, and lines between these."""
-    from kaggle_kit.recognition.verify import matches  # OpenCV
+    from kaggle_kit.local_features.matching import matches  # OpenCV
     from kaggle_kit.report.matches import drawn
 
     local = answers.recogniser.settings.local

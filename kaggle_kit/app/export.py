@@ -9,17 +9,19 @@ from typing import Any
 
 from PIL import Image
 
-from kaggle_kit import config, tables
+from kaggle_kit import config
 from kaggle_kit.app.album import EXAMPLES, THUMBNAILS, Album, example_files
-from kaggle_kit.app.photo import Photo
 from kaggle_kit.app.serve import OPTIONS
+from kaggle_kit.backends.base import INT8, LITE, MODEL
+from kaggle_kit.backends.uploads import Photo
+from kaggle_kit.bundling.library import copy_library
+from kaggle_kit.data.layout import Competition
 from kaggle_kit.errors import ArtefactError, DataError
-from kaggle_kit.manifest import MANIFEST, described, verify
-from kaggle_kit.paths import Competition, written_dir
+from kaggle_kit.inference.recogniser import rarest_first
 from kaggle_kit.progress import progress
-from kaggle_kit.publish.library import copy_library
-from kaggle_kit.recognition.embed import INT8, LITE, MODEL
-from kaggle_kit.recognition.recogniser import rarest_first
+from kaggle_kit.storage import tables
+from kaggle_kit.storage.files import written_dir
+from kaggle_kit.storage.manifest import MANIFEST, described, verify
 
 PAGE = (
     "streamlit_app.py"  # the name that hosts look for; also what an export is known by

@@ -15,10 +15,10 @@ import streamlit as st
 
 from kaggle_kit.app.album import Album
 from kaggle_kit.app.answer_view import show_answer
+from kaggle_kit.app.answers import Answer, Answers
 from kaggle_kit.app.model_view import show_model
-from kaggle_kit.app.photo import MOST_MB, Photo
-from kaggle_kit.app.recogniser import Answer, Answers
-from kaggle_kit.app.words import plain
+from kaggle_kit.app.text import plain
+from kaggle_kit.backends.uploads import MOST_MB, Photo
 from kaggle_kit.errors import KitError
 
 AT_ONCE = 12  # photos answered on one page

@@ -8,9 +8,9 @@ from typing import Any
 
 import streamlit as st
 
-from kaggle_kit.app.recogniser import LANDMARK_FROM, Answers
-from kaggle_kit.app.words import megabytes, plain
-from kaggle_kit.manifest import MANIFEST
+from kaggle_kit.app.answers import LANDMARK_FROM, Answers
+from kaggle_kit.app.text import megabytes, plain
+from kaggle_kit.storage.manifest import MANIFEST
 
 
 def show_model(bundle: Path, answers: Answers) -> None:

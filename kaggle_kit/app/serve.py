@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_kit.app.album import Album
-from kaggle_kit.app.photo import MOST_MB
+from kaggle_kit.backends.uploads import MOST_MB
 from kaggle_kit.errors import KitError
-from kaggle_kit.manifest import verify
+from kaggle_kit.storage.manifest import verify
 
 PORT = 8501
 # What the page is run with, here and where it is deployed: no word to anybody of how it

@@ -1,1 +1,1 @@
-"""Photos and labels: index, subset, shards, and the pipelines that read them."""
+"""The competition's layout, and from its photos to training batches: index, subset, shards."""

@@ -6,7 +6,7 @@ import keras_cv
 import tensorflow as tf
 
 from kaggle_kit import config
-from kaggle_kit.data.pipeline import squashed
+from kaggle_kit.data.decode import squashed
 
 
 def augmented(pixels: tf.Tensor, data: config.Data, seed: tf.Tensor) -> tf.Tensor:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from kaggle_kit import tables
-from kaggle_kit.paths import Competition, image_path
+from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.progress import progress
+from kaggle_kit.storage import tables
 
 logger = logging.getLogger(__name__)
 # What Pillow raises of a damaged photo; to its own kinds its plugins add Python's.

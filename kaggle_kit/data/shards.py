@@ -14,12 +14,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kaggle_kit import config, tables
-from kaggle_kit.data.pipeline import readable, squashed
+from kaggle_kit import config
+from kaggle_kit.data.decode import readable, squashed
+from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.errors import ArtefactError, DataError
-from kaggle_kit.paths import Competition, image_path, locked, written_dir
 from kaggle_kit.progress import progress
-from kaggle_kit.tables import Member
+from kaggle_kit.storage import tables
+from kaggle_kit.storage.files import locked, written_dir
+from kaggle_kit.storage.tables import Member
 
 logger = logging.getLogger(__name__)
 MARKER = "shards.json"

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_kit import config, tables
-from kaggle_kit.columns import Columns
+from kaggle_kit import config
 from kaggle_kit.data.index import photo_ids
+from kaggle_kit.data.layout import Competition
 from kaggle_kit.errors import DataError
-from kaggle_kit.paths import Competition, written_dir
-from kaggle_kit.tables import Class, Label, Member
+from kaggle_kit.storage import tables
+from kaggle_kit.storage.columns import Columns
+from kaggle_kit.storage.files import written_dir
+from kaggle_kit.storage.tables import Class, Label, Member
 
 logger = logging.getLogger(__name__)
 MARKER = "subset.csv"

@@ -1,1 +1,1 @@
-"""The networks: backbone, head, and what is exported of them."""
+"""The networks: backbones, heads, losses, weights, and what is exported of them."""

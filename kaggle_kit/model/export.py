@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kaggle_kit.config import Config
 from kaggle_kit.model.build import EMBEDDING
-from kaggle_kit.model.stable import stabilise
+from kaggle_kit.model.deterministic import stabilise
 
 logger = logging.getLogger(__name__)
 

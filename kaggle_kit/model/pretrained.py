@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.model.torch_file import read_tensors
+from kaggle_kit.model.torch_checkpoint import read_tensors
 
 Arrays = list[NDArray[np.float32]]
 IMAGENET = "imagenet"

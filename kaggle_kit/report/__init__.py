@@ -1,1 +1,1 @@
-"""What a person looks at: plots."""
+"""Pages to look at: what GAP was lost to, and what a data set holds."""

@@ -6,16 +6,16 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.intervals import gap_difference
-from kaggle_kit.paths import Competition, image_path
+from kaggle_kit.metrics.bootstrap import gap_difference
 from kaggle_kit.report import losses
-from kaggle_kit.report.elements import Html, Number, section, table, tag
+from kaggle_kit.report.html import Html, Number, section, table, tag
 from kaggle_kit.report.losses import NO_LANDMARK, changes
 from kaggle_kit.report.mistakes import Named
 from kaggle_kit.report.photos import photo
 from kaggle_kit.report.settings import differences
-from kaggle_kit.report.subject import Subject, subject
+from kaggle_kit.report.source import Subject, subject
 
 SUBMISSION = "submission.csv"
 SHOWN, SEEN = 50, 12  # photos that changed: as rows, and as pictures

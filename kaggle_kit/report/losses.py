@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from kaggle_kit.score import rows_of
-from kaggle_kit.tables import Guess, Truth
+from kaggle_kit.metrics.score import rows_of
+from kaggle_kit.storage.tables import Guess, Truth
 
 NO_LANDMARK = -1  # in a column of landmark ids
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from kaggle_kit import config
 from kaggle_kit.data.index import DAMAGE
 from kaggle_kit.errors import DataError
-from kaggle_kit.paths import written
+from kaggle_kit.storage.files import written
 
 LINE = (0, 255, 0)
 
@@ -25,8 +25,8 @@ def match(photo: Path, other: Path, out: Path) -> dict[str, Any]:
     Raises:
         DataError: a photo does not decode.
     """
-    from kaggle_kit.recognition.local import features, shrunk  # OpenCV
-    from kaggle_kit.recognition.verify import inliers, matches
+    from kaggle_kit.local_features.matching import inliers, matches
+    from kaggle_kit.local_features.sift import features, shrunk  # OpenCV
 
     local, verification = config.Local(), config.Verification()
     one, two = _pixels(photo), _pixels(other)

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from kaggle_kit.apart import apart
-from kaggle_kit.paths import Competition, image_path
+from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.report import losses
-from kaggle_kit.report.elements import Html, tag
+from kaggle_kit.report.html import Html, tag
 from kaggle_kit.report.losses import NO_LANDMARK
 from kaggle_kit.report.photos import photo
+from kaggle_kit.subprocess_call import apart
 
 if TYPE_CHECKING:
-    from kaggle_kit.report.evidence import Nearest
+    from kaggle_kit.report.nearest import Nearest
 
 Named = Callable[[int], str]
 
@@ -75,7 +75,7 @@ def misleading(
     bundle: Path, paths: list[Path], wanted: list[list[int]]
 ) -> "list[dict[int, Nearest]]":
     """``evidence.nearest``, imported where it runs."""
-    from kaggle_kit.report.evidence import nearest  # TensorFlow, in this process alone
+    from kaggle_kit.report.nearest import nearest  # TensorFlow, in this process alone
 
     return nearest(bundle, paths, wanted)
 

@@ -5,23 +5,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kaggle_kit import tables
 from kaggle_kit.errors import KitError
-from kaggle_kit.paths import written
-from kaggle_kit.report.background import config_section, time_section, training_section
+from kaggle_kit.metrics.score import Scores, score
 from kaggle_kit.report.compare import compared, other
-from kaggle_kit.report.elements import Html, document
+from kaggle_kit.report.html import Html, document
 from kaggle_kit.report.losses import NO_LANDMARK, photo_losses
 from kaggle_kit.report.mistakes import Named
-from kaggle_kit.report.outcome import (
+from kaggle_kit.report.section_gap import (
     gap_section,
     landmarks_section,
     lost_section,
     mistakes_section,
     ranking_section,
 )
-from kaggle_kit.report.subject import landmark_names, subject
-from kaggle_kit.score import Scores, score
+from kaggle_kit.report.section_run import config_section, time_section, training_section
+from kaggle_kit.report.source import landmark_names, subject
+from kaggle_kit.storage import tables
+from kaggle_kit.storage.files import written
 
 logger = logging.getLogger(__name__)
 RESAMPLES = 1000  # for the interval of GAP, as ``score --intervals``

@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from kaggle_kit.data.index import DAMAGE
-from kaggle_kit.report.elements import Html, picture, tag
+from kaggle_kit.report.html import Html, picture, tag
 
 SIDE = 256  # pixels of a photo's longer side
 QUALITY = 80

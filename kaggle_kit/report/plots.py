@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from kaggle_kit.paths import written
+from kaggle_kit.storage.files import written
 
 INK = "#010203"  # becomes the page's colour of text
 LIGHT, DARK = "#1f2328", "#e6e9ed"

@@ -7,7 +7,7 @@ import yaml
 
 from kaggle_kit import config
 from kaggle_kit.config import Config
-from kaggle_kit.paths import shipped
+from kaggle_kit.storage.files import shipped
 
 
 class Difference(NamedTuple):

@@ -1,1 +1,1 @@
-"""From shards to a run folder."""
+"""From shards to a run folder, on one device or many."""

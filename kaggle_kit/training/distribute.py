@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from kaggle_kit import config
 from kaggle_kit.config import Config
-from kaggle_kit.data.batches import Part
+from kaggle_kit.data.datasets import Part
 from kaggle_kit.errors import ConfigError, KitError
 
 logger = logging.getLogger(__name__)

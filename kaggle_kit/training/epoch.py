@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from kaggle_kit import config
 from kaggle_kit.errors import ArtefactError, ConfigError
 from kaggle_kit.progress import progress
+from kaggle_kit.training.checkpoint import load_state, read_place, save_state
 from kaggle_kit.training.distribute import Workers
-from kaggle_kit.training.runs import within_path
-from kaggle_kit.training.state import load_state, read_place, save_state
-from kaggle_kit.training.step import Step
+from kaggle_kit.training.run_folder import within_path
+from kaggle_kit.training.train_step import Step
 
 # What reading a damaged shard raises: a wrong checksum, no photo, too few of them, no file.
 DAMAGE = (

@@ -3,8 +3,7 @@
 import math
 from typing import Any
 
-from kaggle_kit.config import Config
-from kaggle_kit.training.recipe import image_size
+from kaggle_kit.config import Config, image_size
 
 History = list[dict[str, Any]]  # a row for each whole epoch
 

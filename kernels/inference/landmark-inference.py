@@ -28,11 +28,11 @@ bundle = find("kit-manifest.json")
 competition = find("sample_submission.csv", "train.csv")
 sys.path.insert(0, str(bundle))
 
-from kaggle_kit.tables import read_sample, write_submission  # from the bundle
+from kaggle_kit.storage.tables import read_sample, write_submission  # from the bundle
 
 out = Path("submission.csv")
 write_submission(out, read_sample(competition / "sample_submission.csv"), {})
 
-from kaggle_kit.recognition.predict import predict  # takes seconds to import
+from kaggle_kit.inference.predict import predict  # takes seconds to import
 
 predict(bundle, competition, out, LIMIT_S, BEGAN)

@@ -34,6 +34,6 @@ except SystemExit:
     earlier = None
 sys.path.insert(0, str(bundle))
 
-from kaggle_kit.training.session import train_in_session  # from the bundle
+from kaggle_kit.training.kaggle_session import train_in_session  # from the bundle
 
 train_in_session(bundle, competition, Path(), earlier, STOP_AT)

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from kaggle_kit import tables
-from kaggle_kit.paths import Competition, image_path
-from kaggle_kit.publish.bundle import bundle
-from kaggle_kit.recognition.predict import predict
-
-from .conftest import app
-from .files import bad_files, good_files
+from kaggle_kit.bundling.bundle import bundle
+from kaggle_kit.data.layout import Competition, image_path
+from kaggle_kit.inference.predict import predict
+from kaggle_kit.storage import tables
+from tests.helpers.app_files import bad_files, good_files
+from tests.helpers.browsing import ask, quiet
+from tests.helpers.served_app import app
 
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 # Streamlit's own shell, which a page cannot change: its main menu and toolbar, and the
@@ -28,25 +28,6 @@ def page(browser, served):
     shown.locator("input[type=file]").first.wait_for(state="attached", timeout=60_000)
     yield shown
     shown.close()
-
-
-def ask(page, *files):
-    """Upload files; the text of the page once each has an answer or a message."""
-    page.locator("input[type=file]").first.set_input_files([str(f) for f in files])
-    done = page.locator('[data-testid="stExpander"]:has-text("Why"), [role="alert"]')
-    done.nth(len(files) - 1).wait_for(timeout=60_000)
-    quiet(page)
-    return page.locator('[data-testid="stMain"]').inner_text()
-
-
-def quiet(page):
-    """Wait until the page is drawn."""
-    page.wait_for_function(
-        "!document.querySelector('[data-testid=stStatusWidget],[data-testid=stSpinner]')"
-        " && [...document.images].every(image => image.complete)",
-        timeout=60_000,
-    )
-    page.wait_for_timeout(300)
 
 
 @pytest.fixture(scope="module")

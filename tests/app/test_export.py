@@ -11,16 +11,15 @@ from importlib.util import find_spec
 import psutil
 import pytest
 
-from kaggle_kit import tables
 from kaggle_kit.app.export import PAGE, REQUIREMENTS, export
+from kaggle_kit.data.layout import image_path
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.manifest import verify
-from kaggle_kit.paths import image_path
-from tests.signed import sign
-
-from .asked import asked
-from .conftest import running
-from .test_browser import ask
+from kaggle_kit.storage import tables
+from kaggle_kit.storage.manifest import verify
+from tests.helpers.asked import asked
+from tests.helpers.browsing import ask
+from tests.helpers.served_app import running
+from tests.helpers.signed_bundles import sign
 
 DISK, MEMORY = 500e6, 512e6  # of a small free host
 
@@ -79,8 +78,8 @@ def test_it_answers_as_the_bundle_does(exported, bundle_dir, competition):
         "import json, sys; from pathlib import Path\n"
         "sys.path.insert(0, 'bundle')\n"
         "import kaggle_kit; assert Path(kaggle_kit.__file__).is_relative_to(Path.cwd())\n"
-        "from kaggle_kit.app.recogniser import Answers\n"
-        "from kaggle_kit.app.photo import Photo\n"
+        "from kaggle_kit.app.answers import Answers\n"
+        "from kaggle_kit.backends.uploads import Photo\n"
         "photo = Photo('x', Path(sys.argv[1]).read_bytes())\n"
         "best = Answers(Path('bundle')).answer(photo).candidates[0]\n"
         "print(json.dumps([best.landmark_id, best.confidence]))\n"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kaggle_kit import tables
-from kaggle_kit.paths import image_path
+from kaggle_kit.data.layout import image_path
+from kaggle_kit.storage import tables
 
 ROOT = Path(__file__).parents[2]
 WARM = 100  # photos, or batches, after which memory is to stay
@@ -18,8 +18,8 @@ GROWTH_MB = 4
 TENSORFLOW_MB = 24  # its pools go up and down by half of it
 
 ANSWERS = """
-from kaggle_kit.app.photo import Photo
-from kaggle_kit.app.recogniser import Answers
+from kaggle_kit.backends.uploads import Photo
+from kaggle_kit.app.answers import Answers
 
 answers = Answers(bundle)
 def use(path):
@@ -27,9 +27,9 @@ def use(path):
     assert answers.answer(photo).candidates and photo.shown is not None
 """
 PREDICT = """
-from kaggle_kit.recognition.networks import TensorFlowEngine
-from kaggle_kit.recognition.rank import gallery_guesses
-from kaggle_kit.recognition.recogniser import Recogniser
+from kaggle_kit.backends.tensorflow import TensorFlowEngine
+from kaggle_kit.retrieval.ranking import gallery_guesses
+from kaggle_kit.inference.recogniser import Recogniser
 
 recogniser = Recogniser.load(bundle, bundle, TensorFlowEngine())
 settings, gallery = recogniser.settings.recognition, recogniser.gallery

@@ -10,17 +10,16 @@ import psutil
 import pytest
 from PIL import Image
 
-from kaggle_kit import tables
-from kaggle_kit.app.words import plain
-from kaggle_kit.paths import image_path
-
-from .asked import asked
-from .conftest import app
+from kaggle_kit.app.text import plain
+from kaggle_kit.data.layout import image_path
+from kaggle_kit.storage import tables
+from tests.helpers.asked import asked
+from tests.helpers.served_app import app
 
 if not all(map(find_spec, ("streamlit", "ai_edge_litert", "websockets"))):
     pytest.skip("the extra 'app' is not installed", allow_module_level=True)
 
-from .people import confidence, visit
+from tests.helpers.people import confidence, visit
 
 MOST_MB = 400  # of the whole process
 MORE_MB = 120  # for many than for one; twenty that decode by themselves take 320

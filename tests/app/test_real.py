@@ -8,17 +8,17 @@ import numpy as np
 import psutil
 import pytest
 
-from kaggle_kit import config, tables
+from kaggle_kit import config
+from kaggle_kit.bundling.bundle import bundle
+from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.data.subset import subset
-from kaggle_kit.paths import Competition, image_path
-from kaggle_kit.publish.bundle import bundle
-from kaggle_kit.recognition.search import Gallery
-from kaggle_kit.training.fit import fit
-from tests.signed import sign
-
-from .conftest import app
-from .test_browser import ask
-from .test_recogniser import agreement
+from kaggle_kit.retrieval.gallery import Gallery
+from kaggle_kit.storage import tables
+from kaggle_kit.training.trainer import fit
+from tests.helpers.agreement import agreement
+from tests.helpers.browsing import ask
+from tests.helpers.served_app import app
+from tests.helpers.signed_bundles import sign
 
 pytestmark = pytest.mark.slow
 START_S, FURTHER_S, MEMORY = 5.0, 1.0, 400e6

@@ -6,11 +6,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kaggle_kit import config, tables
-from kaggle_kit.data.batches import training_batches
+from kaggle_kit import config
+from kaggle_kit.data.datasets import training_batches
+from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.data.shards import shard_paths, shards
 from kaggle_kit.model.build import classifier
-from kaggle_kit.paths import Competition, image_path
+from kaggle_kit.storage import tables
 from tests.benchmarks import Row, medians
 from tests.benchmarks._photos import write_photo
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kaggle_kit.gap import gap
+from kaggle_kit.metrics.gap import gap
 from tests.benchmarks import Row, medians
 
 N = 1_000_000

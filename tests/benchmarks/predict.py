@@ -13,22 +13,23 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_kit import config, tables
+from kaggle_kit import config
+from kaggle_kit.backends.base import INT8, MODEL
+from kaggle_kit.backends.tensorflow import load_runner
 from kaggle_kit.config import Config
-from kaggle_kit.data.pipeline import photos
+from kaggle_kit.data.decode import photos
+from kaggle_kit.data.layout import Competition, image_path
+from kaggle_kit.inference.predict import predict
 from kaggle_kit.model.build import classifier
+from kaggle_kit.model.convert_litert import lite_int8
 from kaggle_kit.model.export import export
-from kaggle_kit.model.lite import lite_int8
-from kaggle_kit.paths import Competition, image_path
-from kaggle_kit.recognition.embed import INT8, MODEL
-from kaggle_kit.recognition.networks import load_runner
-from kaggle_kit.recognition.predict import predict
-from kaggle_kit.recognition.search import Gallery
-from kaggle_kit.recognition.whitening import unit
-from kaggle_kit.tables import Guess
+from kaggle_kit.retrieval.gallery import Gallery
+from kaggle_kit.retrieval.whitening import unit
+from kaggle_kit.storage import tables
+from kaggle_kit.storage.tables import Guess
 from tests.benchmarks import Row, medians
 from tests.benchmarks._photos import write_photo
-from tests.signed import sign
+from tests.helpers.signed_bundles import sign
 
 GALLERY = 1000
 CALIBRATION = 8

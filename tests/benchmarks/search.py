@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_kit.recognition import search
-from kaggle_kit.recognition.search import mean_top, top_k
+from kaggle_kit.retrieval import knn
+from kaggle_kit.retrieval.knn import mean_top, top_k
 from tests.benchmarks import Row, medians
 
 N_GALLERY, N_QUERIES, WIDTH, K = 1_580_470, 10_345, 512, 10
@@ -24,7 +24,7 @@ MEMORY_MB = 3500
 WHOLE = """
 import sys, time
 import numpy as np
-from kaggle_kit.recognition.search import top_k
+from kaggle_kit.retrieval.knn import top_k
 gallery, queries = (np.load(path, mmap_mode="r") for path in sys.argv[1:3])
 start = time.perf_counter()
 top_k(np.array(queries), gallery, int(sys.argv[3]))
@@ -85,7 +85,7 @@ def _against_faiss(gallery: NDArray[np.float16], queries: NDArray[np.float32]) -
 
 
 def _against_product(gallery: NDArray[np.float16], queries: NDArray[np.float32]) -> Row:
-    part = gallery[: 16 * search.GALLERY_BLOCK]
+    part = gallery[: 16 * knn.GALLERY_BLOCK]
     blocks = np.array_split(part.astype(np.float32), 16)
 
     def product() -> None:

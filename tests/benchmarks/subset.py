@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from kaggle_kit import config, tables
+from kaggle_kit import config
 from kaggle_kit.data.subset import choose, split, subset
-from kaggle_kit.tables import Label, Member
+from kaggle_kit.storage import tables
+from kaggle_kit.storage.tables import Label, Member
 from tests.benchmarks import Row, medians
 
 N_PHOTOS, N_LANDMARKS = 1_580_470, 81_313

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from kaggle_kit import config
-from kaggle_kit.data.drawn import draw
 from kaggle_kit.data.subset import subset
+from kaggle_kit.demo.competition import draw
 from tests.benchmarks import Row
-from tests.training.alike import load_weights
-from tests.training.hosts import HOST, finish, start
+from tests.helpers.hosts import HOST, finish, start
+from tests.helpers.same_runs import load_weights
 
 SETTINGS = {
     "name": "workers",

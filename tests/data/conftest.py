@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from kaggle_kit import client
-from tests.data.small import SLUG, competition_files
-from tests.standin import Kaggle
+from kaggle_kit.kaggle import client
+from tests.helpers.small_competition import SLUG, competition_files
+from tests.helpers.standin import Kaggle
 
 N_TRAIN = 6
 

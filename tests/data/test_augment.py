@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from kaggle_kit import config
 from kaggle_kit.data.augment import augmented, random_changes
-from kaggle_kit.data.batches import training_batches
-from kaggle_kit.data.pipeline import squashed
+from kaggle_kit.data.datasets import training_batches
+from kaggle_kit.data.decode import squashed
 from kaggle_kit.data.shards import read_manifest, shard_paths
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)

@@ -6,10 +6,10 @@ import shutil
 import pytest
 from PIL import Image
 
-from kaggle_kit import tables
 from kaggle_kit.data.index import index, photo_ids
+from kaggle_kit.data.layout import image_path
 from kaggle_kit.errors import TableError
-from kaggle_kit.paths import image_path
+from kaggle_kit.storage import tables
 
 
 def rows(path):

@@ -11,13 +11,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from kaggle_kit import config, tables
+from kaggle_kit import config
 from kaggle_kit.data.augment import augmented
-from kaggle_kit.data.batches import FEATURES, training_batches, validation_batches
-from kaggle_kit.data.pipeline import photos, squashed
+from kaggle_kit.data.datasets import FEATURES, training_batches, validation_batches
+from kaggle_kit.data.decode import photos, squashed
+from kaggle_kit.data.layout import image_path
 from kaggle_kit.data.shards import read_manifest, shard_paths, shards
 from kaggle_kit.errors import ArtefactError, DataError
-from kaggle_kit.paths import image_path
+from kaggle_kit.storage import tables
 
 ROOT = Path(__file__).parents[2]
 DATA = config.Data(image_size=32, stored_size=36, shard_images=10)
@@ -235,8 +236,8 @@ import json, sys
 import numpy as np
 from pathlib import Path
 from kaggle_kit import config
-from kaggle_kit.data.batches import training_batches
-from tests.memory import peak_mb
+from kaggle_kit.data.datasets import training_batches
+from tests.helpers.memory import peak_mb
 folder, times = Path(sys.argv[1]), int(sys.argv[2])
 manifest = json.loads((folder / "shards.json").read_text())
 paths = [folder / s["file"] for s in manifest["shards"] if s["split"] == "train"] * times

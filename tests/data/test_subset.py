@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from kaggle_kit import config, tables
+from kaggle_kit import config
 from kaggle_kit.data.subset import (
     choose,
     classes_of,
@@ -19,7 +19,8 @@ from kaggle_kit.data.subset import (
     subset,
 )
 from kaggle_kit.errors import ArtefactError, DataError
-from kaggle_kit.tables import Label
+from kaggle_kit.storage import tables
+from kaggle_kit.storage.tables import Label
 
 
 def rng(seed=0):

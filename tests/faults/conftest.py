@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.faults.attempts import Attempts
-from tests.faults.stages import Made
+from tests.helpers.attempts import Attempts
+from tests.helpers.stages import Made
 
 
 @pytest.fixture(scope="session")

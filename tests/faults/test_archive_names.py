@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaggle_kit.data.archives import DAMAGE, unpack, unpack_tar
-from kaggle_kit.data.stage import held
+from kaggle_kit.download.archives import DAMAGE, unpack, unpack_tar
+from kaggle_kit.download.staging import held
 from kaggle_kit.errors import DataError, KitError
-from tests.data.small import jpeg
-from tests.faults.test_tables import steady
+from tests.helpers.complaints import steady
+from tests.helpers.small_competition import jpeg
 
 PIECES = ["..", ".", "/", "//", "\\", "a", "train", "C:", "\0", "~", " ", "x.jpg", "é"]
 NAMES = st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map("".join)

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.recognition.search import Gallery
-from kaggle_kit.recognition.vlad import Vocabulary
-from kaggle_kit.recognition.whitening import Whitening
-from tests.faults.test_tables import check_complaint
+from kaggle_kit.local_features.vlad import Vocabulary
+from kaggle_kit.retrieval.gallery import Gallery
+from kaggle_kit.retrieval.whitening import Whitening
+from tests.helpers.complaints import check_complaint
 
 HACKED = "hacked"
 
@@ -169,7 +169,7 @@ def test_words_and_local_features_are_numbers_or_refused(what, tmp_path):
     with pytest.raises(ArtefactError) as caught:
         Vocabulary.load(path)
     check_complaint(caught.value, path)
-    local = pytest.importorskip("kaggle_kit.recognition.local", reason="OpenCV")
+    local = pytest.importorskip("kaggle_kit.local_features.sift", reason="OpenCV")
     empty = local.Features(
         np.ones((1, 2), np.float32), np.ones((1, 128), np.uint8), np.ones(1, np.float32)
     )
@@ -184,7 +184,7 @@ def test_words_and_local_features_are_numbers_or_refused(what, tmp_path):
 
 @pytest.mark.parametrize("what", BAD_ARRAYS)
 def test_a_checkpoint_is_numbers_or_refused(what, tmp_path):
-    from kaggle_kit.training.state import read_place
+    from kaggle_kit.training.checkpoint import read_place
 
     path = tmp_path / "checkpoint-0001.npz"
     for content in (BAD_ARRAYS[what], npz(place=BAD_ARRAYS[what])):

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from kaggle_kit import cli, config
 from kaggle_kit.config import Config
 from kaggle_kit.errors import ConfigError
-from kaggle_kit.paths import shipped
-from tests.faults.test_tables import check_complaint, steady
+from kaggle_kit.storage.files import shipped
+from tests.helpers.complaints import check_complaint, steady
 
 # What YAML makes odd values of, or programs fail at.
 ODD = [

@@ -17,10 +17,10 @@ import time
 import psutil
 import pytest
 
-from kaggle_kit import tables
-from kaggle_kit.publish import ledger
-from tests.faults.attempts import ROOT, disk
-from tests.faults.stages import N_ROWS, STAGES, check_valid, contents, linked
+from kaggle_kit.kaggle import ledger
+from kaggle_kit.storage import tables
+from tests.helpers.attempts import ROOT, disk
+from tests.helpers.stages import N_ROWS, STAGES, check_valid, contents, linked
 
 LIGHT = ["subset", "index", "ledger"]  # no TensorFlow: cheap enough for every moment
 ALL = [stage.name for stage in STAGES]
@@ -164,7 +164,7 @@ def test_killed_before_changes_as_it_opens_its_folder(
 ):
     """The folder stays one that it may take."""
     made.begin("subset")
-    words = [f"tests.faults.stages:{function}", here / "out", made.folder]
+    words = [f"tests.helpers.stages:{function}", here / "out", made.folder]
     if name == "rehearse":
         made.attempts.run(here, *words)
     for kill_at in itertools.count(1, every):
@@ -181,7 +181,7 @@ def test_killed_before_changes_as_it_opens_its_folder(
 def test_a_process_apart_ends_when_the_one_before_it_is_killed(tmp_path, tried):
     """Else it would train on beside the command that is started again."""
     code = (
-        "import sys, time; from kaggle_kit.apart import apart;"
+        "import sys, time; from kaggle_kit.subprocess_call import apart;"
         "from tests.faults.test_disturbed import beat;"
         "apart(beat, sys.argv[1]) if __name__ == '__main__' else None"
     )

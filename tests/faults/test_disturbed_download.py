@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from kaggle_kit.data.stage import FOLDER
-from tests.data.small import SLUG, competition_files, image_id
-from tests.faults.attempts import disk
-from tests.standin import Kaggle
+from kaggle_kit.download.staging import FOLDER
+from tests.helpers.attempts import disk
+from tests.helpers.small_competition import SLUG, competition_files, image_id
+from tests.helpers.standin import Kaggle
 
 N_TRAIN = 2
 FILES = competition_files(N_TRAIN, 1)

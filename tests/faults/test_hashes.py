@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from kaggle_kit import tables
+from kaggle_kit.app.answers import Answers
 from kaggle_kit.app.export import export
-from kaggle_kit.app.recogniser import Answers
 from kaggle_kit.app.serve import serve
+from kaggle_kit.data.layout import image_path
 from kaggle_kit.errors import ArtefactError, KitError
-from kaggle_kit.manifest import MANIFEST, verify, verify_upload
-from kaggle_kit.paths import image_path
-from kaggle_kit.recognition.predict import predict
-from kaggle_kit.recognition.similar import similar
-from kaggle_kit.training.session import train_in_session
-from tests.faults.test_tables import check_complaint
+from kaggle_kit.inference.predict import predict
+from kaggle_kit.inference.similar import similar
+from kaggle_kit.storage import tables
+from kaggle_kit.storage.manifest import MANIFEST, verify, verify_upload
+from kaggle_kit.training.kaggle_session import train_in_session
+from tests.helpers.complaints import check_complaint
 
 KERNEL = Path(__file__).parents[2] / "kernels" / "inference" / "landmark-inference.py"
 SOME = 8  # files for each fault and reader

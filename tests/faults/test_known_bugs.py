@@ -27,33 +27,34 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kaggle_kit import config, tables
+from kaggle_kit import config
+from kaggle_kit.backends.tensorflow import Saved
 from kaggle_kit.config import Config
-from kaggle_kit.data.batches import training_batches
-from kaggle_kit.data.pipeline import photos
+from kaggle_kit.data.datasets import training_batches
+from kaggle_kit.data.decode import photos
+from kaggle_kit.data.layout import image_path
 from kaggle_kit.data.shards import photo_classes, read_manifest, shard_paths
 from kaggle_kit.data.subset import subset
 from kaggle_kit.errors import TableError
-from kaggle_kit.gap import gap
+from kaggle_kit.inference.predict import _new_labels
+from kaggle_kit.metrics.gap import gap
+from kaggle_kit.metrics.score import score
 from kaggle_kit.model.build import classifier
 from kaggle_kit.model.export import export
 from kaggle_kit.model.layers import margins
-from kaggle_kit.paths import image_path
-from kaggle_kit.recognition.networks import Saved
-from kaggle_kit.recognition.predict import _new_labels
-from kaggle_kit.recognition.rank import (
+from kaggle_kit.retrieval.gallery import Gallery
+from kaggle_kit.retrieval.ranking import (
     aggregated,
     evidence,
     gallery_guesses,
     head_guesses,
 )
-from kaggle_kit.recognition.search import Gallery
-from kaggle_kit.score import score
-from kaggle_kit.tables import Class, Guess, Label
+from kaggle_kit.storage import tables
+from kaggle_kit.storage.tables import Class, Guess, Label
 from kaggle_kit.training.distribute import Workers
-from kaggle_kit.training.recipe import compile_for
-from kaggle_kit.training.step import Step
-from tests.training.test_recipe import CLASSES, DATA, small
+from kaggle_kit.training.optimizer import compile_for
+from kaggle_kit.training.train_step import Step
+from tests.helpers.small_recipes import CLASSES, DATA, small
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from kaggle_kit.data.shards import photo_classes, read_manifest
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.manifest import MANIFEST, described, verify, verify_upload
-from kaggle_kit.publish.dataset import publish, read_handle
-from kaggle_kit.publish.rehearse import _script, rehearse
-from kaggle_kit.recognition.calibration import Calibration
-from tests.faults.test_tables import check_complaint, steady
-from tests.signed import sign
+from kaggle_kit.inference.calibration import Calibration
+from kaggle_kit.kaggle.dataset import publish, read_handle
+from kaggle_kit.rehearsal.rehearse import _script, rehearse
+from kaggle_kit.storage.manifest import MANIFEST, described, verify, verify_upload
+from tests.helpers.complaints import check_complaint, steady
+from tests.helpers.signed_bundles import sign
 
 
 @pytest.fixture
@@ -250,7 +250,7 @@ def test_damaged_metadata_is_one_line(content, bundle, tmp_path):
     ids=range(11),
 )
 def test_a_history_that_is_none_is_one_line(content, tmp_path):
-    from kaggle_kit.training.runs import read_history
+    from kaggle_kit.training.run_folder import read_history
 
     path = tmp_path / "history.csv"
     path.write_bytes(content)

@@ -14,11 +14,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from kaggle_kit.app.photo import Photo
+from kaggle_kit.backends.uploads import Photo
 from kaggle_kit.data import gif
 from kaggle_kit.data.index import look
 from kaggle_kit.errors import DataError
-from tests.faults import mutated_photos as mutants
+from tests.helpers import mutated_photos as mutants
 
 ROOT = Path(__file__).parents[2]
 MOST_MB = 3000  # TensorFlow alone takes some 500
@@ -37,7 +37,7 @@ def read(folder, seconds):
     points = ["points"] if util.find_spec("cv2") else []
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.read_photos", str(folder), *points],
+        [sys.executable, "-m", "tests.helpers.read_photos", str(folder), *points],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -91,7 +91,7 @@ def test_changed_photos_neither_crash_nor_hang_nor_harm_the_others(
 
 def test_the_good_ones_are_as_another_library_reads_them(tmp_path):
     """Within what decoders and resizing differ by."""
-    from kaggle_kit.data.pipeline import photos
+    from kaggle_kit.data.decode import photos
 
     paths = []
     for i, content in enumerate(mutants.originals()):

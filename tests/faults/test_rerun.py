@@ -14,18 +14,18 @@ import tensorflow as tf
 from hypothesis import given
 from PIL import Image
 
-from kaggle_kit import tables
+from kaggle_kit.backends.tensorflow import Saved
+from kaggle_kit.data.layout import image_path
 from kaggle_kit.errors import TableError
-from kaggle_kit.paths import image_path
-from kaggle_kit.recognition import predict as predicting
-from kaggle_kit.recognition.networks import Saved
-from kaggle_kit.recognition.predict import predict
-from kaggle_kit.recognition.search import Gallery
-from kaggle_kit.score import validate
-from tests.faults import bad_tables as bad
-from tests.faults import mutated_photos as mutants
-from tests.faults.test_tables import check_complaint, steady
-from tests.signed import sign, with_settings
+from kaggle_kit.inference import predict as predicting
+from kaggle_kit.inference.predict import predict
+from kaggle_kit.metrics.score import validate
+from kaggle_kit.retrieval.gallery import Gallery
+from kaggle_kit.storage import tables
+from tests.helpers import bad_tables as bad
+from tests.helpers import mutated_photos as mutants
+from tests.helpers.complaints import check_complaint, steady
+from tests.helpers.signed_bundles import sign, with_settings
 
 SAMPLE = "sample_submission.csv"
 

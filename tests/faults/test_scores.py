@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaggle_kit import tables
 from kaggle_kit.errors import TableError
-from kaggle_kit.score import score, validate
-from tests.faults import bad_tables as bad
-from tests.faults.test_tables import KINDS, check_complaint, steady
+from kaggle_kit.metrics.score import score, validate
+from kaggle_kit.storage import tables
+from tests.helpers import bad_tables as bad
+from tests.helpers.complaints import KINDS, check_complaint, steady
 
 
 def exact_gap(guesses, truths):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kaggle_kit.data.batches import training_batches, validation_batches
+from kaggle_kit.data.datasets import training_batches, validation_batches
 from kaggle_kit.data.shards import photo_classes, read_manifest, shard_paths
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.training.epoch import _whole

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kaggle_kit.backends.tensorflow import WAYS, Saved, load_runner
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.pretrained import load_weights
-from kaggle_kit.model.untrusted import check_lite, check_saved_model
-from kaggle_kit.recognition.networks import WAYS, Saved, load_runner
-from tests.faults.test_tables import check_complaint
+from kaggle_kit.model.safety import check_lite, check_saved_model
+from tests.helpers.complaints import check_complaint
 
 KIT = Path(__file__).parents[2] / "kaggle_kit"
 SPEC = [tf.TensorSpec((None, 8, 8, 3), tf.uint8, "images")]

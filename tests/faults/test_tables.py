@@ -3,40 +3,16 @@
 import random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from kaggle_kit import config, tables
+from kaggle_kit import config
 from kaggle_kit.data.subset import subset
-from kaggle_kit.data.wanted import file_ids
+from kaggle_kit.download.selection import file_ids
 from kaggle_kit.errors import KitError, TableError
-from tests.faults import bad_tables as bad
-
-LONGEST = 600  # characters of a complaint, beside the path in it
-KINDS = {
-    "train.csv": ([("id", "id"), ("landmark_id", "landmark_id")], bad.plain_labels),
-    "sample_submission.csv": ([("id", "id"), ("landmarks", "guess")], bad.plain_sample),
-    "submission.csv": ([("id", "id"), ("landmarks", "guess")], bad.plain_submission),
-    "solution.csv": (
-        [("id", "id"), ("landmarks", "truth"), ("Usage", "Usage")],
-        bad.plain_solution,
-    ),
-    "subset.csv": (
-        [("id", "id"), ("landmark_id", "landmark_id"), ("split", "split")],
-        bad.plain_subset,
-    ),
-}
-
-
-def steady(n):
-    """So many examples, the same ones every time."""
-    return settings(
-        max_examples=n,
-        derandomize=True,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+from kaggle_kit.storage import tables
+from tests.helpers import bad_tables as bad
+from tests.helpers.complaints import KINDS, check_complaint, steady
 
 
 def read(name, path):
@@ -52,14 +28,6 @@ def read(name, path):
         found = tables.read_solution(path)
         return {i: (set(t.landmark_ids), t.usage) for i, t in found.items()}
     return [tuple(member) for member in tables.read_subset(path)]
-
-
-def check_complaint(error, *paths):
-    """One line that names one of the files, and is not as long as what it quotes."""
-    text = str(error)
-    assert text.isprintable()
-    assert any(str(path) in text for path in paths), text[:999]
-    assert len(text) < LONGEST + max(len(str(path)) for path in paths)
 
 
 def check_table(name, content, folder, tried):

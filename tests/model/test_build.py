@@ -6,13 +6,13 @@ import pytest
 import tensorflow as tf
 
 from kaggle_kit import config
+from kaggle_kit.backends.tensorflow import TensorFlowEngine
 from kaggle_kit.config import Config
+from kaggle_kit.inference.embedder import Network
 from kaggle_kit.model.backbones import backbone
 from kaggle_kit.model.build import EMBEDDING, classifier
 from kaggle_kit.model.export import export, has_head
 from kaggle_kit.model.layers import CosineHead
-from kaggle_kit.recognition.embed import Network
-from kaggle_kit.recognition.networks import TensorFlowEngine
 
 REPORT = config.Model(pooling="flatten", dropout=0.5)
 COSINE = config.Model(batch_norm_momentum=0.9, embedding=16, head="cosine", scale=12)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from kaggle_kit import tables
+from kaggle_kit.metrics.score import score
+from kaggle_kit.report.dataset_page import sheet
 from kaggle_kit.report.page import report
-from kaggle_kit.report.sheet import sheet
-from kaggle_kit.score import score
-from kaggle_kit.tables import Guess
+from kaggle_kit.storage import tables
+from kaggle_kit.storage.tables import Guess
 
 WIDTHS = {"desktop": 1200, "phone": 360}
 # What falls short of a contrast of 4.5, with the nearest ground behind it.

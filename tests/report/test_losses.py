@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kaggle_kit.metrics.score import score_guesses
 from kaggle_kit.report.losses import (
     NO_LANDMARK,
     changes,
@@ -15,8 +16,7 @@ from kaggle_kit.report.losses import (
     precision_over_rank,
     worst,
 )
-from kaggle_kit.score import score_guesses
-from kaggle_kit.tables import Guess, Truth
+from kaggle_kit.storage.tables import Guess, Truth
 
 
 def case(seed, n=60):

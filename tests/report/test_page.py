@@ -11,14 +11,15 @@ from html import unescape
 import pytest
 from PIL import Image
 
-from kaggle_kit import cli, tables
+from kaggle_kit import cli
+from kaggle_kit.data.layout import image_path
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.paths import image_path
+from kaggle_kit.metrics.score import score
 from kaggle_kit.report.page import report, report_if_possible
 from kaggle_kit.report.photos import SIDE, thumbnail
-from kaggle_kit.score import score
-from kaggle_kit.tables import Guess
-from tests.report.test_elements import Elements
+from kaggle_kit.storage import tables
+from kaggle_kit.storage.tables import Guess
+from tests.helpers.html_elements import Elements
 
 EVIL = "<script>alert('x')</script>"
 
@@ -142,8 +143,8 @@ def test_photos_that_are_not_there_are_frames(run, submission, competition, tmp_
 def test_the_misleading_photo_is_the_nearest_of_the_landmark(
     bundle_dir, submission, competition, tmp_path
 ):
-    from kaggle_kit.recognition.networks import TensorFlowEngine
-    from kaggle_kit.recognition.recogniser import Recogniser
+    from kaggle_kit.backends.tensorflow import TensorFlowEngine
+    from kaggle_kit.inference.recogniser import Recogniser
     from kaggle_kit.report.losses import photo_losses, worst
 
     _, page = written(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.standin import Kaggle
-from tests.standin.client import CLIENT, FILES, SLUG, Client
+from tests.helpers.standin import Kaggle
+from tests.helpers.standin.client import CLIENT, FILES, SLUG, Client
 
 
 @pytest.fixture

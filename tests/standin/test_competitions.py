@@ -6,7 +6,7 @@ import subprocess
 import time
 import zipfile
 
-from tests.standin.client import CLIENT, FILES, KERNEL, SLUG, Client, kernel_dir
+from tests.helpers.standin.client import CLIENT, FILES, KERNEL, SLUG, Client, kernel_dir
 
 MIB = 2**20  # the client keeps what it has read of a file in pieces of this size
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.standin.client import Client
+from tests.helpers.standin.client import Client
 
 
 @pytest.fixture

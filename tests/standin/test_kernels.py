@@ -2,7 +2,7 @@
 
 import json
 
-from tests.standin.client import FILES, KERNEL, SLUG, kernel_dir
+from tests.helpers.standin.client import FILES, KERNEL, SLUG, kernel_dir
 
 
 def test_a_kernel_runs_and_leaves_its_output(client, kaggle, tmp_path):

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.standin import Kaggle, kernels
-from tests.standin.client import KERNEL
+from tests.helpers.standin import Kaggle, kernels
+from tests.helpers.standin.client import KERNEL
 
 
 def get(kaggle: Kaggle, url: str, **headers: str) -> tuple[int, bytes, dict[str, str]]:

@@ -1,35 +1,13 @@
 """A network that trains in no time, and a clock that does not wait."""
 
-from contextlib import contextmanager
-from functools import partial
 from types import SimpleNamespace
 
-import keras
 import pytest
 
-from kaggle_kit.training import epoch
-from kaggle_kit.training import fit as fitting
-from kaggle_kit.training.fit import fit
-from kaggle_kit.training.step import Step
-
-
-def network(model, size, n_classes, dropout=0.3):
-    """In place of the kit's networks: one that is built and compiled in no time."""
-    x = keras.Input((size, size, 3))
-    layers = [keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization()]
-    backbone = keras.Sequential(layers, name="backbone")
-    pooled = backbone(keras.layers.AveragePooling2D(8)(x))
-    flat = keras.layers.Dropout(dropout)(keras.layers.Flatten()(pooled))
-    return keras.Model(x, keras.layers.Dense(n_classes, name="head")(flat))
-
-
-@contextmanager
-def small_network(dropout=0.3):
-    """A small network, of which every epoch is the best so far."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "classifier", partial(network, dropout=dropout))
-        patch.setattr(fitting, "best_epoch", lambda history, _: len(history) - 1)
-        yield
+from kaggle_kit.training import epoch, trainer
+from kaggle_kit.training.train_step import Step
+from kaggle_kit.training.trainer import fit
+from tests.helpers.small_network import small_network
 
 
 @pytest.fixture
@@ -61,7 +39,7 @@ class Clock:
 
         patch.setattr(Step, "train", later)
         stopped = SimpleNamespace(monotonic=lambda: self.now)
-        patch.setattr(fitting, "time", stopped)
+        patch.setattr(trainer, "time", stopped)
         patch.setattr(epoch, "time", stopped)
 
 

@@ -11,15 +11,15 @@ import pandas as pd
 import pytest
 
 from kaggle_kit import config
+from kaggle_kit.data.datasets import Photos
 from kaggle_kit.data.shards import read_manifest
 from kaggle_kit.errors import ConfigError
 from kaggle_kit.training import distribute
 from kaggle_kit.training.distribute import per_device
-from kaggle_kit.training.fit import fit
-from kaggle_kit.training.recipe import Photos
-from tests.training.alike import load_weights, weights_of
-from tests.training.conftest import small_network
-from tests.training.hosts import HOST, ROOT, finish, start
+from kaggle_kit.training.trainer import fit
+from tests.helpers.hosts import HOST, ROOT, finish, start
+from tests.helpers.same_runs import load_weights, weights_of
+from tests.helpers.small_network import small_network
 
 CHANGES = {
     "train.batch_size": 8,
@@ -32,10 +32,10 @@ MIRRORED = """
 import sys, tensorflow as tf
 two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
-from kaggle_kit.training import fit as fitting
+from kaggle_kit.training import trainer
 from kaggle_kit.training.distribute import Workers
 mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-fitting.workers = lambda: Workers(mirrored)
+trainer.workers = lambda: Workers(mirrored)
 """
 
 

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 
 from kaggle_kit import config
+from kaggle_kit.data.datasets import Photos
 from kaggle_kit.data.shards import read_manifest
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.training.fit import fit
-from kaggle_kit.training.recipe import Photos
-from tests.training.alike import assert_same_run
+from kaggle_kit.training.trainer import fit
+from tests.helpers.same_runs import assert_same_run
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from kaggle_kit import config
-from kaggle_kit.training.fit import fit
-from kaggle_kit.training.step import Step
-from tests.training.conftest import small_network
+from kaggle_kit.training.trainer import fit
+from kaggle_kit.training.train_step import Step
+from tests.helpers.small_network import small_network
 
 run, batches = Path(sys.argv[3]), int(sys.argv[4])
 train, seen = Step.train, []

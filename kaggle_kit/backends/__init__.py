@@ -1,0 +1,1 @@
+"""What decodes photos and runs networks: TensorFlow, or Pillow with LiteRT."""

@@ -1,0 +1,169 @@
+"""What Kaggle demands of a dataset and of names: checked before anything goes up.
+
+The limits are those of Kaggle's own client (2.2) and its documentation. Most of what they
+forbid it would only tell after the upload, or not at all.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from kaggle_kit.errors import ArtefactError, KitError
+from kaggle_kit.storage.manifest import METADATA, uploaded
+
+PLACEHOLDER = "INSERT_OWNER"  # in place of the user's name, until there is one
+HANDLE = f"{PLACEHOLDER}/landmark-kit"
+DATASET, KERNEL = "dataset", "kernel"  # what a handle may be of
+SLUG_LENGTHS = {DATASET: (6, 50), KERNEL: (5, 50)}
+TITLE_LENGTHS = (6, 50)
+SUBTITLE_LENGTHS = (20, 80)
+LICENCES = """
+AGPL-3.0 apache-2.0 CC-BY-3.0 CC-BY-3.0-IGO CC-BY-4.0 CC-BY-NC-4.0 CC-BY-NC-ND-4.0
+CC-BY-NC-SA-3.0-IGO CC-BY-NC-SA-4.0 CC-BY-ND-4.0 CC-BY-SA-3.0 CC-BY-SA-4.0 CC0-1.0
+CDLA-Permissive-1.0 CDLA-Sharing-1.0 copyright-authors DbCL-1.0 EU-ODP-Legal-Notice
+FDL-1.3 GPL-2.0 GPL-3.0 LGPL-3.0 ODbL-1.0 ODC-BY-1.0 other PDDL unknown
+US-Government-Works
+"""
+UNPACKED = (
+    ".zip",
+    ".tar",
+    ".gz",
+    ".tgz",
+    ".bz2",
+    ".7z",
+    ".rar",
+)  # at the top, by Kaggle
+SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+def check_handle(text: str, what: str) -> tuple[str, str]:
+    """The owner and the slug of ``owner/slug``.
+
+    The owner may still be ``PLACEHOLDER``: whoever uploads has to look.
+
+    Args:
+        what: ``DATASET`` or ``KERNEL``, whose slugs differ in their lengths.
+
+    Raises:
+        KitError: it is not of that form, or Kaggle would not take the slug.
+    """
+    owner, slash, slug = text.partition("/")
+    if not slash or not OWNER.fullmatch(owner) or not SLUG.fullmatch(slug):
+        raise KitError(
+            f"handle: expected a {what} as OWNER/SLUG, the slug of a-z, 0-9 and single "
+            f"hyphens, got {text!r}; give one such as {HANDLE}"
+        )
+    _check_length(f"handle: the slug of a {what}", slug, SLUG_LENGTHS[what])
+    return owner, slug
+
+
+def dataset_metadata(
+    handle: str, title: str | None, subtitle: str, description: str, licence: str
+) -> dict[str, Any]:
+    """The content of ``dataset-metadata.json``, checked.
+
+    Args:
+        title: None for the slug in words.
+        licence: a name of ``LICENCES``.
+    """
+    values = {
+        "id": handle,
+        "title": title_of(handle, title),
+        "subtitle": subtitle,
+        "description": description,
+        "licenses": [{"name": licence}],
+        "keywords": [],
+    }
+    check_metadata(values, METADATA)
+    return values
+
+
+def title_of(handle: str, title: str | None = None) -> str:
+    """The title of a dataset; None is the handle's slug in words.
+
+    >>> title_of("somebody/landmark-kit")
+    'Landmark kit'
+
+    Raises:
+        KitError: Kaggle would not take the handle or the title.
+    """
+    _, slug = check_handle(handle, DATASET)
+    title = slug.replace("-", " ").capitalize() if title is None else title
+    _check_length("title", title, TITLE_LENGTHS)
+    return title
+
+
+def check_metadata(values: Any, where: str) -> None:
+    """Refuse what Kaggle or its client would.
+
+    Args:
+        values: the content of ``dataset-metadata.json``.
+        where: what to call it.
+
+    Raises:
+        KitError: the first value that is missing or out of range.
+    """
+    if not isinstance(values, dict):
+        raise ArtefactError(f"{where}: expected a JSON object, got {values!r:.60}")
+    names = [name for name in ("id", "title") if not isinstance(values.get(name), str)]
+    if names:
+        raise ArtefactError(
+            f"{where}: {names[0]}: expected text, got {values.get(names[0])!r}"
+        )
+    check_handle(values["id"], DATASET)
+    _check_length(f"{where}: title", values["title"], TITLE_LENGTHS)
+    if values.get("subtitle"):
+        _check_length(f"{where}: subtitle", str(values["subtitle"]), SUBTITLE_LENGTHS)
+    licences = values.get("licenses")
+    try:
+        (licence,) = [entry["name"] for entry in licences or ()]
+    except (TypeError, KeyError, ValueError):
+        raise ArtefactError(
+            f'{where}: licenses: expected exactly one, as [{{"name": "apache-2.0"}}], got '
+            f"{licences!r:.100}"
+        ) from None
+    if licence not in LICENCES.split():
+        raise ArtefactError(
+            f"{where}: licenses: expected one that Kaggle knows, got {licence!r}; known "
+            f"are {', '.join(LICENCES.split())}"
+        )
+
+
+def check_files(folder: Path) -> None:
+    """Refuse files that would not arrive on Kaggle as they are here.
+
+    Raises:
+        ArtefactError: the first that is empty, of a name that the client passes over, or
+            an archive that Kaggle would unpack.
+    """
+    folder = Path(folder)
+    kept = set(uploaded(folder))
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_dir():
+            if not any(path.iterdir()):
+                raise ArtefactError(f"{path}: expected files, got an empty folder")
+        elif name not in kept and name != METADATA:
+            raise ArtefactError(
+                f"{path}: expected a name that Kaggle's client uploads, got one that it "
+                f"skips; rename it"
+            )
+        elif "/" not in name and name.lower().endswith(UNPACKED):
+            raise ArtefactError(
+                f"{path}: expected no archive at the top, which Kaggle would unpack; put "
+                f"it into a folder"
+            )
+        elif not path.stat().st_size:
+            raise ArtefactError(
+                f"{path}: expected some content, got an empty file, which may get lost on "
+                f"its way; write something into it or remove it"
+            )
+
+
+def _check_length(what: str, text: str, limits: tuple[int, int]) -> None:
+    least, most = limits
+    if not least <= len(text) <= most:
+        raise KitError(
+            f"{what}: expected {least} to {most} characters, got {len(text)}: {text!r}"
+        )

@@ -1,0 +1,116 @@
+"""Whose work is in a bundle: licence, notice, and the authors of the gallery's photos."""
+
+from collections.abc import Collection
+from importlib import metadata
+from pathlib import Path
+
+import pandas as pd
+
+import kaggle_kit
+from kaggle_kit.errors import ArtefactError, TableError
+from kaggle_kit.progress import progress
+from kaggle_kit.storage import tables
+
+SOURCE = "train_attribution.csv"  # of the data set, if the competition folder has it
+ATTRIBUTION = "attribution.csv"
+CHUNK = 100_000  # rows read at a time
+COLUMNS = ("id", "url", "author", "license", "title")
+CITATION = (
+    'T. Weyand, A. Araujo, B. Cao and J. Sim, "Google Landmarks Dataset v2: A '
+    'Large-Scale Benchmark for Instance-Level Recognition and Retrieval", CVPR 2020, '
+    "arXiv:2004.01804"
+)
+NOTICE = """\
+# Whose work this is
+
+The library in `kaggle_kit/` is licensed under the Apache License 2.0; its text is in
+`LICENSE`.
+
+The rest was computed from photos and labels of the Google Landmarks Dataset v2:
+weights (`embedders/`), vectors and local features of photos (`gallery/`, `local/`), and
+the names and numbers of landmarks. Its labels are licensed by Google under CC BY 4.0. The
+photos are their authors', each under a licence of its own, by which most ask to be named.
+No photo is in here. Weights that a config names as its beginning (`model.weights`) came
+under their own licence before they were trained on. Cite the data set as
+
+> {citation}
+
+{authors}
+"""
+LISTED = "The authors of {n} of the {total} gallery photos are in `attribution.csv`."
+UNLISTED = (
+    f"The data set names the authors in `{SOURCE}`, which was not at hand when this was "
+    f"made; `gallery/gallery.csv` has the photos' ids."
+)
+
+
+def licence_text() -> str:
+    """The kit's licence, from its checkout, its bundle or its installed package.
+
+    Raises:
+        ArtefactError: it came without.
+    """
+    beside = Path(kaggle_kit.__file__).parents[1]
+    if (beside / "setup.cfg").exists() or (beside / "kit-manifest.json").exists():
+        return (beside / "LICENSE").read_text(encoding="utf-8")
+    try:
+        found = metadata.distribution("kaggle-kit")
+    except metadata.PackageNotFoundError:
+        text = None
+    else:
+        text = found.read_text("licenses/LICENSE") or found.read_text("LICENSE")
+    if not text:
+        raise ArtefactError(
+            f"{kaggle_kit.__file__}: expected the kit's LICENSE in its package, found "
+            f"none; install the kit from its wheel or its checkout"
+        )
+    return text
+
+
+def write_notice(part: Path, competition: Path) -> int:
+    """Write ``NOTICE.md`` and, if authors are known, ``attribution.csv`` of the gallery.
+
+    Args:
+        part: a bundle with its gallery.
+        competition: the folder whose ``train_attribution.csv`` (id, url, author, license,
+            title) is read, if it is there, row by row.
+
+    Returns:
+        The number of photos whose author is known.
+
+    Raises:
+        TableError: the columns are others.
+    """
+    ids = {row.image_id for row in tables.read_labels(part / "gallery" / "gallery.csv")}
+    rows = _authors(competition / SOURCE, ids)
+    if rows:
+        tables.write_rows(part / ATTRIBUTION, COLUMNS, rows)
+    authors = LISTED.format(n=len(rows), total=len(ids)) if rows else UNLISTED
+    text = NOTICE.format(citation=CITATION, authors=authors)
+    (part / "NOTICE.md").write_text(text, encoding="utf-8")
+    return len(rows)
+
+
+def _authors(path: Path, ids: Collection[str]) -> list[list[str]]:
+    """The rows of some photos; of millions, only these are held."""
+    if not path.exists():
+        return []
+    rows: list[list[str]] = []
+    try:
+        with (
+            pd.read_csv(
+                path, usecols=list(COLUMNS), dtype=str, na_filter=False, chunksize=CHUNK
+            ) as chunks,
+            progress(label=f"rows of {path.name}") as bar,
+        ):
+            for chunk in chunks:
+                kept = chunk[chunk["id"].isin(ids)]
+                rows += kept[list(COLUMNS)].to_numpy().tolist()
+                bar.update(len(chunk))
+    except (OSError, ValueError) as error:  # UnicodeDecodeError, pandas' own, no column
+        reason = " ".join(str(error).split())[:200]
+        raise TableError(
+            f"{path}: expected a CSV file of {', '.join(COLUMNS)}, got {reason}; download "
+            f"it again or remove it"
+        ) from None
+    return rows

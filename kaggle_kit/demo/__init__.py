@@ -1,0 +1,1 @@
+"""A small competition, drawn."""

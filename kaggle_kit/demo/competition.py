@@ -1,0 +1,95 @@
+"""A small competition, drawn: buildings seen from several sides, in several lights.
+
+It has the competition's exact layout, so that every stage can be tried before the first
+photo is downloaded. What it teaches about recognition is little; that a stage is broken,
+it shows at once.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from kaggle_kit.data.layout import image_path
+from kaggle_kit.demo.pictures import Face, building, other, photo
+from kaggle_kit.progress import progress
+from kaggle_kit.storage import tables
+from kaggle_kit.storage.files import written_dir
+
+Subject = tuple[int | None, list[Face] | None]  # landmark id and building, or neither
+MARKER = "drawn.txt"
+N_LANDMARKS = 12
+TRAIN_PHOTOS = (16, 40)  # of a landmark
+TEST_PHOTOS = 8  # of a landmark
+TRAIN_OTHERS, TEST_OTHERS = 80, 64  # non-landmarks
+
+
+def draw(out: Path, seed: int = 0) -> dict[str, int]:
+    """Draw a competition: ``train/``, ``test/``, their tables and ``solution.csv``.
+
+    The same seed gives the same pictures. Photos below ``train/`` that ``train.csv`` does
+    not list show no landmark, as do the test photos without one in the solution.
+
+    Returns:
+        Counts: landmarks, train, test (photos, with the non-landmarks).
+    """
+    rng = np.random.default_rng(seed)
+    landmark_ids = sorted(rng.choice(203_094, N_LANDMARKS, replace=False).tolist())
+    buildings = [building(np.random.default_rng((seed, i))) for i in landmark_ids]
+    train: list[Subject] = []
+    test: list[Subject] = []
+    for landmark_id, faces in zip(landmark_ids, buildings, strict=True):
+        n = int(rng.integers(*TRAIN_PHOTOS))
+        train += [(landmark_id, faces)] * n
+        test += [(landmark_id, faces)] * TEST_PHOTOS
+    train += [(None, None)] * TRAIN_OTHERS
+    test += [(None, None)] * TEST_OTHERS
+    with written_dir(out, MARKER) as part:
+        train_ids = _draw_photos(part / "train", train, seed)
+        test_ids = _draw_photos(part / "test", test, seed)
+        _write_tables(part, train_ids, test_ids, landmark_ids[0])
+        (part / MARKER).write_text(f"drawn by kaggle-kit, seed {seed}\n", "utf-8")
+    return {"landmarks": N_LANDMARKS, "train": len(train), "test": len(test)}
+
+
+def _draw_photos(
+    folder: Path, subjects: Sequence[Subject], seed: int
+) -> list[tuple[str, int | None]]:
+    """Draw and save each subject; return the image and landmark ids, by image id."""
+
+    def one(place: int) -> tuple[str, int | None]:
+        landmark_id, faces = subjects[place]
+        key = f"{seed} {folder.name} {place}"
+        image_id = hashlib.sha256(key.encode()).hexdigest()[:16]
+        rng = np.random.default_rng(int(image_id, 16))
+        picture = photo(faces, rng) if faces else other(rng)
+        path = image_path(folder, image_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path, quality=int(rng.integers(80, 96)))
+        return image_id, landmark_id
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        drawn = pool.map(one, range(len(subjects)))
+        bar = progress(drawn, total=len(subjects), label=f"draw {folder.name}")
+        return sorted(bar, key=lambda pair: pair[0])
+
+
+def _write_tables(
+    folder: Path,
+    train: Sequence[tuple[str, int | None]],
+    test: Sequence[tuple[str, int | None]],
+    some_landmark: int,
+) -> None:
+    labelled = [pair for pair in train if pair[1] is not None]
+    tables.write_rows(folder / "train.csv", ("id", "landmark_id"), labelled)
+    sample = [(image_id, f"{some_landmark} 0.1") for image_id, _ in test]
+    tables.write_rows(folder / "sample_submission.csv", ("id", "landmarks"), sample)
+    solution = [
+        (image_id, landmark, "Public" if i % 3 == 0 else "Private")
+        for i, (image_id, landmark) in enumerate(test)
+    ]
+    columns = ("id", "landmarks", "Usage")
+    tables.write_rows(folder / "solution.csv", columns, solution)

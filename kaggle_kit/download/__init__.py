@@ -1,0 +1,1 @@
+"""Photos and tables from Kaggle, or from the public tar files."""

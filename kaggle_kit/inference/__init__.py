@@ -1,0 +1,1 @@
+"""From photos to guesses: embed, search, rank, verify, within a time budget."""

@@ -1,0 +1,1 @@
+"""Kaggle's side, through its own client: datasets, kernels, submissions, the ledger."""

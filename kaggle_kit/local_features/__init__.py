@@ -1,0 +1,1 @@
+"""Local features of photos: SIFT, VLAD, and the geometry of what matches."""

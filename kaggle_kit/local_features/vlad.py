@@ -1,0 +1,83 @@
+"""VLAD: the local features of a photo gathered into one vector, without a network.
+
+Every descriptor is assigned to its nearest visual word, and what it differs from that
+word by is summed up word by word (Jégou et al., CVPR 2010).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_kit.errors import ArtefactError
+from kaggle_kit.retrieval.whitening import unit
+from kaggle_kit.storage import arrays
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The visual words that descriptors are assigned to.
+
+    Attributes:
+        words: (k, d) float32, in the units of the descriptors.
+    """
+
+    words: NDArray[np.float32]
+
+    def save(self, path: Path) -> None:
+        """Write the words as one array."""
+        with path.open("wb") as file:
+            np.save(file, self.words, allow_pickle=False)
+
+    @classmethod
+    def load(cls, path: Path) -> "Vocabulary":
+        """Read the words back.
+
+        Raises:
+            ArtefactError: the file is missing or damaged.
+        """
+        try:
+            words = arrays.loaded(path)
+        except arrays.DAMAGE as error:
+            raise ArtefactError(
+                f"{path}: expected visual words, got {error!r:.200}; make the bundle again"
+            ) from None
+        kind = getattr(words, "dtype", None), getattr(words, "ndim", None)
+        if kind != (np.float32, 2) or not len(words) or not np.isfinite(words).all():
+            raise ArtefactError(
+                f"{path}: expected visual words, a matrix of finite float32, got "
+                f"{kind[0]} in {kind[1]} dimensions; make the bundle again"
+            )
+        return cls(words)
+
+
+def vlad(
+    descriptors: NDArray[np.uint8], words: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The vector of a photo, (k * d,) of unit length, or zeros of no descriptors.
+
+    ::
+
+        V_w = sum of (x - w) over the descriptors x whose nearest word is w
+        vector = all V_w / |V_w|, divided by the length of them together
+
+    Each word counts the same, so that a pattern that repeats, such as windows, does not
+    drown the rest (intra-normalisation: Arandjelović & Zisserman, CVPR 2013).
+
+    Args:
+        descriptors: (n, d).
+        words: (k, d).
+    """
+    x = descriptors.astype(np.float32)
+    sums = np.zeros_like(words, dtype=np.float32)
+    if len(x):
+        nearest = assigned(x, words)
+        member = (nearest[None, :] == np.arange(len(words))[:, None]).astype(np.float32)
+        sums = member @ x - member.sum(axis=1, keepdims=True) * words
+    return unit(unit(sums).ravel())
+
+
+def assigned(x: NDArray[np.float32], words: NDArray[np.float32]) -> NDArray[np.intp]:
+    """The nearest word of each row, (n,); of equally near ones the first."""
+    return ((words**2).sum(axis=1) - 2 * (x @ words.T)).argmin(axis=1)

@@ -1,0 +1,1 @@
+"""GAP, its bootstrap intervals, and the scores of a submission file."""

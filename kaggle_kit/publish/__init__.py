@@ -1,1 +1,0 @@
-"""The bundle, and its rehearsal under the conditions of Kaggle."""

@@ -1,1 +1,0 @@
-"""From photos to a submission; all that runs inside the kernel."""

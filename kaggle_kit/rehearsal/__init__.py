@@ -1,0 +1,1 @@
+"""The kernel run as Kaggle would: offline, confined, against the clock."""

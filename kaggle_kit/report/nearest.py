@@ -1,0 +1,54 @@
+"""The gallery photo of a landmark that is most like a photo; loads the bundle's networks."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from kaggle_kit import config
+from kaggle_kit.backends.tensorflow import TensorFlowEngine
+from kaggle_kit.inference.embedder import load_embedder
+from kaggle_kit.local_features.extract import LocalReader
+from kaggle_kit.retrieval.gallery import Gallery
+from kaggle_kit.retrieval.knn import top_k
+
+
+class Nearest(NamedTuple):
+    """A gallery photo, and its cosine to the photo asked about."""
+
+    image_id: str
+    similarity: float
+
+
+def nearest(
+    bundle: Path, photos: Sequence[Path], landmarks: Sequence[Sequence[int]]
+) -> list[dict[int, Nearest]]:
+    """Embed some photos as the kernel does, and search each one's landmarks.
+
+    This is by the embedding alone, before penalties and geometry.
+
+    Args:
+        landmarks: for each photo, those whose nearest gallery photo is wanted.
+
+    Returns:
+        For each photo, by landmark id; without landmarks of which the bundle has no photo,
+        and empty for a photo that does not decode.
+
+    Raises:
+        ArtefactError, ConfigError: the bundle is damaged.
+    """
+    settings = config.read_json(bundle / "config.json")
+    reader = LocalReader(settings.local, TensorFlowEngine())
+    embedder = load_embedder(bundle, settings.recognition, reader)
+    gallery = Gallery.load(bundle / "gallery")
+    found: list[dict[int, Nearest]] = [{} for _ in photos]
+    embedded = embedder.embed(photos, "mistakes")
+    for place, vector in zip(embedded.which.tolist(), embedded.vectors, strict=True):
+        for landmark in landmarks[place]:
+            rows = np.flatnonzero(gallery.landmark_ids == landmark)
+            if len(rows):
+                cosines, best = top_k(vector[None], gallery.vectors[rows], 1)
+                image_id = gallery.image_ids[rows[best[0, 0]]]
+                found[place][landmark] = Nearest(image_id, float(cosines[0, 0]))
+    return found

@@ -1,0 +1,84 @@
+"""The sections of a report on what came before: training, config, hardware and time."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from kaggle_kit.report import plots
+from kaggle_kit.report.html import Html, details, plot, section, table, tag
+from kaggle_kit.report.settings import differences, parent
+from kaggle_kit.report.source import Subject
+
+
+def training_section(own: Subject) -> Html:
+    """Loss and accuracy over the epochs."""
+    if own.history is None:
+        return section("Training", tag("p", "No epochs: there is no history.csv."))
+    history = pd.read_csv(own.history)
+    last = history.iloc[-1]
+    drawn = []
+    for value in ("loss", "accuracy"):
+        if value in history:
+            ends = [
+                f"{n} {last[n]:.3g}" for n in (value, f"val_{value}") if n in history
+            ]
+            alt = f"{value.capitalize()} over {len(history)} epochs; last: {', '.join(ends)}"
+            caption = f"{value.capitalize()} of training and validation."
+            drawn.append(plot(plots.curve_svg(own.history, value), alt, caption))
+    return section("Training", tag("div", *drawn, class_="plots"))
+
+
+def config_section(own: Subject) -> Html:
+    """The config: what it changes in its parent, and all of it."""
+    if own.settings is None:
+        return section("Config", tag("p", "There is no config.json."))
+    name, base = parent(own.settings)
+    return section(
+        "Config",
+        table(
+            f"{own.name}: its difference from {name}",
+            ("Setting", "Here", "There"),
+            [
+                (d.setting, str(d.value), str(d.other))
+                for d in differences(own.settings, base)
+            ],
+        ),
+        details("Every setting", tag("pre", own.settings.model_dump_json(indent=2))),
+    )
+
+
+def time_section(own: Subject, rehearsal: Mapping[str, Any] | None = None) -> Html:
+    """What it was trained on, and what each stage took."""
+    rows: list[tuple[str, object]] = []
+    for environment in own.environments:
+        packages = environment.get("packages") or {}
+        rows += [
+            ("Machine", environment.get("machine")),
+            ("Cores", environment.get("cores")),
+            ("Python", environment.get("python")),
+            ("kaggle_kit", environment.get("kaggle_kit")),
+            ("Commit", str(environment.get("commit") or "")[:12] or None),
+            *packages.items(),
+        ]
+    times = [(k, f"{v:,.1f} s") for k, v in own.result.get("seconds", {}).items()]
+    rehearsed = rehearsal or own.result.get("rehearsal") or {}
+    for name, label, unit in (
+        ("seconds", "The kernel, rehearsed", "s"),
+        ("peak_memory_gb", "Its memory at most", "GB"),
+    ):
+        if name in rehearsed:
+            times.append((label, f"{rehearsed[name]:,} {unit}"))
+    if own.history is not None:
+        history = pd.read_csv(own.history)
+        if "seconds" in history:
+            seconds = history["seconds"]
+            times.append((f"{len(seconds)} epochs", f"{seconds.sum():,.1f} s"))
+            times.append(("An epoch, median", f"{seconds.median():,.1f} s"))
+    return section(
+        "Hardware and time",
+        table("Time", ("Stage", "Took"), times),
+        table(
+            "Made with", ("What", "Value"), [(k, v) for k, v in rows if v is not None]
+        ),
+    )

@@ -1,0 +1,1 @@
+"""The gallery: exact search, whitening, and the ranking of landmarks."""

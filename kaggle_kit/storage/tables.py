@@ -1,0 +1,386 @@
+"""The CSV files that stages hand to each other, read strictly and written exactly.
+
+Ids are always strings: ``0123456789012345`` and ``1234e56789012345`` are image ids, not
+numbers. Every complaint is one line: file, row, what was expected, what came, next step.
+"""
+
+import csv
+import gc
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from kaggle_kit.errors import TableError
+from kaggle_kit.storage.columns import Columns
+from kaggle_kit.storage.files import written
+
+# An image id becomes a path (train/a/b/c/<id>.jpg), so nothing that could leave it.
+IMAGE_ID = re.compile(r"[0-9A-Za-z_-]{3,64}")
+LANDMARK_ID = re.compile(r"\d{1,18}", re.ASCII)
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+QUOTED = 80  # characters of a cell that a complaint quotes at most
+SPLITS = ("train", "validation", "penalty", "test")
+USAGES = ("Public", "Private", "Ignored")
+
+
+class Label(NamedTuple):
+    """A row of ``train.csv``; a group holds near-duplicates of one photo."""
+
+    image_id: str
+    landmark_id: int
+    group: str = ""
+
+
+class Member(NamedTuple):
+    """A row of ``subset.csv``; a non-landmark has no landmark id."""
+
+    image_id: str
+    landmark_id: int | None
+    split: str
+
+
+class Class(NamedTuple):
+    """A row of ``classes.csv``, its index being the class."""
+
+    landmark_id: int
+    n_images: int
+
+
+class Guess(NamedTuple):
+    """What a submission says of one image."""
+
+    landmark_id: int
+    confidence: float
+
+
+class Truth(NamedTuple):
+    """What a solution says of one image; without landmarks it is a non-landmark."""
+
+    landmark_ids: frozenset[int]
+    usage: str = ""
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without searches for unreachable cycles, also as a decorator: records have none.
+
+    Of a million new records Python would look through all, time and again: half the time.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@uncollected()
+def read_labels(path: Path, group_column: str | None = None) -> Columns[Label]:
+    """Read ``train.csv`` (id, landmark_id); ``group_column`` names a third column."""
+    columns = ("id", "landmark_id", *([group_column] if group_column else []))
+    ids: list[str] = []
+    landmarks: list[int] = []
+    groups: list[str] = []
+    is_id, is_landmark = IMAGE_ID.fullmatch, LANDMARK_ID.fullmatch
+    for row, (image_id, landmark, *group) in read_rows(path, columns):
+        if not is_id(image_id) or not is_landmark(landmark):
+            _complain_of_label(path, row, image_id, landmark)
+        ids.append(image_id)
+        landmarks.append(int(landmark))
+        groups.extend(group)
+    _refuse_repeats(path, ids)
+    return Columns(
+        Label,
+        np.array(ids, object),
+        np.array(landmarks, np.int64),
+        np.array(groups if group_column else [""] * len(ids), object),
+    )
+
+
+def read_sample(path: Path) -> list[str]:
+    """Read the image ids of ``sample_submission.csv``, in the order of the file."""
+    ids = []
+    for row, (image_id, _) in read_rows(path, ("id", "landmarks")):
+        _require_id(path, row, image_id)
+        ids.append(image_id)
+    _refuse_repeats(path, ids)
+    return ids
+
+
+def read_submission(path: Path) -> dict[str, Guess | None]:
+    """Read a submission: the guess for each image id, None for an empty cell."""
+    guesses: dict[str, Guess | None] = {}
+    for row, (image_id, cell) in read_rows(path, ("id", "landmarks")):
+        if image_id in guesses:
+            raise TableError(
+                f"{path}: row {row}: image {image_id[:QUOTED]}: expected each id once, got "
+                f"it again; keep one of the rows"
+            )
+        guesses[image_id] = _guess(path, row, image_id, cell)
+    return guesses
+
+
+def write_submission(
+    path: Path, image_ids: Iterable[str], guesses: Mapping[str, Guess]
+) -> None:
+    """Write a submission whole or not at all: one row per id, in the order given.
+
+    Confidences are written so that they read back as the same number: rounding would
+    make ties, and ties move GAP.
+    """
+    with written(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        file.write("id,landmarks\n")
+        for image_id in image_ids:
+            guess = guesses.get(image_id)
+            cell = f"{guess.landmark_id} {float(guess.confidence)!r}" if guess else ""
+            file.write(f"{image_id},{cell}\n")
+
+
+def require_ids(
+    path: Path, got: Mapping[str, object], expected: Iterable[str], source: Path
+) -> None:
+    """Refuse a submission whose ids are not exactly those of ``source``.
+
+    Raises:
+        TableError: the first id that is missing or unknown, and how many there are.
+    """
+    expected = dict.fromkeys(expected)
+    unknown = [image_id for image_id in got if image_id not in expected]
+    if unknown:
+        raise TableError(
+            f"{path}: image {unknown[0][:QUOTED]}: expected only ids of {source}, got "
+            f"{len(unknown)} unknown; delete those rows"
+        )
+    missing = [image_id for image_id in expected if image_id not in got]
+    if missing:
+        raise TableError(
+            f"{path}: image {missing[0][:QUOTED]}: expected a row for each of the "
+            f"{len(expected)} ids of {source}, got {len(missing)} too few; add the rows, "
+            f"with an empty cell where there is no guess"
+        )
+
+
+def read_solution(path: Path) -> dict[str, Truth]:
+    """Read a solution (id, landmarks and, where it is there, Usage)."""
+    truths: dict[str, Truth] = {}
+    known: dict[tuple[str, str], Truth] = {}  # most rows repeat one: no landmark
+    rows = read_rows(path, ("id", "landmarks"), optional=("Usage",))
+    for row, (image_id, cell, usage) in rows:
+        if image_id in truths:
+            raise TableError(
+                f"{path}: row {row}: image {image_id[:QUOTED]}: expected each id once, got "
+                f"it again; keep one of the rows"
+            )
+        truth = known.get((cell, usage))
+        if truth is None:
+            truth = _truth(f"{path}: row {row}: image {image_id[:QUOTED]}", cell, usage)
+            known[cell, usage] = truth
+        truths[image_id] = truth
+    return truths
+
+
+@uncollected()
+def read_subset(path: Path) -> list[Member]:
+    """Read ``subset.csv`` (id, landmark_id, split)."""
+    members: list[Member] = []
+    for row, (image_id, landmark, split) in read_rows(
+        path, ("id", "landmark_id", "split")
+    ):
+        _require_id(path, row, image_id)
+        if landmark and not LANDMARK_ID.fullmatch(landmark):
+            _complain_of_label(path, row, image_id, landmark)
+        if split not in SPLITS:
+            raise TableError(
+                f"{path}: row {row}: image {image_id}: expected split "
+                f"{', '.join(SPLITS)}, got {split[:QUOTED]!r}; make the subset again"
+            )
+        members.append(Member(image_id, int(landmark) if landmark else None, split))
+    _refuse_repeats(path, [member.image_id for member in members])
+    return members
+
+
+def read_classes(path: Path) -> list[Class]:
+    """Read ``classes.csv`` (class, landmark_id, n_images); the classes are 0, 1, 2…"""
+    classes: list[Class] = []
+    row_of: dict[int, int] = {}
+    for row, fields in read_rows(path, ("class", "landmark_id", "n_images")):
+        if not all(map(LANDMARK_ID.fullmatch, fields)) or int(fields[0]) != len(
+            classes
+        ):
+            raise TableError(
+                f"{path}: row {row}: expected class {len(classes)}, a landmark id and a "
+                f"count, got {','.join(fields)[:QUOTED]!r}; make the subset again"
+            )
+        landmark = int(fields[1])
+        if row_of.setdefault(landmark, row) != row:
+            raise TableError(
+                f"{path}: row {row}: expected each landmark once, got {landmark} again "
+                f"after row {row_of[landmark]}; make the subset again"
+            )
+        classes.append(Class(landmark, int(fields[2])))
+    return classes
+
+
+def read_names(path: Path) -> dict[int, str]:
+    """Landmarks' names, by id, as people write them; none where there is no file.
+
+    The file has landmark_id and name, or category: a page's address in the data set.
+    """
+    names: dict[int, str] = {}
+    if not path.exists():
+        return names
+    rows = read_rows(path, ("landmark_id",), optional=("name", "category"))
+    for row, (landmark, name, category) in rows:
+        if not LANDMARK_ID.fullmatch(landmark):
+            raise TableError(
+                f"{path}: row {row}: expected a landmark id (a whole number), got "
+                f"{landmark[:QUOTED]!r}; correct or delete the row"
+            )
+        names[int(landmark)] = readable_name(name or category)
+    return names
+
+
+def readable_name(name: str) -> str:
+    """A landmark's name of the address of its page.
+
+    >>> readable_name("http://commons.wikimedia.org/wiki/Category:Taj_Mahal")
+    'Taj Mahal'
+    """
+    return name.rpartition("Category:")[2].replace("_", " ").strip() or name
+
+
+def write_rows(
+    path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]
+) -> None:
+    """Write a CSV file whole or not at all; None becomes an empty field."""
+    with written(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def read_rows(
+    path: Path, columns: Sequence[str], optional: Sequence[str] = ()
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield (row number in the file, the fields of ``columns`` and ``optional``).
+
+    Columns are found by name, in any order; an optional one that is absent is empty.
+    Empty lines are skipped; spaces around a field and a byte-order mark are dropped.
+
+    Raises:
+        TableError: no such file, not UTF-8, a column is missing or there twice, a row
+            has more or fewer fields than the header.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            places = _places(path, header, columns, optional)
+            width = len(header)
+            for fields in reader:
+                if len(fields) != width:
+                    if not any(map(str.strip, fields)):
+                        continue
+                    raise TableError(
+                        f"{path}: row {reader.line_num}: expected {width} fields "
+                        f"({','.join(header)[:QUOTED]}), got {len(fields)}: "
+                        f"{','.join(fields)[:QUOTED]!r}; correct or delete the row"
+                    )
+                yield (
+                    reader.line_num,
+                    ["" if i is None else fields[i].strip() for i in places],
+                )
+    except FileNotFoundError:
+        raise TableError(
+            f"{path}: expected a CSV file, found none; check the path"
+        ) from None
+    except (OSError, ValueError, csv.Error) as error:  # ValueError: not UTF-8
+        raise TableError(
+            f"{path}: expected a readable CSV file in UTF-8, got {error}; save it again "
+            f"as plain CSV"
+        ) from error
+
+
+def _places(
+    path: Path, header: list[str], columns: Sequence[str], optional: Sequence[str]
+) -> list[int | None]:
+    missing = [name for name in columns if name not in header]
+    if missing:
+        raise TableError(
+            f"{path}: row 1: expected the columns {','.join(columns)}, got "
+            f"{','.join(header)[:QUOTED] or 'an empty file'}; add {','.join(missing)}"
+        )
+    for name in (*columns, *optional):
+        if header.count(name) > 1:
+            raise TableError(
+                f"{path}: row 1: expected the column {name} once, got it "
+                f"{header.count(name)} times; delete or rename all but one"
+            )
+    places: list[int | None] = [header.index(name) for name in columns]
+    return places + [header.index(n) if n in header else None for n in optional]
+
+
+def _guess(path: Path, row: int, image_id: str, cell: str) -> Guess | None:
+    if not cell:
+        return None
+    landmark, _, confidence = cell.partition(" ")
+    if LANDMARK_ID.fullmatch(landmark) and NUMBER.fullmatch(confidence):
+        guess = Guess(int(landmark), float(confidence))
+        if math.isfinite(guess.confidence):
+            return guess
+    raise TableError(
+        f"{path}: row {row}: image {image_id[:QUOTED]}: expected '<landmark_id> "
+        f"<confidence>' "
+        f"(a whole number and a finite number) or nothing, got {cell[:QUOTED]!r}; correct "
+        f"the cell"
+    )
+
+
+def _truth(where: str, cell: str, usage: str) -> Truth:
+    landmarks = cell.split()
+    if not all(map(LANDMARK_ID.fullmatch, landmarks)):
+        raise TableError(
+            f"{where}: expected landmark ids with spaces between, got "
+            f"{cell[:QUOTED]!r}; correct the row"
+        )
+    if usage and usage not in USAGES:
+        raise TableError(
+            f"{where}: expected Usage {', '.join(USAGES)}, got {usage[:QUOTED]!r}; "
+            f"correct the row"
+        )
+    return Truth(frozenset(map(int, landmarks)), usage)
+
+
+def _require_id(path: Path, row: int, image_id: str) -> None:
+    if not IMAGE_ID.fullmatch(image_id):
+        raise TableError(
+            f"{path}: row {row}: expected an image id such as 0108dac4511cf183, got "
+            f"{image_id[:QUOTED]!r}; correct the id"
+        )
+
+
+def _complain_of_label(path: Path, row: int, image_id: str, landmark: str) -> None:
+    _require_id(path, row, image_id)
+    raise TableError(
+        f"{path}: row {row}: image {image_id}: expected a landmark id (a whole number), "
+        f"got {landmark[:QUOTED]!r}; correct or delete the row"
+    )
+
+
+def _refuse_repeats(path: Path, ids: list[str]) -> None:
+    if len(set(ids)) == len(ids):
+        return
+    seen: set[str] = set()
+    for image_id in ids:
+        if image_id in seen:
+            raise TableError(
+                f"{path}: image {image_id}: expected each id once, got it again; keep "
+                f"one of the rows"
+            )
+        seen.add(image_id)

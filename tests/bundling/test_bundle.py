@@ -1,0 +1,279 @@
+"""The bundle: complete, checked by its manifest, and never left half-made."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kaggle_kit
+from kaggle_kit import config
+from kaggle_kit.bundling.bundle import bundle, bundle_for_training, sizes_mb
+from kaggle_kit.bundling.metadata import check_files, check_metadata
+from kaggle_kit.errors import ArtefactError, DataError, KitError
+from kaggle_kit.retrieval.gallery import Gallery
+from kaggle_kit.storage import tables
+from kaggle_kit.storage.manifest import MANIFEST, METADATA, verify
+from kaggle_kit.training.trainer import fit
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_manifest_lists_every_file_and_the_validation_score(bundle_dir):
+    manifest = verify(bundle_dir)
+    files = {
+        path.relative_to(bundle_dir).as_posix()
+        for path in bundle_dir.rglob("*")
+        if path.is_file()
+    }
+    assert files == {*manifest["files"], MANIFEST, METADATA}
+    assert 0 <= manifest["validation"]["gap"] <= 1
+    assert manifest["made_with"][0]["packages"]["tensorflow"]
+    assert manifest["packages"] == manifest["made_with"][0]["packages"]
+    assert (manifest["name"], manifest["kind"]) == ("tiny", "recognition")
+    assert manifest["kit"]["version"] == kaggle_kit.__version__
+    table = (bundle_dir / "classes.csv").read_bytes()
+    assert manifest["classes_sha256"] == hashlib.sha256(table).hexdigest()
+    size = sum((bundle_dir / name).stat().st_size for name in manifest["files"])
+    assert sizes_mb(manifest["files"])["total"] == pytest.approx(size / 1e6, abs=1e-3)
+
+
+def test_gallery_holds_the_landmark_photos_and_the_penalty_pool_apart(
+    bundle_dir, run_dir
+):
+    members = tables.read_subset(run_dir / "subset.csv")
+    gallery = Gallery.load(bundle_dir / "gallery")
+    shown = {m.image_id for m in members if m.landmark_id is not None}
+    assert set(gallery.image_ids) == shown
+    n_penalty = sum(m.split == "penalty" for m in members)
+    assert len(gallery.non_landmarks) == n_penalty > 0
+    assert (gallery.penalties != 0).any()
+
+
+def test_library_in_the_bundle_is_whole_and_without_leftovers(bundle_dir):
+    names = {p.name for p in (bundle_dir / "kaggle_kit").rglob("*")}
+    assert "__pycache__" not in names
+    code = "import sys; sys.path[:0] = [sys.argv[1]]; import kaggle_kit.cli as c; print(c.__file__)"
+    shown = subprocess.check_output(
+        [sys.executable, "-B", "-c", code, str(bundle_dir)], text=True
+    )
+    assert shown.startswith(str(bundle_dir))
+
+
+@pytest.fixture
+def copy(bundle_dir, tmp_path):
+    shutil.copytree(bundle_dir, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_a_changed_file_is_named(copy):
+    path = copy / "gallery" / "vectors.npy"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ArtefactError, match=r"vectors\.npy: .* got other content"):
+        verify(copy)
+
+
+def test_a_missing_file_is_named(copy):
+    (copy / "classes.csv").unlink()
+    with pytest.raises(ArtefactError, match=r"classes\.csv: .* got no file"):
+        verify(copy)
+
+
+def test_a_folder_that_is_no_bundle_is_named(tmp_path):
+    with pytest.raises(ArtefactError, match="expected the manifest of a bundle"):
+        verify(tmp_path)
+    (tmp_path / MANIFEST).write_text(json.dumps([]))
+    with pytest.raises(ArtefactError):
+        verify(tmp_path)
+
+
+# What Kaggle gets.
+
+
+def test_a_bundle_can_go_up_as_it_is(bundle_dir, run_dir, competition):
+    """Complete metadata, no file that would get lost, nothing of this machine."""
+    check_files(bundle_dir)
+    values = json.loads((bundle_dir / METADATA).read_text("utf-8"))
+    check_metadata(values, METADATA)
+    assert values["id"] == "INSERT_OWNER/landmark-kit"
+    assert values["title"] == "Landmark kit"
+    assert values["licenses"] == [{"name": "other"}] and values["keywords"] == []
+    manifest = verify(bundle_dir)
+    assert f"{manifest['validation']['gap']:.4f}" in values["description"]
+    assert "`tiny`" in values["description"] and "2004.01804" in values["description"]
+    assert (bundle_dir / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    places = [str(path).encode() for path in (run_dir, competition, bundle_dir.parent)]
+    for path in bundle_dir.rglob("*"):
+        assert path.is_dir() or path.stat().st_size
+        assert not path.is_dir() or any(path.iterdir())
+        if path.is_file():
+            data = path.read_bytes()
+            assert not [place for place in places if place in data], path
+    assert not list(bundle_dir.rglob("debug")) + list(
+        bundle_dir.rglob("fingerprint.pb")
+    )
+
+
+def test_metadata_may_be_edited_afterwards(copy):
+    (copy / METADATA).write_text("{}")
+    verify(copy)
+
+
+def test_the_same_run_gives_the_same_bytes(run_dir, competition, tmp_path):
+    """In two processes, of which one has built and traced other things before."""
+    code = """
+import sys
+from pathlib import Path
+run, competition, out, other = sys.argv[1:]
+if other:
+    import keras, tensorflow as tf
+    keras.Sequential([keras.layers.Conv2D(2, 3), keras.layers.Dropout(0.5)])(tf.zeros((1, 9, 9, 3)))
+    tf.function(lambda x: x + 1)(tf.constant(1))
+from kaggle_kit.bundling.bundle import bundle
+changes = {"recognition.whiten": 8, "recognition.scales": [1.0, 2.0], "recognition.tune": True}
+bundle([Path(run)], Path(competition), Path(out), changes)
+"""
+    found = []
+    for name, other in (("one", ""), ("two", "other")):
+        out = tmp_path / name
+        command = [sys.executable, "-c", code, run_dir, competition, out, other]
+        subprocess.run(command, check=True, capture_output=True)
+        paths = sorted(path for path in out.rglob("*") if path.is_file())
+        found.append(
+            {str(p.relative_to(out)): hashlib.sha256(p.read_bytes()) for p in paths}
+        )
+    one, two = ({k: v.hexdigest() for k, v in hashes.items()} for hashes in found)
+    assert {"embedders/0/model.tflite", "embedders/0/model.whitening.npz"} < one.keys()
+    assert one == two
+
+
+def test_a_bundle_that_is_too_large_names_its_parts_and_leaves_nothing(
+    run_dir, competition, tmp_path
+):
+    with pytest.raises(ArtefactError) as caught:
+        bundle([run_dir], competition, tmp_path / "bundle", max_mb=1)
+    line = str(caught.value)
+    assert "expected at most 1 MB, got" in line and "raise --max-mb" in line
+    assert "(embedders " in line and "model.backbone" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_sizes_are_of_the_parts_largest_first():
+    files = {
+        "config.json": {"bytes": 1000},
+        "embedders/0/model/saved_model.pb": {"bytes": 5_000_000},
+        "embedders/0/model.tflite": {"bytes": 2_500_000},
+        "kaggle_kit/cli.py": {"bytes": 2000},
+        "kaggle_kit/model/build.py": {"bytes": 4000},
+        "LICENSE": {"bytes": 500},
+    }
+    expected = {"embedders": 7.5, "library": 0.006, "other": 0.002, "total": 7.508}
+    assert sizes_mb(files) == expected
+    assert list(sizes_mb(files)) == list(expected)
+
+
+def test_a_bundle_for_training_has_the_library_and_the_config_alone(settings, tmp_path):
+    changed = config.override(settings, {"model.weights": str(tmp_path / "w.h5")})
+    out = tmp_path / "bundle"
+    with pytest.raises(ArtefactError, match=r"w\.h5: expected a file of weights"):
+        bundle_for_training(changed, out)
+    (tmp_path / "w.h5").write_bytes(b"weights")
+    made = bundle_for_training(changed, out, "me/landmark-training", "My own title")
+    names = {path.name for path in out.iterdir()}
+    assert names == {"kaggle_kit", "config.json", "LICENSE", "w.h5", METADATA, MANIFEST}
+    assert config.read_json(out / "config.json").model.weights == "w.h5"
+    manifest = verify(out)
+    assert (manifest["kind"], manifest["name"]) == ("training", "tiny")
+    assert made["files"] == len(manifest["files"])
+    assert list(made["sizes_mb"]) == ["library", "other", "total"]
+    values = json.loads((out / METADATA).read_text("utf-8"))
+    assert (values["id"], values["title"]) == ("me/landmark-training", "My own title")
+    assert values["licenses"] == [{"name": "apache-2.0"}]
+    with pytest.raises(ArtefactError, match="library 0"):
+        bundle_for_training(changed, tmp_path / "large", max_mb=0.1)
+    assert not (tmp_path / "large").exists()
+
+
+def test_imagenets_weights_travel_as_the_package_that_has_them(tmp_path):
+    settings = config.load(Path("lite0_320_arcface.yaml"))
+    bundle_for_training(settings, tmp_path / "bundle")
+    code = (
+        "from kaggle_kit.model.pretrained import LITE0_FILE, imagenet_package as p;"
+        "print(p() / LITE0_FILE)"
+    )
+    command = [sys.executable, "-B", "-c", code]
+    shown = subprocess.check_output(command, cwd=tmp_path / "bundle", text=True).strip()
+    assert Path(shown).is_relative_to(tmp_path / "bundle")
+    assert Path(shown).stat().st_size == 18_826_032
+
+
+def test_a_config_that_tells_of_this_machine_is_no_bundle(settings, tmp_path):
+    changed = config.override(settings, {"name": f"as in {tmp_path / 'bundle'}"})
+    with pytest.raises(
+        ArtefactError, match=r"config\.json: expected nothing that tells"
+    ):
+        bundle_for_training(changed, tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_kaggle_would_refuse_fails_before_any_work(run_dir, settings, tmp_path):
+    with pytest.raises(KitError, match="OWNER/SLUG"):
+        bundle([run_dir], tmp_path / "none", tmp_path / "out", handle="no slug")
+    with pytest.raises(KitError, match="title: expected 6 to 50"):
+        bundle_for_training(settings, tmp_path / "out", title="short")
+    assert not list(tmp_path.iterdir())
+
+
+def test_authors_of_the_gallery_travel_with_it(settings, local_run, tmp_path):
+    run, competition = local_run
+    shutil.copytree(competition, tmp_path / "c")
+    ids = [m.image_id for m in tables.read_subset(run / "subset.csv")]
+    rows = [(i, "https://x.example", "Jane", "CC BY", "A tower") for i in ids]
+    columns = ("id", "url", "author", "license", "title")
+    tables.write_rows(tmp_path / "c" / "train_attribution.csv", columns, rows)
+    bundle([run], tmp_path / "c", tmp_path / "bundle")
+    gallery = Gallery.load(tmp_path / "bundle" / "gallery")
+    found = list(tables.read_rows(tmp_path / "bundle" / "attribution.csv", columns))
+    assert {row[0] for _, row in found} == set(gallery.image_ids) < set(ids)
+    assert "attribution.csv" in verify(tmp_path / "bundle")["files"]
+
+
+@pytest.fixture
+def local_run(settings, competition, subset_dir, tmp_path):
+    """A run without a network, which is the quickest."""
+    changes = {"model.backbone": "none", "train.epochs": 0, "vlad": {"words": 4}}
+    changed = config.override(settings, changes | {"name": "words"})
+    fit(changed, subset_dir, tmp_path / "run")
+    return tmp_path / "run", competition
+
+
+def test_a_bundle_of_words_alone_has_no_network_and_the_same_bytes(local_run, tmp_path):
+    run, competition = local_run
+    for name in ("one", "two"):
+        bundle([run], competition, tmp_path / name)
+    one, two = (verify(tmp_path / name) for name in ("one", "two"))
+    assert one == two
+    names = {name for name in one["files"] if name.startswith("embedders/")}
+    assert names == {"embedders/0/config.json", "embedders/0/words.npy"}
+
+
+# What is no bundle.
+
+
+def test_a_bundle_of_absent_photos_fails_and_leaves_nothing(run_dir, tmp_path):
+    (tmp_path / "competition" / "train" / "0").mkdir(parents=True)
+    with pytest.raises(DataError, match="none is there and decodes"):
+        bundle([run_dir], tmp_path / "competition", tmp_path / "bundle")
+    assert [p.name for p in tmp_path.iterdir()] == ["competition"]
+
+
+def test_other_files_are_not_replaced(run_dir, competition, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ArtefactError, match="found other files"):
+        bundle([run_dir], competition, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]

@@ -1,0 +1,88 @@
+"""A bundle of 8-bit integers: one network, and all that is compared comes from it."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from kaggle_kit import config
+from kaggle_kit.backends.tensorflow import TensorFlowEngine
+from kaggle_kit.bundling.bundle import bundle
+from kaggle_kit.data.layout import image_path
+from kaggle_kit.errors import ArtefactError
+from kaggle_kit.inference.predict import predict
+from kaggle_kit.inference.recogniser import Recogniser
+from kaggle_kit.metrics.score import score
+from kaggle_kit.storage import tables
+from kaggle_kit.storage.manifest import verify
+from tests.helpers.signed_bundles import sign
+
+CHANGES = {"recognition.int8": True, "recognition.whiten": 8, "recognition.tune": True}
+
+
+@pytest.fixture(scope="module")
+def made(run_dir, competition, tmp_path_factory):
+    """The bundle and its report. The run has a head, which tuning may drop."""
+    out = tmp_path_factory.mktemp("int8") / "bundle"
+    return out, bundle([run_dir], competition, out, CHANGES)
+
+
+def test_no_float_network_is_there_to_be_mixed_up_with_it(made):
+    out, _ = made
+    names = {path.name for path in (out / "embedders" / "0").iterdir()}
+    assert names == {"config.json", "model.int8.tflite", "model.whitening.npz"}
+    assert config.read_json(out / "config.json").recognition.int8
+
+
+def test_scores_stand_beside_those_of_floats(made, bundle_dir):
+    out, report = made
+    tuning = json.loads((out / "tuning.json").read_text("utf-8"))
+    manifest = verify(out)
+    for values in (report, tuning, manifest):
+        one, other = values["validation"]["gap"], values["validation_in_float"]["gap"]
+        assert 0 < one <= 1 and one == pytest.approx(other, abs=0.25)
+    assert verify(bundle_dir)["validation_in_float"] is None
+
+
+def test_the_gallery_is_of_the_integers(made, competition):
+    """Its photos, embedded again, are found at a cosine of 1, new ones not."""
+    out, _ = made
+    recogniser = Recogniser.load(out, competition / "train", TensorFlowEngine())
+    gallery = recogniser.gallery
+    paths = [image_path(competition / "train", i) for i in gallery.image_ids]
+    found = recogniser.embedder.embed(paths, "again").vectors
+    same = (found * gallery.vectors.astype(np.float32)).sum(axis=1)
+    np.testing.assert_allclose(same, 1, atol=2e-3)
+
+
+def test_it_recognises_and_a_last_batch_of_one_is_right(made, competition, tmp_path):
+    out, _ = made
+    counts = predict(out, competition, tmp_path / "s.csv")
+    assert (counts["images"], counts["guesses"], counts["dropped"]) == (28, 28, [])
+    known = score(tmp_path / "s.csv", competition / "solution.csv")
+    assert known["n_guesses"] == 28
+    before = tables.read_submission(tmp_path / "s.csv")
+    copy = tmp_path / "copy"
+    shutil.copytree(competition, copy)
+    (image_id, guess) = list(before.items())[-1]
+    (copy / "sample_submission.csv").write_text(f"id,landmarks\n{image_id},\n")
+    predict(out, copy, tmp_path / "alone.csv")
+    (alone,) = tables.read_submission(tmp_path / "alone.csv").values()
+    assert alone.landmark_id == guess.landmark_id
+    assert alone.confidence == pytest.approx(guess.confidence, abs=1e-5)
+
+
+def test_a_bundle_without_its_integers_is_named(made, competition, tmp_path):
+    out, _ = made
+    shutil.copytree(out, tmp_path / "bundle")
+    (tmp_path / "bundle" / "embedders" / "0" / "model.int8.tflite").unlink()
+    sign(tmp_path / "bundle")
+    with pytest.raises(ArtefactError, match="expected an embedder"):
+        predict(tmp_path / "bundle", competition, tmp_path / "s.csv")
+
+
+def test_the_same_run_gives_the_same_bytes(made, run_dir, competition, tmp_path):
+    out, _ = made
+    bundle([run_dir], competition, tmp_path / "again", CHANGES)
+    assert verify(tmp_path / "again")["files"] == verify(out)["files"]

@@ -1,0 +1,118 @@
+"""Nothing that goes up tells of the machine or its user."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kaggle_kit.bundling.leaks import check_no_leaks
+from kaggle_kit.errors import ArtefactError
+
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty home, and no credentials in the environment."""
+    for name in ("KAGGLE_KEY", "KAGGLE_API_TOKEN", "KAGGLE_CONFIG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    home = tmp_path / "home" / "someone"
+    home.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    return home
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "bundle" / "model").mkdir(parents=True)
+    (tmp_path / "bundle" / "config.json").write_text('{"name": "a"}')
+    return tmp_path / "bundle"
+
+
+def complaint(folder, places=()):
+    with pytest.raises(ArtefactError) as caught:
+        check_no_leaks(folder, places)
+    return str(caught.value)
+
+
+def test_a_folder_without_anything_passes(folder, home):
+    (home / ".kaggle").mkdir()
+    (home / ".kaggle" / "kaggle.json").write_text(
+        f'{{"username": "a", "key": "{KEY}"}}'
+    )
+    check_no_leaks(folder, [Path("run"), folder])
+
+
+@pytest.mark.parametrize("name", ["notes.md", "model/saved_model.pb", "model.tflite"])
+def test_a_path_of_this_machine_is_found_in_any_file(folder, home, tmp_path, name):
+    for path in (home, tmp_path / "run"):
+        (folder / name).write_bytes(b"\x00\x12" + str(path).encode() + b"/x.py\x00")
+        line = complaint(folder, [tmp_path / "run"])
+        assert line.startswith(f"{name}: ") and str(path) in line
+
+
+def test_a_relative_place_is_looked_for_by_its_absolute_path(
+    folder, home, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (folder / "a.csv").write_text(f"id\n{tmp_path}/run/x\n")
+    assert "a.csv" in complaint(folder, [Path("run")])
+
+
+def test_a_part_of_another_path_is_no_path_of_this_machine(folder, home, monkeypatch):
+    monkeypatch.setenv("HOME", "/rooty")
+    for text in (
+        "see https://x.org/rooty",
+        "a/rooty",
+        "/rooty-2/x",
+        "/rootyx",
+        "./rooty",
+    ):
+        (folder / "a.md").write_text(text)
+        check_no_leaks(folder, [])
+    for text in ("/rooty", "x=/rooty/y", '"/rooty"', "a/rooty /rooty"):
+        (folder / "a.md").write_text(text)
+        complaint(folder)
+
+
+@pytest.mark.parametrize(
+    "place", [".kaggle/kaggle.json", ".config/kaggle/kaggle.json", "moved/kaggle.json"]
+)
+def test_the_users_key_is_found_and_not_quoted(folder, home, monkeypatch, place):
+    (home / place).parent.mkdir(parents=True)
+    (home / place).write_text(json.dumps({"username": "someone", "key": KEY}))
+    if place.startswith("moved"):
+        monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(home / "moved"))
+    (folder / "model" / "x.pb").write_bytes(b"\x01" + KEY.encode())
+    line = complaint(folder)
+    assert "model/x.pb" in line and "kaggle.json" in line and KEY not in line
+
+
+@pytest.mark.parametrize("name", ["KAGGLE_KEY", "KAGGLE_API_TOKEN"])
+def test_a_secret_of_the_environment_is_found_and_not_quoted(
+    folder, home, monkeypatch, name
+):
+    monkeypatch.setenv(name, "very-secret")
+    (folder / "a.py").write_text("x = 'very-secret'")
+    line = complaint(folder)
+    assert name in line and "very-secret" not in line
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "KGAT_0123456789abcdef",
+        '{"username": "x", "key": "y"}',
+        '{"username":"x","key":"y"}',
+    ],
+)
+def test_what_looks_like_a_credential_is_found(folder, home, text):
+    (folder / "a.txt").write_text(text)
+    line = complaint(folder)
+    assert "a.txt" in line and text not in line
+
+
+def test_a_word_about_tokens_is_none(folder, home):
+    (folder / "a.md").write_text("a token begins with KGAT_ and is long")
+    check_no_leaks(folder, [])

@@ -1,0 +1,337 @@
+"""Tars of the public data set from a real server on loopback that cuts, waits and lies."""
+
+import csv
+import hashlib
+import io
+import json
+import re
+import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from kaggle_kit import cli
+from kaggle_kit.download import http, staging
+from tests.helpers.small_competition import image_id, jpeg, photo_name
+
+
+class Mirror(ThreadingHTTPServer):
+    """Files by path; ``faults`` are dicts that answer the next requests of a path."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files, self.faults, self.calls = {}, {}, []
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_address[1]}/mirror"
+
+    def add_tar(self, number, members, md5=None):
+        """A tar of (name or TarInfo, content) pairs, and its checksum."""
+        content = tar_of(members)
+        self.files[f"train/images_{number:03}.tar"] = content
+        listed = md5 or hashlib.md5(content).hexdigest()
+        name = f"images_{number:03}"
+        self.files[f"md5sum/train/md5.{name}.txt"] = f"{listed}  {name}.tar\n".encode()
+
+    def got(self, path):
+        """The Range headers with which a path was asked for."""
+        return [where for name, where in self.calls if name == path]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    def do_GET(self):
+        mirror, path = self.server, self.path.removeprefix("/mirror/")
+        where = self.headers.get("Range")
+        mirror.calls.append((path, where))
+        queue = mirror.faults.get(path, [])
+        fault = queue.pop(0) if queue else {}
+        content = mirror.files.get(path)
+        if fault.get("status") or content is None:
+            return self._send(fault.get("status", 404), b"<Error/>", fault)
+        etag = '"' + hashlib.sha1(content).hexdigest() + '"'
+        headers = {"ETag": etag, "Accept-Ranges": "bytes"}
+        if where and self.headers.get("If-Range") == etag:
+            start = int(re.fullmatch(r"bytes=(\d+)-", where)[1])
+            headers["Content-Range"] = (
+                f"bytes {start}-{len(content) - 1}/{len(content)}"
+            )
+            return self._send(206, content[start:], fault, headers)
+        return self._send(200, content, fault, headers)
+
+    def _send(self, status, body, fault, headers=()):
+        self.send_response(status)
+        headers = dict(headers)
+        headers["Content-Length"] = str(len(body))
+        if "retry_after" in fault:
+            headers["Retry-After"] = str(fault["retry_after"])
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body[: fault.get("cut")])
+
+    def log_message(self, *_):
+        """Silent."""
+
+
+def tar_of(members):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        for member, data in members:
+            info = tarfile.TarInfo(member) if isinstance(member, str) else member
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return content.getvalue()
+
+
+def special(name, kind):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, "/etc/passwd"
+    return info
+
+
+def photos(numbers):
+    """Photos by their name in the tar; the real tars have folders or have none."""
+    return {photo_name(image_id(i)).removeprefix("train/"): jpeg(i) for i in numbers}
+
+
+N_PHOTOS = 8
+
+
+@pytest.fixture
+def mirror(monkeypatch):
+    monkeypatch.setattr(http, "BACKOFF_S", 0.01)
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with Mirror() as server:
+        threading.Thread(target=server.serve_forever, args=[0.05]).start()
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["id", "url", "landmark_id"])
+        for i in range(N_PHOTOS):
+            writer.writerow([image_id(i), f"http://x/{i}, a.jpg", i % 3])
+        server.files["metadata/train.csv"] = out.getvalue().encode()
+        server.files["metadata/train_attribution.csv"] = b"id,author\n"
+        server.add_tar(0, [("./", b""), *photos(range(4)).items(), ("README", b"x")])
+        flat = {name[6:]: data for name, data in photos(range(4, 8)).items()}
+        server.add_tar(1, flat.items())
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def kit(mirror, tmp_path, capsys):
+    """Run the command; its exit code, and its result or its last line on stderr."""
+
+    def run(*more, tars="0-1", out=tmp_path / "out"):
+        args = ["--tars", tars, "--out", out, "--url", mirror.url, *more]
+        code = cli.main(["download", *map(str, args)])
+        shown = capsys.readouterr()
+        if code:
+            assert shown.out == ""
+            return code, shown.err.splitlines()[-1]
+        return code, json.loads(shown.out)
+
+    return run
+
+
+def found(out):
+    """The photos that are in their places, by name."""
+    train = out / "train"
+    return {
+        p.relative_to(out).as_posix(): p.read_bytes()
+        for p in train.rglob("*")
+        if p.is_file()
+    }
+
+
+def expected(numbers):
+    return {f"train/{name}": data for name, data in photos(numbers).items()}
+
+
+def test_tars_are_unpacked_and_not_fetched_again(mirror, kit, tmp_path):
+    out = tmp_path / "out"
+    code, made = kit()
+    assert code == 0
+    assert (made["tars"], made["fetched"], made["there"]) == (2, N_PHOTOS, 0)
+    assert found(out) == expected(range(N_PHOTOS))
+    rows = "".join(f"{image_id(i)},{i % 3}\n" for i in range(N_PHOTOS))
+    assert (out / "train.csv").read_text() == "id,landmark_id\n" + rows
+    assert (out / "train_attribution.csv").read_bytes() == b"id,author\n"
+    assert not (out / "train_label_to_category.csv").exists()
+    assert not list(out.rglob("*.tar")) and not (out / "README").exists()
+    mirror.calls.clear()
+    code, made = kit()
+    assert (code, made["fetched"], made["there"]) == (0, 0, N_PHOTOS)
+    assert not any("images" in path for path, _ in mirror.calls)
+
+
+def test_of_a_tar_only_the_photos_asked_for_are_kept(mirror, kit, tmp_path):
+    out = tmp_path / "out"
+    ids = tmp_path / "ids"
+    ids.write_text(f"{image_id(1)}\n{image_id(6)}\n")
+    code, made = kit("--ids", ids, tars="0")
+    assert (code, made["fetched"], made["missing"]) == (0, 1, 1)
+    code, made = kit("--ids", ids)
+    assert (code, made["fetched"], made["missing"]) == (0, 1, 0)
+    assert found(out) == expected([1, 6])
+    assert len(mirror.got("train/images_000.tar")) == 1
+    subset = tmp_path / "subset"
+    subset.mkdir()
+    (subset / "subset.csv").write_text(f"id,landmark_id,split\n{image_id(2)},2,train\n")
+    code, made = kit("--subset", subset)  # others of the same tars
+    assert (code, made["fetched"], made["missing"]) == (0, 1, 0)
+    assert found(out) == expected([1, 2, 6])
+    code, made = kit()
+    assert (code, made["fetched"], made["there"]) == (0, 5, 3)
+    assert found(out) == expected(range(N_PHOTOS))
+    ids.write_text("ffffffffffffffff\n")
+    code, line = kit("--ids", ids)
+    assert code == 1 and "got 1 unknown" in line
+
+
+def test_tables_alone(mirror, kit, tmp_path):
+    assert kit("--tables")[0] == 0
+    assert (tmp_path / "out" / "train.csv").exists()
+    assert not any("images" in path for path, _ in mirror.calls)
+
+
+def test_a_cut_tar_is_resumed_where_it_was_cut(mirror, kit, tmp_path, monkeypatch):
+    monkeypatch.setattr(http, "CHUNK", 256)
+    path = "train/images_000.tar"
+    mirror.faults[path] = [
+        {"cut": 3000},
+        {"status": 503},
+        {"status": 429, "retry_after": 1},
+        {"cut": 1000},
+    ]
+    code, made = kit(tars="0")
+    assert (code, made["fetched"]) == (0, 4)
+    assert found(tmp_path / "out") == expected(range(4))
+    starts = [int(x[6:-1]) if x else 0 for x in mirror.got(path)]
+    assert starts[0] == 0 and starts == sorted(starts) and starts[1] > 2000
+    assert starts[-1] > 3000 and len(starts) == 5
+
+
+def test_the_next_run_resumes_and_a_changed_tar_is_begun_anew(
+    mirror, kit, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(http, "CHUNK", 256)
+    monkeypatch.setattr(http, "TRIES", 1)
+    path = "train/images_000.tar"
+    mirror.faults[path] = [{"cut": 3000}]
+    code, line = kit(tars="0")
+    assert code == 6 and "it goes on where it was" in line
+    assert found(tmp_path / "out") == {}
+    mirror.faults[path] = [{"cut": 1000}]
+    assert kit(tars="0")[0] == 6
+    assert mirror.got(path)[1] not in (None, "bytes=0-")
+    mirror.add_tar(0, photos([5, 6, 7]).items())
+    assert kit(tars="0")[0] == 0
+    assert found(tmp_path / "out") == expected([5, 6, 7])
+
+
+def test_errors_of_the_server_are_one_line(mirror, kit, tmp_path, monkeypatch):
+    monkeypatch.setattr(http, "TRIES", 2)
+    path = "train/images_000.tar"
+    mirror.faults[path] = [{"status": 500}] * 9
+    code, line = kit(tars="0")
+    assert code == 6 and "HTTP 500" in line and len(mirror.got(path)) == 3
+    mirror.faults[path] = [{"status": 403}]
+    code, line = kit(tars="0")
+    assert code == 7 and "HTTP 403" in line
+    code, line = kit(tars="7")
+    assert code == 7 and "md5.images_007.txt" in line
+    assert found(tmp_path / "out") == {}
+
+
+def test_no_server_is_said(kit, mirror, monkeypatch, tmp_path):
+    monkeypatch.setattr(http, "TRIES", 1)
+    code, line = kit("--url", "http://127.0.0.1:1/none", tars="0")
+    assert code == 6 and "127.0.0.1" in line
+
+
+def test_a_wrong_checksum_stops_unless_it_is_accepted(mirror, kit, tmp_path):
+    out = tmp_path / "out"
+    mirror.add_tar(1, photos([4]).items(), md5="0" * 32)
+    got = hashlib.md5(mirror.files["train/images_001.tar"]).hexdigest()
+    code, line = kit()
+    assert code == 8
+    assert f"expected the checksum {'0' * 32}, got {got}" in line
+    assert f"--accept-md5 {got}" in line
+    assert found(out) == expected(range(4))  # of the tar before it
+    assert not list(out.rglob("*.tar*"))
+    assert kit("--accept-md5", "1" * 32)[0] == 8
+    code, made = kit("--accept-md5", "1" * 32, got)
+    assert (code, made["fetched"], made["there"]) == (0, 1, 4)
+    assert found(out) == expected(range(5))
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        "../0123456789abcdef.jpg",
+        "/tmp/0123456789abcdef.jpg",
+        "a/../../x.jpg",
+        special("link.jpg", tarfile.SYMTYPE),
+        special("0/1/2/0123456789abcdef.jpg", tarfile.LNKTYPE),
+        special("device", tarfile.CHRTYPE),
+    ],
+    ids=lambda member: getattr(member, "name", member),
+)
+def test_a_member_that_leads_elsewhere_refuses_the_tar(mirror, kit, tmp_path, member):
+    mirror.add_tar(0, [*photos([0]).items(), (member, b"")])
+    code, line = kit(tars="0")
+    assert code == 1 and "do not use this archive" in line
+    assert found(tmp_path / "out") == {}
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("size", [100, 700, 3000])
+def test_an_accepted_tar_that_is_cut_is_not_taken_for_whole(
+    mirror, kit, tmp_path, size
+):
+    content = mirror.files["train/images_000.tar"][:size]
+    mirror.files["train/images_000.tar"] = content
+    code, line = kit("--accept-md5", hashlib.md5(content).hexdigest(), tars="0")
+    assert code == 8 and "damaged" in line
+    here = found(tmp_path / "out")
+    assert here == {name: expected(range(4))[name] for name in here}
+    assert not (tmp_path / "out" / "tars.json").exists()
+
+
+def test_the_disk_and_its_budget_are_asked_first(mirror, kit, monkeypatch, tmp_path):
+    size = len(mirror.files["train/images_000.tar"])
+    code, line = kit("--disk-gb", size * 1.5 / 1e9)
+    assert code == 1 and "images_000.tar" in line and "--disk-gb" in line
+    code, line = kit("--disk-gb", size * 2.2 / 1e9)  # one tar, not two
+    assert code == 1 and "images_001.tar" in line
+    assert found(tmp_path / "out") == expected(range(4))
+    with monkeypatch.context() as patch:
+        patch.setattr(staging, "free_bytes", lambda _: staging.RESERVE + size)
+        code, line = kit()
+        assert code == 1 and "make room" in line
+    assert mirror.got("train/images_001.tar") == [None, None]
+    assert found(tmp_path / "out") == expected(range(4))
+    assert kit()[0] == 0
+
+
+def test_a_broken_photo_is_kept_and_listed(mirror, kit, tmp_path):
+    name = photo_name(image_id(0)).removeprefix("train/")
+    mirror.add_tar(0, [(name, jpeg(0)[:-80])])
+    code, made = kit(tars="0")
+    assert (code, made["broken"]) == (0, 1)
+    assert f"train/{name}" in (tmp_path / "out" / "download.broken.csv").read_text()
+
+
+def test_a_folder_of_a_competition_is_not_mixed_with_tars(kit, tmp_path):
+    with staging.held(tmp_path / "out", "landmark-recognition-2021") as here:
+        (here.folder / "x").write_bytes(b"")
+        here.place(here.folder / "x", "x")
+    code, line = kit()
+    assert code == 1 and "choose another --out" in line

@@ -1,0 +1,63 @@
+"""What of a partial file the client may go on with."""
+
+import json
+
+import pytest
+
+from kaggle_kit.download import staging
+from kaggle_kit.download.staging import drop_unfit, held
+from kaggle_kit.errors import ArtefactError, DataError
+
+
+@pytest.mark.parametrize(
+    ("content", "sidecar", "kept"),
+    [
+        (b"PK\x03\x04 and so on", {"validator": "x", "size": 100}, True),
+        (b"\xff\xd8\xff a photo", {"validator": "x", "size": 100}, True),
+        (b"<?xml an error page", {"validator": "x", "size": 100}, False),
+        (b'{"code": 403}', {"validator": "x", "size": 100}, False),
+        (b"PK\x03\x04 too long", {"validator": "x", "size": 5}, False),
+        (b"PK\x03\x04 of what?", None, False),
+        (b"PK\x03\x04 damaged", "no JSON", False),
+        (b"", {"validator": "x", "size": 100}, False),
+    ],
+)
+def test_only_the_beginning_of_the_file_itself_is_gone_on_with(
+    tmp_path, content, sidecar, kept
+):
+    path = tmp_path / "a.zip"
+    path.write_bytes(content)
+    beside = tmp_path / f"a.zip{staging.SIDECAR}"
+    if sidecar is not None:
+        beside.write_text(sidecar if isinstance(sidecar, str) else json.dumps(sidecar))
+    drop_unfit(path)
+    assert path.exists() == kept and beside.exists() == kept
+
+
+def test_a_sidecar_without_its_file_goes(tmp_path):
+    (tmp_path / f"a.zip{staging.SIDECAR}").write_text('{"size": 3}')
+    drop_unfit(tmp_path / "a.zip")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_first_file_in_its_place_settles_the_source(tmp_path):
+    for source in ("a-slip", "right"):
+        with held(tmp_path, source) as here:
+            pass
+    (here.folder / "x").write_bytes(b"x")
+    with held(tmp_path, "right") as here:
+        here.place(here.folder / "x", "a/b/x")
+    assert (tmp_path / "a/b/x").read_bytes() == b"x"
+    with (
+        pytest.raises(ArtefactError, match="found photos of right"),
+        held(tmp_path, "a-slip"),
+    ):
+        pass
+
+
+def test_some_of_the_disk_is_always_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(staging, "free_bytes", lambda _: staging.RESERVE + 10)
+    with held(tmp_path, "x") as here:
+        here.require_room(10, "it")
+        with pytest.raises(DataError, match="free for it"):
+            here.require_room(11, "it")

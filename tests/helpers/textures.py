@@ -1,0 +1,25 @@
+"""Drawn textures, and local features of random numbers."""
+
+import cv2
+import numpy as np
+
+from kaggle_kit.local_features.sift import (
+    Features,
+)
+
+
+def texture(seed=0, height=160, width=200):
+    """Blobs of several sizes, (h, w) uint8."""
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(size=(height, width)).astype(np.float32)
+    sums = sum(cv2.GaussianBlur(noise, (0, 0), s) * s for s in (1, 2, 4, 8))
+    return cv2.normalize(sums, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+
+
+def some(n, seed=0):
+    rng = np.random.default_rng(seed)
+    return Features(
+        rng.random((n, 2)).astype(np.float32),
+        rng.integers(0, 256, (n, 128), np.uint8),
+        rng.random(n).astype(np.float32),
+    )

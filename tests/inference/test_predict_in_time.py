@@ -1,0 +1,530 @@
+"""Predict against the clock: killed at any moment, and given too little time."""
+
+import functools
+import itertools
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kaggle_kit import config
+from kaggle_kit.backends.tensorflow import TensorFlowEngine
+from kaggle_kit.bundling.bundle import bundle
+from kaggle_kit.data.layout import image_path
+from kaggle_kit.inference import embedder as embedding
+from kaggle_kit.inference import predict as predicting
+from kaggle_kit.inference import submission_passes
+from kaggle_kit.inference.embedder import Embedder, Network
+from kaggle_kit.inference.predict import predict
+from kaggle_kit.inference.recogniser import rarest_first
+from kaggle_kit.local_features.rerank import Geometry
+from kaggle_kit.metrics.score import validate
+from kaggle_kit.model.export import export
+from kaggle_kit.rehearsal.rehearse import rehearse
+from kaggle_kit.storage import tables
+from kaggle_kit.storage.tables import Label
+from kaggle_kit.training.trainer import load_best
+
+KERNEL = Path(__file__).parents[2] / "kernels" / "inference" / "landmark-inference.py"
+VALIDATED = {"valid": True, "n_images": 28}
+
+
+def slowed(monkeypatch, seconds, sleep=time.sleep):
+    """Make each view of a photo take so long; the mirrored one is a second one."""
+    stream = Network.stream
+
+    def waiting(self, paths, batch_size):
+        for found in stream(self, paths, batch_size):
+            n_views = {"serve": 2, "one": 1}[self.views]
+            sleep(len(found.which) * n_views * seconds)
+            yield found
+
+    monkeypatch.setattr(Network, "stream", waiting)
+
+
+class Clock:
+    """A clock that only ``sleep`` moves, so that no other work on the machine counts."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """What predict reads the time by."""
+    clock = Clock()
+    for module in (embedding, submission_passes, predicting):
+        monkeypatch.setattr(module, "time", clock)
+    budget = functools.partial(predicting.Budget, clock=clock.monotonic)
+    monkeypatch.setattr(predicting, "Budget", budget)
+    return clock
+
+
+def copied(competition, place, times):
+    """The competition with each test photo so many times, under other ids."""
+    shutil.copytree(competition, place)
+    rows = ["id,landmarks"]
+    for image_id in tables.read_sample(competition / "sample_submission.csv"):
+        for i in range(times):
+            new_id = f"{i:02x}{image_id[2:]}"
+            path = image_path(place / "test", new_id)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(image_path(competition / "test", image_id), path)
+            rows.append(f"{new_id},")
+    (place / "sample_submission.csv").write_text("\n".join(rows) + "\n")
+    (place / "solution.csv").unlink()
+    return place
+
+
+# Killed.
+
+# The kernel, writing as often as it can, and slowly enough to be caught at anything.
+HASTY = """
+import runpy, sys, time
+sys.path.insert(0, {bundle!r})
+from kaggle_kit.storage import tables
+write = tables.write_submission
+def writing(path, image_ids, guesses):
+    write(path, Slow(image_ids), guesses)
+class Slow(list):
+    def __iter__(self):
+        for x in super().__iter__():
+            time.sleep(0.003)
+            yield x
+tables.write_submission = writing
+import importlib.abc
+class Find(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "kaggle_kit.inference.predict":
+            sys.meta_path.remove(self)
+            from kaggle_kit.inference import submission_passes
+            submission_passes.REFRESH_S = 0
+sys.meta_path.insert(0, Find())
+sys.path.remove({bundle!r})
+runpy.run_path({kernel!r}, run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def kernel(bundle_dir, competition, tmp_path_factory):
+    """Start the real kernel in a new folder: its process and its submission."""
+    inputs = tmp_path_factory.mktemp("input")
+    (inputs / "kit").symlink_to(bundle_dir)
+    (inputs / "competition").symlink_to(competition)
+    code = HASTY.format(bundle=str(inputs / "kit"), kernel=str(KERNEL))
+    environment = {**os.environ, "KAGGLE_KIT_INPUT": str(inputs), "PYTHONPATH": ""}
+
+    def start():
+        working = tmp_path_factory.mktemp("working")
+        with (working / "log.txt").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-B", "-c", code],
+                cwd=working,
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+        return process, working / "submission.csv"
+
+    return start
+
+
+def await_file(process, path):
+    while not path.exists():
+        assert process.poll() is None, path.with_name("log.txt").read_text()
+        time.sleep(0.002)
+
+
+def check_killed(kernel, competition, n):
+    """Kill n kernels at moments of their life drawn by a seed; validate what is left."""
+    process, out = kernel()
+    await_file(process, out)
+    start = time.monotonic()
+    assert process.wait() == 0, out.with_name("log.txt").read_text()
+    life = time.monotonic() - start
+    sample = competition / "sample_submission.csv"
+    assert validate(out, sample) == VALIDATED | {"n_guesses": 28}
+    whole = tables.read_submission(out)
+    rng = random.Random(0)
+    counts = []
+    while len(counts) < n:
+        process, out = kernel()
+        await_file(process, out)
+        # most moments where the file changes, which it does in the last part of its life
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(rng.betavariate(3, 1) * life)
+        process.kill()
+        ended = process.wait()
+        found = validate(out, sample)
+        assert found.items() >= VALIDATED.items()
+        for image_id, guess in tables.read_submission(out).items():
+            assert guess is None or guess.landmark_id == whole[image_id].landmark_id
+        if ended == -signal.SIGKILL:
+            counts.append(found["n_guesses"])
+        else:  # it was done before
+            assert ended == 0
+            life *= 0.95
+    return counts
+
+
+def test_a_kernel_that_is_killed_leaves_a_valid_file(kernel, competition):
+    check_killed(kernel, competition, 5)
+
+
+@pytest.mark.slow
+def test_a_kernel_that_is_killed_at_any_moment_leaves_a_valid_file(kernel, competition):
+    counts = check_killed(kernel, competition, 50)
+    assert len(set(counts)) > 2, counts  # empty, whole, and in between
+
+
+# Too little time.
+
+
+def test_rows_only_improve(bundle_dir, competition, tmp_path, monkeypatch):
+    """A row that has a guess has one in every later file, a test photo or a new one on."""
+    files = []
+    write = tables.write_submission
+
+    def watched(path, image_ids, guesses):
+        write(path, image_ids, guesses)
+        files.append(tables.read_submission(path))
+
+    monkeypatch.setattr(tables, "write_submission", watched)
+    monkeypatch.setattr(submission_passes, "REFRESH_S", 0)
+    predict(bundle_dir, competition, tmp_path / "submission.csv", 3600)
+    assert len(files) > 4
+    assert not any(files[0].values()) and all(files[-1].values())
+    for before, after in itertools.pairwise(files):
+        assert list(before) == list(after)
+        assert all(after[i] for i, guess in before.items() if guess)
+
+
+def test_enough_time_gives_the_same_bytes_as_no_limit(
+    bundle_dir, competition, tmp_path
+):
+    plain = predict(bundle_dir, competition, tmp_path / "plain.csv")
+    timed = predict(bundle_dir, competition, tmp_path / "timed.csv", 3600)
+    assert plain == timed and timed["dropped"] == []
+    assert (tmp_path / "plain.csv").read_bytes() == (
+        tmp_path / "timed.csv"
+    ).read_bytes()
+
+
+def check_half_the_time(bundle_dir, competition, tmp_path, monkeypatch, runs):
+    """By the real clock: limits that leave half of the time that the photos need."""
+    slowed(monkeypatch, 0.05)
+    place, out = copied(competition, tmp_path / "many", 6), tmp_path / "submission.csv"
+    start = time.monotonic()
+    assert predict(bundle_dir, place, out, 3600)["dropped"] == []
+    limit_s = time.monotonic() - start - 168 * 2 * 0.05 / 2
+    for run in range(runs):
+        start = time.monotonic()
+        result = predict(bundle_dir, place, out, limit_s)
+        assert time.monotonic() - start < limit_s, run
+        found = validate(out, place / "sample_submission.csv")
+        counts = {"n_images": 168, "n_guesses": result["guesses"]}
+        assert found == {"valid": True} | counts
+        assert result["dropped"]
+        print(f"run {run}: {time.monotonic() - start:.1f} of {limit_s:.1f} s, {result}")
+
+
+@pytest.mark.timed
+def test_half_the_time_is_kept_to(bundle_dir, competition, tmp_path, monkeypatch):
+    check_half_the_time(bundle_dir, competition, tmp_path, monkeypatch, 2)
+
+
+@pytest.mark.slow
+def test_half_the_time_is_kept_to_every_time(
+    bundle_dir, competition, tmp_path, monkeypatch
+):
+    check_half_the_time(bundle_dir, competition, tmp_path, monkeypatch, 20)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_half_the_time_is_used_by_an_unsteady_machine_too(
+    bundle_dir, competition, tmp_path, clock, monkeypatch, seed
+):
+    """Batches that take up to twice as long as others: but for the last, all fit."""
+    rng = random.Random(seed)
+    slowed(monkeypatch, 1.0, lambda s: clock.sleep(s * rng.uniform(0.7, 1.4)))
+    place = copied(competition, tmp_path / "many", 6)
+    limit_s = (168 * 1.05 + 4 * 8 + 5) / 0.96  # views cost 2 s in all, 1.05 on average
+    result = predict(bundle_dir, place, tmp_path / "submission.csv", limit_s)
+    assert clock.now - 1000 < limit_s
+    assert result["guesses"] >= 160
+    drops = {drop["what"]: drop["photos"] for drop in result["dropped"]}
+    assert 130 < drops["views"] <= 152
+
+
+def test_a_time_that_is_over_already_leaves_a_complete_file(
+    bundle_dir, competition, tmp_path, caplog
+):
+    out = tmp_path / "submission.csv"
+    with caplog.at_level("WARNING"):
+        result = predict(bundle_dir, competition, out, 100, time.monotonic() - 100)
+    assert (result["guesses"], result["unreadable"]) == (0, 0)
+    drops = {drop["what"]: drop for drop in result["dropped"]}
+    assert list(drops) == ["test photos"]
+    assert drops["test photos"]["photos"] == drops["test photos"]["of"] == 28
+    assert "out of time for test photos" in caplog.text
+    found = validate(out, competition / "sample_submission.csv")
+    assert found == VALIDATED | {"n_guesses": 0}
+
+
+def test_photos_are_reached_in_the_order_of_the_sample(
+    bundle_dir, competition, tmp_path, monkeypatch
+):
+    """What is not reached has an empty row, and is not called unreadable."""
+    stream = Embedder.stream
+    now = time.monotonic()
+    monkeypatch.setattr(submission_passes, "REFRESH_S", 0)
+
+    def leaping(self, paths, label):
+        for i, found in enumerate(stream(self, paths, label)):
+            if i == 1:
+                for budget in budgets:
+                    budget.end = now
+            yield found
+
+    budgets = []
+    room = submission_passes.Budget.room
+
+    def remembered(self, *args):
+        budgets.append(self)
+        return room(self, *args)
+
+    monkeypatch.setattr(Embedder, "stream", leaping)
+    monkeypatch.setattr(submission_passes.Budget, "room", remembered)
+    out = tmp_path / "submission.csv"
+    result = predict(bundle_dir, competition, out, 3600)
+    rows = list(tables.read_submission(out).values())
+    assert [guess is not None for guess in rows] == [True] * 16 + [False] * 12
+    assert (result["guesses"], result["unreadable"]) == (16, 0)
+    drops = {drop["what"]: drop["photos"] for drop in result["dropped"]}
+    assert drops["test photos"] == 12
+
+
+@pytest.mark.slow  # and on a machine with nothing else to do
+def test_a_rehearsed_kernel_keeps_within_its_time(run_dir, competition, tmp_path):
+    """Really slow: by a network that sees each photo four times, and twice as large."""
+    changes = {"data.image_size": 64, "data.stored_size": 64}
+    changes |= {"recognition.scales": [1.0, 2.0]}
+    bundle([run_dir], competition, tmp_path / "bundle", changes)
+    place = copied(competition, tmp_path / "many", 12)
+    start = time.monotonic()
+    predict(tmp_path / "bundle", place, tmp_path / "submission.csv")
+    needed_s = time.monotonic() - start
+    start = time.monotonic()
+    code = "import kaggle_kit.inference.predict"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    limit_s = (time.monotonic() - start + needed_s / 2 + 5) / 0.96
+    result = rehearse(tmp_path / "bundle", place, tmp_path / "out", limit_s)
+    assert result["seconds"] < limit_s
+    assert result["n_images"] == 336 and result["n_guesses"] > 100
+    assert "out of time for views" in (tmp_path / "out" / "log.txt").read_text()
+    print(f"needs {needed_s:.1f} s, given {limit_s:.1f} s: {result}")
+
+
+# With less.
+
+
+def test_fewer_views_come_from_the_same_weights(
+    settings, run_dir, competition, tmp_path
+):
+    """One view of all is what a network of one view gives, and is like all of them."""
+    found = {}
+    for name, changes in {
+        "all": {"recognition.scales": [0.5, 1.0, 2.0]},
+        "one": {"recognition.scales": [2.0, 1.0], "recognition.flip": False},
+        "single": {"recognition.scales": [1.0], "recognition.flip": False},
+    }.items():
+        large = {"data.image_size": 64, "data.stored_size": 64}
+        own = config.override(settings, large | changes)
+        export(load_best(run_dir, own), own, tmp_path / name)
+        found[name] = Embedder(
+            [Network(tmp_path / name, TensorFlowEngine())], own.recognition
+        )
+    ids = tables.read_sample(competition / "sample_submission.csv")
+    paths = [image_path(competition / "test", i) for i in ids]
+    vectors = {}
+    for name, embedder in found.items():
+        for level in embedder.levels:
+            embedder.uses = level.uses
+            vectors[name, level.lacks] = embedder.embed(paths, "x").vectors
+    ladder = [("all", ""), ("all", "views"), ("all", "size")]
+    assert list(vectors) == [*ladder, ("one", ""), ("one", "views"), ("single", "")]
+    cosines = (vectors["all", "views"] * vectors["all", ""]).sum(axis=1)
+    assert 0.7 < cosines.min() < cosines.max() < 1 - 1e-6
+    np.testing.assert_allclose(
+        vectors["one", "views"], vectors["all", "views"], atol=1e-5
+    )
+
+
+def test_embedders_pause_and_come_back_at_the_right_photo(both, competition):
+    out, _ = both
+    recogniser = submission_passes.Recogniser.load(
+        out / "bundle", out, TensorFlowEngine()
+    )
+    embedder = recogniser.embedder
+    ids = tables.read_sample(competition / "sample_submission.csv")
+    paths = [image_path(competition / "test", i) for i in ids]
+    paths[9] = paths[9].with_name("missing.jpg")
+    whole = embedder.embed(paths, "x")
+    parts = []
+    for found in embedder.stream(paths, "x"):
+        parts.append(found)
+        paused = len(parts) in (1, 2)
+        embedder.uses = embedder.levels[0].uses[: 1 if paused else 2]
+    np.testing.assert_array_equal(
+        np.concatenate([found.which for found in parts]), whole.which
+    )
+    for i, found in enumerate(parts):
+        same = np.isin(whole.which, found.which)
+        if i in (1, 2):
+            width = embedder.shapes[0][0]
+            assert (
+                not found.vectors[:, width:].any() and found.vectors.any(axis=1).all()
+            )
+        else:
+            np.testing.assert_allclose(found.vectors, whole.vectors[same], atol=1e-5)
+
+
+def test_photos_that_one_embedder_saw_are_compared_by_that_one(both, competition):
+    """Whatever saw a query and a gallery photo, their cosine is of what saw both."""
+    out, _ = both
+    recogniser = submission_passes.Recogniser.load(
+        out / "bundle", out, TensorFlowEngine()
+    )
+    embedder = recogniser.embedder
+    weights = embedder.settings.weights
+    ids = tables.read_sample(competition / "sample_submission.csv")[:8]
+    paths = [image_path(competition / "test", i) for i in ids]
+    first, second = (f.vectors for f in embedder.embed_apart(paths, "x"))
+    full = embedder.embed(paths, "x")
+
+    embedder.uses = embedder.levels[0].uses[:1]
+    (few,) = embedder.stream(paths, "x")
+    halves = [
+        type(full)(full.which[:4], full.vectors[:4], full.log_probability[:4]),
+        type(full)(full.which[4:], few.vectors[4:], full.log_probability[4:]),
+    ]
+    mixed = submission_passes.concatenated(halves)
+    labels = [Label(image_id, i) for i, image_id in enumerate(ids)]
+    gallery = submission_passes.gallery_from(
+        labels,
+        mixed.vectors,
+        recogniser.gallery.non_landmarks,
+        embedder.settings,
+    )
+    known = recogniser.evidence(mixed, gallery)
+    by_first = first @ first.T
+    w = np.array(weights) / sum(weights)
+    by_both = w[0] * by_first + w[1] * (second @ second.T)
+    for i in range(8):
+        for row, cosine in zip(known.rows[i], known.cosines[i], strict=True):
+            expected = by_both if i < 4 and row < 4 else by_first
+            assert cosine == pytest.approx(expected[i, row], abs=3e-3)
+
+
+def test_geometry_begins_with_the_surest_and_stops_in_time(
+    local, competition, tmp_path, clock, monkeypatch
+):
+    """A query takes 1 s, and each of the four that this is learnt from as well."""
+    out, _ = local
+    verified = Geometry.verified
+    orders = []
+
+    def watched(self, known, queries, gallery, settings, order=None):
+        orders.append(order)
+        yield from itertools.islice(
+            steps := verified(self, known, queries, gallery, settings, order), 1
+        )
+        for step in steps:
+            clock.sleep(4)
+            yield step
+
+    monkeypatch.setattr("kaggle_kit.local_features.rerank.TOGETHER", 4)
+    monkeypatch.setattr(submission_passes, "TOGETHER", 4)
+    monkeypatch.setattr(submission_passes, "PROBE", 4)
+    monkeypatch.setattr(Geometry, "verified", watched)
+    guesses, drops = {}, {}
+    for planned_s in (32.5, 18.5, 4.5):  # for 28, 14 and no queries
+        path = tmp_path / "submission.csv"
+        start, limit_s = clock.now, (planned_s + 5) / 0.96
+        result = predict(out / "bundle", competition, path, limit_s)
+        assert clock.now - start < limit_s
+        guesses[planned_s] = list(tables.read_submission(path).values())
+        drops[planned_s] = {d["what"]: d["photos"] for d in result["dropped"]}
+    assert drops == {
+        32.5: {},
+        18.5: {"verification": 16},
+        4.5: {"verification": 28},
+    }
+    order = orders[3]
+    sure = [-guess.confidence for guess in guesses[4.5]]
+    assert order == sorted(range(28), key=sure.__getitem__)
+    for i, place in enumerate(order):
+        expected = guesses[32.5 if i < 12 else 4.5][place]
+        assert guesses[18.5][place] == expected
+    assert guesses[18.5] != guesses[4.5]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_wherever_new_photos_end_no_landmark_has_all_while_another_has_none(seed):
+    """Of any two landmarks of the first photos, the one with fewer has no more to come."""
+    rng = random.Random(seed)
+    labels = [Label(f"{i:03}", rng.choice([1, 1, 1, 1, 2, 2, 3])) for i in range(60)]
+    have = [rng.choice([1, 2]) for _ in range(9)]
+    order = rarest_first(labels, have)
+    assert sorted(order) == sorted(labels)
+    for end in range(len(order)):
+        counts = {k: have.count(k) for k in (1, 2, 3)}
+        for label in order[:end]:
+            counts[label.landmark_id] += 1
+        left = {label.landmark_id for label in order[end:]}
+        taken = {label.landmark_id for label in order[:end]}
+        for short in left:
+            for other in taken:
+                assert counts[other] <= max(counts[short] + 1, have.count(other) + 1)
+
+
+def test_new_photos_are_embedded_as_far_as_time_allows(
+    bundle_dir, competition, tmp_path, clock, monkeypatch
+):
+    """Rarest landmarks first: each of the new ones is known before one is known twice."""
+    place = tmp_path / "rerun"
+    shutil.copytree(competition, place)
+    ids = tables.read_sample(competition / "sample_submission.csv")
+    rows = []
+    for landmark in (999990, 999991, 999992, 999993):
+        for i in range(40):
+            source = image_path(competition / "test", ids[landmark % 4])
+            new_id = f"feed{landmark}{i:06}"
+            target = image_path(place / "train", new_id)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+            rows.append((new_id, landmark))
+    tables.write_rows(place / "train.csv", ("id", "landmark_id"), rows)
+    slowed(monkeypatch, 1.0, clock.sleep)
+    out = tmp_path / "submission.csv"
+    # two batches of 8 with both views, 12 test photos with one, and 80 new ones
+    result = predict(bundle_dir, place, out, (2 * 16 + 12 + 80.5 + 5) / 0.96)
+    assert clock.now - 1000 == 2 * 16 + 12 + 80
+    drops = {drop["what"]: drop["photos"] for drop in result["dropped"]}
+    assert drops == {"views": 12 + 80, "new photos": 80}
+    found = {guess.landmark_id for guess in tables.read_submission(out).values()}
+    assert found == {999990, 999991, 999992, 999993}

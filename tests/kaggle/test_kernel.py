@@ -1,0 +1,181 @@
+"""``push`` against Kaggle's stand-in, by the real client."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kaggle_kit.errors import (
+    ArtefactError,
+    IncompleteError,
+    KitError,
+    RefusedError,
+    TableError,
+    UnreachableError,
+    WaitError,
+)
+from kaggle_kit.kaggle import kernel_output as pushing
+from kaggle_kit.kaggle.kernel import completed, push
+from tests.helpers.kaggle_names import DATASET, KERNEL, SLUG, SUBMISSION, files_of
+
+LOG = "starting\nTraceback: no such thing\n"
+
+
+@pytest.fixture
+def ready(kaggle, small_bundle):
+    """A stand-in with the bundle published, whose kernels leave a valid submission."""
+    kaggle.add_dataset(DATASET, files_of(small_bundle))
+    kaggle.on_push = lambda version: (
+        {"submission.csv": SUBMISSION.encode()},
+        LOG,
+        "COMPLETE",
+    )
+    return kaggle
+
+
+def test_the_output_comes_home_validated_with_what_the_ledger_needs(ready, kernel_dir):
+    done = push(kernel_dir, dataset=DATASET)
+    folder = Path("submissions/landmark-inference-v1")
+    assert done["kernel"] == KERNEL
+    assert (done["version"], done["n_images"], done["n_guesses"]) == (1, 3, 3)
+    assert (done["config"], done["commit"], done["local_gap"]) == (
+        "tiny",
+        "0123abc",
+        0.75,
+    )
+    assert (folder / "submission.csv").read_text() == SUBMISSION
+    assert json.loads((folder / "push.json").read_text()) == done
+    assert sorted(p.name for p in Path("submissions").iterdir()) == [folder.name]
+
+
+def test_every_field_that_kaggle_would_guess_at_is_sent(ready, kernel_dir):
+    push(kernel_dir, dataset=DATASET)
+    (call,) = [c for c in ready.calls if c.name == "SaveKernel"]
+    said = call.json
+    assert said["slug"] == KERNEL
+    assert said["newTitle"] == "landmark-inference"
+    assert (said["enableGpu"], said["enableTpu"]) == (True, False)
+    assert (said["enableInternet"], said["isPrivate"]) == (False, True)
+    assert said["machineShape"] == "NvidiaTeslaT4"
+    assert said["datasetDataSources"] == [DATASET]
+    assert said["competitionDataSources"] == [SLUG]
+    assert said["text"] == (kernel_dir / "landmark-inference.py").read_text()
+
+
+def test_dry_run_sends_nothing(ready, kernel_dir):
+    shown = push(kernel_dir, dataset=DATASET, dry_run=True)
+    assert shown["metadata"]["id"] == KERNEL
+    assert not [c for c in ready.calls if c.name == "SaveKernel"]
+
+
+def test_a_source_that_kaggle_does_not_know_is_an_error(ready, kernel_dir):
+    with pytest.raises(RefusedError, match="not valid dataset sources"):
+        push(kernel_dir, dataset="tester/another-kit")
+
+
+def test_a_run_that_fails_shows_the_end_of_its_log(ready, kernel_dir, caplog):
+    ready.on_push = lambda version: ({}, LOG, "ERROR")
+    said = pytest.raises(RefusedError, match="got error: Traceback: no such thing")
+    with caplog.at_level("INFO"), said:
+        push(kernel_dir, dataset=DATASET)
+    assert "| starting" in caplog.text
+    assert not Path("submissions/landmark-inference-v1").exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "kind"),
+    [
+        ({}, IncompleteError),
+        ({"submission.csv": b"id,landmarks\n"}, TableError),
+        ({"submission.csv": b"<Error>AccessDenied</Error>"}, IncompleteError),
+        ({"submission.csv": SUBMISSION.replace(" 0.", " x").encode()}, TableError),
+    ],
+    ids=["none", "rows", "error-body", "confidence"],
+)
+def test_an_invalid_submission_is_found_before_one_is_spent(
+    ready, kernel_dir, output, kind
+):
+    ready.on_push = lambda version: (output, LOG, "COMPLETE")
+    with pytest.raises(kind):
+        push(kernel_dir, dataset=DATASET)
+    assert not Path("submissions/landmark-inference-v1").exists()
+
+
+def test_it_waits_for_a_free_gpu_session(ready, kernel_dir):
+    full = "Maximum batch GPU session count of 2 reached."
+    ready.fault("SaveKernel", body=json.dumps({"error": full}).encode(), times=2)
+    assert push(kernel_dir, dataset=DATASET)["version"] == 1
+    assert len([c for c in ready.calls if c.name == "SaveKernel"]) == 3
+
+
+def test_an_ending_of_the_run_before_is_not_taken_for_the_new_ones(ready, kernel_dir):
+    push(kernel_dir, dataset=DATASET)
+    ready.kernel_statuses = ["COMPLETE", "QUEUED", "RUNNING", "COMPLETE"]
+    second = SUBMISSION.replace(" 0.05", " 0.25").encode()
+    ready.on_push = lambda version: ({"submission.csv": second}, LOG, "COMPLETE")
+    assert push(kernel_dir, dataset=DATASET)["version"] == 2
+    path = Path("submissions/landmark-inference-v2/submission.csv")
+    assert path.read_bytes() == second
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"route": "SaveKernel", "status": 429},
+        {"route": "GetKernelSessionStatus", "status": 500},
+        {"route": "ListKernelSessionOutput", "status": 429},
+        {"route": "storage GET", "status": 403, "skip": 0},
+    ],
+    ids=lambda f: "-".join(map(str, f.values())),
+)
+def test_what_passes_is_got_over(ready, kernel_dir, fault):
+    ready.fault(**fault)
+    assert push(kernel_dir, dataset=DATASET)["version"] == 1
+
+
+def test_an_unclear_answer_to_a_push_is_not_answered_with_another(ready, kernel_dir):
+    ready.fault("SaveKernel", status=500)
+    with pytest.raises(UnreachableError):
+        push(kernel_dir, dataset=DATASET)
+    assert len([c for c in ready.calls if c.name == "SaveKernel"]) == 1
+
+
+def test_one_waits_no_longer_than_one_would(ready, kernel_dir, monkeypatch):
+    monkeypatch.setattr(pushing, "RUN_S", 0.5)
+    ready.kernel_statuses = ["RUNNING"] * 100
+    with pytest.raises(WaitError, match="to wait on"):
+        push(kernel_dir, dataset=DATASET)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"enable_internet": True}, "enable_internet"),
+        ({"machine_shape": "NvidiaTeslaP100"}, "NvidiaTeslaT4"),
+        ({"code_file": "other.py"}, r"other\.py"),
+        ({"id": "nobody"}, "nobody"),
+    ],
+)
+def test_metadata_that_kaggle_or_the_rules_refuse_is_named(kernel_dir, change, said):
+    path = kernel_dir / "kernel-metadata.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(KitError, match=said):
+        completed(kernel_dir, None, DATASET)
+
+
+def test_without_a_name_it_says_so(kernel_dir):
+    with pytest.raises(ArtefactError, match="INSERT_OWNER"):
+        completed(kernel_dir, None, None)
+
+
+def test_a_training_kernel_goes_on_from_its_last_version_once_there_is_one(ready):
+    kernel = Path(__file__).parents[2] / "kernels" / "training"
+    left = {"session.json": b'{"finished": false}', "run/history.csv": b"epoch\n1\n"}
+    ready.on_push = lambda version: (left, LOG, "COMPLETE")
+    assert push(kernel, dataset=DATASET)["session"] == {"finished": False}
+    second = push(kernel, dataset=DATASET)
+    asked = [c.json.get("kernelDataSources", []) for c in ready.calls if c.json]
+    sources = [s for s in asked if s]
+    assert second["version"] == 2
+    assert sources == [["tester/landmark-training"]]
+    assert Path(second["folder"], "run", "history.csv").read_bytes() == b"epoch\n1\n"

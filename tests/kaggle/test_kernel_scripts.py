@@ -1,0 +1,224 @@
+"""The kernels find their inputs as Kaggle mounts them, and a training goes on in the next."""
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kaggle_kit
+from kaggle_kit import config
+from kaggle_kit.rehearsal import rehearse
+from tests.helpers.same_runs import assert_same_run
+from tests.helpers.signed_bundles import sign
+
+KERNELS = Path(__file__).parents[2] / "kernels"
+SCRIPTS = {
+    name: KERNELS / name / f"landmark-{name}.py" for name in ("inference", "training")
+}
+# In place of the library: says what it was called with.
+LIBRARY = {
+    "inference": """
+import time
+def predict(bundle, competition, out, time_limit_s, began):
+    assert 0 <= time.monotonic() - began < 60
+    print(bundle, competition, out.read_text(), time_limit_s, sep="|")
+""",
+    "training": """
+import time
+def train_in_session(bundle, competition, out, earlier, stop_at):
+    hours = round((stop_at - time.monotonic()) / 3600, 1)
+    print(bundle, competition, out, earlier, hours, sep="|")
+""",
+}
+# What the inference kernel writes before it loads anything heavy.
+TABLES = """
+def read_sample(path):
+    assert path.exists()
+    return ["an-id"]
+def write_submission(path, image_ids, guesses):
+    assert str(path) == "submission.csv" and not guesses
+    path.write_text(",".join(image_ids))
+"""
+MODULES = {"inference": "recognition/predict.py", "training": "training/session.py"}
+SLUG = "landmark-recognition-2021"
+LAYOUTS = {
+    "plain": (SLUG, "landmark-kit", "landmark-training"),
+    "competitions": (
+        f"competitions/{SLUG}",
+        "datasets/someone/landmark-kit",
+        "notebooks/someone/landmark-training",
+    ),
+    "mixed": (f"competitions/{SLUG}", "landmark-kit", "notebooks/someone/training"),
+    "nested": (f"{SLUG}/{SLUG}", "landmark-kit/landmark-kit", "training/output"),
+    "deep": (
+        f"competitions/{SLUG}/{SLUG}",
+        "datasets/someone/landmark-kit/landmark-kit",
+        "datasets/someone/training-output/output",
+    ),
+}
+
+
+def run(
+    kernel: str, inputs: Path, cwd: Path, **more: str
+) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "KAGGLE_KIT_INPUT": str(inputs), "PYTHONPATH": ""}
+    environment |= more
+    command = [sys.executable, str(SCRIPTS[kernel])]
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def lay_out(kernel: str, layout: str, inputs: Path) -> list[Path]:
+    """Inputs with a library that only speaks: competition, bundle, an earlier output."""
+    places = [inputs / place for place in LAYOUTS[layout]]
+    competition, bundle, _ = places
+    module = bundle / "kaggle_kit" / MODULES[kernel]
+    module.parent.mkdir(parents=True)
+    module.write_text(LIBRARY[kernel])
+    (bundle / "kaggle_kit" / "tables.py").write_text(TABLES)
+    for folder in (module.parent, module.parents[1]):
+        (folder / "__init__.py").touch()
+    (bundle / "kit-manifest.json").write_text("{}")
+    for name in ("train", "test"):
+        # deep inside the photos lie decoys, which must not even be looked at
+        decoy = competition / name / "0"
+        decoy.mkdir(parents=True)
+        (decoy / "kit-manifest.json").touch()
+        (decoy / "session.json").touch()
+    for name in ("train.csv", "sample_submission.csv"):
+        (competition / name).touch()
+    (inputs / "another-dataset" / "images").mkdir(parents=True)
+    return places
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_inputs_are_found(layout, tmp_path):
+    competition, bundle, _ = lay_out("inference", layout, tmp_path / "input")
+    done = run("inference", tmp_path / "input", tmp_path)
+    expected = f"{bundle}|{competition}|an-id|43200.0"
+    assert done.stdout.strip() == expected, done.stderr
+
+
+def test_the_kernel_keeps_to_the_time_that_a_rehearsal_gives_it(tmp_path):
+    lay_out("inference", "plain", tmp_path / "input")
+    done = run("inference", tmp_path / "input", tmp_path, KAGGLE_KIT_TIME_LIMIT_S="7.5")
+    assert done.stdout.strip().endswith("|7.5"), done.stderr
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_inputs_of_a_training_are_found(layout, version, tmp_path):
+    """Only a later version has an earlier output; both stop half an hour before Kaggle."""
+    inputs = tmp_path / "input"
+    competition, bundle, earlier = lay_out("training", layout, inputs)
+    if version == 2:
+        (earlier / "run").mkdir(parents=True)
+        (earlier / "session.json").touch()
+    found = earlier if version == 2 else None
+    done = run("training", inputs, tmp_path)
+    assert done.stdout.strip() == f"{bundle}|{competition}|.|{found}|11.5", done.stderr
+
+
+@pytest.mark.parametrize("kernel", SCRIPTS)
+def test_a_missing_input_is_named(kernel, tmp_path):
+    (tmp_path / "something").mkdir()
+    done = run(kernel, tmp_path, tmp_path)
+    assert done.returncode == 1
+    assert "no folder with kit-manifest.json" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_both_kernels_search_alike():
+    """A kernel is one file, so each has its own copy."""
+    found = {
+        ast.unparse(node)
+        for script in SCRIPTS.values()
+        for node in ast.parse(script.read_text("utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert len(found) == 1
+
+
+def test_training_metadata_ask_for_what_kaggle_has():
+    path = KERNELS / "training" / "kernel-metadata.json"
+    metadata = json.loads(path.read_text("utf-8"))
+    assert metadata["code_file"] == SCRIPTS["training"].name
+    assert metadata["machine_shape"] == "NvidiaTeslaT4"
+    assert metadata["competition_sources"] == [SLUG]
+    # push leaves it out as long as there is no version to go on from
+    assert metadata["kernel_sources"] == [metadata["id"]]
+
+
+# The kernel, with a clock that leaps to 1 s before the end when an epoch is done.
+LEAPING = """
+import pathlib, runpy, time
+real = time.monotonic
+history = pathlib.Path("run/history.csv").absolute()
+time.monotonic = lambda: real() + (41399 if history.exists() else 0)
+runpy.run_path({script!r}, run_name="__main__")
+"""
+
+
+@pytest.fixture
+def kit(settings, tmp_path):
+    """A bundle without a run: the library and a config."""
+    out = tmp_path / "kit"
+    ignored = shutil.ignore_patterns("__pycache__", "configs", "kernels")
+    shutil.copytree(
+        Path(kaggle_kit.__file__).parent, out / "kaggle_kit", ignore=ignored
+    )
+    config.write_json(settings, out / "config.json")
+    sign(out)
+    return out
+
+
+def run_confined(script: Path, mounts: dict[str, Path], out: Path) -> Path:
+    """Run a kernel as a rehearsal does; return its working folder."""
+    for folder in ("input", "working", "scratch"):
+        (out / folder).mkdir(parents=True)
+    for place, source in mounts.items():
+        mount = out / "input" / place
+        mount.parent.mkdir(parents=True, exist_ok=True)
+        mount.symlink_to(source.resolve())
+    done = rehearse._run(script, out, rehearse._isolation(), 1800.0, 20.0)
+    assert not rehearse._broken_rules(out)
+    assert not done["reason"], (out / "log.txt").read_text()
+    return out / "working"
+
+
+def test_two_versions_of_the_training_kernel_end_as_one_training(
+    kit, competition, run_dir, tmp_path
+):
+    """Stopped after its first epoch and pushed again, bit by bit; no shards are left."""
+    first_script = tmp_path / "first.py"
+    first_script.write_text(LEAPING.format(script=str(SCRIPTS["training"])))
+    first = run_confined(
+        first_script,
+        {f"competitions/{SLUG}": competition, "datasets/me/landmark-kit": kit},
+        tmp_path / "1",
+    )
+    session = json.loads((first / "session.json").read_text())
+    assert (session["finished"], session["epochs"], session["of"]) == (False, 1, 2)
+    for path in first.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    second = run_confined(
+        SCRIPTS["training"],
+        {SLUG: competition, "landmark-kit": kit, "notebooks/me/training": first},
+        tmp_path / "2",
+    )
+    session = json.loads((second / "session.json").read_text())
+    assert (session["finished"], session["epochs"], session["of"]) == (True, 2, 2)
+    assert {path.name for path in second.iterdir()} == {"run", "session.json"}
+    assert_same_run(second / "run", run_dir)
+    for name in (
+        "config.json",
+        "classes.csv",
+        "subset.csv",
+    ):  # so it bundles as that does
+        assert (second / "run" / name).read_bytes() == (run_dir / name).read_bytes()

@@ -1,0 +1,48 @@
+"""The ledger keeps a row a submission, and loses none."""
+
+from dataclasses import replace
+
+import pytest
+
+from kaggle_kit.errors import TableError
+from kaggle_kit.kaggle import ledger
+
+REMOTE = {
+    "ref": 7,
+    "date": "2026-08-01T10:00:00",
+    "description": "first [ada/k v1]",
+    "status": "SubmissionStatus.PENDING",
+    "publicScore": "",
+    "privateScore": None,
+}
+
+
+def row(**values):
+    return ledger.Row(**dict.fromkeys(ledger.COLUMNS, "") | values)
+
+
+def test_a_row_is_replaced_by_its_number_and_others_stay(tmp_path):
+    path = tmp_path / "submissions" / "ledger.csv"
+    assert ledger.read(path) == []
+    first, second = row(ref="1", message='says "a, b"'), row(ref="2", message="é")
+    ledger.record(first, path)
+    ledger.record(second, path)
+    ledger.record(replace(first, public="0.5"), path)
+    assert ledger.read(path) == [replace(first, public="0.5"), second]
+    assert [p.name for p in path.parent.iterdir()] == ["ledger.csv"]
+
+
+def test_kaggles_words_become_the_ledgers():
+    waiting = ledger.refreshed(row(run="k-v1"), REMOTE)
+    assert (waiting.ref, waiting.status, waiting.public) == ("7", "pending", "")
+    done = REMOTE | {"status": "COMPLETE", "publicScore": "0.51", "privateScore": "0.5"}
+    scored = ledger.refreshed(waiting, done)
+    assert (scored.run, scored.status) == ("k-v1", "complete")
+    assert (scored.public, scored.private) == ("0.51", "0.5")
+
+
+def test_another_table_is_no_ledger(tmp_path):
+    path = tmp_path / "ledger.csv"
+    path.write_text("date,run\n")
+    with pytest.raises(TableError):
+        ledger.read(path)

@@ -1,0 +1,360 @@
+"""The rehearsal: what Kaggle would not let pass fails, with the reason."""
+
+import json
+import shutil
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from kaggle_kit.errors import ArtefactError, KitError, RehearsalError
+from kaggle_kit.rehearsal import rehearse as rehearsing
+from kaggle_kit.rehearsal.rehearse import rehearse
+from kaggle_kit.storage.manifest import MANIFEST
+from tests.helpers.signed_bundles import sign
+
+GOOD = """
+import csv, os
+from pathlib import Path
+(sample,) = Path(os.environ["KAGGLE_KIT_INPUT"]).rglob("sample_submission.csv")
+Path("submission.csv").write_text(sample.read_text())
+"""
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A competition of two test photos and an empty bundle, for kernels that need none."""
+    root = tmp_path / "competition"
+    for folder in ("train", "test"):
+        (root / folder / "0").mkdir(parents=True)
+    (root / "train.csv").write_text("id,landmark_id\n0123456789abcdef,7\n")
+    sample = "id,landmarks\n0123456789abcde0,7 0.1\n0123456789abcde1,7 0.1\n"
+    (root / "sample_submission.csv").write_text(sample)
+    solution = "id,landmarks\n0123456789abcde0,7\n0123456789abcde1,\n"
+    (root / "solution.csv").write_text(solution)
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    (bundle / MANIFEST).write_text('{"files": {}}')
+    return root, bundle
+
+
+@pytest.fixture(params=["namespace", "refusal"])
+def network(request, monkeypatch):
+    """With namespaces, where the machine allows them, and without."""
+    if request.param == "refusal":
+        monkeypatch.setattr(rehearsing, "_isolation", list)
+    elif not rehearsing._isolation():
+        pytest.skip("this machine allows no namespaces")
+    return request.param
+
+
+@pytest.fixture
+def outcome(small, tmp_path):
+    """Rehearse a script: the result, or the reason why it failed."""
+
+    def run(script, metadata=None, **limits):
+        kernel = tmp_path / "kernel"
+        kernel.mkdir(exist_ok=True)
+        (kernel / "script.py").write_text(script)
+        values = {"code_file": "script.py", "enable_internet": False}
+        values |= metadata or {}
+        (kernel / "kernel-metadata.json").write_text(json.dumps(values))
+        limits = {"time_limit_s": 60.0, "memory_gb": 2.0} | limits
+        root, bundle = small
+        try:
+            return rehearse(bundle, root, tmp_path / "out", kernel=kernel, **limits)
+        except KitError as error:
+            assert "\n" not in str(error)
+            if "enable_internet" not in str(error):  # else it is not even begun
+                written = (tmp_path / "out" / "rehearsal.json").read_text()
+                assert json.loads(written)["failed"] == str(error)
+            return str(error)
+
+    return run
+
+
+def test_a_good_kernel_passes_and_is_scored(outcome, network, tmp_path):
+    result = outcome(GOOD)
+    assert result["network"] == network
+    assert result["score"]["gap"] == 1.0
+    assert result["n_images"] == 2
+    assert json.loads((tmp_path / "out" / "rehearsal.json").read_text()) == result
+    working = tmp_path / "out" / "working"
+    assert [p.name for p in working.iterdir()] == ["submission.csv"]
+    assert Path(result["report"]) == tmp_path / "out" / "report.html"
+    assert 'value="1.0"' in Path(result["report"]).read_text("utf-8")
+
+
+@pytest.mark.parametrize("caught", [False, True], ids=["plain", "caught"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "socket.create_connection(('127.0.0.1', {port}))",
+        "socket.socket()",
+        "socket.getaddrinfo('kaggle.invalid', 443)",
+        "urllib.request.urlopen('http://127.0.0.1:{port}/')",
+    ],
+)
+def test_a_kernel_that_opens_a_socket_fails(outcome, network, call, caught):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        call = call.format(port=server.getsockname()[1])
+        if caught:
+            call = f"try: {call}\nexcept Exception: pass"
+        reason = outcome(f"import socket, urllib.request\n{call}\n{GOOD}")
+    assert "opened a network socket" in reason or "looked up the host" in reason
+
+
+def test_a_program_that_a_kernel_starts_has_no_network(outcome, tmp_path):
+    """In a namespace nothing gets through, whatever the program is."""
+    if not rehearsing._isolation():
+        pytest.skip("this machine allows no namespaces")
+    heard = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def listen():
+            try:
+                heard.append(server.accept())
+            except OSError:
+                return
+
+        threading.Thread(target=listen, daemon=True).start()
+        port = server.getsockname()[1]
+        client = f"import socket; socket.create_connection(('127.0.0.1', {port}))"
+        script = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {client!r}], check=True)"
+        assert "ended with exit code 1" in outcome(script)
+    assert not heard
+    assert "Network is unreachable" in (tmp_path / "out" / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "open({place!r}, 'w')",
+        "open({place!r}, 'a')",
+        "os.open({place!r}, os.O_CREAT | os.O_WRONLY)",
+        "os.mkdir({place!r})",
+        "os.symlink('x', {place!r})",
+        "pathlib.Path({place!r}).touch()",
+        "os.rename('mine', {place!r})",
+    ],
+)
+def test_a_kernel_that_writes_elsewhere_fails(outcome, network, call, tmp_path):
+    place = tmp_path / "elsewhere"
+    call = call.format(place=str(place))
+    script = f"import os, pathlib\nopen('mine', 'w').close()\ntry: {call}\nexcept OSError: pass\n{GOOD}"
+    reason = outcome(script)
+    assert f"wrote outside its working folder: {place}" in reason
+    assert not place.exists()
+
+
+def test_the_kernel_sees_what_gets_to_kaggle_and_no_more(outcome, network, small):
+    """Not what the client alone reads, and no empty folder, which no upload makes."""
+    _, bundle = small
+    (bundle / "embedders" / "model" / "assets").mkdir(parents=True)
+    (bundle / "embedders" / "model" / "saved_model.pb").write_text("model")
+    (bundle / "dataset-metadata.json").write_text("{}")
+    sign(bundle)
+    script = f"""
+import os
+from pathlib import Path
+(manifest,) = Path(os.environ["KAGGLE_KIT_INPUT"]).rglob("kit-manifest.json")
+found = sorted(p.relative_to(manifest.parent).as_posix() for p in manifest.parent.rglob("*"))
+model = "embedders/model"
+assert found == ["embedders", model, f"{{model}}/saved_model.pb", "kit-manifest.json"], found
+assert (manifest.parent / model / "saved_model.pb").read_text() == "model"
+{GOOD}"""
+    assert outcome(script)["valid"]
+
+
+@pytest.mark.parametrize("name", ["embedders/words.npy", "embedders/new.npy"])
+def test_a_kernel_cannot_change_its_bundle(outcome, network, small, name):
+    _, bundle = small
+    (bundle / "embedders").mkdir()
+    (bundle / "embedders" / "words.npy").write_text("words")
+    sign(bundle)
+    script = f"""
+import os
+from pathlib import Path
+(folder,) = Path(os.environ["KAGGLE_KIT_INPUT"]).rglob("embedders")
+try: open(folder.parent / {name!r}, "a").write("mine")
+except OSError: pass
+{GOOD}"""
+    assert "wrote outside its working folder" in outcome(script)
+    files = [p.name for p in (bundle / "embedders").iterdir()]
+    assert files == ["words.npy"]
+    assert (bundle / "embedders" / "words.npy").read_text() == "words"
+
+
+def test_a_kernel_cannot_change_its_inputs(outcome, network, small):
+    root, _ = small
+    before = (root / "train.csv").read_bytes()
+    script = """
+import os
+from pathlib import Path
+(table,) = Path(os.environ["KAGGLE_KIT_INPUT"]).rglob("train.csv")
+table.unlink()
+"""
+    assert "wrote outside its working folder" in outcome(script)
+    assert (root / "train.csv").read_bytes() == before
+
+
+def test_native_code_cannot_write_elsewhere(outcome, tmp_path):
+    if not rehearsing._isolation():
+        pytest.skip("this machine allows no namespaces")
+    place = tmp_path / "elsewhere"
+    script = f"""
+import ctypes
+libc = ctypes.CDLL(None)
+assert libc.creat({str(place)!r}.encode(), 0o644) == -1
+assert libc.creat(b"inside", 0o644) > 0
+{GOOD}"""
+    assert outcome(script)["valid"]
+    assert not place.exists()
+
+
+def test_a_kernel_may_use_a_temporary_folder(outcome, network, tmp_path):
+    script = (
+        f"import tempfile\nwith tempfile.TemporaryFile() as f: f.write(b'x')\n{GOOD}"
+    )
+    assert outcome(script)["valid"]
+    assert not (tmp_path / "out" / "scratch").exists()
+
+
+def test_a_kernel_may_link_to_its_inputs(outcome, network):
+    script = f"""
+import os
+inputs = os.environ["KAGGLE_KIT_INPUT"]
+os.symlink(inputs, "inputs")
+assert os.listdir("inputs") == os.listdir(inputs)
+os.unlink("inputs")
+{GOOD}"""
+    assert outcome(script)["valid"]
+
+
+def test_folders_with_odd_names_are_no_trouble(small, tmp_path, monkeypatch):
+    root, bundle = small
+    odd = tmp_path / "with space, ümlaut"
+    odd.mkdir()
+    (odd / "kernel").mkdir()
+    (odd / "kernel" / "script.py").write_text(GOOD)
+    metadata = '{"code_file": "script.py", "enable_internet": false}'
+    (odd / "kernel" / "kernel-metadata.json").write_text(metadata)
+    monkeypatch.chdir(odd)
+    shutil.copytree(root, "root")
+    shutil.copytree(bundle, "bundle")
+    paths = (Path(name) for name in ("bundle", "root", "out"))
+    assert rehearse(*paths, kernel=Path("kernel"))["valid"]
+
+
+def test_a_kernel_that_runs_over_fails_with_its_limit(outcome):
+    reason = outcome(f"{GOOD}\nimport time\ntime.sleep(60)", time_limit_s=1.5)
+    assert "ran over its 1.5 s" in reason
+
+
+def test_a_kernel_is_told_of_its_time(outcome):
+    script = (
+        f"import os\nassert os.environ['KAGGLE_KIT_TIME_LIMIT_S'] == '59.5'\n{GOOD}"
+    )
+    assert outcome(script, time_limit_s=59.5)["valid"]
+
+
+def test_a_kernel_that_takes_too_much_memory_fails_with_its_limit(outcome):
+    script = "import time\nx = b'1' * 600_000_000\ntime.sleep(60)"
+    assert "over its 0.3 GB" in outcome(script, memory_gb=0.3)
+
+
+def test_memory_of_what_a_kernel_starts_counts(outcome):
+    child = "import time; x = b'1' * 600_000_000; time.sleep(60)"
+    script = (
+        f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {child!r}])"
+    )
+    assert "over its 0.3 GB" in outcome(script, memory_gb=0.3)
+
+
+def test_a_kernel_that_raises_fails_with_its_last_words(outcome):
+    assert "exit code 1: ValueError: lost" in outcome("raise ValueError('lost')")
+
+
+def test_a_kernel_that_exits_early_fails(outcome):
+    assert "exit code 3" in outcome("import sys\nsys.exit(3)")
+
+
+def test_a_kernel_without_a_submission_fails(outcome):
+    assert "found none" in outcome("print('done')")
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ("id,landmarks\n0123456789abcde0,7 0.1\n", "too few"),
+        ("id,landmarks\n0123456789abcde0,7 nan\n0123456789abcde1,\n", "'7 nan'"),
+        ("id,landmarks\n0123456789abcde0,\n0123456789abcde0,\n", "got it again"),
+        ("", "expected the columns id,landmarks"),
+    ],
+)
+def test_an_invalid_submission_fails_with_its_fault(outcome, rows, reason):
+    script = f"open('submission.csv', 'w').write({rows!r})"
+    assert reason in outcome(script)
+
+
+def test_the_kernel_does_not_see_the_solution(outcome):
+    script = f"""
+import os
+from pathlib import Path
+inputs = Path(os.environ["KAGGLE_KIT_INPUT"])
+assert not [p for p in inputs.rglob("*") if "solution" in p.name]
+{GOOD}"""
+    assert outcome(script)["valid"]
+
+
+def test_the_kernel_does_not_see_the_users_environment(outcome, monkeypatch):
+    monkeypatch.setenv("KAGGLE_KEY", "very-secret")
+    script = f"import os\nassert 'very-secret' not in str(os.environ)\n{GOOD}"
+    assert outcome(script)["valid"]
+
+
+def test_the_kernel_computes_as_the_library_does_here(outcome, monkeypatch):
+    """The last digits of a matrix product depend on this, and so do bytes."""
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    script = f"import os\nassert os.environ['OPENBLAS_CORETYPE'] == 'Haswell'\n{GOOD}"
+    assert outcome(script)["valid"]
+
+
+@pytest.mark.parametrize("package", ["hypothesis", "mypy", "kaggle_kit"])
+def test_packages_that_the_image_lacks_cannot_be_imported(outcome, package):
+    """The kit itself is among them: the kernel has it from its bundle or not at all."""
+    reason = outcome(f"import {package}\n{GOOD}")
+    assert f"ModuleNotFoundError: No module named '{package}'" in reason
+
+
+def test_packages_of_the_image_can_be_imported(outcome):
+    script = f"import numpy, pandas, pydantic, tqdm, h5py, yaml, PIL\n{GOOD}"
+    assert outcome(script)["valid"]
+
+
+def test_a_kernel_that_asks_for_the_internet_is_refused(outcome):
+    assert "enable_internet false" in outcome(GOOD, {"enable_internet": True})
+    assert "enable_internet false" in outcome(GOOD, {"enable_internet": None})
+
+
+def test_a_bundle_that_was_changed_is_refused(small, tmp_path):
+    root, bundle = small
+    manifest = {"files": {"x": {"bytes": 1, "sha256": "0" * 64}}}
+    (bundle / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(ArtefactError, match="got no file"):
+        rehearse(bundle, root, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_files_are_not_replaced(small, tmp_path):
+    root, bundle = small
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    with pytest.raises(ArtefactError, match="found other files"):
+        rehearse(bundle, root, tmp_path / "out")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["thesis.txt"]
+
+
+def test_failed_rehearsals_are_kit_errors():
+    assert issubclass(RehearsalError, KitError)

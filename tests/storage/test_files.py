@@ -1,0 +1,136 @@
+"""Files and folders appear whole or not at all."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from kaggle_kit.data.layout import Competition, image_path
+from kaggle_kit.errors import ArtefactError, DataError
+from kaggle_kit.storage.files import written, written_dir
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path):
+    target = tmp_path / "deep" / "x.csv"
+    with written(target) as part:
+        part.write_text("new")
+        assert not target.exists()
+    assert target.read_text() == "new" and names(target.parent) == ["x.csv"]
+
+
+def test_a_file_that_failed_leaves_the_old_one(tmp_path):
+    target = tmp_path / "x.csv"
+    target.write_text("old")
+    with pytest.raises(KeyboardInterrupt), written(target) as part:
+        part.write_text("half")
+        raise KeyboardInterrupt
+    assert target.read_text() == "old" and names(tmp_path) == ["x.csv"]
+
+
+def test_a_folder_appears_when_it_is_whole_and_replaces_its_kind(tmp_path):
+    target = tmp_path / "made"
+    for content in ("one", "two"):
+        with written_dir(target, "marker") as part:
+            (part / "marker").touch()
+            (part / content).touch()
+    assert names(target) == ["marker", "two"] and names(tmp_path) == ["made"]
+
+
+def test_a_folder_that_failed_leaves_the_old_one(tmp_path):
+    target = tmp_path / "made"
+    with written_dir(target, "marker") as part:
+        (part / "marker").write_text("old")
+    with pytest.raises(ValueError, match="lost"), written_dir(target, "marker") as part:
+        (part / "marker").write_text("half")
+        raise ValueError("lost")
+    assert (target / "marker").read_text() == "old" and names(tmp_path) == ["made"]
+
+
+def test_a_folder_of_other_files_is_not_replaced(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ArtefactError, match="found other files"):
+        written_dir(tmp_path, "marker").__enter__()
+    file = tmp_path / "thesis.txt"
+    with pytest.raises(ArtefactError):
+        written_dir(file, "marker").__enter__()
+    assert file.read_text() == "mine"
+
+
+def test_a_competition_says_what_it_lacks(tmp_path):
+    with pytest.raises(DataError, match="found no folder"):
+        Competition(tmp_path / "no").require("train.csv")
+    with pytest.raises(DataError, match=r"expected train\.csv"):
+        Competition(tmp_path).require("train.csv")
+    (tmp_path / "test").mkdir()
+    with pytest.raises(DataError, match="empty folder"):
+        Competition(tmp_path).require("test")
+    (tmp_path / "test" / "0").mkdir()
+    assert Competition(tmp_path).require("test").root == tmp_path
+
+
+def test_an_empty_folder_is_filled(tmp_path):
+    target = tmp_path / "made"
+    target.mkdir()
+    with written_dir(target, "marker") as part:
+        assert names(part) == []
+        (part / "marker").touch()
+    assert names(target) == ["marker"] and names(tmp_path) == ["made"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_a_first_attempt_that_failed_leaves_nothing(error, tmp_path):
+    with pytest.raises(error), written_dir(tmp_path / "made", "marker") as part:
+        (part / "deep").mkdir()
+        (part / "deep" / "half").touch()
+        raise error
+    with pytest.raises(error), written(tmp_path / "x.csv") as part:
+        part.touch()
+        raise error
+    assert names(tmp_path) == []
+
+
+def test_what_is_half_written_is_not_seen_under_its_name(tmp_path):
+    target = tmp_path / "made"
+    with written_dir(target, "marker") as part:
+        (part / "marker").write_text("old")
+    with written_dir(target, "marker") as part:
+        (part / "marker").write_text("new")
+        assert (target / "marker").read_text() == "old"
+    assert (target / "marker").read_text() == "new"
+
+
+def test_real_photos_lie_where_their_ids_say(landmarks45):
+    place = Competition(landmarks45)
+    for folder in (place.train_dir, place.test_dir):
+        photos = sorted(folder.rglob("*.jpg"))
+        assert len(photos) > 500
+        assert photos == sorted(image_path(folder, photo.stem) for photo in photos)
+
+
+def test_a_whole_competition_lacks_nothing(competition):
+    place = Competition(competition)
+    needed = ("train.csv", "sample_submission.csv", "solution.csv", "train", "test")
+    assert place.require(*needed) is place
+    for path in (place.train_csv, place.sample_csv, place.solution_csv):
+        assert path.is_file() and path.parent == competition
+
+
+def test_a_replacement_that_fails_gives_the_old_folder_back(tmp_path, monkeypatch):
+    target = tmp_path / "made"
+    with written_dir(target, "marker") as part:
+        (part / "marker").write_text("old")
+    replace = os.replace
+
+    def failing(source, destination):
+        if str(source).endswith(".part"):
+            raise OSError("disk gone")
+        replace(source, destination)
+
+    monkeypatch.setattr("os.replace", failing)
+    with pytest.raises(OSError, match="gone"), written_dir(target, "marker") as part:
+        (part / "marker").write_text("new")
+    assert (target / "marker").read_text() == "old" and names(tmp_path) == ["made"]
