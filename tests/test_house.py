@@ -24,7 +24,12 @@ LEVELS = [
     *("metrics", "subprocess_call", "config", "storage"),
     *("progress", "credentials", "errors"),
 ]
-ENTRIES = {"__init__", "__main__", "cli", "run"}  # what a person or a kernel begins with
+ENTRIES = {
+    "__init__",
+    "__main__",
+    "cli",
+    "run",
+}  # what a person or a kernel begins with
 MOST_LINES = 0.12  # of all, in one folder
 WITHOUT_TENSORFLOW = [
     "kaggle_kit.backends.pillow",
