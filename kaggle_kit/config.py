@@ -120,8 +120,9 @@ class Data(_Settings):
 class Model(_Settings):
     """The network."""
 
-    # none: no network; the embedding is VLAD alone
-    backbone: Literal["resnet50", "efficientnet_lite0", "none"] = "resnet50"
+    # tiny: three convolutions, to try things out with. none: no network; the embedding is
+    # VLAD alone
+    backbone: Literal["resnet50", "efficientnet_lite0", "tiny", "none"] = "resnet50"
     # A file of weights in the layout of keras-applications or keras-cv, or "imagenet":
     # those that a Python package has (efficientnet_lite0 only). None: random.
     weights: Text | None = None
@@ -274,7 +275,10 @@ class Config(_Settings):
                 raise ValueError("without a network (model.backbone) vlad is needed")
             if self.train.epochs:
                 raise ValueError("without a network train.epochs must be 0")
-        if self.model.weights == "imagenet" and self.model.backbone == "resnet50":
+        if self.model.weights == "imagenet" and self.model.backbone in (
+            "resnet50",
+            "tiny",
+        ):
             raise ValueError(
                 "model.weights: imagenet is there for efficientnet_lite0 only; for "
                 "resnet50 give the path of a file"

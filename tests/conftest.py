@@ -9,6 +9,7 @@ import pytest
 
 from kaggle_kit.demo import competition as drawn
 from tests.helpers.local_settings import LOCAL
+from tests.helpers.shared import Shared
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 LANDMARKS45 = Path(__file__).parents[2] / "shared" / "data" / "landmarks45"
@@ -23,17 +24,28 @@ def landmarks45() -> Path:
 
 
 @pytest.fixture(scope="session")
-def competition(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory) -> Shared:
+    """What all processes of this test run share."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    return Shared(root / "shared")
+
+
+@pytest.fixture(scope="session")
+def competition(shared) -> Path:
     """A drawn competition of some 150 photos. Read only: tests that change it copy it."""
-    out = tmp_path_factory.mktemp("drawn") / "competition"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawn, "N_LANDMARKS", 4)
-        patch.setattr(drawn, "TRAIN_PHOTOS", (10, 16))
-        patch.setattr(drawn, "TEST_PHOTOS", 4)
-        patch.setattr(drawn, "TRAIN_OTHERS", 20)
-        patch.setattr(drawn, "TEST_OTHERS", 12)
-        drawn.draw(out, seed=1)
-    return out
+
+    def draw(out: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(drawn, "N_LANDMARKS", 4)
+            patch.setattr(drawn, "TRAIN_PHOTOS", (10, 16))
+            patch.setattr(drawn, "TEST_PHOTOS", 4)
+            patch.setattr(drawn, "TRAIN_OTHERS", 20)
+            patch.setattr(drawn, "TEST_OTHERS", 12)
+            drawn.draw(out, seed=1)
+
+    return shared.make("competition", draw)[0]
 
 
 @pytest.fixture
@@ -45,13 +57,14 @@ def rerun(competition, tmp_path):
 
 @pytest.fixture(scope="session")
 def settings():
-    """The demo's config, made as small as ResNet-50 allows."""
+    """The demo's config, made small, with three convolutions in place of ResNet-50."""
     from kaggle_kit import config
 
     small = {
         "name": "tiny",
         "data.image_size": 32,
         "data.stored_size": 36,
+        "model.backbone": "tiny",
         "train.epochs": 2,
         "train.batch_size": 16,
         "recognition.batch_size": 8,
@@ -60,75 +73,74 @@ def settings():
 
 
 @pytest.fixture(scope="session")
-def subset_dir(settings, competition, tmp_path_factory) -> Path:
+def subset_dir(settings, competition, shared) -> Path:
     """A subset of the drawn competition."""
     from kaggle_kit.data.subset import subset
 
-    out = tmp_path_factory.mktemp("subset") / "subset"
-    subset(settings.subset, settings.seed, competition, out)
-    return out
+    def make(out: Path) -> None:
+        subset(settings.subset, settings.seed, competition, out)
+
+    return shared.make("subset", make)[0]
 
 
 @pytest.fixture(scope="session")
-def shards_dir(settings, competition, subset_dir, tmp_path_factory) -> Path:
+def shards_dir(settings, competition, subset_dir, shared) -> Path:
     """Its shards."""
     from kaggle_kit.data.shards import shards
 
-    out = tmp_path_factory.mktemp("shards") / "shards"
-    shards(settings.data, competition, subset_dir, out)
-    return out
+    def make(out: Path) -> None:
+        shards(settings.data, competition, subset_dir, out)
+
+    return shared.make("shards", make)[0]
 
 
 @pytest.fixture(scope="session")
-def run_dir(settings, shards_dir, tmp_path_factory) -> Path:
+def run_dir(settings, shards_dir, shared) -> Path:
     """A run of two epochs."""
     from kaggle_kit.training.trainer import fit
 
-    out = tmp_path_factory.mktemp("run") / "run"
-    fit(settings, shards_dir, out)
-    return out
+    return shared.make("run", lambda out: fit(settings, shards_dir, out))[0]
 
 
 @pytest.fixture(scope="session")
-def bundle_dir(run_dir, competition, tmp_path_factory) -> Path:
+def bundle_dir(run_dir, competition, shared) -> Path:
     """A bundle of that run. Read only: tests that change it copy it."""
     from kaggle_kit.bundling.bundle import bundle
 
-    out = tmp_path_factory.mktemp("bundle") / "bundle"
-    bundle([run_dir], competition, out)
-    return out
+    return shared.make("bundle", lambda out: bundle([run_dir], competition, out))[0]
 
 
 @pytest.fixture(scope="session")
-def local(settings, competition, tmp_path_factory):
+def local(settings, competition, shared):
     """A run without a network on a subset with an unknown landmark, its bundle, its report."""
     from kaggle_kit import config
     from kaggle_kit.bundling.bundle import bundle
     from kaggle_kit.data.subset import subset
     from kaggle_kit.training.trainer import fit
 
-    out = tmp_path_factory.mktemp("local")
-    changed = config.override(settings, LOCAL)
-    subset(changed.subset, changed.seed, competition, out / "subset")
-    fit(changed, out / "subset", out / "run")
-    report = bundle([out / "run"], competition, out / "bundle")
-    return out, report
+    def make(out: Path):
+        changed = config.override(settings, LOCAL)
+        subset(changed.subset, changed.seed, competition, out / "subset")
+        fit(changed, out / "subset", out / "run")
+        return bundle([out / "run"], competition, out / "bundle")
+
+    return shared.make("local", make)
 
 
 @pytest.fixture(scope="session")
-def both(settings, local, competition, tmp_path_factory):
+def both(settings, local, competition, shared):
     """The run without a network and one with, untrained, as an ensemble."""
     from kaggle_kit import config
     from kaggle_kit.bundling.bundle import bundle
     from kaggle_kit.training.trainer import fit
 
-    out = tmp_path_factory.mktemp("both")
-    plain = config.override(
-        settings, LOCAL | {"name": "net", "vlad": None, "model.backbone": "resnet50"}
-    )
-    fit(plain, local[0] / "subset", out / "run")
-    report = bundle([local[0] / "run", out / "run"], competition, out / "bundle")
-    return out, report
+    def make(out: Path):
+        network = {"name": "net", "vlad": None, "model.backbone": "tiny"}
+        plain = config.override(settings, LOCAL | network)
+        fit(plain, local[0] / "subset", out / "run")
+        return bundle([local[0] / "run", out / "run"], competition, out / "bundle")
+
+    return shared.make("both", make)
 
 
 @pytest.fixture(scope="session")
@@ -147,6 +159,15 @@ def browser():
 
 
 TRIED: Counter[str] = Counter()
+SKIPPED: dict[str, str] = {}  # why, by test
+# Why a test may be skipped where all that the tests need was installed.
+ALLOWED_SKIPS = (
+    "no GPU",
+    "this machine allows no namespaces",
+    "cannot hold",  # an image format without that mode
+    "the real photos are not here",
+    "the reference's features are not here",
+)
 
 
 @pytest.fixture
@@ -155,19 +176,57 @@ def tried() -> Counter[str]:
     return TRIED
 
 
+def pytest_runtest_logreport(report):
+    """Remember why a test was skipped."""
+    _remember_skip(report)
+
+
+def pytest_collectreport(report):
+    """Remember why all tests of a module were skipped."""
+    _remember_skip(report)
+
+
+def _remember_skip(report):
+    if report.skipped and not hasattr(report, "wasxfail"):
+        *_, reason = report.longrepr
+        SKIPPED[report.nodeid] = reason.removeprefix("Skipped: ")
+
+
 def pytest_sessionfinish(session):
-    """What a process of several has tried goes to the one that sums up."""
+    """What one process of several has seen goes to the one that sums up.
+
+    With KAGGLE_KIT_ALL_TESTS set, a test that is skipped for want of something that can be
+    installed is a failure.
+    """
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["tried"] = dict(TRIED)
+        session.config.workeroutput["skipped"] = SKIPPED
+    elif os.environ.get("KAGGLE_KIT_ALL_TESTS") and _refused_skips():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _refused_skips() -> list[str]:
+    return [
+        f"{test}: {reason}"
+        for test, reason in sorted(SKIPPED.items())
+        if not any(allowed in reason for allowed in ALLOWED_SKIPS)
+    ]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
-    """What a process of several has tried is added."""
-    TRIED.update(getattr(node, "workeroutput", {}).get("tried", {}))
+    """What a process of several has seen is added."""
+    output = getattr(node, "workeroutput", {})
+    TRIED.update(output.get("tried", {}))
+    SKIPPED.update(output.get("skipped", {}))
 
 
 def pytest_terminal_summary(terminalreporter):
-    """One line for each kind of bad input."""
+    """One line for each kind of bad input, and for each reason to skip tests."""
     for name, n in sorted(TRIED.items()):
         terminalreporter.write_line(f"tried: {n:,} {name}")
+    for reason, n in Counter(SKIPPED.values()).most_common():
+        terminalreporter.write_line(f"skipped: {n:,}, {reason}")
+    if os.environ.get("KAGGLE_KIT_ALL_TESTS"):
+        for line in _refused_skips():
+            terminalreporter.write_line(f"FAILED: skipped, and should not be: {line}")

@@ -21,8 +21,9 @@ def backbone(settings: config.Model, size: int | None = None) -> keras.Model:
     """A network from pixels to features, with random weights, named "backbone".
 
     Shapes: (batch, s, s, 3) as ``model.pixels`` says -> (batch, s/32, s/32, c); c is 2048
-    for ResNet-50 (He et al., arXiv:1512.03385) and 1280 for EfficientNet-Lite0 (Tan & Le,
-    arXiv:1905.11946, without squeeze-and-excitation). Without ``size`` s is any number
+    for ResNet-50 (He et al., arXiv:1512.03385), 1280 for EfficientNet-Lite0 (Tan & Le,
+    arXiv:1905.11946, without squeeze-and-excitation) and 32 for ``tiny``, three
+    convolutions with which all stages run in seconds. Without ``size`` s is any number
     that 32 divides.
 
     With ``zero_residual`` the last batch norm of each of ResNet's residual branches begins
@@ -41,6 +42,8 @@ def backbone(settings: config.Model, size: int | None = None) -> keras.Model:
             include_rescaling=False,
             input_shape=(size, size, 3),
         )
+    elif settings.backbone == "tiny":
+        network = _tiny(size)
     else:
         network = keras_cv.models.EfficientNetLiteBackbone(
             **LITE0,
@@ -54,3 +57,13 @@ def backbone(settings: config.Model, size: int | None = None) -> keras.Model:
             layer.gamma.assign(keras.ops.zeros_like(layer.gamma))
     # keras-cv's own class would come back from a checkpoint without these changes
     return keras.Model(network.input, network.output, name="backbone")
+
+
+def _tiny(size: int | None) -> keras.Model:
+    """Three convolutions."""
+    pixels = x = keras.Input((size, size, 3))
+    for filters, stride in ((8, 4), (16, 4), (32, 2)):
+        x = keras.layers.Conv2D(filters, 5, stride, padding="same", use_bias=False)(x)
+        x = keras.layers.BatchNormalization()(x)
+        x = keras.layers.ReLU()(x)
+    return keras.Model(pixels, x)
