@@ -1,5 +1,6 @@
 """The README and the code say the same."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -46,19 +47,28 @@ def test_each_config_loads_and_is_in_the_readme(path):
     assert path.read_text("utf-8").startswith("# ")
 
 
-def test_ci_runs_the_test_command_of_the_readme(tmp_path):
-    """The script finds the block below its heading; here the command only speaks."""
+def test_ci_runs_the_test_command_of_the_readme_and_then_the_longer_tests(tmp_path):
+    """The script finds the block below its heading; here the commands only speak."""
     script = (ROOT / ".ci" / "run").read_text("utf-8")
     (tmp_path / ".ci").mkdir()
     (tmp_path / ".ci" / "run").write_text(script)
     text = README.split("### Run the tests")
     assert len(text) == 2
     assert "pytest" in text[1].split("```")[1]
+    speaking = "mkdir -p .venv/bin; cp /bin/echo .venv/bin/pytest; echo right $KAGGLE_KIT_ALL_TESTS"
     (tmp_path / "README.md").write_text(
-        "```bash\necho wrong\n```\n### Run the tests\n\n```bash\necho right\n```\n"
+        f"```bash\necho wrong\n```\n### Run the tests\n\n```bash\n{speaking}\n```\n"
     )
-    command = ["bash", ".ci/run"]
-    assert subprocess.check_output(command, cwd=tmp_path, text=True) == "right\n"
+    (tmp_path / "chromium").symlink_to("/bin/true")
+    done = subprocess.check_output(
+        ["bash", ".ci/run"],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        text=True,
+    )
+    first, second = done.splitlines()
+    assert first == "right 1"
+    assert second.endswith("-m extended")
 
 
 def test_top_level_holds_only_what_belongs_there():

@@ -18,7 +18,7 @@ COMMANDS = re.findall(r"^\.venv/bin/kaggle-kit (.+)$", SECTION, re.MULTILINE)
 CONFIG = """\
 name: r50_64
 data: {image_size: 32, stored_size: 36}
-model: {backbone: efficientnet_lite0}
+model: {backbone: tiny}
 train: {epochs: 1, batch_size: 32, learning_rate: 1.0e-3}
 subset: {min_images: 4, non_landmarks: {penalty: 0.6, validation: 0.4, test: 0}}
 """
