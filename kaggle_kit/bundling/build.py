@@ -29,6 +29,7 @@ from kaggle_kit.model.convert_litert import lite, lite_int8
 from kaggle_kit.model.export import export, has_head, view_sides
 from kaggle_kit.retrieval.gallery import Gallery, gallery_from
 from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.tables import Label, Member
 from kaggle_kit.training.run_folder import read_run
 from kaggle_kit.training.trainer import load_best
@@ -310,7 +311,7 @@ def _write_names(place: Competition, known: set[int], out: Path) -> None:
     names = tables.read_names(place.names_csv)
     if names:
         kept = [(i, name) for i, name in names.items() if i in known]
-        tables.write_rows(out / "names.csv", ("landmark_id", "name"), kept)
+        write_rows(out / "names.csv", ("landmark_id", "name"), kept)
 
 
 def _no_photos(trained: Sequence[Query]) -> DataError:

@@ -25,6 +25,7 @@ from kaggle_kit.download.selection import Wanted, require_known, wanted
 from kaggle_kit.download.staging import Broken, Stage, held, size_text
 from kaggle_kit.errors import DataError, IncompleteError, KitError, RefusedError
 from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import read_rows, write_rows
 from kaggle_kit.storage.files import full_disk_told, written
 
 logger = logging.getLogger(__name__)
@@ -210,9 +211,9 @@ def _fetch_tables(web: requests.Session, url: str, stage: Stage) -> None:
     raw = stage.folder / "metadata.csv"
     if not (stage.root / "train.csv").exists():
         http.fetch(web, f"{url}/metadata/train.csv", raw, room)
-        rows = tables.read_rows(raw, ("id", "landmark_id"))
+        rows = read_rows(raw, ("id", "landmark_id"))
         made = stage.folder / "train.csv"
-        tables.write_rows(made, ("id", "landmark_id"), (fields for _, fields in rows))
+        write_rows(made, ("id", "landmark_id"), (fields for _, fields in rows))
         tables.read_labels(made)
         stage.place(made, "train.csv")
         raw.unlink()

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from kaggle_kit.errors import ArtefactError, DataError, WaitError
 from kaggle_kit.kaggle import client
-from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.files import written
 
 logger = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class Broken:
                     name, reason = json.loads(line)
                     rows[name] = reason
         if rows:
-            tables.write_rows(self._out, ("file", "reason"), sorted(rows.items()))
+            write_rows(self._out, ("file", "reason"), sorted(rows.items()))
             logger.warning("%d photos do not decode: see %s", len(rows), self._out)
         return len(rows)
 
