@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from kaggle_kit.data.layout import image_path
-from kaggle_kit.demo.pictures import Face, building, other, photo
+from kaggle_kit.demo.buildings import Face, building
+from kaggle_kit.demo.pictures import other, photo
 from kaggle_kit.progress import progress
 from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.files import written_dir
