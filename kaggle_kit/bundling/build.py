@@ -3,7 +3,6 @@
 Vocabulary, whitening, penalties, gallery and the tuned ranking go into the bundle.
 """
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +29,7 @@ from kaggle_kit.model.export import export, has_head, view_sides
 from kaggle_kit.retrieval.gallery import Gallery, gallery_from
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
+from kaggle_kit.storage.json_files import json_text
 from kaggle_kit.storage.tables import Label, Member
 from kaggle_kit.training.run_folder import read_run
 from kaggle_kit.training.trainer import load_best
@@ -92,8 +92,7 @@ def prepare(
         "chosen": chosen.model_dump(),
         "trials": trials,
     }
-    text = json.dumps(report, indent=2) + "\n"
-    (out / "tuning.json").write_text(text, encoding="utf-8")
+    (out / "tuning.json").write_text(json_text(report), encoding="utf-8")
     sizes = {
         "gallery": len(gallery.image_ids),
         "non_landmarks": len(gallery.non_landmarks),

@@ -21,6 +21,7 @@ from kaggle_kit.errors import ArtefactError, DataError, WaitError
 from kaggle_kit.kaggle import client
 from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.files import written
+from kaggle_kit.storage.json_files import read_json
 
 logger = logging.getLogger(__name__)
 FOLDER = ".download"
@@ -168,7 +169,7 @@ def is_partial(path: Path) -> bool:
 def partial_size(path: Path) -> int | None:
     """How large the file will be that the client is writing, if it noted that."""
     try:
-        noted = json.loads(path.with_name(path.name + SIDECAR).read_text("utf-8"))
+        noted = read_json(path.with_name(path.name + SIDECAR))
         return int(noted["size"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
