@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kaggle_kit.config import Config
-from kaggle_kit.model.build import EMBEDDING
+from kaggle_kit.model.classifier import EMBEDDING
 from kaggle_kit.model.deterministic import stabilise
 
 logger = logging.getLogger(__name__)

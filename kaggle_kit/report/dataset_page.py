@@ -27,7 +27,7 @@ from kaggle_kit.report.html import (
 from kaggle_kit.report.mistakes import Named
 from kaggle_kit.report.page import namer
 from kaggle_kit.report.photos import thumbnail
-from kaggle_kit.report.source import landmark_names
+from kaggle_kit.report.subject import landmark_names
 from kaggle_kit.storage.csv_files import read_rows
 from kaggle_kit.storage.files import written
 

@@ -10,8 +10,8 @@ from kaggle_kit import config
 from kaggle_kit.backends.tensorflow import TensorFlowEngine
 from kaggle_kit.bundling import tune as tuning
 from kaggle_kit.bundling.ablate import ablate, views
-from kaggle_kit.bundling.build import open_bench
 from kaggle_kit.bundling.bundle import bundle
+from kaggle_kit.bundling.recogniser_files import open_bench
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.errors import ArtefactError, ConfigError, DataError
 from kaggle_kit.inference.embedder import load_embedder
