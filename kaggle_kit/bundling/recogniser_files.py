@@ -1,6 +1,7 @@
-"""What recognition needs beside the networks: made from runs and the photos they used.
+"""All that ``Recogniser.load`` reads: made from runs and the photos they used.
 
-Vocabulary, whitening, penalties, gallery and the tuned ranking go into the bundle.
+Beside the embedders these are whitening, gallery, penalties, the tuned ranking, names and
+calibration.
 """
 
 import shutil

@@ -18,7 +18,7 @@ LEAST_SCALE = 2.0  # of AdaCos, whose formula gives less for fewer than 6 classe
 class GeM(keras.layers.Layer):
     """Generalised mean over the places of a feature map.
 
-    ``(mean max(x, 1e-6)^p)^(1/p)``: p = 1 is the mean, and much is the maximum. What is
+    ``(mean max(x, 1e-6)^p)^(1/p)``: p = 1 is the mean, and a large p comes near the maximum. What is
     raised to the power is divided by its maximum first, so nothing overflows.
 
     Shapes: (batch, h, w, c) -> (batch, c).
@@ -117,7 +117,7 @@ class CosineHead(keras.layers.Layer):
         return self._logits(inputs, _unit(ops.cast(self.directions, "float32"), axis=0))
 
     def logits(self, inputs: KerasTensor, rows: KerasTensor) -> KerasTensor:
-        """The logits of the classes that directions are given of.
+        """The logits of the classes whose directions are given.
 
         Shapes: (batch, d), (n * sub_centres, d) -> (batch, n).
         """
@@ -270,13 +270,13 @@ def adacos_scale(n_classes: int) -> float:
 
 
 def _places(classes: KerasTensor, labels: KerasTensor) -> KerasTensor:
-    """Where labels are in a row of classes in order."""
+    """The place of each label, (batch,), among classes in rising order."""
     labels = ops.cast(labels, "int32")
     return ops.cast(ops.searchsorted(ops.cast(classes, "int32"), labels), "int32")
 
 
 def _unit(x: KerasTensor, axis: int) -> KerasTensor:
-    """At length 1; what is shorter than 1e-6 becomes 0, and so does its gradient.
+    """Vectors at length 1; one shorter than 1e-6 becomes 0, and so does its gradient.
 
     Divided by 1e-6 instead, it would have a gradient too large for float16.
     """

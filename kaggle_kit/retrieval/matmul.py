@@ -38,8 +38,8 @@ class Product(Protocol):
         """The queries with any product above their ``floor``, and all their products.
 
         Args:
-            queries: (n, d) and
-            block: (m, d), both ``prepared``.
+            queries: (n, d), as ``prepared`` gives them.
+            block: (m, d) rows of the gallery, likewise.
             floor: (n,).
 
         Returns:

@@ -65,9 +65,10 @@ class Truth(NamedTuple):
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Without searches for unreachable cycles, also as a decorator: records have none.
+    """Switch the garbage collector off, for a block or, as a decorator, for a function.
 
-    Of a million new records Python would look through all, time and again: half the time.
+    Records have no cycles to be found. Of a million new ones Python would look through
+    all, time and again, which took half of the time.
     """
     enabled = gc.isenabled()
     gc.disable()

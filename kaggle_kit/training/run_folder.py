@@ -141,17 +141,17 @@ def write_history(history: list[dict[str, Any]], run_dir: Path) -> None:
 
 
 def checkpoint_path(run_dir: Path, n_epochs: int) -> Path:
-    """Where the state of the training lies as it was after so many epochs."""
+    """Where the state of the training after so many whole epochs lies."""
     return run_dir / f"checkpoint-{n_epochs:04d}.npz"
 
 
 def within_path(run_dir: Path, n_epochs: int) -> Path:
-    """Where a state within the epoch lies that follows so many epochs."""
+    """Where the state within the next epoch lies, after so many whole ones."""
     return run_dir / f"checkpoint-{n_epochs:04d}-within.npz"
 
 
 def save(saver: Callable[[Path], Any], path: Path) -> None:
-    """Call a Keras saver on a path beside, which must keep the file's ending."""
+    """Write a file with a Keras saver, whole or not at all; Keras goes by its ending."""
     part = path.with_name(f"part-{path.name}")
     try:
         saver(part)
