@@ -170,7 +170,7 @@ def test_sizes_are_of_the_parts_largest_first():
         "embedders/0/model/saved_model.pb": {"bytes": 5_000_000},
         "embedders/0/model.tflite": {"bytes": 2_500_000},
         "kaggle_kit/cli.py": {"bytes": 2000},
-        "kaggle_kit/model/build.py": {"bytes": 4000},
+        "kaggle_kit/model/classifier.py": {"bytes": 4000},
         "LICENSE": {"bytes": 500},
     }
     expected = {"embedders": 7.5, "library": 0.006, "other": 0.002, "total": 7.508}
