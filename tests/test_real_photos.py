@@ -16,6 +16,7 @@ from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.inference.predict import predict
 from kaggle_kit.run import run
 from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import write_rows
 
 N_LANDMARKS = 6
 SMALL = {
@@ -53,11 +54,11 @@ def few(landmarks45, tmp_path_factory):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(image_path(whole.root / name, image_id), target)
     rows = [label[:2] for label in labels]
-    tables.write_rows(part.train_csv, ("id", "landmark_id"), rows)
-    tables.write_rows(part.solution_csv, ("id", "landmarks"), queries)
+    write_rows(part.train_csv, ("id", "landmark_id"), rows)
+    write_rows(part.solution_csv, ("id", "landmarks"), queries)
     guess = f"{chosen[0]} 0.1"
     sample = [(image_id, guess) for image_id, _ in queries]
-    tables.write_rows(part.sample_csv, ("id", "landmarks"), sample)
+    write_rows(part.sample_csv, ("id", "landmarks"), sample)
     return part.root
 
 

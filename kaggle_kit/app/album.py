@@ -12,6 +12,7 @@ from kaggle_kit.backends.uploads import Photo
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.errors import DataError
 from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import read_rows
 
 THUMBNAILS, EXAMPLES = "thumbnails.zip", "examples"  # of an exported folder's photos/
 ATTRIBUTION = "attribution.csv"
@@ -91,7 +92,7 @@ def example_files(place: Competition) -> Iterator[Path]:
 def _credits(path: Path) -> dict[str, tuple[str, str]]:
     if not path.exists():
         return {}
-    rows = tables.read_rows(path, ("id", "url", "author", "license", "title"))
+    rows = read_rows(path, ("id", "url", "author", "license", "title"))
     return {
         image_id: (", ".join(part for part in (title, author, licence) if part), url)
         for _, (image_id, url, author, licence, title) in rows

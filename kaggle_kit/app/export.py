@@ -21,6 +21,7 @@ from kaggle_kit.inference.recogniser import rarest_first
 from kaggle_kit.progress import progress
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.files import written_dir
+from kaggle_kit.storage.json_files import json_text, read_json
 from kaggle_kit.storage.manifest import MANIFEST, described, verify
 
 PAGE = (
@@ -124,13 +125,13 @@ def _copy_bundle(bundle: Path, part: Path, with_local: bool) -> None:
         left_out.append("local")
     shutil.copytree(bundle, part, ignore=shutil.ignore_patterns(*left_out))
     copy_library(part)
-    manifest = json.loads((part / MANIFEST).read_text(encoding="utf-8"))
+    manifest = read_json(part / MANIFEST)
     (part / MANIFEST).unlink()
     files = sorted(path for path in part.rglob("*") if path.is_file())
     manifest["files"] = {
         path.relative_to(part).as_posix(): described(path) for path in files
     }
-    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    text = json_text(manifest, ensure_ascii=False)
     (part / MANIFEST).write_text(text, encoding="utf-8")
 
 

@@ -10,6 +10,7 @@ import streamlit as st
 
 from kaggle_kit.app.answers import LANDMARK_FROM, Answers
 from kaggle_kit.app.text import megabytes, plain
+from kaggle_kit.storage import json_files
 from kaggle_kit.storage.manifest import MANIFEST
 
 
@@ -17,8 +18,8 @@ def show_model(bundle: Path, answers: Answers) -> None:
     """Draw the page of the model."""
     settings = answers.recogniser.settings
     try:
-        manifest = json.loads((bundle / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        manifest = json_files.read_json(bundle / MANIFEST)
+    except json_files.DAMAGE:
         manifest = {}
     st.markdown(f"#### {plain(settings.name)}")
     landmarks = len(set(answers.gallery.landmark_ids.tolist()))

@@ -1,7 +1,7 @@
 """What decodes photos and runs networks, so that what is made of both is the same.
 
 A kernel has TensorFlow (``backends.tensorflow``); the app has Pillow and LiteRT
-(``app.answers``), which take a tenth of the room.
+(``backends.pillow``), which take a tenth of the room.
 """
 
 from collections.abc import Callable, Iterator, Sequence

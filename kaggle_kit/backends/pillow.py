@@ -76,7 +76,7 @@ class LightEngine:
                 photo = self._named.get(path) or Photo(path.name, path.read_bytes())
                 yield place, photo.pixels(side)
             except (DataError, OSError):
-                continue  # as in the pipeline, a place that never comes
+                continue  # as in ``decode.readable``, a place that never comes
 
 
 def _interpreter() -> Any:

@@ -1,1 +1,4 @@
-"""From runs to a bundle: gallery, ranking tuned on validation photos, notices, manifest."""
+"""From runs to a bundle: embedders, gallery, a ranking tuned on validation photos, notices.
+
+Before it goes up it is checked: no leaks, and nothing that Kaggle would refuse.
+"""

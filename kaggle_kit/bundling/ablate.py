@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_kit.backends.tensorflow import TensorFlowEngine
-from kaggle_kit.bundling.build import open_bench, settings_of
+from kaggle_kit.bundling.recogniser_files import open_bench, settings_of
 from kaggle_kit.bundling.validation import Bench, Query
 from kaggle_kit.config import Config
 from kaggle_kit.data.layout import Competition, image_path

@@ -8,11 +8,12 @@ from typing import Any
 
 import kaggle_kit
 from kaggle_kit import config
-from kaggle_kit.bundling.build import portable, prepare, settings_of
+from kaggle_kit.bundling.embedders import portable
 from kaggle_kit.bundling.leaks import check_no_leaks
 from kaggle_kit.bundling.library import copy_library
 from kaggle_kit.bundling.metadata import HANDLE, check_files, dataset_metadata, title_of
 from kaggle_kit.bundling.notice import CITATION, write_notice
+from kaggle_kit.bundling.recogniser_files import prepare, settings_of
 from kaggle_kit.config import Config
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.pretrained import IMAGENET, imagenet_package

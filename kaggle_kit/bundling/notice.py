@@ -10,6 +10,7 @@ import kaggle_kit
 from kaggle_kit.errors import ArtefactError, TableError
 from kaggle_kit.progress import progress
 from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import write_rows
 
 SOURCE = "train_attribution.csv"  # of the data set, if the competition folder has it
 ATTRIBUTION = "attribution.csv"
@@ -84,7 +85,7 @@ def write_notice(part: Path, competition: Path) -> int:
     ids = {row.image_id for row in tables.read_labels(part / "gallery" / "gallery.csv")}
     rows = _authors(competition / SOURCE, ids)
     if rows:
-        tables.write_rows(part / ATTRIBUTION, COLUMNS, rows)
+        write_rows(part / ATTRIBUTION, COLUMNS, rows)
     authors = LISTED.format(n=len(rows), total=len(ids)) if rows else UNLISTED
     text = NOTICE.format(citation=CITATION, authors=authors)
     (part / "NOTICE.md").write_text(text, encoding="utf-8")

@@ -54,7 +54,7 @@ class Fitted(NamedTuple):
     """What follows from the training photos and the settings.
 
     whitenings: one for each part, or None.
-    vectors: of each pool.
+    found: what is known of the photos of each pool, whitened and joined.
     gallery: of the training photos.
     """
 

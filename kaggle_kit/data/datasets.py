@@ -1,6 +1,6 @@
 """Batches of photos from shards, for training and for validating it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,9 @@ from kaggle_kit import config
 from kaggle_kit.config import Config, image_size
 from kaggle_kit.data.augment import augmented, random_changes
 from kaggle_kit.data.decode import PARALLEL, options, squashed
+from kaggle_kit.data.shard_file import parsed
 from kaggle_kit.data.shards import photo_classes, shard_paths
 from kaggle_kit.errors import ConfigError
-
-FEATURES = {
-    "id": tf.io.FixedLenFeature([], tf.string),
-    "class": tf.io.FixedLenFeature([], tf.int64),
-    "image": tf.io.FixedLenFeature([], tf.string),
-}
 
 
 @dataclass(frozen=True)
@@ -68,15 +63,7 @@ def training_batches(
         part: what of every batch is read here.
     """
     rng = np.random.default_rng((seed, epoch))
-    order = rng.permutation(len(shards))
-    names = tf.constant([str(shards[i]) for i in order], tf.string)
-    often = tf.RaggedTensor.from_row_lengths(
-        np.concatenate([copies[i] for i in order]), [len(copies[i]) for i in order]
-    )
-    dataset = tf.data.Dataset.from_tensor_slices((names, often)).interleave(
-        _repeated, cycle_length=4, num_parallel_calls=PARALLEL
-    )
-    dataset = dataset.shuffle(data.shuffle_images, seed=int(rng.integers(2**31)))
+    records = _shuffled(shards, copies, data.shuffle_images, rng)
     seeds = tf.data.Dataset.random(seed=int(rng.integers(2**31))).batch(2)
 
     n_images = int(sum(n.sum() for n in copies))
@@ -89,29 +76,13 @@ def training_batches(
         batch, own = place // batch_size, place % batch_size // share == part.index
         return own & (batch >= start) & (batch < n_batches)
 
-    def read(
-        place: tf.Tensor, record: tf.Tensor, seed_pair: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        def seen() -> tuple[tf.Tensor, tf.Tensor]:
-            pixels, label = _parsed(record, data.stored_size)
-            return augmented(pixels, data, seed_pair), label
-
-        if not change:
-            return place, *seen()
-        grey = tf.zeros((data.image_size, data.image_size, 3)), tf.zeros((), tf.int64)
-        return place, *tf.cond(wanted(place), seen, lambda: grey)
-
+    dataset = tf.data.Dataset.zip(tf.data.Dataset.range(n_images), records, seeds)
     partial = start > 0 or part.of > 1
-    dataset = tf.data.Dataset.zip(tf.data.Dataset.range(n_images), dataset, seeds)
     if partial and not change:
         dataset = dataset.filter(wanted)
-    dataset = dataset.map(read, PARALLEL)
-    if change:
-        dataset = dataset.map(
-            lambda place, pixels, label: (place, change(pixels), label)
-        )
-        if partial:
-            dataset = dataset.filter(wanted)
+    dataset = _photos(dataset, data, change, wanted)
+    if partial and change:
+        dataset = dataset.filter(wanted)
     dataset = dataset.map(lambda _, pixels, label: (pixels, label))
     dataset = dataset.batch(share // part.devices, drop_remainder=True).prefetch(2)
     n_left = (n_batches - start) * part.devices
@@ -143,7 +114,7 @@ def validation_batches(
     """
 
     def read(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels, label = _parsed(record, stored_size)
+        pixels, label = parsed(record, stored_size)
         return tf.cast(squashed(pixels, size), tf.float32), label
 
     n_batches = -(-n_images // batch_size)
@@ -170,6 +141,59 @@ def resized(dataset: tf.data.Dataset, size: int) -> tf.data.Dataset:
     return dataset.map(resize, PARALLEL)
 
 
+def _shuffled(
+    shards: Sequence[Path],
+    copies: Sequence[NDArray[np.int64]],
+    n_waiting: int,
+    rng: np.random.Generator,
+) -> tf.data.Dataset:
+    """The records of all shards, each as often as it is to occur, in a random order.
+
+    Args:
+        n_waiting: records in memory, of which the next one is drawn.
+    """
+    order = rng.permutation(len(shards))
+    names = tf.constant([str(shards[i]) for i in order], tf.string)
+    often = tf.RaggedTensor.from_row_lengths(
+        np.concatenate([copies[i] for i in order]), [len(copies[i]) for i in order]
+    )
+    dataset = tf.data.Dataset.from_tensor_slices((names, often)).interleave(
+        _repeated, cycle_length=4, num_parallel_calls=PARALLEL
+    )
+    return dataset.shuffle(n_waiting, seed=int(rng.integers(2**31)))
+
+
+def _photos(
+    dataset: tf.data.Dataset,
+    data: config.Data,
+    change: Callable[[tf.Tensor], tf.Tensor] | None,
+    wanted: Callable[[tf.Tensor], tf.Tensor],
+) -> tf.data.Dataset:
+    """(place, record, seeds) -> (place, pixels, class), decoded and changed at random.
+
+    Args:
+        change: keras-cv's changes, for which a photo that is not wanted is grey.
+        wanted: whether the photo at a place is.
+    """
+
+    def read(
+        place: tf.Tensor, record: tf.Tensor, seed_pair: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        def seen() -> tuple[tf.Tensor, tf.Tensor]:
+            pixels, label = parsed(record, data.stored_size)
+            return augmented(pixels, data, seed_pair), label
+
+        if not change:
+            return place, *seen()
+        grey = tf.zeros((data.image_size, data.image_size, 3)), tf.zeros((), tf.int64)
+        return place, *tf.cond(wanted(place), seen, lambda: grey)
+
+    dataset = dataset.map(read, PARALLEL)
+    if not change:
+        return dataset
+    return dataset.map(lambda place, pixels, label: (place, change(pixels), label))
+
+
 def _repeated(path: tf.Tensor, copies: tf.Tensor) -> tf.data.Dataset:
     """The records of a shard, each as often as it is to occur."""
     records = tf.data.TFRecordDataset(path)
@@ -177,12 +201,6 @@ def _repeated(path: tf.Tensor, copies: tf.Tensor) -> tf.data.Dataset:
     return tf.data.Dataset.zip(records, often).flat_map(
         lambda record, n: tf.data.Dataset.from_tensors(record).repeat(n)
     )
-
-
-def _parsed(record: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
-    fields = tf.io.parse_single_example(record, FEATURES)
-    pixels = tf.ensure_shape(tf.io.decode_jpeg(fields["image"], 3), (size, size, 3))
-    return pixels, fields["class"]
 
 
 class Photos:

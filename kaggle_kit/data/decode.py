@@ -133,7 +133,7 @@ def beside_a_network() -> tf.data.Options:
 
 
 def options() -> tf.data.Options:
-    """What every pipeline here is run with: order is kept, nothing is tuned on the way."""
+    """What every data set here is read with: order is kept, nothing is tuned on the way."""
     options = tf.data.Options()
     options.deterministic = True
     # The autotuner's thread looks up only at intervals that double up to a minute, and

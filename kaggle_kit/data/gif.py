@@ -15,7 +15,7 @@ PICTURE, EXTENSION = 0x2C, 0x21
 
 
 def bounded(photo: tf.Tensor) -> tf.Tensor:
-    """A photo, () bytes, as it is; nothing, which does not decode, of a GIF too large."""
+    """A photo, () bytes, as it is; empty, so that it does not decode, if it is too large a GIF."""
     is_gif = tf.strings.substr(photo, 0, 3) == b"GIF"
 
     def checked() -> tf.Tensor:

@@ -13,6 +13,7 @@ from PIL import Image
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.progress import progress
 from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import write_rows
 
 logger = logging.getLogger(__name__)
 # What Pillow raises of a damaged photo; to its own kinds its plugins add Python's.
@@ -51,8 +52,8 @@ def index(competition: Path, out: Path) -> dict[str, int]:
                 rows.append((image_id, landmark.get(image_id), *seen))
     out = Path(out)
     broken_csv = out.with_name(f"{out.stem}.broken.csv")
-    tables.write_rows(broken_csv, ("id", "reason"), broken)
-    tables.write_rows(out, ("id", "landmark_id", "width", "height"), rows)
+    write_rows(broken_csv, ("id", "reason"), broken)
+    write_rows(out, ("id", "landmark_id", "width", "height"), rows)
     if broken:
         logger.warning("%d photos do not decode: see %s", len(broken), broken_csv)
     labelled = sum(row[1] is not None for row in rows)

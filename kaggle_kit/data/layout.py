@@ -23,27 +23,32 @@ class Competition:
 
     @property
     def train_dir(self) -> Path:
+        """The folder of the labelled photos, and of non-landmarks."""
         return self.root / "train"
 
     @property
     def test_dir(self) -> Path:
+        """The folder of the photos to be recognised."""
         return self.root / "test"
 
     @property
     def train_csv(self) -> Path:
+        """The table of the labelled photos."""
         return self.root / "train.csv"
 
     @property
     def sample_csv(self) -> Path:
+        """The table whose ids a submission has."""
         return self.root / "sample_submission.csv"
 
     @property
     def solution_csv(self) -> Path:
+        """The table of what the test photos show, where it is known."""
         return self.root / "solution.csv"
 
     @property
     def names_csv(self) -> Path:
-        """Where landmarks have names; the second is the data set's own."""
+        """The table of landmarks' names: ``landmarks.csv``, or else the data set's own."""
         own = self.root / "landmarks.csv"
         return own if own.exists() else self.root / "train_label_to_category.csv"
 

@@ -1,6 +1,6 @@
-"""Resize photos as the pipeline does, to the last bit, with NumPy alone: for the app.
+"""Resize photos as ``data.decode`` does, to the last bit, with NumPy alone: for the app.
 
-What a photo is decoded to before is decided here for both.
+Both decode a JPEG at the size that ``ratio_for`` and ``RATIOS`` say here.
 """
 
 from typing import NamedTuple

@@ -1,25 +1,21 @@
 """Resized photos in TFRecord files, so that training reads a few large files in order."""
 
-import hashlib
-import json
 import logging
 import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from kaggle_kit import config
-from kaggle_kit.data.decode import readable, squashed
-from kaggle_kit.data.layout import Competition, image_path
+from kaggle_kit.data.layout import Competition
+from kaggle_kit.data.shard_file import Job, Written, write_shard
 from kaggle_kit.errors import ArtefactError, DataError
 from kaggle_kit.progress import progress
-from kaggle_kit.storage import tables
+from kaggle_kit.storage import json_files, tables
 from kaggle_kit.storage.files import locked, written_dir
 from kaggle_kit.storage.tables import Member
 
@@ -29,19 +25,6 @@ SPLITS = ("train", "validation")
 SHARD = re.compile(r"(?:train|validation)-\d{5,}\.tfrecord", re.ASCII)
 
 
-@dataclass(frozen=True)
-class Job:
-    """One shard to write: what it is of, and the class of each of its photos."""
-
-    settings: config.Data
-    train_dir: Path
-    path: Path
-    split: str
-    image_ids: tuple[str, ...]
-    classes: tuple[int, ...]
-
-
-Written = tuple[dict[str, Any] | None, list[str]]  # what it is, and its broken ids
 Spread = Callable[[Callable[[Job], Written], Sequence[Job]], Iterable[Written]]
 
 
@@ -118,7 +101,7 @@ def _made(
             "broken": broken,
             "shards": files,
         }
-        text = json.dumps(manifest, indent=2) + "\n"
+        text = json_files.json_text(manifest)
         (part / MARKER).write_text(text, encoding="utf-8")
         for name in ("subset.csv", "classes.csv"):
             shutil.copyfile(subset / name, part / name)
@@ -137,9 +120,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = Path(folder) / MARKER
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json_files.read_json(path)
         _check_form(manifest)
-    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
+    except (*json_files.DAMAGE, KeyError, TypeError) as error:
         raise ArtefactError(
             f"{path}: expected the manifest of a shards folder, got {error!r:.200}; make "
             f"the shards again"
@@ -264,30 +247,6 @@ def _write_split(
     return files, broken
 
 
-def write_shard(job: Job) -> Written:
-    """Write one shard; none where none of its photos is there and decodes."""
-
-    def encoded(pixels: tf.Tensor) -> tf.Tensor:
-        return tf.io.encode_jpeg(
-            squashed(pixels, job.settings.stored_size),
-            quality=job.settings.jpeg_quality,
-            chroma_downsampling=False,
-        )
-
-    paths = [image_path(job.train_dir, image_id) for image_id in job.image_ids]
-    done = set()
-    with tf.io.TFRecordWriter(str(job.path)) as writer:
-        images = readable(paths, encoded, job.settings.stored_size).prefetch(64)
-        for i, image in images.as_numpy_iterator():
-            writer.write(_record(job.image_ids[i], job.classes[i], image))
-            done.add(int(i))
-    broken = [name for i, name in enumerate(job.image_ids) if i not in done]
-    if done:
-        return _described(job.path, job.split, len(done)), broken
-    job.path.unlink()
-    return None, broken
-
-
 def _require_space(shard: dict[str, Any], n_left: int, folder: Path) -> None:
     """Stop at once if so many more photos as those of a shard do not fit."""
     expected = n_left * shard["bytes"] / shard["images"]
@@ -298,31 +257,3 @@ def _require_space(shard: dict[str, Any], n_left: int, folder: Path) -> None:
             f"shards of {n_left} more photos, got {free / 1e9:.1f} GB; free some, choose "
             f"another disk (--out, or TMPDIR in a kernel) or lower data.stored_size"
         )
-
-
-def _record(image_id: str, label: int, image: bytes) -> bytes:
-    """One photo as ``batches.FEATURES`` reads it back."""
-    feature, strings, integers = (
-        tf.train.Feature,
-        tf.train.BytesList,
-        tf.train.Int64List,
-    )
-    features = {
-        "id": feature(bytes_list=strings(value=[image_id.encode()])),
-        "class": feature(int64_list=integers(value=[label])),
-        "image": feature(bytes_list=strings(value=[image])),
-    }
-    example = tf.train.Example(features=tf.train.Features(feature=features))
-    return example.SerializeToString(deterministic=True)
-
-
-def _described(path: Path, split: str, n_images: int) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {
-        "file": path.name,
-        "split": split,
-        "images": n_images,
-        "bytes": path.stat().st_size,
-        "sha256": digest,
-    }

@@ -14,6 +14,7 @@ from kaggle_kit.data.layout import Competition
 from kaggle_kit.errors import DataError
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.columns import Columns
+from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.files import written_dir
 from kaggle_kit.storage.tables import Class, Label, Member
 
@@ -54,11 +55,9 @@ def subset(
     classes = classes_of(members)
     with written_dir(out, MARKER) as part:
         columns = ("id", "landmark_id", "split")
-        tables.write_rows(part / MARKER, columns, members.tuples())
+        write_rows(part / MARKER, columns, members.tuples())
         rows = [(i, *row) for i, row in enumerate(classes)]
-        tables.write_rows(
-            part / "classes.csv", ("class", "landmark_id", "n_images"), rows
-        )
+        write_rows(part / "classes.csv", ("class", "landmark_id", "n_images"), rows)
     sizes = Counter(members.column("split").tolist())
     return {"landmarks": len(classes)} | {name: sizes[name] for name in tables.SPLITS}
 

@@ -1,1 +1,1 @@
-"""A small competition, drawn."""
+"""A small competition, drawn: buildings, scenery, and photos of them."""

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from kaggle_kit.data.layout import image_path
-from kaggle_kit.demo.pictures import Face, building, other, photo
+from kaggle_kit.demo.buildings import Face, building
+from kaggle_kit.demo.pictures import other, photo
 from kaggle_kit.progress import progress
-from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.files import written_dir
 
 Subject = tuple[int | None, list[Face] | None]  # landmark id and building, or neither
@@ -84,12 +85,12 @@ def _write_tables(
     some_landmark: int,
 ) -> None:
     labelled = [pair for pair in train if pair[1] is not None]
-    tables.write_rows(folder / "train.csv", ("id", "landmark_id"), labelled)
+    write_rows(folder / "train.csv", ("id", "landmark_id"), labelled)
     sample = [(image_id, f"{some_landmark} 0.1") for image_id, _ in test]
-    tables.write_rows(folder / "sample_submission.csv", ("id", "landmarks"), sample)
+    write_rows(folder / "sample_submission.csv", ("id", "landmarks"), sample)
     solution = [
         (image_id, landmark, "Public" if i % 3 == 0 else "Private")
         for i, (image_id, landmark) in enumerate(test)
     ]
     columns = ("id", "landmarks", "Usage")
-    tables.write_rows(folder / "solution.csv", columns, solution)
+    write_rows(folder / "solution.csv", columns, solution)

@@ -4,7 +4,6 @@ Whatever stops a download, the same command goes on with it: nothing that is who
 fetched again, and nothing appears in its place before it is whole.
 """
 
-import json
 import logging
 import re
 import time
@@ -30,7 +29,8 @@ from kaggle_kit.download.staging import (
 from kaggle_kit.errors import IncompleteError, KitError
 from kaggle_kit.progress import progress
 from kaggle_kit.storage import tables
-from kaggle_kit.storage.files import full_disk_told, written
+from kaggle_kit.storage.files import full_disk_told
+from kaggle_kit.storage.json_files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 RECORD = "download.json"  # says that the whole competition is there
@@ -111,7 +111,7 @@ def _whole(stage: Stage, slug: str) -> dict[str, Any]:
     record = stage.root / RECORD
     if record.exists():
         _delete(archive)
-        made = json.loads(record.read_text("utf-8"))
+        made = read_json(record)
         return {"fetched": 0, "there": made["files"], "broken": made["broken"]} | {
             "bytes": 0
         }
@@ -133,8 +133,7 @@ def _whole(stage: Stage, slug: str) -> dict[str, Any]:
     broken = Broken(stage).write()
     made = {"slug": slug, "files": unpacked.fetched + unpacked.there}
     made |= {"bytes": unpacked.n_bytes, "broken": broken}
-    with written(record) as part:
-        part.write_text(json.dumps(made, indent=2) + "\n", "utf-8")
+    write_json(made, record)
     _delete(archive)
     return {
         "fetched": unpacked.fetched,

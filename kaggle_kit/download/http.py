@@ -17,6 +17,7 @@ from kaggle_kit.errors import RefusedError, UnreachableError
 from kaggle_kit.kaggle import client
 from kaggle_kit.progress import progress
 from kaggle_kit.storage.files import written
+from kaggle_kit.storage.json_files import read_json
 
 logger = logging.getLogger(__name__)
 TRIES = 6  # without a byte of progress
@@ -107,7 +108,7 @@ def fetch(
 def _left(part: Path, note: Path) -> tuple[int, str]:
     """The bytes that an earlier call left, and what names the file they are of."""
     try:
-        noted = json.loads(note.read_text("utf-8"))
+        noted = read_json(note)
         have = part.stat().st_size
         if have <= noted["size"]:
             return have, str(noted["validator"])

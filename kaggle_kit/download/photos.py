@@ -21,6 +21,7 @@ from kaggle_kit.errors import (
 )
 from kaggle_kit.progress import progress
 from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.files import written
 
 logger = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ def fetch_photos(stage: Stage, slug: str, names: Sequence[str]) -> Counts:
     listed = stage.root / "download.missing.csv"
     listed.unlink(missing_ok=True)
     if missing:
-        tables.write_rows(listed, ("file", "reason"), sorted(missing.items()))
+        write_rows(listed, ("file", "reason"), sorted(missing.items()))
         logger.warning("%d photos could not be had: see %s", len(missing), listed)
     if missing and not fetched and not there:
         raise IncompleteError(

@@ -5,7 +5,6 @@ that the disk holds the photos that are wanted and one tar.
 """
 
 import hashlib
-import json
 import logging
 import re
 import tarfile
@@ -25,7 +24,9 @@ from kaggle_kit.download.selection import Wanted, require_known, wanted
 from kaggle_kit.download.staging import Broken, Stage, held, size_text
 from kaggle_kit.errors import DataError, IncompleteError, KitError, RefusedError
 from kaggle_kit.storage import tables
-from kaggle_kit.storage.files import full_disk_told, written
+from kaggle_kit.storage.csv_files import read_rows, write_rows
+from kaggle_kit.storage.files import full_disk_told
+from kaggle_kit.storage.json_files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 URL = "https://s3.amazonaws.com/google-landmark"
@@ -142,8 +143,7 @@ def _fetch_tars(
             "photos": max(got.fetched + got.there, entry.get("photos", 0)),
             "bytes": max(got.n_bytes, entry.get("bytes", 0)),
         }
-        with written(stage.root / RECORD) as part:
-            part.write_text(json.dumps(done, indent=2) + "\n", "utf-8")
+        write_json(done, stage.root / RECORD)
         _tar_path(stage, number).unlink()
     made = {"tars": len(numbers), "fetched": fetched, "there": there, "bytes": n_bytes}
     made["broken"] = Broken(stage).write()
@@ -210,9 +210,9 @@ def _fetch_tables(web: requests.Session, url: str, stage: Stage) -> None:
     raw = stage.folder / "metadata.csv"
     if not (stage.root / "train.csv").exists():
         http.fetch(web, f"{url}/metadata/train.csv", raw, room)
-        rows = tables.read_rows(raw, ("id", "landmark_id"))
+        rows = read_rows(raw, ("id", "landmark_id"))
         made = stage.folder / "train.csv"
-        tables.write_rows(made, ("id", "landmark_id"), (fields for _, fields in rows))
+        write_rows(made, ("id", "landmark_id"), (fields for _, fields in rows))
         tables.read_labels(made)
         stage.place(made, "train.csv")
         raw.unlink()
@@ -239,7 +239,7 @@ def _require_room(
 
 def _read_record(stage: Stage) -> dict[str, Any]:
     path = stage.root / RECORD
-    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return read_json(path) if path.exists() else {}
 
 
 def _tar_path(stage: Stage, number: int) -> Path:

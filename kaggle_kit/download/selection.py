@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from kaggle_kit.errors import TableError
 from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import read_rows
 
 
 class Wanted(NamedTuple):
@@ -46,7 +47,7 @@ def file_ids(path: Path) -> list[str]:
     header = next(filter(None, lines), "").split(",")
     ids: dict[str, None] = {}
     if "id" in [name.strip() for name in header]:
-        rows = [(row, fields[0]) for row, fields in tables.read_rows(path, ("id",))]
+        rows = [(row, fields[0]) for row, fields in read_rows(path, ("id",))]
     else:
         rows = [(row, line.strip()) for row, line in enumerate(_lines(path), 1)]
     for row, image_id in rows:

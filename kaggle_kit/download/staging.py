@@ -19,8 +19,9 @@ from pathlib import Path
 
 from kaggle_kit.errors import ArtefactError, DataError, WaitError
 from kaggle_kit.kaggle import client
-from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.files import written
+from kaggle_kit.storage.json_files import read_json
 
 logger = logging.getLogger(__name__)
 FOLDER = ".download"
@@ -123,7 +124,7 @@ class Broken:
                     name, reason = json.loads(line)
                     rows[name] = reason
         if rows:
-            tables.write_rows(self._out, ("file", "reason"), sorted(rows.items()))
+            write_rows(self._out, ("file", "reason"), sorted(rows.items()))
             logger.warning("%d photos do not decode: see %s", len(rows), self._out)
         return len(rows)
 
@@ -168,7 +169,7 @@ def is_partial(path: Path) -> bool:
 def partial_size(path: Path) -> int | None:
     """How large the file will be that the client is writing, if it noted that."""
     try:
-        noted = json.loads(path.with_name(path.name + SIDECAR).read_text("utf-8"))
+        noted = read_json(path.with_name(path.name + SIDECAR))
         return int(noted["size"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

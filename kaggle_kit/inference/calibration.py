@@ -1,11 +1,11 @@
 """How probable it is that a guess of some confidence is right."""
 
-import json
 import math
 from pathlib import Path
 from typing import NamedTuple
 
 from kaggle_kit.errors import ArtefactError
+from kaggle_kit.storage import json_files
 
 # Of a bundle: for its ranking, and where that looks at geometry, for one without.
 CALIBRATION, PLAIN_CALIBRATION = "calibration.json", "calibration.plain.json"
@@ -41,8 +41,7 @@ class Calibration(NamedTuple):
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
-        text = json.dumps(self._asdict(), indent=2) + "\n"
-        path.write_text(text, encoding="utf-8")
+        path.write_text(json_files.json_text(self._asdict()), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> "Calibration | None":
@@ -54,12 +53,12 @@ class Calibration(NamedTuple):
         if not path.exists():
             return None
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json_files.read_json(path)
             found = cls(**values)
             if all(math.isfinite(value) for value in found):
                 return found
             reason = "a number that is not finite"
-        except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        except (*json_files.DAMAGE, TypeError, OverflowError) as error:
             reason = str(error)
         raise ArtefactError(
             f"{path}: expected slope, intercept, n and n_landmarks, got {reason}; make "

@@ -3,13 +3,13 @@
 SIFT points (Lowe, IJCV 2004) with RootSIFT descriptors (Arandjelović & Zisserman,
 CVPR 2012): no training, no network. The descriptors are upright: photos of landmarks
 are rarely turned, and to tell a left edge from an upper one separates them better.
-``vlad`` makes a vector of them, ``verify`` compares their geometry. OpenCV is needed,
-the extra ``verify`` of the kit.
+``vlad`` makes a vector of them, ``matching`` compares their geometry. OpenCV is needed:
+the kit's extra ``verify``.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,7 +138,13 @@ class LocalFeatures(Sequence[Features]):
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, i):
+    @overload
+    def __getitem__(self, i: int) -> Features: ...
+
+    @overload
+    def __getitem__(self, i: slice) -> list[Features]: ...
+
+    def __getitem__(self, i: int | slice) -> Features | list[Features]:
         """The features of photo i, or a list of those of a slice."""
         if isinstance(i, slice):
             return [self[j] for j in range(*i.indices(len(self)))]

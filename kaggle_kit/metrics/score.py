@@ -106,7 +106,7 @@ def with_intervals(
 
     Returns:
         interval: [low, high] of gap, top1 and auc and, by share, of gap_at_share: the
-            middle 95% over resamples of the images (see ``intervals.intervals``), or
+            middle 95% over resamples of the images (see ``bootstrap.intervals``), or
             None where the value is not defined.
     """
     return _with_intervals(rows_of(guesses, truths), n_resamples, seed)

@@ -41,7 +41,7 @@ def lite(model_dir: Path, out: Path) -> None:
     Its signature ``serving_default`` takes and gives what ``serve`` of the SavedModel
     does, for any number of photos. It has built-in operations only, so that every
     interpreter runs it. With float16 weights it would take half the room, but of 693 real
-    photos 4 would show another landmark than the SavedModel says; so it is none.
+    photos 4 would show another landmark than the SavedModel says, so they stay float32.
     """
     logger.info("convert the network to LiteRT")
     converter = tf.lite.TFLiteConverter.from_saved_model(str(model_dir))
@@ -88,7 +88,7 @@ def lite_int8(model_dir: Path, photos: Iterable[NDArray[np.uint8]], out: Path) -
 
 @contextmanager
 def without_notice() -> Iterator[None]:
-    """Interpreters are made without word of a package that Kaggle's image does not have."""
+    """Hide a warning of TensorFlow's interpreter: it names a package that Kaggle lacks."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"[\s\S]*tf\.lite\.Interpreter")
         yield

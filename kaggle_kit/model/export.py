@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kaggle_kit.config import Config
-from kaggle_kit.model.build import EMBEDDING
+from kaggle_kit.model.classifier import EMBEDDING
 from kaggle_kit.model.deterministic import stabilise
 
 logger = logging.getLogger(__name__)
@@ -28,9 +28,9 @@ def export(model: keras.Model, settings: Config, out: Path) -> None:
     ``recognition.scales``, mirrored too with ``recognition.flip``. The class head is left
     out where it is not used: with 81,313 landmarks it would be nine tenths of the file.
 
-    For where time is short it has up to two more functions, of the same photos and
-    weights: ``one``, if there are several views, sees the photo once, at the size nearest
-    to ``data.image_size``; ``small``, if there is a smaller size, at the smallest.
+    Up to two more functions, of the same photos and weights, are for where time is short:
+    ``one``, if there are several views, sees the photo once, at the size nearest to
+    ``data.image_size``; ``small``, if there is a smaller size, sees it at the smallest.
 
     The same network and settings give the same bytes, without a trace of where it was.
     """

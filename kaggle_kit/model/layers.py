@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+from keras import KerasTensor, ops
 from numpy.typing import ArrayLike, NDArray
 
 EPSILON = 1e-6
@@ -17,7 +18,7 @@ LEAST_SCALE = 2.0  # of AdaCos, whose formula gives less for fewer than 6 classe
 class GeM(keras.layers.Layer):
     """Generalised mean over the places of a feature map.
 
-    ``(mean max(x, 1e-6)^p)^(1/p)``: p = 1 is the mean, and much is the maximum. What is
+    ``(mean max(x, 1e-6)^p)^(1/p)``: p = 1 is the mean, and a large p comes near the maximum. What is
     raised to the power is divided by its maximum first, so nothing overflows.
 
     Shapes: (batch, h, w, c) -> (batch, c).
@@ -29,12 +30,13 @@ class GeM(keras.layers.Layer):
     Source: Radenović et al., arXiv:1711.02512.
     """
 
-    def __init__(self, p: float = 3.0, trainable_p: bool = False, **kwargs):
+    def __init__(self, p: float = 3.0, trainable_p: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         self.p = p
         self.trainable_p = trainable_p
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the exponent, one number."""
         self.exponent = self.add_weight(
             name="p",
             shape=(),
@@ -45,7 +47,8 @@ class GeM(keras.layers.Layer):
             autocast=False,  # float16 would round it
         )
 
-    def call(self, inputs):
+    def call(self, inputs: KerasTensor) -> KerasTensor:
+        """(batch, h, w, c) -> (batch, c)."""
         x = ops.maximum(ops.cast(inputs, "float32"), EPSILON)
         p = self.exponent
         largest = ops.stop_gradient(ops.max(x, axis=(1, 2), keepdims=True))
@@ -53,7 +56,8 @@ class GeM(keras.layers.Layer):
         pooled = ops.power(mean, 1 / p) * largest[:, 0, 0]
         return ops.cast(pooled, self.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
+        """What makes it again, for Keras's files."""
         own = {"p": self.p, "trainable_p": self.trainable_p}
         return super().get_config() | own
 
@@ -62,7 +66,8 @@ class GeM(keras.layers.Layer):
 class AtLeastOne(keras.constraints.Constraint):
     """Keeps a weight at 1 or above."""
 
-    def __call__(self, w):
+    def __call__(self, w: KerasTensor) -> KerasTensor:
+        """The weight, any shape, or 1 where it is less."""
         return ops.maximum(w, ops.cast(1, w.dtype))
 
 
@@ -88,7 +93,7 @@ class CosineHead(keras.layers.Layer):
         scale: float,
         sub_centres: int = 1,
         by_rows: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs | {"dtype": "float32"})
         self.n_classes = n_classes
@@ -96,7 +101,8 @@ class CosineHead(keras.layers.Layer):
         self.sub_centres = sub_centres
         self.by_rows = by_rows
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        """Make the directions: (d, C * sub_centres), or the reverse with ``by_rows``."""
         shape = (input_shape[-1], self.n_classes * self.sub_centres)
         self.directions = self.add_weight(
             name="directions",
@@ -104,27 +110,30 @@ class CosineHead(keras.layers.Layer):
             initializer="glorot_uniform",
         )
 
-    def call(self, inputs):
+    def call(self, inputs: KerasTensor) -> KerasTensor:
+        """(batch, d) -> (batch, n_classes) logits."""
         if self.by_rows:
             return self.logits(inputs, self.directions)
         return self._logits(inputs, _unit(ops.cast(self.directions, "float32"), axis=0))
 
-    def logits(self, inputs, rows):
-        """The logits of the classes that directions are given of.
+    def logits(self, inputs: KerasTensor, rows: KerasTensor) -> KerasTensor:
+        """The logits of the classes whose directions are given.
 
         Shapes: (batch, d), (n * sub_centres, d) -> (batch, n).
         """
         directions = _unit(ops.cast(rows, "float32"), axis=-1)
         return self._logits(inputs, ops.transpose(directions))
 
-    def _logits(self, inputs, columns):
+    def _logits(self, inputs: KerasTensor, columns: KerasTensor) -> KerasTensor:
+        """(batch, d), (d, n * sub_centres) of unit length -> (batch, n)."""
         cosine = ops.matmul(_unit(ops.cast(inputs, "float32"), axis=-1), columns)
         if self.sub_centres > 1:
             shape = (-1, columns.shape[1] // self.sub_centres, self.sub_centres)
             cosine = ops.max(ops.reshape(cosine, shape), axis=-1)
         return self.scale * cosine
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
+        """What makes it again, for Keras's files."""
         own = {
             "n_classes": self.n_classes,
             "scale": self.scale,
@@ -141,28 +150,35 @@ class SmoothedCrossentropy(keras.losses.Loss):
     ``(1 - e) * -log p_y + e * mean_c -log p_c``. Shapes: (batch,), (batch, C) -> (batch,).
     """
 
-    def __init__(self, label_smoothing: float = 0.0, name="crossentropy", **kwargs):
+    def __init__(
+        self, label_smoothing: float = 0.0, name: str = "crossentropy", **kwargs: Any
+    ):
         super().__init__(name=name, **kwargs)
         self.label_smoothing = label_smoothing
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
+        """The losses: (batch,) class numbers, (batch, C) logits -> (batch,)."""
         labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
         log_p = ops.log_softmax(ops.cast(y_pred, "float32"), axis=-1)
         right = ops.take_along_axis(log_p, labels[:, None], axis=-1)[:, 0]
         e = self.label_smoothing
         return -(1 - e) * right - e * ops.mean(log_p, axis=-1)
 
-    def among(self, y_true, y_pred, classes):
+    def among(
+        self, y_true: KerasTensor, y_pred: KerasTensor, classes: KerasTensor
+    ) -> KerasTensor:
         """The losses, (batch,), where logits are of some classes only.
 
         Args:
-            y_true: (batch,) class numbers, of all classes.
+            y_true: (batch,) class numbers, among all classes.
             y_pred: (batch, n) logits.
-            classes: (n,) which classes these are, in order, all of ``y_true`` with them.
+            classes: (n,) the classes of these logits, in rising order; every class of
+                ``y_true`` is among them.
         """
         return SmoothedCrossentropy.call(self, _places(classes, y_true), y_pred)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
+        """What makes it again, for Keras's files."""
         return super().get_config() | {"label_smoothing": self.label_smoothing}
 
 
@@ -189,23 +205,28 @@ class ArcFaceLoss(SmoothedCrossentropy):
         scale: float,
         margins: Sequence[float],
         label_smoothing: float = 0.0,
-        name="arcface",
-        **kwargs,
+        name: str = "arcface",
+        **kwargs: Any,
     ):
         super().__init__(label_smoothing, name=name, **kwargs)
         self.scale = scale
         self.margins = tuple(map(float, margins))
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
+        """As in ``SmoothedCrossentropy``, after the margins."""
         labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
         return super().call(labels, self._widened(y_pred, labels, labels))
 
-    def among(self, y_true, y_pred, classes):
+    def among(
+        self, y_true: KerasTensor, y_pred: KerasTensor, classes: KerasTensor
+    ) -> KerasTensor:
         """As in ``SmoothedCrossentropy``, after the margins of ``y_true``."""
         widened = self._widened(y_pred, y_true, _places(classes, y_true))
         return super().among(y_true, widened, classes)
 
-    def _widened(self, logits, labels, place):
+    def _widened(
+        self, logits: KerasTensor, labels: KerasTensor, place: KerasTensor
+    ) -> KerasTensor:
         """Logits after the margins of ``labels``, whose own logits are at ``place``."""
         margin = ops.take(ops.convert_to_tensor(self.margins, "float32"), labels)
         logits = ops.cast(logits, "float32")
@@ -214,7 +235,8 @@ class ArcFaceLoss(SmoothedCrossentropy):
         is_own = ops.one_hot(place, logits.shape[-1], dtype="float32")
         return logits + is_own * (changed - own)[:, None]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
+        """What makes it again, for Keras's files."""
         own = {"scale": self.scale, "margins": list(self.margins)}
         return super().get_config() | own
 
@@ -247,14 +269,14 @@ def adacos_scale(n_classes: int) -> float:
     return max(LEAST_SCALE, math.sqrt(2) * math.log(max(2, n_classes) - 1))
 
 
-def _places(classes, labels):
-    """Where labels are in a row of classes in order."""
+def _places(classes: KerasTensor, labels: KerasTensor) -> KerasTensor:
+    """The place of each label, (batch,), among classes in rising order."""
     labels = ops.cast(labels, "int32")
     return ops.cast(ops.searchsorted(ops.cast(classes, "int32"), labels), "int32")
 
 
-def _unit(x, axis: int):
-    """At length 1; what is shorter than 1e-6 becomes 0, and so does its gradient.
+def _unit(x: KerasTensor, axis: int) -> KerasTensor:
+    """Vectors at length 1; one shorter than 1e-6 becomes 0, and so does its gradient.
 
     Divided by 1e-6 instead, it would have a gradient too large for float16.
     """
@@ -263,7 +285,8 @@ def _unit(x, axis: int):
     return x * ops.rsqrt(ops.maximum(squares, EPSILON**2))
 
 
-def _with_margin(cosine, margin):
+def _with_margin(cosine: KerasTensor, margin: KerasTensor) -> KerasTensor:
+    """The cosine of an angle that is larger by a margin, (batch,); see ``ArcFaceLoss``."""
     # (1 - c)(1 + c) loses less than 1 - c^2; the floor keeps the root's slope finite
     # and, unlike a clipped cosine, leaves the right class a gradient at -1
     sine = ops.sqrt(ops.maximum((1 - cosine) * (1 + cosine), LEAST_SINE**2))

@@ -1,1 +1,1 @@
-"""Pages to look at: what GAP was lost to, and what a data set holds."""
+"""Pages to look at: what GAP was lost to, how runs differ, and what a data set holds."""

@@ -15,7 +15,7 @@ from kaggle_kit.report.losses import NO_LANDMARK, changes
 from kaggle_kit.report.mistakes import Named
 from kaggle_kit.report.photos import photo
 from kaggle_kit.report.settings import differences
-from kaggle_kit.report.source import Subject, subject
+from kaggle_kit.report.subject import Subject, subject
 
 SUBMISSION = "submission.csv"
 SHOWN, SEEN = 50, 12  # photos that changed: as rows, and as pictures

@@ -27,8 +27,8 @@ from kaggle_kit.report.html import (
 from kaggle_kit.report.mistakes import Named
 from kaggle_kit.report.page import namer
 from kaggle_kit.report.photos import thumbnail
-from kaggle_kit.report.source import landmark_names
-from kaggle_kit.storage import tables
+from kaggle_kit.report.subject import landmark_names
+from kaggle_kit.storage.csv_files import read_rows
 from kaggle_kit.storage.files import written
 
 ROWS = 1000  # of a table
@@ -67,7 +67,7 @@ def sheet(competition: Path, index_csv: Path) -> dict[str, Any]:
     index_csv = Path(index_csv)
     photos = read_index(index_csv)
     broken_csv = index_csv.with_name(f"{index_csv.stem}.broken.csv")
-    broken = [fields for _, fields in tables.read_rows(broken_csv, ("id", "reason"))]
+    broken = [fields for _, fields in read_rows(broken_csv, ("id", "reason"))]
     named = namer(landmark_names(place.root, None))
     copies = duplicates([p.image_id for p in photos], place.train_dir)
     landmark = {p.image_id: p.landmark_id for p in photos}
@@ -93,7 +93,7 @@ def read_index(path: Path) -> list[Photo]:
     columns = ("id", "landmark_id", "width", "height")
     return [
         Photo(image_id, int(landmark) if landmark else None, int(width), int(height))
-        for _, (image_id, landmark, width, height) in tables.read_rows(path, columns)
+        for _, (image_id, landmark, width, height) in read_rows(path, columns)
     ]
 
 

@@ -62,7 +62,7 @@ def mistakes(
 def _evidence(
     bundle: Path | None, paths: list[Path], rows: list
 ) -> "list[dict[int, Nearest]]":
-    """What ``evidence.nearest`` finds, its networks in a process of their own."""
+    """What ``report.nearest`` finds, its networks in a process of their own."""
     if bundle is None or not any(path.is_file() for path in paths):
         return [{} for _ in paths]
     wanted = [
@@ -74,7 +74,7 @@ def _evidence(
 def misleading(
     bundle: Path, paths: list[Path], wanted: list[list[int]]
 ) -> "list[dict[int, Nearest]]":
-    """``evidence.nearest``, imported where it runs."""
+    """``report.nearest.nearest``, imported where it runs."""
     from kaggle_kit.report.nearest import nearest  # TensorFlow, in this process alone
 
     return nearest(bundle, paths, wanted)

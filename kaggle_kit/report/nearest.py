@@ -32,8 +32,8 @@ def nearest(
         landmarks: for each photo, those whose nearest gallery photo is wanted.
 
     Returns:
-        For each photo, by landmark id; without landmarks of which the bundle has no photo,
-        and empty for a photo that does not decode.
+        For each photo, the nearest gallery photo by landmark id. A landmark of which the
+        bundle has no photo is left out; a photo that does not decode has none.
 
     Raises:
         ArtefactError, ConfigError: the bundle is damaged.

@@ -19,7 +19,7 @@ from kaggle_kit.report.section_gap import (
     ranking_section,
 )
 from kaggle_kit.report.section_run import config_section, time_section, training_section
-from kaggle_kit.report.source import landmark_names, subject
+from kaggle_kit.report.subject import landmark_names, subject
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.files import written
 

@@ -1,12 +1,13 @@
 """Plots: of a run, as a file, and for a page, as SVG that follows its light and dark."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -66,7 +67,7 @@ def precision_svg(lines: Mapping[str, pd.DataFrame], n_positives: int) -> bytes:
         n_positives: the rank at which a perfect submission has found all.
     """
 
-    def draw(axis):
+    def draw(axis: Axes) -> None:
         for (name, line), colour in zip(lines.items(), (BLUE, ORANGE, VIOLET)):
             kept = _spread(len(line))
             rank, precision = line["rank"].iloc[kept], line["precision"].iloc[kept]
@@ -97,15 +98,15 @@ def confidence_svg(groups: Mapping[str, NDArray[np.float64]]) -> bytes:
         groups: at most three, by name; confidences are finite.
     """
     every = np.concatenate(list(groups.values())) if groups else np.zeros(0)
-    bins = np.histogram_bin_edges(every, bins=30)
+    bins = np.histogram_bin_edges(every, bins=30).tolist()
 
-    def draw(axis):
+    def draw(axis: Axes) -> None:
         for (name, values), colour in zip(groups.items(), (BLUE, ORANGE, VIOLET)):
             label = f"{name} ({len(values):,})"
-            fill = {"alpha": 0.25, "color": colour}
-            axis.hist(values, bins, histtype="stepfilled", **fill)
-            edge = {"linewidth": 1.8, "color": colour}
-            axis.hist(values, bins, histtype="step", label=label, **edge)
+            axis.hist(values, bins, histtype="stepfilled", alpha=0.25, color=colour)
+            axis.hist(
+                values, bins, histtype="step", label=label, linewidth=1.8, color=colour
+            )
         axis.set(xlabel="confidence", ylabel="photos")
         axis.set_ylim(top=1.35 * axis.get_ylim()[1])  # room for the legend
         axis.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -125,8 +126,8 @@ def histogram_svg(
     else:
         log = False
 
-    def draw(axis):
-        axis.hist(data, bins, color=BLUE)
+    def draw(axis: Axes) -> None:
+        axis.hist(data, bins.tolist(), color=BLUE)
         axis.set(xlabel=xlabel, ylabel=ylabel)
         axis.yaxis.set_major_locator(MaxNLocator(integer=True))
         if log:
@@ -141,7 +142,7 @@ def scatter_svg(
     """Points, as SVG; of very many an even selection."""
     kept = _spread(len(x))
 
-    def draw(axis):
+    def draw(axis: Axes) -> None:
         points = np.asarray(x)[kept], np.asarray(y)[kept]
         axis.scatter(*points, s=9, alpha=0.45, color=BLUE, linewidths=0)
         axis.set(xlabel=xlabel, ylabel=ylabel)
@@ -151,7 +152,7 @@ def scatter_svg(
     return _svg(draw)
 
 
-def _draw_curve(axis, table: pd.DataFrame, value: str) -> None:
+def _draw_curve(axis: Axes, table: pd.DataFrame, value: str) -> None:
     pairs = ((value, "training", BLUE), (f"val_{value}", "validation", ORANGE))
     for column, name, colour in pairs:
         if column in table:
@@ -177,7 +178,7 @@ def _longest(lines: Mapping[str, pd.DataFrame]) -> int:
     return max((len(line) for line in lines.values()), default=0)
 
 
-def _svg(draw) -> bytes:
+def _svg(draw: Callable[[Axes], None]) -> bytes:
     """A drawing as SVG, without a background, in the reader's colours."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=SIZE, layout="constrained")

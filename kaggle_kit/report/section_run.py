@@ -8,7 +8,7 @@ import pandas as pd
 from kaggle_kit.report import plots
 from kaggle_kit.report.html import Html, details, plot, section, table, tag
 from kaggle_kit.report.settings import differences, parent
-from kaggle_kit.report.source import Subject
+from kaggle_kit.report.subject import Subject
 
 
 def training_section(own: Subject) -> Html:

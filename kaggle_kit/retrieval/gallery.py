@@ -11,6 +11,7 @@ from kaggle_kit import config
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.retrieval.knn import mean_top
 from kaggle_kit.storage import arrays, tables
+from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.tables import Label
 
 
@@ -59,7 +60,7 @@ class Gallery:
         """Write the gallery into a new folder: one CSV file and three arrays."""
         folder.mkdir()
         rows = zip(self.image_ids, self.landmark_ids.tolist(), strict=True)
-        tables.write_rows(folder / "gallery.csv", ("id", "landmark_id"), rows)
+        write_rows(folder / "gallery.csv", ("id", "landmark_id"), rows)
         for name in ("vectors", "penalties", "non_landmarks"):
             np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
 

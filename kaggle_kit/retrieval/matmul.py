@@ -35,7 +35,16 @@ class Product(Protocol):
     def above(
         self, queries: Any, block: Any, floor: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The queries with any product above their ``floor``, and all their products."""
+        """The queries with any product above their ``floor``, and all their products.
+
+        Args:
+            queries: (n, d), as ``prepared`` gives them.
+            block: (m, d) rows of the gallery, likewise.
+            floor: (n,).
+
+        Returns:
+            (k,) places of these queries, (k, m) their products.
+        """
 
 
 class NumPy:
@@ -44,6 +53,7 @@ class NumPy:
     rounding = result_rounding = 0.0
 
     def prepared(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The vectors as they are."""
         return vectors
 
     def above(
@@ -52,6 +62,7 @@ class NumPy:
         block: NDArray[np.float32],
         floor: NDArray[np.float32],
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """As ``Product.above``."""
         products = queries @ block.T
         which = np.flatnonzero(products.max(axis=1) > floor)
         return which, products[which]
@@ -72,11 +83,13 @@ class TensorFlow:
         self.result_rounding = {"float32": 0.0, "bfloat16": 2.0**-8}[dtype]
 
     def prepared(self, vectors: NDArray[np.float32]) -> Any:
+        """The vectors as a tensor of the type to multiply in."""
         return self._tf.cast(vectors, self._dtype)
 
     def above(
         self, queries: Any, block: Any, floor: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """As ``Product.above``."""
         tf = self._tf
         products = tf.linalg.matmul(queries, block, transpose_b=True)
         largest = tf.cast(tf.reduce_max(products, axis=1), tf.float32)

@@ -1,1 +1,1 @@
-"""Files that appear whole or not at all: tables, arrays, manifests, locks."""
+"""Files that appear whole or not at all: tables, JSON, arrays, manifests, locks."""

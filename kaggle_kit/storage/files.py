@@ -1,4 +1,4 @@
-"""Where things lie: the competition's layout, and files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and locks on those being written."""
 
 import errno
 import fcntl
@@ -17,7 +17,7 @@ _locked: set[Path] = set()  # by this process
 
 @contextmanager
 def full_disk_told(path: Path) -> Iterator[None]:
-    """Say of a disk that fills up what every library says in its own way.
+    """Raise one error for a full disk, which every library reports in its own way.
 
     Raises:
         DataError: there was no room to write ``path``.
@@ -40,8 +40,8 @@ def full_disk_told(path: Path) -> Iterator[None]:
 def locked(path: Path, wait: bool = False) -> Iterator[None]:
     """Keep other processes from making ``path`` at the same time.
 
-    A lock ends with its process, however that ends; what a killed one left beside is
-    removed. A process may lock a path again that it has locked already.
+    A lock ends with its process, however that ends. What a killed process left beside
+    ``path`` is removed. A process may lock a path again that it has locked already.
 
     Args:
         wait: until the other process has ended.

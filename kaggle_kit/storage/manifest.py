@@ -4,13 +4,13 @@
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kaggle_kit.errors import ArtefactError
+from kaggle_kit.storage import json_files
 
 MANIFEST = "kit-manifest.json"  # also what the kernel knows a bundle by
 METADATA = "dataset-metadata.json"
@@ -37,7 +37,7 @@ def verify(folder: Path) -> dict[str, Any]:
     """
     path = Path(folder) / MANIFEST
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = json_files.read_json(path)
         files = {name: _entry(name, file) for name, file in manifest["files"].items()}
         if not isinstance(manifest.get("name", ""), str):
             raise TypeError(f"the name {manifest['name']!r}")
@@ -92,10 +92,7 @@ def described(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": digest}
 
 
-_DAMAGE = (
-    *(OSError, ValueError, RecursionError),
-    *(KeyError, TypeError, AttributeError),
-)
+_DAMAGE = (*json_files.DAMAGE, KeyError, TypeError, AttributeError)
 
 
 def _entry(name: str, file: dict[str, Any]) -> dict[str, Any]:

@@ -4,11 +4,10 @@ Ids are always strings: ``0123456789012345`` and ``1234e56789012345`` are image 
 numbers. Every complaint is one line: file, row, what was expected, what came, next step.
 """
 
-import csv
 import gc
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -17,13 +16,12 @@ import numpy as np
 
 from kaggle_kit.errors import TableError
 from kaggle_kit.storage.columns import Columns
-from kaggle_kit.storage.files import written
+from kaggle_kit.storage.csv_files import QUOTED, read_rows, write_rows
 
 # An image id becomes a path (train/a/b/c/<id>.jpg), so nothing that could leave it.
 IMAGE_ID = re.compile(r"[0-9A-Za-z_-]{3,64}")
 LANDMARK_ID = re.compile(r"\d{1,18}", re.ASCII)
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-QUOTED = 80  # characters of a cell that a complaint quotes at most
 SPLITS = ("train", "validation", "penalty", "test")
 USAGES = ("Public", "Private", "Ignored")
 
@@ -67,9 +65,10 @@ class Truth(NamedTuple):
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Without searches for unreachable cycles, also as a decorator: records have none.
+    """Switch the garbage collector off, for a block or, as a decorator, for a function.
 
-    Of a million new records Python would look through all, time and again: half the time.
+    Records have no cycles to be found. Of a million new ones Python would look through
+    all, time and again, which took half of the time.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -134,12 +133,8 @@ def write_submission(
     Confidences are written so that they read back as the same number: rounding would
     make ties, and ties move GAP.
     """
-    with written(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        file.write("id,landmarks\n")
-        for image_id in image_ids:
-            guess = guesses.get(image_id)
-            cell = f"{guess.landmark_id} {float(guess.confidence)!r}" if guess else ""
-            file.write(f"{image_id},{cell}\n")
+    rows = ((image_id, _cell(guesses.get(image_id))) for image_id in image_ids)
+    write_rows(path, ("id", "landmarks"), rows)
 
 
 def require_ids(
@@ -255,75 +250,9 @@ def readable_name(name: str) -> str:
     return name.rpartition("Category:")[2].replace("_", " ").strip() or name
 
 
-def write_rows(
-    path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]
-) -> None:
-    """Write a CSV file whole or not at all; None becomes an empty field."""
-    with written(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
-
-
-def read_rows(
-    path: Path, columns: Sequence[str], optional: Sequence[str] = ()
-) -> Iterator[tuple[int, list[str]]]:
-    """Yield (row number in the file, the fields of ``columns`` and ``optional``).
-
-    Columns are found by name, in any order; an optional one that is absent is empty.
-    Empty lines are skipped; spaces around a field and a byte-order mark are dropped.
-
-    Raises:
-        TableError: no such file, not UTF-8, a column is missing or there twice, a row
-            has more or fewer fields than the header.
-    """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader, [])]
-            places = _places(path, header, columns, optional)
-            width = len(header)
-            for fields in reader:
-                if len(fields) != width:
-                    if not any(map(str.strip, fields)):
-                        continue
-                    raise TableError(
-                        f"{path}: row {reader.line_num}: expected {width} fields "
-                        f"({','.join(header)[:QUOTED]}), got {len(fields)}: "
-                        f"{','.join(fields)[:QUOTED]!r}; correct or delete the row"
-                    )
-                yield (
-                    reader.line_num,
-                    ["" if i is None else fields[i].strip() for i in places],
-                )
-    except FileNotFoundError:
-        raise TableError(
-            f"{path}: expected a CSV file, found none; check the path"
-        ) from None
-    except (OSError, ValueError, csv.Error) as error:  # ValueError: not UTF-8
-        raise TableError(
-            f"{path}: expected a readable CSV file in UTF-8, got {error}; save it again "
-            f"as plain CSV"
-        ) from error
-
-
-def _places(
-    path: Path, header: list[str], columns: Sequence[str], optional: Sequence[str]
-) -> list[int | None]:
-    missing = [name for name in columns if name not in header]
-    if missing:
-        raise TableError(
-            f"{path}: row 1: expected the columns {','.join(columns)}, got "
-            f"{','.join(header)[:QUOTED] or 'an empty file'}; add {','.join(missing)}"
-        )
-    for name in (*columns, *optional):
-        if header.count(name) > 1:
-            raise TableError(
-                f"{path}: row 1: expected the column {name} once, got it "
-                f"{header.count(name)} times; delete or rename all but one"
-            )
-    places: list[int | None] = [header.index(name) for name in columns]
-    return places + [header.index(n) if n in header else None for n in optional]
+def _cell(guess: Guess | None) -> str:
+    """A guess as a submission has it."""
+    return f"{guess.landmark_id} {float(guess.confidence)!r}" if guess else ""
 
 
 def _guess(path: Path, row: int, image_id: str, cell: str) -> Guess | None:

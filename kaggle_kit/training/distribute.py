@@ -86,7 +86,7 @@ class Workers:
         return _gathering(self.strategy)(tf.constant(numbers, tf.float64)).numpy()
 
     def wait(self) -> None:
-        """Until all hosts are here."""
+        """Wait until all hosts are here."""
         self.everyone(0.0)
 
     def require_same(self, *numbers: float) -> None:

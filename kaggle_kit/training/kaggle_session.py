@@ -1,7 +1,6 @@
 """Training in a session of limited time, from whose output the next one goes on."""
 
 import contextlib
-import json
 import logging
 import math
 import tempfile
@@ -13,7 +12,8 @@ from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.data.shards import shards
 from kaggle_kit.data.subset import subset
-from kaggle_kit.storage.files import locked, written
+from kaggle_kit.storage.files import locked
+from kaggle_kit.storage.json_files import write_json
 from kaggle_kit.storage.manifest import verify
 from kaggle_kit.training.distribute import per_device, workers
 from kaggle_kit.training.epoch import steps_within
@@ -86,8 +86,7 @@ def train_in_session(
         "training": trained,
         "next": _next(trained, (before, steps_before)),
     }
-    with written(out / RESULT) as part:
-        part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_json(result, out / RESULT)
     logger.info(
         "session: %s of %s epochs; %s", result["epochs"], result["of"], result["next"]
     )

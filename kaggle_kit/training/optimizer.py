@@ -8,7 +8,7 @@ import numpy as np
 
 from kaggle_kit import config
 from kaggle_kit.config import Config
-from kaggle_kit.model.build import logit_scale
+from kaggle_kit.model.classifier import logit_scale
 from kaggle_kit.model.layers import ArcFaceLoss, SmoothedCrossentropy, margins
 from kaggle_kit.storage.tables import Class
 

@@ -1,6 +1,5 @@
 """A run: the folder that a training leaves, and from which it is gone on with."""
 
-import json
 import os
 import platform
 import shutil
@@ -17,6 +16,7 @@ from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.errors import ArtefactError, ConfigError
 from kaggle_kit.storage.files import written, written_dir
+from kaggle_kit.storage.json_files import json_text
 
 CONFIG, WEIGHTS, HISTORY = "config.json", "model.weights.h5", "history.csv"
 TABLES, ENVIRONMENT = ("classes.csv", "subset.csv"), "environment.json"
@@ -75,7 +75,7 @@ def open_run(
     with written_dir(run_dir, CONFIG) as part:
         for name in TABLES:
             shutil.copyfile(shards_dir / name, part / name)
-        text = json.dumps(environment(), indent=2) + "\n"
+        text = json_text(environment())
         (part / ENVIRONMENT).write_text(text, encoding="utf-8")
         config.write_json(settings, part / CONFIG)
     return []
@@ -141,17 +141,17 @@ def write_history(history: list[dict[str, Any]], run_dir: Path) -> None:
 
 
 def checkpoint_path(run_dir: Path, n_epochs: int) -> Path:
-    """Where the state of the training lies as it was after so many epochs."""
+    """Where the state of the training after so many whole epochs lies."""
     return run_dir / f"checkpoint-{n_epochs:04d}.npz"
 
 
 def within_path(run_dir: Path, n_epochs: int) -> Path:
-    """Where a state within the epoch lies that follows so many epochs."""
+    """Where the state within the next epoch lies, after so many whole ones."""
     return run_dir / f"checkpoint-{n_epochs:04d}-within.npz"
 
 
 def save(saver: Callable[[Path], Any], path: Path) -> None:
-    """Call a Keras saver on a path beside, which must keep the file's ending."""
+    """Write a file with a Keras saver, whole or not at all; Keras goes by its ending."""
     part = path.with_name(f"part-{path.name}")
     try:
         saver(part)

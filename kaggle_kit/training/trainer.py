@@ -14,7 +14,7 @@ from kaggle_kit.config import Config, input_size
 from kaggle_kit.data.datasets import Photos
 from kaggle_kit.data.shards import read_manifest
 from kaggle_kit.errors import ArtefactError, ConfigError
-from kaggle_kit.model.build import classifier
+from kaggle_kit.model.classifier import classifier
 from kaggle_kit.model.pretrained import load_weights
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.files import full_disk_told, locked

@@ -10,6 +10,7 @@ from kaggle_kit.bundling.bundle import bundle
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.inference.predict import predict
 from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import write_rows
 from tests.helpers.app_files import bad_files, good_files
 from tests.helpers.browsing import ask, quiet
 from tests.helpers.served_app import app
@@ -149,7 +150,7 @@ def test_authors_are_named_and_points_that_match_are_drawn(
     labels = list(tables.read_labels(local[0] / "bundle" / "gallery" / "gallery.csv"))
     image_id = labels[0].image_id
     url = f"https://example.org/{image_id}"
-    tables.write_rows(
+    write_rows(
         rerun / "train_attribution.csv",
         ("id", "url", "author", "license", "title"),
         [(image_id, url, "A. <b>Author", "CC", "T")],

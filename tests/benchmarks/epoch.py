@@ -10,7 +10,7 @@ from kaggle_kit import config
 from kaggle_kit.data.datasets import training_batches
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.data.shards import shard_paths, shards
-from kaggle_kit.model.build import classifier
+from kaggle_kit.model.classifier import classifier
 from kaggle_kit.storage import tables
 from tests.benchmarks import Row, medians
 from tests.benchmarks._photos import write_photo

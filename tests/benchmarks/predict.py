@@ -20,7 +20,7 @@ from kaggle_kit.config import Config
 from kaggle_kit.data.decode import photos
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.inference.predict import predict
-from kaggle_kit.model.build import classifier
+from kaggle_kit.model.classifier import classifier
 from kaggle_kit.model.convert_litert import lite_int8
 from kaggle_kit.model.export import export
 from kaggle_kit.retrieval.gallery import Gallery

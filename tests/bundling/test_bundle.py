@@ -16,6 +16,7 @@ from kaggle_kit.bundling.metadata import check_files, check_metadata
 from kaggle_kit.errors import ArtefactError, DataError, KitError
 from kaggle_kit.retrieval.gallery import Gallery
 from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import read_rows, write_rows
 from kaggle_kit.storage.manifest import MANIFEST, METADATA, verify
 from kaggle_kit.training.trainer import fit
 
@@ -169,7 +170,7 @@ def test_sizes_are_of_the_parts_largest_first():
         "embedders/0/model/saved_model.pb": {"bytes": 5_000_000},
         "embedders/0/model.tflite": {"bytes": 2_500_000},
         "kaggle_kit/cli.py": {"bytes": 2000},
-        "kaggle_kit/model/build.py": {"bytes": 4000},
+        "kaggle_kit/model/classifier.py": {"bytes": 4000},
         "LICENSE": {"bytes": 500},
     }
     expected = {"embedders": 7.5, "library": 0.006, "other": 0.002, "total": 7.508}
@@ -235,10 +236,10 @@ def test_authors_of_the_gallery_travel_with_it(settings, local_run, tmp_path):
     ids = [m.image_id for m in tables.read_subset(run / "subset.csv")]
     rows = [(i, "https://x.example", "Jane", "CC BY", "A tower") for i in ids]
     columns = ("id", "url", "author", "license", "title")
-    tables.write_rows(tmp_path / "c" / "train_attribution.csv", columns, rows)
+    write_rows(tmp_path / "c" / "train_attribution.csv", columns, rows)
     bundle([run], tmp_path / "c", tmp_path / "bundle")
     gallery = Gallery.load(tmp_path / "bundle" / "gallery")
-    found = list(tables.read_rows(tmp_path / "bundle" / "attribution.csv", columns))
+    found = list(read_rows(tmp_path / "bundle" / "attribution.csv", columns))
     assert {row[0] for _, row in found} == set(gallery.image_ids) < set(ids)
     assert "attribution.csv" in verify(tmp_path / "bundle")["files"]
 

@@ -6,7 +6,7 @@ import pytest
 from kaggle_kit.bundling import notice
 from kaggle_kit.bundling.notice import licence_text, write_notice
 from kaggle_kit.errors import TableError
-from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import write_rows
 
 IDS = [f"{n:016x}" for n in range(5)]
 
@@ -15,7 +15,7 @@ IDS = [f"{n:016x}" for n in range(5)]
 def part(tmp_path):
     (tmp_path / "part" / "gallery").mkdir(parents=True)
     rows = [(image_id, 7) for image_id in IDS]
-    tables.write_rows(
+    write_rows(
         tmp_path / "part" / "gallery" / "gallery.csv", ("id", "landmark_id"), rows
     )
     return tmp_path / "part"

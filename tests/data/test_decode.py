@@ -11,7 +11,7 @@ from PIL import Image
 from kaggle_kit import config
 from kaggle_kit.data.decode import decoded, photos, readable, reduced, squashed
 from kaggle_kit.data.layout import Competition, image_path
-from kaggle_kit.model.build import EMBEDDING, classifier
+from kaggle_kit.model.classifier import EMBEDDING, classifier
 from kaggle_kit.model.pretrained import load_weights
 from kaggle_kit.storage import tables
 

@@ -39,7 +39,7 @@ from kaggle_kit.errors import TableError
 from kaggle_kit.inference.predict import _new_labels
 from kaggle_kit.metrics.gap import gap
 from kaggle_kit.metrics.score import score
-from kaggle_kit.model.build import classifier
+from kaggle_kit.model.classifier import classifier
 from kaggle_kit.model.export import export
 from kaggle_kit.model.layers import margins
 from kaggle_kit.retrieval.gallery import Gallery

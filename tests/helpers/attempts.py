@@ -164,7 +164,7 @@ def serve() -> None:
         import_module(name)
     import keras
 
-    from kaggle_kit.model import build
+    from kaggle_kit.model import classifier as build
 
     def small(*_: object) -> keras.Model:
         layers = [

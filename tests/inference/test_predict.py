@@ -12,6 +12,7 @@ from kaggle_kit.inference.embedder import Embedder
 from kaggle_kit.inference.predict import predict
 from kaggle_kit.metrics.score import validate
 from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import write_rows
 from tests.helpers.signed_bundles import sign, with_settings
 
 
@@ -79,7 +80,7 @@ def test_landmarks_that_only_the_rerun_knows_are_guessed(bundle_dir, rerun, tmp_
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(image_path(rerun / "test", image_id), target)
         rows.append((new_id, 999990 + place))
-    tables.write_rows(rerun / "train.csv", ("id", "landmark_id"), rows)
+    write_rows(rerun / "train.csv", ("id", "landmark_id"), rows)
     guesses = guesses_of(bundle_dir, rerun, tmp_path)
     assert None not in guesses.values()
     assert {g.landmark_id for g in guesses.values()} <= {999990 + i for i in range(6)}
@@ -103,7 +104,7 @@ def test_a_landmark_that_the_rerun_lacks_is_never_guessed(
     before = tables.read_submission(submission)
     gone = next(iter(before.values())).landmark_id
     rows = [label[:2] for label in labels if label.landmark_id != gone]
-    tables.write_rows(rerun / "train.csv", ("id", "landmark_id"), rows)
+    write_rows(rerun / "train.csv", ("id", "landmark_id"), rows)
     after = guesses_of(bundle_dir, rerun, tmp_path)
     assert gone not in {guess.landmark_id for guess in after.values()}
     assert None not in after.values()

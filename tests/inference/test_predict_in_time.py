@@ -30,6 +30,7 @@ from kaggle_kit.metrics.score import validate
 from kaggle_kit.model.export import export
 from kaggle_kit.rehearsal.rehearse import rehearse
 from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.tables import Label
 from kaggle_kit.training.trainer import load_best
 
@@ -518,7 +519,7 @@ def test_new_photos_are_embedded_as_far_as_time_allows(
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
             rows.append((new_id, landmark))
-    tables.write_rows(place / "train.csv", ("id", "landmark_id"), rows)
+    write_rows(place / "train.csv", ("id", "landmark_id"), rows)
     slowed(monkeypatch, 1.0, clock.sleep)
     out = tmp_path / "submission.csv"
     # two batches of 8 with both views, 12 test photos with one, and 80 new ones

@@ -10,7 +10,7 @@ from kaggle_kit.backends.tensorflow import TensorFlowEngine
 from kaggle_kit.data.decode import photos
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.inference.embedder import Network
-from kaggle_kit.model.build import classifier
+from kaggle_kit.model.classifier import classifier
 from kaggle_kit.model.convert_litert import lite
 from kaggle_kit.model.deterministic import stabilise
 from kaggle_kit.model.export import export

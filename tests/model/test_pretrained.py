@@ -12,7 +12,7 @@ from kaggle_kit import config
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model import pretrained
 from kaggle_kit.model.backbones import backbone
-from kaggle_kit.model.build import classifier
+from kaggle_kit.model.classifier import classifier
 from kaggle_kit.model.pretrained import load_weights
 
 GOLDEN = Path(__file__).parents[3] / "shared/data/golden/efficientnet_lite0.npz"

@@ -18,6 +18,7 @@ from kaggle_kit.metrics.score import score
 from kaggle_kit.report.page import report, report_if_possible
 from kaggle_kit.report.photos import SIDE, thumbnail
 from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.tables import Guess
 from tests.helpers.html_elements import Elements
 
@@ -122,7 +123,7 @@ def test_names_and_ids_are_harmless(run, submission, competition, tmp_path):
     truths = tables.read_solution(copy / "solution.csv")
     ids = sorted(set().union(*(t.landmark_ids for t in truths.values())))
     rows = [(i, EVIL) for i in ids]
-    tables.write_rows(copy / "landmarks.csv", ("landmark_id", "name"), rows)
+    write_rows(copy / "landmarks.csv", ("landmark_id", "name"), rows)
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps(config | {"name": EVIL}))
     _, page = written(run, submission, copy, tmp_path / "r.html", competition=copy)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kaggle_kit.errors import TableError
 from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.tables import Class, Guess, Label, Member, Truth
 
 A, B = "0123456789012345", "1234e56789012345"  # not numbers, though they look like some
@@ -139,7 +140,7 @@ def test_nothing_is_left_half_written(tmp_path):
 def test_a_subset_reads_back(tmp_path):
     members = [Member(A, 7, "train"), Member(B, None, "penalty")]
     path = tmp_path / "subset.csv"
-    tables.write_rows(path, ("id", "landmark_id", "split"), members)
+    write_rows(path, ("id", "landmark_id", "split"), members)
     assert tables.read_subset(path) == members
     path.write_text(f"id,landmark_id,split\n{A},7,dev\n")
     with pytest.raises(TableError, match="got 'dev'"):
@@ -256,19 +257,6 @@ def test_a_file_that_fails_at_any_row_leaves_what_was_there(n_good, before, tmp_
     assert [p.name for p in tmp_path.iterdir()] == ([path.name] if before else [])
     if before is not None:
         assert path.read_text() == before
-
-
-def test_rows_that_fail_leave_the_old_table(tmp_path):
-    def rows():
-        yield "a", 1
-        raise ValueError("torn")
-
-    path = tmp_path / "table.csv"
-    tables.write_rows(path, ("x", "y"), [("old", None)])
-    with pytest.raises(ValueError, match="torn"):
-        tables.write_rows(path, ("x", "y"), rows())
-    assert path.read_text() == "x,y\nold,\n"
-    assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
 
 
 def test_a_complaint_stays_on_one_line_whatever_it_quotes(tmp_path):
@@ -554,7 +542,7 @@ def test_tables_are_utf_8_whatever_the_locale(tmp_path):
         tables.write_submission(path, ["é"], {"é": Guess(7, 0.5)})
         assert path.read_bytes() == "id,landmarks\né,7 0.5\n".encode()
         assert tables.read_submission(path) == {"é": (7, 0.5)}
-        tables.write_rows(path, ("landmark_id", "name"), [(7, "Orée"), (8, None)])
+        write_rows(path, ("landmark_id", "name"), [(7, "Orée"), (8, None)])
         assert path.read_bytes() == "landmark_id,name\n7,Orée\n8,\n".encode()
         assert tables.read_names(path) == {7: "Orée", 8: ""}
     finally:

@@ -188,7 +188,7 @@ import os, sys, time
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import keras, numpy as np, tensorflow as tf
 from kaggle_kit.config import Config, Model, Train, Data
-from kaggle_kit.model.build import classifier
+from kaggle_kit.model.classifier import classifier
 from kaggle_kit.storage.tables import Class
 from kaggle_kit.training.distribute import Workers
 from kaggle_kit.training.optimizer import compile_for

@@ -10,8 +10,8 @@ from kaggle_kit import config
 from kaggle_kit.backends.tensorflow import TensorFlowEngine
 from kaggle_kit.bundling import tune as tuning
 from kaggle_kit.bundling.ablate import ablate, views
-from kaggle_kit.bundling.build import open_bench
 from kaggle_kit.bundling.bundle import bundle
+from kaggle_kit.bundling.recogniser_files import open_bench
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.errors import ArtefactError, ConfigError, DataError
 from kaggle_kit.inference.embedder import load_embedder
@@ -21,6 +21,7 @@ from kaggle_kit.inference.similar import similar
 from kaggle_kit.local_features.extract import LocalReader
 from kaggle_kit.metrics.score import score
 from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.training.trainer import fit
 from tests.helpers.local_settings import LOCAL
 
@@ -290,7 +291,7 @@ def test_ablation_of_photos_that_all_show_landmarks_has_no_auc(
         )
         for i, t in truths.items()
     ]
-    tables.write_rows(path, ("id", "landmarks", "Usage"), rows)
+    write_rows(path, ("id", "landmarks", "Usage"), rows)
     ablate([local[0] / "run"], tmp_path / "c", tmp_path / "table.md")
     last = (tmp_path / "table.md").read_text().splitlines()[-1]
     assert last.endswith("| – |")
@@ -342,9 +343,7 @@ def test_without_validation_photos_nothing_is_tuned(local, competition, tmp_path
     shutil.copytree(out / "run", tmp_path / "run")
     rows = tables.read_subset(out / "run" / "subset.csv")
     kept = [row for row in rows if row.split != "validation"]
-    tables.write_rows(
-        tmp_path / "run" / "subset.csv", ("id", "landmark_id", "split"), kept
-    )
+    write_rows(tmp_path / "run" / "subset.csv", ("id", "landmark_id", "split"), kept)
     place = Competition(competition)
     settings = config.read_json(out / "run" / "config.json")
     (tmp_path / "b").mkdir()

@@ -1,6 +1,5 @@
 """What a report is about: a run, a folder of ``kaggle-kit run``, or a bundle."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.data.layout import Competition
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.storage import tables
+from kaggle_kit.storage import json_files, tables
 
 CONFIG, ENVIRONMENT, HISTORY = "config.json", "environment.json", "history.csv"
 RESULT, MANIFEST = "result.json", "kit-manifest.json"
@@ -76,8 +75,8 @@ def landmark_names(competition: Path | None, bundle: Path | None) -> dict[int, s
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        values = json_files.read_json(path)
+    except json_files.DAMAGE as error:
         raise ArtefactError(
             f"{path}: expected JSON that the kit wrote, got {error}; make it again"
         ) from None

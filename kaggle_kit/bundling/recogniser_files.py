@@ -1,40 +1,39 @@
-"""What recognition needs beside the networks: made from runs and the photos they used.
+"""All that ``Recogniser.load`` reads: made from runs and the photos they used.
 
-Vocabulary, whitening, penalties, gallery and the tuned ranking go into the bundle.
+Beside the embedders these are whitening, gallery, penalties, the tuned ranking, names and
+calibration.
 """
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
-import numpy as np
-
 from kaggle_kit import config
 from kaggle_kit.backends.base import INT8, LITE, MODEL
 from kaggle_kit.backends.tensorflow import TensorFlowEngine
 from kaggle_kit.bundling.calibrate import calibrate
+from kaggle_kit.bundling.embedders import (
+    drop_heads,
+    no_photos,
+    own_settings,
+    portable,
+    write_embedder,
+)
 from kaggle_kit.bundling.validation import Bench, Fitted, Query, pool
 from kaggle_kit.config import Config, Recognition
-from kaggle_kit.data.decode import photos
 from kaggle_kit.data.layout import Competition, image_path
-from kaggle_kit.errors import ArtefactError, ConfigError, DataError
+from kaggle_kit.errors import ArtefactError
 from kaggle_kit.inference.calibration import CALIBRATION, PLAIN_CALIBRATION
 from kaggle_kit.inference.embedder import load_embedder
 from kaggle_kit.local_features.extract import LocalReader
-from kaggle_kit.local_features.vlad import Vocabulary
-from kaggle_kit.model.convert_litert import lite, lite_int8
-from kaggle_kit.model.export import export, has_head, view_sides
+from kaggle_kit.model.convert_litert import lite
 from kaggle_kit.retrieval.gallery import Gallery, gallery_from
 from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import write_rows
+from kaggle_kit.storage.json_files import json_text
 from kaggle_kit.storage.tables import Label, Member
 from kaggle_kit.training.run_folder import read_run
-from kaggle_kit.training.trainer import load_best
-
-VOCABULARY_PHOTOS = 1000  # whose features the visual words are made of
-RANGE_PHOTOS = 128  # that the range of 8-bit integers is found by
 
 
 def prepare(
@@ -67,7 +66,7 @@ def prepare(
     in_float = None
     if chosen.int8:
         in_float = _float_scores(bench, chosen, out, reader)
-    _drop_heads(runs, bench, chosen, out)
+    drop_heads(runs, bench, chosen, out)
     for network in sorted(out.glob(f"embedders/*/{MODEL}")):
         if chosen.int8:  # its vectors and the gallery's do not go together
             shutil.rmtree(network)
@@ -91,8 +90,7 @@ def prepare(
         "chosen": chosen.model_dump(),
         "trials": trials,
     }
-    text = json.dumps(report, indent=2) + "\n"
-    (out / "tuning.json").write_text(text, encoding="utf-8")
+    (out / "tuning.json").write_text(json_text(report), encoding="utf-8")
     sizes = {
         "gallery": len(gallery.image_ids),
         "non_landmarks": len(gallery.non_landmarks),
@@ -125,14 +123,14 @@ def open_bench(
     }
     queries["test"] = list(test) or queries["test"]
     for i, (run, own) in enumerate(
-        zip(runs, _own_settings(runs, settings), strict=True)
+        zip(runs, own_settings(runs, settings), strict=True)
     ):
         folder = out / "embedders" / f"{i}"
-        _write_embedder(run, own, queries["train"], reader, folder)
+        write_embedder(run, own, queries["train"], reader, folder)
     embedder = load_embedder(out, settings.recognition, reader)
     pools = {name: pool(embedder, queries[name], name) for name in tables.SPLITS}
     if not pools["train"].queries:
-        raise _no_photos(queries["train"])
+        raise no_photos(queries["train"])
     geometry = None
     if settings.recognition.verification:
         from kaggle_kit.local_features.rerank import Geometry  # OpenCV
@@ -160,75 +158,6 @@ def settings_of(runs: Sequence[Path], changes: dict[str, Any]) -> Config:
     return config.override(first, changes)
 
 
-def _own_settings(runs: Sequence[Path], settings: Config) -> list[Config]:
-    """What each run's network is exported with: its own settings, ranked as the first's.
-
-    Raises:
-        ConfigError: a network of one size is to see photos at several.
-    """
-    recognition = settings.recognition
-    found = [settings, *(read_run(run) for run in runs[1:])]
-    for run, own in zip(runs, found, strict=True):
-        if own.model.pooling == "flatten" and recognition.scales != (1.0,):
-            raise ConfigError(
-                f"{run}: model.pooling: flatten knows one size only, got "
-                f"recognition.scales {list(recognition.scales)}; set them to [1.0]"
-            )
-    return [own.model_copy(update={"recognition": recognition}) for own in found]
-
-
-def _write_embedder(
-    run: Path, own: Config, trained: Sequence[Query], reader: LocalReader, folder: Path
-) -> None:
-    """The run's config, its network if it has one, and its vocabulary if it has one."""
-    folder.mkdir(parents=True)
-    config.write_json(portable(own), folder / "config.json")
-    if own.model.backbone != "none":
-        _write_network(run, own, trained, folder)
-    if own.vlad:
-        from kaggle_kit.local_features.vocabulary import fit_vocabulary  # OpenCV
-
-        rng = np.random.default_rng(own.seed)
-        some = np.sort(rng.permutation(len(trained))[:VOCABULARY_PHOTOS])
-        found = reader.stream([trained[i].path for i in some], len(some) or 1)
-        features = [f for _, batch in found for f in batch]
-        words = fit_vocabulary(features, own.vlad, own.seed)
-        Vocabulary(words).save(folder / "words.npy")
-
-
-def _write_network(
-    run: Path, own: Config, trained: Sequence[Query], folder: Path
-) -> None:
-    """The run's network, exported, and in 8-bit integers too if that is asked for."""
-    keras.utils.clear_session()  # else names would tell how many were built before
-    export(load_best(run, own), own, folder / MODEL)
-    if own.recognition.int8:
-        rng = np.random.default_rng(own.seed)
-        some = np.sort(rng.permutation(len(trained))[:RANGE_PHOTOS])
-        side = max(view_sides(own))
-        read = photos([trained[i].path for i in some], side, len(some) or 1)
-        seen = [photo for _, batch in read for photo in batch]
-        if not seen:
-            raise _no_photos(trained)
-        lite_int8(folder / MODEL, seen, folder / INT8)
-
-
-def _drop_heads(
-    runs: Sequence[Path], bench: Bench, chosen: Recognition, out: Path
-) -> None:
-    """Export again, without their heads, the networks whose heads tuning found no use for."""
-    settled = chosen.model_copy(update={"tune": False})
-    trained = bench.pools["train"].queries
-    for i, (run, before) in enumerate(
-        zip(runs, _own_settings(runs, bench.settings), strict=True)
-    ):
-        after = before.model_copy(update={"recognition": settled})
-        if before.model.backbone != "none" and has_head(before) > has_head(after):
-            folder = out / "embedders" / f"{i}"
-            shutil.rmtree(folder / MODEL)
-            _write_network(run, after, trained, folder)
-
-
 def _float_scores(
     bench: Bench, chosen: Recognition, out: Path, reader: LocalReader
 ) -> dict[str, Any] | None:
@@ -241,15 +170,6 @@ def _float_scores(
     }
     other = Bench(bench.settings, bench.classes, pools, bench.geometry)
     return _scores(other, "validation", plain)
-
-
-def portable(settings: Config) -> Config:
-    """The settings without the folder that a file of weights was in."""
-    if settings.model.weights is None:
-        return settings
-    name = Path(settings.model.weights).name
-    model = settings.model.model_copy(update={"weights": name})
-    return settings.model_copy(update={"model": model})
 
 
 def _write_whitenings(fitted: Fitted, out: Path) -> None:
@@ -310,15 +230,7 @@ def _write_names(place: Competition, known: set[int], out: Path) -> None:
     names = tables.read_names(place.names_csv)
     if names:
         kept = [(i, name) for i, name in names.items() if i in known]
-        tables.write_rows(out / "names.csv", ("landmark_id", "name"), kept)
-
-
-def _no_photos(trained: Sequence[Query]) -> DataError:
-    train_dir = trained[0].path.parents[3]
-    return DataError(
-        f"{train_dir}: expected the {len(trained)} training photos of the run, none is "
-        f"there and decodes; check --competition"
-    )
+        write_rows(out / "names.csv", ("landmark_id", "name"), kept)
 
 
 def _query(place: Competition, member: Member) -> Query:

@@ -10,7 +10,7 @@ from kaggle_kit.backends.tensorflow import TensorFlowEngine
 from kaggle_kit.config import Config
 from kaggle_kit.inference.embedder import Network
 from kaggle_kit.model.backbones import backbone
-from kaggle_kit.model.build import EMBEDDING, classifier
+from kaggle_kit.model.classifier import EMBEDDING, classifier
 from kaggle_kit.model.export import export, has_head
 from kaggle_kit.model.layers import CosineHead
 

@@ -1,0 +1,84 @@
+"""CSV files of any columns: read strictly, written whole or not at all.
+
+Every complaint is one line: file, row, what was expected, what came, next step.
+"""
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from kaggle_kit.errors import TableError
+from kaggle_kit.storage.files import written
+
+QUOTED = 80  # characters of a cell that a complaint quotes at most
+
+
+def write_rows(
+    path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]
+) -> None:
+    """Write a CSV file whole or not at all; None becomes an empty field."""
+    with written(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def read_rows(
+    path: Path, columns: Sequence[str], optional: Sequence[str] = ()
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield (row number in the file, the fields of ``columns`` and ``optional``).
+
+    Columns are found by name, in any order; an optional one that is absent is empty.
+    Empty lines are skipped; spaces around a field and a byte-order mark are dropped.
+
+    Raises:
+        TableError: no such file, not UTF-8, a column is missing or there twice, a row
+            has more or fewer fields than the header.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            places = _places(path, header, columns, optional)
+            width = len(header)
+            for fields in reader:
+                if len(fields) != width:
+                    if not any(map(str.strip, fields)):
+                        continue
+                    raise TableError(
+                        f"{path}: row {reader.line_num}: expected {width} fields "
+                        f"({','.join(header)[:QUOTED]}), got {len(fields)}: "
+                        f"{','.join(fields)[:QUOTED]!r}; correct or delete the row"
+                    )
+                yield (
+                    reader.line_num,
+                    ["" if i is None else fields[i].strip() for i in places],
+                )
+    except FileNotFoundError:
+        raise TableError(
+            f"{path}: expected a CSV file, found none; check the path"
+        ) from None
+    except (OSError, ValueError, csv.Error) as error:  # ValueError: not UTF-8
+        raise TableError(
+            f"{path}: expected a readable CSV file in UTF-8, got {error}; save it again "
+            f"as plain CSV"
+        ) from error
+
+
+def _places(
+    path: Path, header: list[str], columns: Sequence[str], optional: Sequence[str]
+) -> list[int | None]:
+    missing = [name for name in columns if name not in header]
+    if missing:
+        raise TableError(
+            f"{path}: row 1: expected the columns {','.join(columns)}, got "
+            f"{','.join(header)[:QUOTED] or 'an empty file'}; add {','.join(missing)}"
+        )
+    for name in (*columns, *optional):
+        if header.count(name) > 1:
+            raise TableError(
+                f"{path}: row 1: expected the column {name} once, got it "
+                f"{header.count(name)} times; delete or rename all but one"
+            )
+    places: list[int | None] = [header.index(name) for name in columns]
+    return places + [header.index(n) if n in header else None for n in optional]
