@@ -1,6 +1,8 @@
 """Every setting says what it means, what it may be, and what it is unless it is set."""
 
+import itertools
 import re
+from typing import get_args
 
 import pytest
 
