@@ -1,24 +1,27 @@
 """The command line as a user meets it: fast help, one line of complaint, exit code 1."""
 
 import json
+import re
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from kaggle_kit import cli
+from kaggle_kit import config as settings
 
 RUN = "import sys; from kaggle_kit.cli import main; sys.exit(main(sys.argv[1:]))"
 CONTRACT = {
     "download": "--slug --tars --out --tables --subset --ids --accept-md5 --disk-gb",
     "index": "--competition --out --report",
-    "subset": "--config --competition --out",
-    "shards": "--config --competition --subset --out --ray",
+    "subset": "--config --competition --out --set",
+    "shards": "--config --competition --subset --out --ray --set",
     "train": "--config --shards --run --set --resume --ray",
     "bundle": "--run --config --competition --out --handle --title --max-mb --set",
-    "ablate": "--run --competition --out",
+    "ablate": "--run --competition --out --set",
     "predict": "--bundle --competition --out --time-limit-s",
     "rehearse": "--bundle --competition --out --time-limit-s --memory-gb",
     "validate": "--sample",
@@ -26,6 +29,11 @@ CONTRACT = {
     "report": "--run --submission --solution --competition --bundle --against --out",
     "run": "--config --competition --out",
     "demo": "--config --out",
+    "submit": "--slug --kernel --version --file --message --ledger --dry-run",
+    "ship": "--bundle --kernel --slug --message --ledger --dry-run",
+    "submissions": "--slug --ledger",
+    "config show": "CONFIG --set",
+    "config explain": "NAME",
 }
 
 
@@ -55,6 +63,27 @@ def test_help_answers_in_a_fifth_of_a_second():
     assert min(seconds) < 0.2
 
 
+def test_the_help_lists_each_command_once_below_a_heading():
+    below: dict[str, list[str]] = {}
+    for line in kit("--help").stdout.splitlines():
+        if line.endswith(":"):
+            heading = line[:-1]
+        listed = re.match(r"  ([a-z]+(?: [a-z]+)?) +[A-Z]", line)
+        if listed:
+            below.setdefault(heading, []).append(listed[1])
+    assert list(below) == ["Make data", "Train", "Bundle", "Kaggle", "Look"]
+    assert below["Make data"] == ["download", "index", "subset", "shards"]
+    assert [name for names in below.values() for name in names] == list(cli.COMMANDS)
+
+
+def test_the_help_needs_nothing_that_takes_time():
+    code = (
+        "import sys\nfrom kaggle_kit.cli import parser\nparser().format_help()\n"
+        "print(sorted({'numpy', 'pydantic', 'yaml'} & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
+
+
 @pytest.mark.parametrize("args", [["--help"], ["train", "--help"], ["score", "a", "b"]])
 def test_light_commands_do_not_load_tensorflow(args):
     code = (
@@ -70,7 +99,7 @@ def test_light_commands_do_not_load_tensorflow(args):
 @pytest.mark.parametrize(("command", "options"), CONTRACT.items())
 def test_command_has_the_arguments_of_its_contract(command, options, capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main([command, "--help"])
+        cli.main([*command.split(), "--help"])
     assert stop.value.code == 0
     shown = capsys.readouterr().out
     for option in options.split():
@@ -83,6 +112,14 @@ def test_installed_command_is_the_same():
         pytest.skip("the kit is not installed into this environment")
     shown = subprocess.check_output([script, "--version"], text=True)
     assert shown.strip() == cli.__version__
+
+
+def test_python_runs_the_kit_by_its_name_too():
+    command = [sys.executable, "-m", "kaggle_kit"]
+    run = partial(subprocess.run, capture_output=True, text=True, check=False)
+    assert run([*command, "--version"]).stdout.strip() == cli.__version__
+    failed = run([*command, "score", "a"])
+    assert failed.returncode == 1 and failed.stderr.startswith("kaggle-kit score: ")
 
 
 def test_a_missing_argument_is_one_line():
@@ -99,6 +136,13 @@ def test_a_misspelt_setting_is_named_with_the_nearest(tmp_path):
         *("--set", "train.epoch=3"),
     )
     assert "did you mean 'epochs'" in line
+    settings.write_json(settings.Config(name="a"), tmp_path / "config.json")
+    for command in ("ablate", "bundle"):
+        line = complaint(
+            *(command, "--run", tmp_path, "--competition", ".", "--out", "x"),
+            *("--set", "train.epoch=3"),
+        )
+        assert "did you mean 'epochs'" in line
 
 
 def test_a_folder_without_a_competition_is_named(tmp_path):

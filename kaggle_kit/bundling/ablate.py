@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,20 @@ from kaggle_kit.storage.tables import Truth
 logger = logging.getLogger(__name__)
 
 
-def ablate(runs: Sequence[Path], competition: Path, out: Path) -> dict[str, Any]:
+def ablate(
+    runs: Sequence[Path],
+    competition: Path,
+    out: Path,
+    changes: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Score the competition's test photos with each part switched off in turn.
 
     What is left is tuned anew on the validation photos; nothing is tuned on the test
     photos. The gallery is of the training photos alone, so that every row is as honest as
     the others; a bundle's gallery has the validation photos too.
+
+    Args:
+        changes: settings to replace in the first run's config, by dotted name.
 
     Returns:
         rows: for each part, GAP, its interval, top-1, AUC and the ranking. It is also
@@ -35,16 +43,17 @@ def ablate(runs: Sequence[Path], competition: Path, out: Path) -> dict[str, Any]
         DataError, ArtefactError, TableError: no solution, no finished run.
     """
     runs = [Path(run) for run in runs]
+    changes = dict(changes or {})
     place = Competition(Path(competition)).require("train", "test", "solution.csv")
     truths = {
         image_id: truth
         for image_id, truth in tables.read_solution(place.solution_csv).items()
         if truth.usage != "Ignored"
     }
-    bench = _bench(runs, place, list(truths), {})
+    bench = _bench(runs, place, list(truths), changes)
     rows = [_row(bench, *part, truths) for part in parts(bench)]
-    for name, changes in views(bench.settings):
-        bench = _bench(runs, place, list(truths), changes)
+    for name, without in views(bench.settings):
+        bench = _bench(runs, place, list(truths), changes | without)
         rows.append(_row(bench, name, {}, truths))
     with written(out) as part:
         part.write_text(table(rows), encoding="utf-8")
@@ -116,7 +125,7 @@ def _bench(
     changes: dict[str, Any],
 ) -> Bench:
     """The pools of the runs' subset, and the competition's test photos as "test"."""
-    reader = LocalReader(settings_of(runs, {}).local, TensorFlowEngine())
+    reader = LocalReader(settings_of(runs, changes).local, TensorFlowEngine())
     test = [Query(i, image_path(place.test_dir, i), None) for i in test_ids]
     with tempfile.TemporaryDirectory() as folder:
         return open_bench(runs, place, Path(folder), changes, reader, test)

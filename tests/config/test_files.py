@@ -10,7 +10,7 @@ from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.errors import ConfigError
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
 
 @pytest.fixture
