@@ -62,13 +62,13 @@ def check_fit(bundle: Path, script: Path) -> None:
     there = _interface(_constants(parse(entry))) if entry.is_file() else 0
     constants, version = _constants(parsed), _version(bundle)
     others = sorted(used - {"kaggle_kit.kernel"})
+    made = str(constants.get("VERSION", "before 0.2.0"))  # from which on it is there
     if there and others:
         raise ArtefactError(
-            f"{script}: expected a kernel that imports kaggle_kit.kernel alone, as from "
-            f"0.2.0 on, got one that imports {others[0]}, and a bundle of {version}; take "
-            f"the kernel of {version}, from its folder kernels"
+            f"{script}: kernel of kaggle_kit {made}, bundle of {version}: expected it to "
+            f"import kaggle_kit.kernel alone, got {others[0]}; push the kernel of "
+            f"{version}, from its folder kernels"
         )
-    made = str(constants.get("VERSION", "an unknown version"))
     asked = _interface(constants) or INTERFACE
     wrong = misfit(made, asked, version, there)
     if wrong:

@@ -170,7 +170,7 @@ def test_a_script_that_reaches_past_the_entry_does_not_fit(line, library, tmp_pa
     path = tmp_path / "own.py"
     path.write_text(f"from kaggle_kit import kernel\n{line}\n")
     with pytest.raises(
-        ArtefactError, match=r"imports kaggle_kit\.kernel alone, .* got"
+        ArtefactError, match=r"import kaggle_kit\.kernel alone, got kaggle_kit"
     ):
         check_fit(library, path)
 
@@ -208,6 +208,6 @@ def test_ship_of_an_older_kernel_sends_nothing(
 ):
     script = old_kernel(tmp_path, small_bundle, "inference")
     script.rename(kernel_dir / "landmark-inference.py")
-    with pytest.raises(ArtefactError, match=r"got one that imports kaggle_kit\.tables"):
+    with pytest.raises(ArtefactError, match=r"before 0\.2\.0, bundle of .*tables"):
         ship(small_bundle, kernel_dir, SLUG, "m")
     assert nothing_sent(kaggle)

@@ -374,7 +374,9 @@ def test_a_kernel_of_an_older_version_is_refused_before_it_is_run(small, tmp_pat
     (kernel / "script.py").write_text("from kaggle_kit.tables import read_sample\n")
     values = {"code_file": "script.py", "enable_internet": False}
     (kernel / "kernel-metadata.json").write_text(json.dumps(values))
-    with pytest.raises(ArtefactError, match=r"got one that imports kaggle_kit\.tables"):
+    with pytest.raises(
+        ArtefactError, match=r"before 0\.2\.0, bundle of .*got kaggle_kit\.tables"
+    ):
         rehearse(bundle, root, tmp_path / "out", kernel=kernel)
     assert not (tmp_path / "out").exists()
 
