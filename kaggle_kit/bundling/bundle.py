@@ -10,7 +10,7 @@ import kaggle_kit
 from kaggle_kit import config
 from kaggle_kit.bundling.embedders import portable
 from kaggle_kit.bundling.leaks import check_no_leaks
-from kaggle_kit.bundling.library import copy_library
+from kaggle_kit.bundling.library import copy_library, stop_former_kernels
 from kaggle_kit.bundling.metadata import HANDLE, check_files, dataset_metadata, title_of
 from kaggle_kit.bundling.notice import CITATION, write_notice
 from kaggle_kit.bundling.recogniser_files import prepare, settings_of
@@ -92,6 +92,7 @@ def bundle(
     settings = settings_of(runs, dict(changes or {}))
     with written_dir(out, MANIFEST) as part:
         copy_library(part)
+        stop_former_kernels(part)
         made = prepare(runs, competition, part, dict(changes or {}))
         write_notice(part, competition)
         description = DESCRIPTION.format(
@@ -139,6 +140,7 @@ def bundle_for_training(
     title = title_of(handle, title)
     with written_dir(out, MANIFEST) as part:
         copy_library(part)
+        stop_former_kernels(part)
         config.write_json(portable(settings), part / "config.json")
         _copy_weights(settings.model.weights, part)
         description = TRAINING_DESCRIPTION.format(

@@ -16,6 +16,7 @@ from kaggle_kit.errors import (
     UnreachableError,
 )
 from kaggle_kit.kaggle import client
+from kaggle_kit.kaggle.checks import check_text
 from kaggle_kit.storage.manifest import MANIFEST, METADATA, described, verify_upload
 
 logger = logging.getLogger(__name__)
@@ -42,10 +43,12 @@ def publish(
         dataset: its handle. version: its number. changed: whether it was sent.
 
     Raises:
+        KitError: the note is not one line.
         ArtefactError: the bundle is damaged, or its name or title is not as it must be.
         KaggleError: by its kind.
     """
     bundle = Path(bundle)
+    check_text("the version's note", notes or "")
     manifest = verify_upload(bundle)
     handle = read_handle(bundle)
     expected = {name: file["bytes"] for name, file in manifest["files"].items()}

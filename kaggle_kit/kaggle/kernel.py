@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from kaggle_kit.bundling.library import parse
 from kaggle_kit.bundling.metadata import DATASET, KERNEL, PLACEHOLDER, check_handle
 from kaggle_kit.errors import (
     ArtefactError,
@@ -17,11 +18,12 @@ from kaggle_kit.errors import (
     UnreachableError,
 )
 from kaggle_kit.kaggle import client
-from kaggle_kit.kaggle.kernel_output import collect
+from kaggle_kit.kaggle.kernel_output import check_room, collect
 from kaggle_kit.storage.files import shipped
 
 logger = logging.getLogger(__name__)
 METADATA = "kernel-metadata.json"
+SOURCES = ("dataset_sources", "competition_sources", "kernel_sources", "model_sources")
 ROOM_S = 12 * 3600.0
 RETIRED = {"NvidiaTeslaP100", "TpuV38", "Tpu1VmV38"}
 
@@ -47,11 +49,13 @@ def push(
         kernel, version, and what ``collect`` returns.
 
     Raises:
-        ArtefactError: the folder or its metadata is not what Kaggle takes.
+        ArtefactError: the folder or its metadata is not what Kaggle takes, or there is no
+            place for the output.
         KaggleError: by its kind. No submission was spent in any case.
     """
     kernel = Path(kernel or shipped("kernels") / "inference")
     metadata = completed(kernel, handle, dataset)
+    check_room(metadata["id"])
     if dry_run:
         command = client.shown("kernels", "push", "-p", "STAGED")
         return {"metadata": metadata, "commands": [command]}
@@ -64,19 +68,17 @@ def completed(kernel: Path, handle: str | None, dataset: str | None) -> dict[str
     """The metadata of a kernel folder with every field that Kaggle would guess at.
 
     Raises:
-        ArtefactError: a field is missing or not what the competition allows.
+        ArtefactError: a field is missing or not what the competition allows, or the code
+            file is not Python.
     """
     path = kernel / METADATA
-    try:
-        metadata = json.loads(path.read_text("utf-8"))
-        script = kernel / metadata["code_file"]
-        given = handle or metadata["id"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtefactError(
-            f"{path}: expected a kernel's metadata with id and code_file, got {error!r}"
-        ) from None
+    metadata = _read(path, {"id": handle} if handle else {})
+    given = metadata["id"]
+    script = kernel / metadata["code_file"]
     if not script.is_file():
         raise ArtefactError(f"{script}: expected the kernel's code file, found none")
+    if script.suffix == ".py":
+        parse(script)
     sources = [dataset] if dataset else list(metadata.get("dataset_sources", []))
     owner = check_handle(sources[0], DATASET)[0] if sources else PLACEHOLDER
     owner, slug = check_handle(given.replace(PLACEHOLDER, owner), KERNEL)
@@ -115,6 +117,30 @@ def completed(kernel: Path, handle: str | None, dataset: str | None) -> dict[str
         "model_sources": list(metadata.get("model_sources", [])),
         "keywords": [],
     }
+
+
+def _read(path: Path, changes: dict[str, str]) -> dict[str, Any]:
+    """A kernel's metadata with changes, once what is used of them is of the right kind."""
+    try:
+        metadata: dict[str, Any] = json.loads(path.read_text("utf-8")) | changes
+        if Path(metadata["code_file"]).name != metadata["code_file"]:
+            raise ValueError(f"code_file {metadata['code_file']!r}")
+        for name in ("id", *SOURCES):
+            values = metadata.get(name, []) if name in SOURCES else [metadata[name]]
+            if not isinstance(values, list) or not all(
+                isinstance(value, str) for value in values
+            ):
+                raise TypeError(f"{name} {values!r}")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ArtefactError(
+            f"{path}: expected a kernel's metadata with an id, a code_file beside it and "
+            f"lists of sources, got {error!r:.200}; correct it"
+        ) from None
+    if not metadata.get("competition_sources"):
+        raise ArtefactError(
+            f"{path}: expected the competition in competition_sources, got none; add it"
+        )
+    return metadata
 
 
 def _reachable(metadata: dict[str, Any]) -> list[str]:

@@ -6,14 +6,22 @@ import logging
 import re
 import shutil
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
-from kaggle_kit.errors import IncompleteError, RefusedError, RulesError
+from kaggle_kit.errors import (
+    ArtefactError,
+    IncompleteError,
+    KitError,
+    RefusedError,
+    RulesError,
+)
 from kaggle_kit.kaggle import client
+from kaggle_kit.kaggle.checks import check_folder, check_text
 from kaggle_kit.kaggle.dataset import remote_file
 from kaggle_kit.metrics.score import validate
-from kaggle_kit.storage.files import written_dir
+from kaggle_kit.storage.files import replaceable, written_dir
 from kaggle_kit.storage.manifest import MANIFEST
 
 logger = logging.getLogger(__name__)
@@ -24,6 +32,10 @@ FETCHES = 3
 STALE_LOOKS = 3  # an ending seen this often is the new session's, not the one before
 ENDED = {"complete", "error", "cancel_acknowledged"}
 SESSION = "session.json"  # what a training kernel leaves in place of a submission
+_DAMAGE = (
+    *(OSError, ValueError, RecursionError),
+    *(KeyError, TypeError, AttributeError),
+)
 
 
 def collect(metadata: dict[str, Any], version: int) -> dict[str, Any]:
@@ -41,12 +53,14 @@ def collect(metadata: dict[str, Any], version: int) -> dict[str, Any]:
         RefusedError: it ended with an error; the log's end has been logged.
         IncompleteError: it left no valid submission.
         TableError: the submission is not one for the competition.
+        ArtefactError: what has been fetched is damaged.
     """
     kernel = metadata["id"]
     slug = kernel.split("/")[1]
     folder = SUBMISSIONS / f"{slug}-v{version}"
-    if (folder / PUSHED).exists():
-        return json.loads((folder / PUSHED).read_text("utf-8"))
+    fetched = read_pushed(kernel, version)
+    if fetched is not None:
+        return fetched
     ending = client.wait(
         _ending_of(kernel), RUN_S, f"kernel {kernel} version {version}"
     )
@@ -67,6 +81,78 @@ def collect(metadata: dict[str, Any], version: int) -> dict[str, Any]:
         text = json.dumps(result, indent=2) + "\n"
         (part / PUSHED).write_text(text, encoding="utf-8")
     return result
+
+
+def read_pushed(kernel: str, version: int) -> dict[str, Any] | None:
+    """What ``collect`` returned of a version; None if it has not been fetched.
+
+    Args:
+        kernel: owner/slug.
+
+    Raises:
+        ArtefactError: it is damaged, or of another kernel.
+    """
+    path = SUBMISSIONS / f"{kernel.split('/')[1]}-v{version}" / PUSHED
+    if not path.exists():
+        return None
+    try:
+        said: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        of = (said.get("kernel", kernel), said.get("version", version))
+        if of != (kernel, version):
+            raise ValueError(f"{of[0]} version {of[1]}")
+        for name in ("config", "commit", "bundle"):  # which go into the ledger
+            check_text(name, said.get(name) or "")
+        float(said.get("local_gap") or 0)
+    except (*_DAMAGE, KitError) as error:
+        raise ArtefactError(
+            f"{path}: expected what {kernel} version {version} left, got {error!r:.200}; "
+            f"move the folder away"
+        ) from None
+    return said
+
+
+def check_room(kernel: str) -> None:
+    """See that what a version will leave can be kept, before it is pushed.
+
+    Args:
+        kernel: owner/slug.
+
+    Raises:
+        ArtefactError: ``submissions`` cannot be written to, or holds, where a version
+            belongs, something else.
+    """
+    check_folder(SUBMISSIONS)
+    for folder in sorted(SUBMISSIONS.glob(f"{kernel.split('/')[1]}-v*")):
+        number = re.fullmatch(r"[1-9]\d*", folder.name.rpartition("-v")[2])
+        if number is None:
+            continue
+        if not replaceable(folder, PUSHED):
+            raise ArtefactError(
+                f"{folder}: expected what a version of {kernel} left, with {PUSHED}, found "
+                f"other files; move it away"
+            )
+        read_pushed(kernel, int(number[0]))
+
+
+def sample_of(slug: str, folder: Path) -> Path:
+    """Fetch a competition's ``sample_submission.csv`` into a folder.
+
+    Raises:
+        KaggleError: there is none, or it did not arrive.
+    """
+    path = folder / "sample_submission.csv"
+    client.call("competitions", "download", slug, "-f", path.name, "-p", str(folder))
+    packed = path.with_name(f"{path.name}.zip")
+    try:
+        if packed.is_file():  # which Kaggle makes of large ones
+            shutil.unpack_archive(packed, folder)
+    except (shutil.ReadError, OSError, zipfile.BadZipFile):
+        pass
+    if not path.is_file():
+        raise IncompleteError(
+            f"{slug}: expected {path.name}, got no such file; run the same command again"
+        )
+    return path
 
 
 def _fetch(kernel: str, folder: Path) -> None:
@@ -136,26 +222,19 @@ def _checked(folder: Path, kernel: str, competitions: list[str]) -> dict[str, An
     """What a version left, once it is what it should be."""
     submission, session = folder / "submission.csv", folder / SESSION
     if not submission.is_file() and session.is_file():
-        return {"session": json.loads(session.read_text("utf-8"))}
+        try:
+            return {"session": json.loads(session.read_text("utf-8"))}
+        except _DAMAGE as error:
+            raise IncompleteError(
+                f"{kernel}: expected JSON in {SESSION}, got {error!r:.200}; read its log"
+            ) from None
     if not submission.is_file() or not competitions:
         raise IncompleteError(
             f"{kernel}: expected submission.csv in its output, found "
             f"{sorted(p.name for p in folder.iterdir())[:5]}; read its log"
         )
-    with tempfile.TemporaryDirectory(prefix="kaggle-kit-") as sample:
-        name = "sample_submission.csv"
-        client.call(
-            "competitions", "download", competitions[0], "-f", name, "-p", sample
-        )
-        return validate(submission, _plain(Path(sample, name)))
-
-
-def _plain(path: Path) -> Path:
-    """A downloaded file, unpacked where Kaggle sent it as ``.zip``."""
-    packed = path.with_name(f"{path.name}.zip")
-    if packed.is_file():
-        shutil.unpack_archive(packed, path.parent)
-    return path
+    with tempfile.TemporaryDirectory(prefix="kaggle-kit-") as place:
+        return validate(submission, sample_of(competitions[0], Path(place)))
 
 
 def _bundle_of(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -163,16 +242,16 @@ def _bundle_of(metadata: dict[str, Any]) -> dict[str, Any]:
     for handle in metadata["dataset_sources"]:
         try:
             raw = remote_file(handle, MANIFEST)
-        except (RulesError, IncompleteError):  # another dataset
+            manifest = json.loads(raw)
+            scores = manifest.get("test") or manifest.get("validation") or {}
+            made_with = manifest.get("made_with") or [{}]
+            return {
+                "dataset": handle,
+                "bundle": hashlib.sha256(raw).hexdigest()[:12],
+                "config": manifest.get("name"),
+                "commit": made_with[0].get("commit"),
+                "local_gap": scores.get("gap"),
+            }
+        except (RulesError, IncompleteError, *_DAMAGE):  # another dataset
             continue
-        manifest = json.loads(raw)
-        scores = manifest.get("test") or manifest.get("validation") or {}
-        made_with = manifest.get("made_with") or [{}]
-        return {
-            "dataset": handle,
-            "bundle": hashlib.sha256(raw).hexdigest()[:12],
-            "config": manifest.get("name"),
-            "commit": made_with[0].get("commit"),
-            "local_gap": scores.get("gap"),
-        }
     return {}

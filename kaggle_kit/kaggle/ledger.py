@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from kaggle_kit.kaggle.checks import check_folder
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.files import locked
 
@@ -41,6 +42,17 @@ def read(path: Path = LEDGER) -> list[Row]:
     if not path.exists():
         return []
     return [Row(*values) for _, values in tables.read_rows(path, COLUMNS)]
+
+
+def check_ledger(path: Path = LEDGER) -> None:
+    """See that a row can be added, before what the row is of is sent.
+
+    Raises:
+        TableError: the file is not a ledger.
+        ArtefactError: its folder cannot be written to.
+    """
+    read(path)
+    check_folder(path.parent)
 
 
 def record(row: Row, path: Path = LEDGER) -> None:

@@ -1,22 +1,38 @@
 """Submit a kernel's version or a file, once; wait for its score; keep the ledger."""
 
+import csv
 import hashlib
-import json
 import logging
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from kaggle_kit.bundling.metadata import KERNEL, check_handle
 from kaggle_kit.errors import (
+    IncompleteError,
     KaggleError,
     KitError,
     LimitError,
     RefusedError,
+    RulesError,
+    TableError,
     UnreachableError,
 )
-from kaggle_kit.kaggle import client, ledger
-from kaggle_kit.kaggle.kernel_output import PUSHED, SUBMISSIONS
-from kaggle_kit.kaggle.ledger import Row
+from kaggle_kit.kaggle import client
+from kaggle_kit.kaggle.checks import check_text
+from kaggle_kit.kaggle.kernel_output import read_pushed, sample_of
+from kaggle_kit.kaggle.ledger import (
+    COLUMNS,
+    LEDGER,
+    Row,
+    check_ledger,
+    read,
+    record,
+    refreshed,
+    status_of,
+)
+from kaggle_kit.metrics.score import validate
+from kaggle_kit.storage import tables
 
 logger = logging.getLogger(__name__)
 SCORE_S = 13 * 3600.0  # a code competition runs the kernel again
@@ -30,6 +46,7 @@ def submit(
     version: int | None = None,
     file: Path | None = None,
     dry_run: bool = False,
+    ledger: Path = LEDGER,
 ) -> dict[str, Any]:
     """Submit to a competition, unless it has been done, and wait for the score.
 
@@ -41,6 +58,7 @@ def submit(
         kernel, version: owner/slug and the number of its version, for a code competition.
         file: a ``submission.csv``, for any other.
         dry_run: look, but send nothing; ``commands`` says what would be.
+        ledger: the file that gets the row; it is looked at before anything is sent.
 
     Returns:
         ref, public, private, status; submitted: whether this call did it; left_today.
@@ -49,9 +67,16 @@ def submit(
         LimitError: no submission is left today.
         RefusedError: Kaggle refused it, or its run failed.
         KaggleError: by its kind.
+        TableError: the ledger, or the file, is not one.
+        ArtefactError: the ledger cannot be written, or what is kept of the kernel's
+            version is damaged.
     """
     mark, command = _described(slug, message, kernel, version, file)
+    check_ledger(ledger)
+    row = _row(message, kernel, version, file)
     found = _find(slug, mark)
+    if file is not None and found is None:
+        _check_as_sample(file, slug)
     limits = client.call_json("competitions", "submission-limits", slug, "--json") or {}
     left = limits.get("numAllowedNow", 0)
     if dry_run:
@@ -62,15 +87,14 @@ def submit(
             f"{slug}: expected a submission to be left today, got none of "
             f"{limits.get('numToday', 0)} used; submit again tomorrow (UTC)"
         )
-    row = _row(message, kernel, version, file)
     sent = found is None
     if found is None:
         found = _sent(slug, mark, command)
-    ledger.record(ledger.refreshed(row, found))
+    record(refreshed(row, found), ledger)
     ref = str(found["ref"])
     found = client.wait(lambda: _scored(slug, ref), SCORE_S, f"the score of {ref}")
-    row = ledger.refreshed(row, found)
-    ledger.record(row)
+    row = refreshed(row, found)
+    record(row, ledger)
     if row.status != "complete":
         raise RefusedError(
             f"{slug}: expected a score for {mark}, got {row.status}; read why on "
@@ -87,22 +111,23 @@ def submit(
     }
 
 
-def submissions(slug: str) -> list[dict[str, Any]]:
+def submissions(slug: str, ledger: Path = LEDGER) -> list[dict[str, Any]]:
     """Refresh the ledger's scores, and show each local GAP against the leaderboard's.
 
     Submissions made without the kit are shown too, but not kept.
 
     Raises:
         KaggleError: by its kind.
+        TableError: the ledger is not one.
     """
-    known = {row.ref: row for row in ledger.read()}
+    known = {row.ref: row for row in read(ledger)}
     shown = []
     for remote in _all(slug):
         ref = str(remote["ref"])
         row = known.get(ref) or _foreign(remote)
-        row = ledger.refreshed(row, remote)
+        row = refreshed(row, remote)
         if ref in known:
-            ledger.record(row)
+            record(row, ledger)
         shown.append(
             {
                 "date": row.date,
@@ -128,6 +153,7 @@ def _described(
             "expected --kernel OWNER/SLUG with --version N, or --file submission.csv; give "
             "one of both"
         )
+    check_text("the message", message)
     command = ["competitions", "submit", slug]
     if file is None:
         check_handle(str(kernel), KERNEL)
@@ -136,9 +162,27 @@ def _described(
     else:
         if not file.is_file():
             raise KitError(f"{file}: expected a submission, found no file")
+        check_text("the file's name", file.name)
+        if not sum(1 for _ in tables.read_rows(file, ())):
+            raise TableError(f"{file}: expected rows below a header, got none")
         mark = f"[{file.name} {_digest(file)}]"
         command += ["-f", str(file)]
     return mark, [*command, "-m", f"{message} {mark}"]
+
+
+def _check_as_sample(file: Path, slug: str) -> None:
+    """Refuse a file that is not like the competition's sample, where that has one."""
+    with tempfile.TemporaryDirectory(prefix="kaggle-kit-") as folder:
+        try:
+            sample = sample_of(slug, Path(folder))
+        except (RulesError, IncompleteError):
+            return
+        with sample.open(encoding="utf-8-sig", newline="", errors="replace") as table:
+            columns = [name.strip() for name in next(csv.reader(table), [])]
+        if set(columns) == {"id", "landmarks"}:
+            validate(file, sample)
+        else:
+            next(tables.read_rows(file, columns))
 
 
 def _digest(file: Path) -> str:
@@ -158,7 +202,7 @@ def _find(slug: str, mark: str) -> dict[str, Any] | None:
 
 def _scored(slug: str, ref: str) -> dict[str, Any] | None:
     found = [r for r in _all(slug) if str(r["ref"]) == ref]
-    return found[0] if found and ledger.status_of(found[0]) != "pending" else None
+    return found[0] if found and status_of(found[0]) != "pending" else None
 
 
 def _sent(slug: str, mark: str, command: list[str]) -> dict[str, Any]:
@@ -197,9 +241,7 @@ def _row(
     made: dict[str, Any] = {}
     if file is None:
         run = f"{str(kernel).split('/')[1]}-v{version}"
-        path = SUBMISSIONS / run / PUSHED
-        if path.exists():
-            made = json.loads(path.read_text("utf-8"))
+        made = read_pushed(str(kernel), int(version or 0)) or {}
     else:
         run = f"{file.name} {_digest(file)}"
     gap = made.get("local_gap")
@@ -211,7 +253,7 @@ def _row(
         bundle=made.get("bundle") or "",
         kernel=kernel or "",
         version=str(version or ""),
-        local_gap="" if gap is None else f"{gap:.5f}",
+        local_gap="" if gap is None else f"{float(gap):.5f}",
         public="",
         private="",
         status="",
@@ -221,9 +263,9 @@ def _row(
 
 
 def _foreign(remote: dict[str, Any]) -> Row:
-    empty = dict.fromkeys(ledger.COLUMNS, "")
+    empty = dict.fromkeys(COLUMNS, "")
     return Row(**empty | {"message": str(remote["description"])})
 
 
 def _number(text: str) -> float | None:
-    return float(text) if text else None
+    return float(text) if tables.NUMBER.fullmatch(text) else None

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from kaggle_kit.bundling.library import check_fit
 from kaggle_kit.data.layout import Competition
 from kaggle_kit.errors import ArtefactError, KitError, RehearsalError
 from kaggle_kit.metrics.score import score, validate
@@ -68,11 +69,13 @@ def rehearse(
 
     Raises:
         RehearsalError: the kernel broke a rule, failed, or left no valid submission.
-        DataError, ArtefactError: the folders are not what they should be.
+        DataError, ArtefactError: the folders are not what they should be, or kernel and
+            bundle are of versions that do not fit.
     """
     place = Competition(Path(competition)).require(*VISIBLE)
     verify_upload(bundle)
     script = _script(Path(kernel or shipped("kernels") / "inference"))
+    check_fit(Path(bundle), script)
     out = _lay_out(Path(out), place, Path(bundle))
     isolation = _isolation()
     result: dict[str, Any] = {"network": "namespace" if isolation else "refusal"}

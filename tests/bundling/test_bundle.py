@@ -64,6 +64,16 @@ def test_library_in_the_bundle_is_whole_and_without_leftovers(bundle_dir):
     assert shown.startswith(str(bundle_dir))
 
 
+def test_the_entry_for_kernels_is_in_the_bundle_and_no_older_one(bundle_dir):
+    """Where kernels of 0.1.0 look, they are ended; the kit itself has no such modules."""
+    library, kit = bundle_dir / "kaggle_kit", Path(kaggle_kit.__file__).parent
+    entry = (library / "kernel.py").read_bytes()
+    assert entry == (kit / "kernel.py").read_bytes()
+    for module in ("tables.py", "training/session.py"):
+        assert "raise SystemExit" in (library / module).read_text("utf-8")
+        assert not (kit / module).exists()
+
+
 @pytest.fixture
 def copy(bundle_dir, tmp_path):
     shutil.copytree(bundle_dir, tmp_path / "copy")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kaggle_kit.kaggle import client
+from kaggle_kit.kernel import INTERFACE
 from tests.helpers.kaggle_names import DATASET, SAMPLE, SLUG
 from tests.helpers.signed_bundles import sign
 from tests.helpers.standin import Kaggle
@@ -42,6 +43,7 @@ def small_bundle(tmp_path):
     (folder / "kaggle_kit" / "deep").mkdir(parents=True)
     (folder / "gallery").mkdir()
     (folder / "kaggle_kit" / "__init__.py").write_text('"""A library."""\n')
+    (folder / "kaggle_kit" / "kernel.py").write_text(f"INTERFACE = {INTERFACE}\n")
     (folder / "kaggle_kit" / "deep" / "gap.py").write_text("GAP = 1\n")
     (folder / "gallery" / "vectors.npy").write_bytes(bytes(range(256)) * 400)
     (folder / "config.json").write_text("{}\n")

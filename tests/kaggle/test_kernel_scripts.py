@@ -20,31 +20,32 @@ KERNELS = Path(__file__).parents[2] / "kernels"
 SCRIPTS = {
     name: KERNELS / name / f"landmark-{name}.py" for name in ("inference", "training")
 }
-# In place of the library: says what it was called with.
+# Below the entry, in place of the library: says what it was called with.
 LIBRARY = {
-    "inference": """
+    "inference/predict.py": """
 import time
 def predict(bundle, competition, out, time_limit_s, began):
     assert 0 <= time.monotonic() - began < 60
     print(bundle, competition, out.read_text(), time_limit_s, sep="|")
 """,
-    "training": """
+    "training/kaggle_session.py": """
 import time
 def train_in_session(bundle, competition, out, earlier, stop_at):
     hours = round((stop_at - time.monotonic()) / 3600, 1)
     print(bundle, competition, out, earlier, hours, sep="|")
 """,
-}
-# What the inference kernel writes before it loads anything heavy.
-TABLES = """
+    # what the inference kernel writes before it loads anything heavy
+    "storage/tables.py": """
+import sys
 def read_sample(path):
     assert path.exists()
     return ["an-id"]
 def write_submission(path, image_ids, guesses):
     assert str(path) == "submission.csv" and not guesses
+    assert "kaggle_kit.inference" not in sys.modules
     path.write_text(",".join(image_ids))
-"""
-MODULES = {"inference": "recognition/predict.py", "training": "training/session.py"}
+""",
+}
 SLUG = "landmark-recognition-2021"
 LAYOUTS = {
     "plain": (SLUG, "landmark-kit", "landmark-training"),
@@ -74,16 +75,17 @@ def run(
     )
 
 
-def lay_out(kernel: str, layout: str, inputs: Path) -> list[Path]:
+def lay_out(layout: str, inputs: Path) -> list[Path]:
     """Inputs with a library that only speaks: competition, bundle, an earlier output."""
     places = [inputs / place for place in LAYOUTS[layout]]
     competition, bundle, _ = places
-    module = bundle / "kaggle_kit" / MODULES[kernel]
-    module.parent.mkdir(parents=True)
-    module.write_text(LIBRARY[kernel])
-    (bundle / "kaggle_kit" / "tables.py").write_text(TABLES)
-    for folder in (module.parent, module.parents[1]):
-        (folder / "__init__.py").touch()
+    library = bundle / "kaggle_kit"
+    for name, text in LIBRARY.items():
+        (library / name).parent.mkdir(parents=True, exist_ok=True)
+        (library / name).write_text(text)
+        (library / name).with_name("__init__.py").touch()
+    for name in ("__init__.py", "kernel.py"):
+        shutil.copyfile(Path(kaggle_kit.__file__).with_name(name), library / name)
     (bundle / "kit-manifest.json").write_text("{}")
     for name in ("train", "test"):
         # deep inside the photos lie decoys, which must not even be looked at
@@ -99,14 +101,14 @@ def lay_out(kernel: str, layout: str, inputs: Path) -> list[Path]:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_inputs_are_found(layout, tmp_path):
-    competition, bundle, _ = lay_out("inference", layout, tmp_path / "input")
+    competition, bundle, _ = lay_out(layout, tmp_path / "input")
     done = run("inference", tmp_path / "input", tmp_path)
     expected = f"{bundle}|{competition}|an-id|43200.0"
     assert done.stdout.strip() == expected, done.stderr
 
 
 def test_the_kernel_keeps_to_the_time_that_a_rehearsal_gives_it(tmp_path):
-    lay_out("inference", "plain", tmp_path / "input")
+    lay_out("plain", tmp_path / "input")
     done = run("inference", tmp_path / "input", tmp_path, KAGGLE_KIT_TIME_LIMIT_S="7.5")
     assert done.stdout.strip().endswith("|7.5"), done.stderr
 
@@ -116,7 +118,7 @@ def test_the_kernel_keeps_to_the_time_that_a_rehearsal_gives_it(tmp_path):
 def test_inputs_of_a_training_are_found(layout, version, tmp_path):
     """Only a later version has an earlier output; both stop half an hour before Kaggle."""
     inputs = tmp_path / "input"
-    competition, bundle, earlier = lay_out("training", layout, inputs)
+    competition, bundle, earlier = lay_out(layout, inputs)
     if version == 2:
         (earlier / "run").mkdir(parents=True)
         (earlier / "session.json").touch()
@@ -132,6 +134,16 @@ def test_a_missing_input_is_named(kernel, tmp_path):
     assert done.returncode == 1
     assert "no folder with kit-manifest.json" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("kernel", SCRIPTS)
+def test_a_missing_competition_is_named(kernel, tmp_path):
+    places = lay_out("plain", tmp_path / "input")
+    shutil.rmtree(places[0])
+    done = run(kernel, tmp_path / "input", tmp_path)
+    assert done.returncode == 1
+    said = f"no folder with sample_submission.csv, train.csv in {tmp_path / 'input'}"
+    assert done.stderr.strip() == f"{said}: add it as input"
 
 
 def test_both_kernels_search_alike():

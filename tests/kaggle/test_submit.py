@@ -200,9 +200,9 @@ def test_ship_goes_on_where_it_stopped(
 ):
     real = getattr(shipping, step)
 
-    def stopped(*args):
+    def stopped(*args, **options):
         if when == "after":
-            real(*args)
+            real(*args, **options)
         raise KeyboardInterrupt
 
     if (step, when) == ("send", "after"):

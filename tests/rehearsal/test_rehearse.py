@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import kaggle_kit
 from kaggle_kit.errors import ArtefactError, KitError, RehearsalError
 from kaggle_kit.rehearsal import rehearse as rehearsing
 from kaggle_kit.rehearsal.rehearse import rehearse
@@ -347,8 +348,44 @@ def test_a_bundle_that_was_changed_is_refused(small, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_bundle_of_an_older_version_is_refused_before_it_is_run(small, tmp_path):
+    """With the kit's own kernel, which it does not fit."""
+    root, bundle = small
+    (bundle / "kaggle_kit").mkdir()
+    (bundle / "kaggle_kit" / "__init__.py").write_text('__version__ = "0.1.0"\n')
+    (bundle / MANIFEST).write_text('{"kit": {"version": "0.1.0"}}')
+    sign(bundle)
+    with pytest.raises(ArtefactError) as caught:
+        rehearse(bundle, root, tmp_path / "out")
+    assert str(caught.value) == (
+        f"{bundle}: kernel of kaggle_kit {kaggle_kit.__version__}, bundle of 0.1.0: make "
+        f"the bundle again with kaggle-kit bundle and publish it"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_kernel_of_an_older_version_is_refused_before_it_is_run(small, tmp_path):
+    root, bundle = small
+    (bundle / "kaggle_kit").mkdir()
+    (bundle / "kaggle_kit" / "kernel.py").write_text("INTERFACE = 1\n")
+    sign(bundle)
+    kernel = tmp_path / "kernel"
+    kernel.mkdir()
+    (kernel / "script.py").write_text("from kaggle_kit.tables import read_sample\n")
+    values = {"code_file": "script.py", "enable_internet": False}
+    (kernel / "kernel-metadata.json").write_text(json.dumps(values))
+    with pytest.raises(
+        ArtefactError, match=r"before 0\.2\.0, bundle of .*got kaggle_kit\.tables"
+    ):
+        rehearse(bundle, root, tmp_path / "out", kernel=kernel)
+    assert not (tmp_path / "out").exists()
+
+
 def test_other_files_are_not_replaced(small, tmp_path):
     root, bundle = small
+    (bundle / "kaggle_kit").mkdir()
+    shutil.copy(Path(kaggle_kit.__file__).with_name("kernel.py"), bundle / "kaggle_kit")
+    sign(bundle)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("mine")
     with pytest.raises(ArtefactError, match="found other files"):

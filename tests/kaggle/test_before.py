@@ -1,0 +1,315 @@
+"""What could fail after something was sent is looked at before: then nothing is sent."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kaggle_kit.errors import ArtefactError, IncompleteError, KitError, TableError
+from kaggle_kit.kaggle import checks, ledger
+from kaggle_kit.kaggle.checks import check_folder, check_text
+from kaggle_kit.kaggle.dataset import publish
+from kaggle_kit.kaggle.kernel import push
+from kaggle_kit.kaggle.kernel_output import read_pushed
+from kaggle_kit.kaggle.ship import ship
+from kaggle_kit.kaggle.submit import submissions, submit
+from kaggle_kit.storage.manifest import MANIFEST
+from tests.helpers.kaggle_names import DATASET, KERNEL, SLUG, SUBMISSION, files_of
+
+OUTPUT = Path("submissions/landmark-inference-v1")
+# The table that the repository held in place of a ledger.
+OLD = "date,run,config,commit,local_gap,public_gap,private_gap\n"
+STRANGE = {
+    "line": "two\nlines",
+    "return": "a\rb",
+    "nul": "a\0b",
+    "separator": "a\u2028b",
+    "undecoded": "a\udcffb",
+}
+
+
+def old_ledger(kernel: Path) -> None:
+    write(ledger.LEDGER, OLD)
+
+
+def ledger_folder(kernel: Path) -> None:
+    ledger.LEDGER.mkdir(parents=True)
+
+
+def file_for_folder(kernel: Path) -> None:
+    write(Path("submissions"), "")
+
+
+def link_to_nothing(kernel: Path) -> None:
+    Path("submissions").symlink_to("gone")
+
+
+def damaged_output(kernel: Path) -> None:
+    write(OUTPUT / "push.json", "{")
+
+
+def list_for_output(kernel: Path) -> None:
+    write(OUTPUT / "push.json", "[1]")
+
+
+def text_for_gap(kernel: Path) -> None:
+    write(OUTPUT / "push.json", '{"local_gap": "good"}')
+
+
+def undecoded_config(kernel: Path) -> None:
+    write(OUTPUT / "push.json", r'{"config": "\ud800"}')
+
+
+def output_of_another(kernel: Path) -> None:
+    write(OUTPUT / "push.json", '{"kernel": "ada/landmark-inference", "version": 1}')
+
+
+def other_files(kernel: Path) -> None:
+    write(OUTPUT / "thesis.txt", "mine")
+
+
+def damaged_state(kernel: Path) -> None:
+    write(Path("submissions/ship.json"), "{")
+
+
+def list_for_state(kernel: Path) -> None:
+    write(Path("submissions/ship.json"), "[]")
+
+
+def damaged_metadata(kernel: Path) -> None:
+    write(kernel / "kernel-metadata.json", "{")
+
+
+def list_for_metadata(kernel: Path) -> None:
+    write(kernel / "kernel-metadata.json", "[]")
+
+
+def no_metadata(kernel: Path) -> None:
+    (kernel / "kernel-metadata.json").unlink()
+
+
+def number_for_id(kernel: Path) -> None:
+    change(kernel, {"id": 7})
+
+
+def text_for_sources(kernel: Path) -> None:
+    change(kernel, {"competition_sources": SLUG})
+
+
+def no_competition(kernel: Path) -> None:
+    change(kernel, {"competition_sources": []})
+
+
+def code_elsewhere(kernel: Path) -> None:
+    write(kernel.parent / "code.py", "")
+    change(kernel, {"code_file": "../code.py"})
+
+
+def no_code(kernel: Path) -> None:
+    (kernel / "landmark-inference.py").unlink()
+
+
+def broken_code(kernel: Path) -> None:
+    write(kernel / "landmark-inference.py", "def f(:\n")
+
+
+def undecodable_code(kernel: Path) -> None:
+    (kernel / "landmark-inference.py").write_bytes(b"x = '\xff'\n")
+
+
+LEDGERS = [old_ledger, ledger_folder, file_for_folder, link_to_nothing]
+OUTPUTS = [
+    *(damaged_output, list_for_output, text_for_gap, undecoded_config),
+    output_of_another,
+]
+FOLDERS = [file_for_folder, link_to_nothing, other_files, *OUTPUTS]
+STATES = [damaged_state, list_for_state]
+KERNELS = [
+    *(damaged_metadata, list_for_metadata, no_metadata, number_for_id),
+    *(text_for_sources, no_competition, code_elsewhere),
+    *(no_code, broken_code, undecodable_code),
+]
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def change(kernel: Path, values: dict) -> None:
+    path = kernel / "kernel-metadata.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def unique(*groups: list) -> list:
+    return list(dict.fromkeys(fault for group in groups for fault in group))
+
+
+@pytest.mark.parametrize("dry_run", [False, True], ids=["really", "dry"])
+@pytest.mark.parametrize("fault", unique(LEDGERS, FOLDERS, STATES, KERNELS))
+def test_ship_sends_nothing(fault, dry_run, kaggle, small_bundle, kernel_dir):
+    fault(kernel_dir)
+    with pytest.raises(KitError):
+        ship(small_bundle, kernel_dir, SLUG, "m", dry_run)
+    assert not kaggle.calls
+
+
+@pytest.mark.parametrize("fault", unique(FOLDERS, KERNELS))
+def test_push_sends_nothing(fault, kaggle, kernel_dir):
+    fault(kernel_dir)
+    with pytest.raises(KitError):
+        push(kernel_dir, dataset=DATASET)
+    assert not kaggle.calls
+
+
+@pytest.mark.parametrize("dry_run", [False, True], ids=["really", "dry"])
+@pytest.mark.parametrize("fault", unique(LEDGERS, OUTPUTS))
+def test_submit_sends_nothing(fault, dry_run, kaggle, kernel_dir):
+    fault(kernel_dir)
+    with pytest.raises(KitError):
+        submit(SLUG, "m", KERNEL, 1, dry_run=dry_run)
+    assert not kaggle.calls
+
+
+@pytest.mark.parametrize(
+    "text", [*STRANGE.values(), "a" * 2000], ids=[*STRANGE, "long"]
+)
+def test_a_text_that_kaggle_or_the_ledger_cannot_hold_sends_nothing(
+    text, kaggle, small_bundle, kernel_dir, tmp_path
+):
+    (tmp_path / "submission.csv").write_text(SUBMISSION)
+    for send in (
+        lambda: publish(small_bundle, text),
+        lambda: submit(SLUG, text, KERNEL, 1),
+        lambda: submit(SLUG, text, file=tmp_path / "submission.csv"),
+        lambda: ship(small_bundle, kernel_dir, SLUG, text),
+    ):
+        with pytest.raises(KitError) as caught:
+            send()
+        assert len(str(caught.value)) < 200
+    assert not kaggle.calls
+
+
+def test_a_text_of_any_language_may_be_sent():
+    check_text("text", 'GAP\u00a0: 0,5 — Größe, 地標, 👩\u200d🔬 \'a, "b"')
+    check_text("text", "")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"id,landmarks\n", b"\xff\xfe", b"id,landmarks\na,1 0.5,x\n"]
+)
+def test_a_file_that_is_no_table_with_rows_sends_nothing(content, kaggle, tmp_path):
+    (tmp_path / "submission.csv").write_bytes(content)
+    with pytest.raises(TableError):
+        submit("another-competition", "m", file=tmp_path / "submission.csv")
+    assert not kaggle.calls
+
+
+@pytest.mark.parametrize(
+    ("sample", "content"),
+    [
+        (SUBMISSION, SUBMISSION.replace("ac,", "ad,")),
+        (SUBMISSION, SUBMISSION.replace(" 0.", " x")),
+        ("row,value\n1,0\n", "row,volume\n1,0\n"),
+    ],
+    ids=["ids", "cells", "columns"],
+)
+def test_a_file_unlike_the_sample_is_not_submitted(kaggle, tmp_path, sample, content):
+    files = {"sample_submission.csv": sample.encode()}
+    kaggle.add_competition("another-competition", files)
+    (tmp_path / "submission.csv").write_text(content)
+    with pytest.raises(TableError):
+        submit("another-competition", "m", file=tmp_path / "submission.csv")
+    assert not kaggle.submissions
+
+
+def test_a_file_like_the_sample_of_another_competition_is_submitted(kaggle, tmp_path):
+    files = {"sample_submission.csv": b"row,value\n1,0\n"}
+    kaggle.add_competition("another-competition", files)
+    (tmp_path / "submission.csv").write_text("value,row\n2,1\n")
+    submit("another-competition", "m", file=tmp_path / "submission.csv")
+    assert len(kaggle.submissions) == 1
+
+
+def test_a_bundle_without_a_manifest_sends_nothing(kaggle, small_bundle, kernel_dir):
+    (small_bundle / MANIFEST).unlink()
+    with pytest.raises(ArtefactError):
+        ship(small_bundle, kernel_dir, SLUG, "m")
+    assert not kaggle.calls
+
+
+def test_a_disk_without_room_sends_nothing(
+    kaggle, small_bundle, kernel_dir, monkeypatch
+):
+    usage = shutil.disk_usage(".")
+    monkeypatch.setattr(
+        checks.shutil, "disk_usage", lambda path: usage._replace(free=63_000_000)
+    )
+    for send in (
+        lambda: submit(SLUG, "m", KERNEL, 1),
+        lambda: push(kernel_dir, dataset=DATASET),
+        lambda: ship(small_bundle, kernel_dir, SLUG, "m"),
+    ):
+        with pytest.raises(ArtefactError, match="expected 64 MB of room, got 63 MB"):
+            send()
+    assert not kaggle.calls
+
+
+def test_a_folder_is_looked_at_without_being_made(tmp_path):
+    check_folder(tmp_path / "a" / "b")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ArtefactError, match="/proc: expected a folder to write to"):
+        check_folder(Path("/proc/submissions"))
+
+
+def test_what_is_known_of_a_version_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert read_pushed(KERNEL, 1) is None
+    said = {"kernel": KERNEL, "version": 1, "config": None, "local_gap": 0.5}
+    write(OUTPUT / "push.json", json.dumps(said))
+    assert read_pushed(KERNEL, 1) == said
+
+
+# Where the ledger is.
+
+
+def test_the_ledger_may_lie_elsewhere(kaggle, small_bundle, kernel_dir):
+    kaggle.on_push = lambda version: (
+        {"submission.csv": SUBMISSION.encode()},
+        "",
+        "COMPLETE",
+    )
+    path = Path("elsewhere") / "rows.csv"
+    ship(small_bundle, kernel_dir, SLUG, "m", ledger=path)
+    (row,) = ledger.read(path)
+    assert not ledger.LEDGER.exists()
+    (shown,) = submissions(SLUG, ledger=path)
+    assert shown["ref"] == row.ref and shown["run"] == "landmark-inference-v1"
+    write(Path("old.csv"), OLD)
+    with pytest.raises(TableError, match=r"old\.csv: row 1: expected the columns date"):
+        submit(SLUG, "again", KERNEL, 1, ledger=Path("old.csv"))
+    assert submit(SLUG, "again", KERNEL, 1, ledger=path)["ref"] == row.ref
+    assert len(kaggle.submissions) == 1
+
+
+# What cannot be seen before is one line after.
+
+
+def test_a_session_that_is_not_json_is_one_line(kaggle, small_bundle):
+    kaggle.add_dataset(DATASET, files_of(small_bundle))
+    kaggle.on_push = lambda version: ({"session.json": b"{"}, "", "COMPLETE")
+    kernel = Path(__file__).parents[2] / "kernels" / "training"
+    with pytest.raises(IncompleteError, match=r"JSON in session\.json"):
+        push(kernel, dataset=DATASET)
+
+
+def test_a_dataset_with_a_damaged_manifest_does_not_lose_the_output(kaggle, kernel_dir):
+    kaggle.add_dataset(DATASET, {MANIFEST: b"[]"})
+    kaggle.on_push = lambda version: (
+        {"submission.csv": SUBMISSION.encode()},
+        "",
+        "COMPLETE",
+    )
+    done = push(kernel_dir, dataset=DATASET)
+    assert done["n_images"] == 3 and "bundle" not in done
