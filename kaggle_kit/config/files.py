@@ -124,7 +124,10 @@ def _parsed(text: str) -> Any:
     import yaml  # not in the kernel, which reads config.json
 
     class Loader(yaml.SafeLoader):
+        """Refuses a key that comes twice."""
+
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            """A mapping, once its keys differ."""
             names = [key.value for key, _ in node.value]
             again = [name for name in names if names.count(name) > 1]
             if again:

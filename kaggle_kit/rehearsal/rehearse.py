@@ -94,17 +94,7 @@ def rehearse(
         if place.solution_csv.exists():
             result["score"] = score(submission, place.solution_csv, RESAMPLES)
             if page:
-                from kaggle_kit.report.page import report_if_possible  # matplotlib
-
-                result["report"] = report_if_possible(
-                    bundle,
-                    submission,
-                    place.solution_csv,
-                    out / "report.html",
-                    place.root,
-                    scores=result["score"],
-                    rehearsal=result,
-                )
+                result["report"] = _report(bundle, submission, place, out, result)
         return result
     except KitError as error:
         result["failed"] = str(error)
@@ -112,6 +102,27 @@ def rehearse(
     finally:
         with written(out / MARKER) as part:
             part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def _report(
+    bundle: Path,
+    submission: Path,
+    place: Competition,
+    out: Path,
+    result: dict[str, Any],
+) -> str | None:
+    """Where the page of a rehearsal is; None where it cannot be made."""
+    from kaggle_kit.report.page import report_if_possible  # matplotlib
+
+    return report_if_possible(
+        bundle,
+        submission,
+        place.solution_csv,
+        out / "report.html",
+        place.root,
+        scores=result["score"],
+        rehearsal=result,
+    )
 
 
 def _script(kernel: Path) -> Path:

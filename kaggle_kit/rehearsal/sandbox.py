@@ -22,6 +22,10 @@ import socket
 import subprocess
 import sys
 import traceback
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # Audit events, and which of their arguments are paths whose entry in a folder changes …
@@ -45,7 +49,17 @@ class Absent:
         self.hidden = set(hidden)
         self.site = set(site)
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(
+        self,
+        name: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """Find a package that the image lacks in the kernel's own folders alone.
+
+        Raises:
+            ModuleNotFoundError: it is only in this machine's.
+        """
         if path is not None or name not in self.hidden:
             return None
         elsewhere = [folder for folder in sys.path if folder not in self.site]
@@ -65,7 +79,7 @@ def watch(report: int, writable: list[str]) -> None:
         traceback.print_stack()  # to the log, as the kernel may catch what follows
         raise PermissionError(f"not allowed on Kaggle: {what}")
 
-    def judge(path, through_link: bool) -> None:
+    def judge(path: Any, through_link: bool) -> None:
         if isinstance(path, int):
             return  # a descriptor that was opened before, and judged then
         name = os.path.abspath(os.fsdecode(path))
@@ -111,6 +125,7 @@ def make_read_only(writable: list[str]) -> None:
 
 
 def main() -> None:
+    """Read the rules and the kernel from the command line; run it by them."""
     rules = json.loads(sys.argv[1])
     kernel = sys.argv[2]
     if rules["isolated"]:
