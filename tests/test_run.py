@@ -15,7 +15,6 @@ from kaggle_kit.inference.predict import predict
 from kaggle_kit.metrics.score import score, validate
 from kaggle_kit.run import run
 
-pytestmark = pytest.mark.timed
 RUN = "import sys; from kaggle_kit.cli import main; sys.exit(main(sys.argv[1:]))"
 GAP_FLOOR = 0.5  # a demo below it has a broken stage
 
@@ -52,20 +51,91 @@ def demo(tmp_path_factory):
     return json.loads(process.stdout.read()), out, seconds, peak
 
 
+@pytest.fixture(scope="module")
+def small(competition, tmp_path_factory):
+    """ResNet-50 for one epoch, through all stages: the result, the folder, the config."""
+    out = tmp_path_factory.mktemp("small") / "out"
+    changes = {
+        "name": "small",
+        "data.image_size": 32,
+        "data.stored_size": 36,
+        "train.epochs": 1,
+        "train.batch_size": 16,
+    }
+    settings = config.override(config.load(Path("demo.yaml")), changes)
+    assert settings.model.backbone == "resnet50"
+    return run(settings, competition, out), out, settings
+
+
+def test_a_run_leaves_a_valid_submission_that_scores_as_it_says(small, competition):
+    result, out, _ = small
+    submission = Path(result["submission"])
+    assert submission == out / "submission.csv"
+    assert validate(submission, competition / "sample_submission.csv")["valid"]
+    found = score(submission, competition / "solution.csv", n_resamples=1000)
+    assert json.loads(json.dumps(found)) == json.loads(json.dumps(result["score"]))
+
+
+def test_a_run_says_where_everything_lies(small):
+    result, out, _ = small
+    for name in ("run", "bundle_dir", "submission", "learning_curves", "report"):
+        assert Path(result[name]).exists()
+    assert json.loads((out / "result.json").read_text())["gap"] == result["gap"]
+
+
+def test_kernel_and_library_give_the_same_bytes(small, competition, tmp_path):
+    result, *_ = small
+    predict(Path(result["bundle_dir"]), competition, tmp_path / "submission.csv")
+    kernel = Path(result["submission"]).read_bytes()
+    assert (tmp_path / "submission.csv").read_bytes() == kernel
+
+
+def test_validation_score_travels_with_the_bundle(small):
+    result, *_ = small
+    manifest = json.loads(
+        (Path(result["bundle_dir"]) / "kit-manifest.json").read_text()
+    )
+    assert manifest["validation"] == result["bundle"]["validation"]
+
+
+def test_a_finished_run_is_done_again_without_training(small, competition):
+    result, out, settings = small
+    again = run(settings, competition, out)
+    assert again["gap"] == result["gap"]
+    assert again["training"] == result["training"]
+
+
+def test_a_folder_of_another_config_is_refused(small, competition):
+    _, out, settings = small
+    other = config.override(settings, {"train.epochs": 2})
+    with pytest.raises(ArtefactError, match="run of other settings"):
+        run(other, competition, out)
+
+
+def test_a_folder_with_other_files_is_refused(competition, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ArtefactError, match="found other files"):
+        run(config.load(Path("demo.yaml")), competition, tmp_path)
+
+
+@pytest.mark.extended
 def test_demo_reaches_a_gap_that_a_broken_stage_could_not(demo):
     result, *_ = demo
     assert result["gap"] > GAP_FLOOR
     assert result["gap_of_sample"] < 0.1  # one landmark for every photo
 
 
+@pytest.mark.extended
 def test_demo_takes_at_most_four_minutes(demo):
     assert demo[2] < 240
 
 
+@pytest.mark.extended
 def test_demo_takes_less_than_three_gigabytes(demo):
     assert 0.5e9 < demo[3] < 3e9
 
 
+@pytest.mark.extended
 def test_demo_leaves_a_valid_submission_that_scores_as_it_says(demo):
     result, out, *_ = demo
     competition = Path(result["competition"])
@@ -76,6 +146,7 @@ def test_demo_leaves_a_valid_submission_that_scores_as_it_says(demo):
     assert json.loads(json.dumps(found)) == result["score"]
 
 
+@pytest.mark.extended
 def test_demo_says_where_everything_lies(demo):
     result, out, *_ = demo
     for name in ("run", "bundle_dir", "submission", "learning_curves", "competition"):
@@ -83,6 +154,7 @@ def test_demo_says_where_everything_lies(demo):
     assert json.loads((out / "result.json").read_text())["gap"] == result["gap"]
 
 
+@pytest.mark.extended
 def test_demo_leaves_a_report_of_its_gap(demo):
     result, out, *_ = demo
     assert Path(result["report"]) == out / "report.html"
@@ -90,45 +162,3 @@ def test_demo_leaves_a_report_of_its_gap(demo):
     assert f'value="{result["gap"]!r}"' in page
     for part in ("Loss over 18 epochs", "difference from r50_64.yaml", "cosine 0."):
         assert part in page
-
-
-def test_kernel_and_library_give_the_same_bytes(demo, tmp_path):
-    result, *_ = demo
-    predict(
-        Path(result["bundle_dir"]),
-        Path(result["competition"]),
-        tmp_path / "submission.csv",
-    )
-    kernel = Path(result["submission"]).read_bytes()
-    assert (tmp_path / "submission.csv").read_bytes() == kernel
-
-
-def test_validation_score_travels_with_the_bundle(demo):
-    result, *_ = demo
-    manifest = json.loads(
-        (Path(result["bundle_dir"]) / "kit-manifest.json").read_text()
-    )
-    assert manifest["validation"] == result["bundle"]["validation"]
-    assert manifest["validation"]["gap"] > GAP_FLOOR / 2
-
-
-def test_a_finished_run_is_done_again_without_training(demo, monkeypatch):
-    result, out, *_ = demo
-    settings = config.load(Path("demo.yaml"))
-    again = run(settings, out / "competition", out)
-    assert again["gap"] == result["gap"]
-    assert again["training"] == result["training"]
-
-
-def test_a_folder_of_another_config_is_refused(demo):
-    _, out, *_ = demo
-    other = config.override(config.load(Path("demo.yaml")), {"train.epochs": 1})
-    with pytest.raises(ArtefactError, match="run of other settings"):
-        run(other, out / "competition", out)
-
-
-def test_a_folder_with_other_files_is_refused(demo, tmp_path):
-    _, out, *_ = demo
-    (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(ArtefactError, match="found other files"):
-        run(config.load(Path("demo.yaml")), out / "competition", tmp_path)

@@ -168,7 +168,7 @@ def test_networks_of_an_ensemble_see_photos_at_their_own_sizes(
         ("small", {}),
         ("large", {"data.image_size": 64, "data.stored_size": 64}),
     ):
-        net = LOCAL | {"name": name, "vlad": None, "model.backbone": "resnet50"}
+        net = LOCAL | {"name": name, "vlad": None, "model.backbone": "tiny"}
         net |= {"recognition.verification": None} | changes
         fit(config.override(settings, net), local[0] / "subset", tmp_path / name)
         runs.append(tmp_path / name)

@@ -24,6 +24,7 @@ DEMO = Path(kaggle_kit.__file__).parents[1] / "configs" / "demo.yaml"
 CONFIG = f"""extends: {DEMO}
 name: small
 data: {{image_size: 32, stored_size: 36, shard_images: 16}}
+model: {{backbone: tiny}}
 train: {{epochs: 2, batch_size: 16, warmup_epochs: 0, checkpoint_minutes: 0.001}}
 recognition: {{batch_size: 8}}
 """

@@ -19,6 +19,7 @@ from tests.helpers.kaggle_names import DATASET, KERNEL, SLUG
 CONFIG = f"""extends: {Path(__file__).parents[2] / "configs" / "demo.yaml"}
 name: tiny
 data: {{image_size: 32, stored_size: 36}}
+model: {{backbone: tiny}}
 subset: {{non_landmarks: {{penalty: 0, validation: 0}}}}
 train: {{epochs: 1, batch_size: 16}}
 recognition: {{batch_size: 8}}

@@ -23,15 +23,22 @@ def runner(path):
     return tf.lite.Interpreter(str(path)).get_signature_runner("serving_default")
 
 
-@pytest.fixture(scope="module", params=["trained resnet50", "efficientnet_lite0"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "trained",
+        pytest.param("efficientnet_lite0", marks=pytest.mark.extended),
+        pytest.param("resnet50", marks=pytest.mark.extended),
+    ],
+)
 def both(request, settings, run_dir, competition, tmp_path_factory):
     """A SavedModel with several views and a head, its LiteRT file, and drawn photos."""
     out = tmp_path_factory.mktemp("lite")
     changes = {"recognition.ranking": "head", "recognition.scales": [1.0, 2.0]}
-    if request.param == "efficientnet_lite0":
+    if request.param != "trained":
         keras.utils.set_random_seed(0)
-        lite0 = {"model.backbone": "efficientnet_lite0", "model.pooling": "gem"}
-        own = config.override(settings, changes | lite0)
+        other = {"model.backbone": request.param, "model.pooling": "gem"}
+        own = config.override(settings, changes | other)
         network = classifier(own.model, None, 7)
     else:
         own = config.override(settings, changes)
