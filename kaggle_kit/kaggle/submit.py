@@ -90,18 +90,14 @@ def submit(
     sent = found is None
     if found is None:
         found = _sent(slug, mark, command)
-    record(refreshed(row, found), ledger)
-    ref = str(found["ref"])
-    found = client.wait(lambda: _scored(slug, ref), SCORE_S, f"the score of {ref}")
-    row = refreshed(row, found)
-    record(row, ledger)
+    row = _scored_row(slug, refreshed(row, found), ledger)
     if row.status != "complete":
         raise RefusedError(
             f"{slug}: expected a score for {mark}, got {row.status}; read why on "
             f"{client.WEB}/c/{slug}/submissions"
         )
     return {
-        "ref": ref,
+        "ref": row.ref,
         "submitted": sent,
         "left_today": left - sent,
         "status": row.status,
@@ -168,6 +164,15 @@ def _described(
         mark = f"[{file.name} {_digest(file)}]"
         command += ["-f", str(file)]
     return mark, [*command, "-m", f"{message} {mark}"]
+
+
+def _scored_row(slug: str, row: Row, ledger: Path) -> Row:
+    """Keep a submission's row, wait for its score, and keep that."""
+    record(row, ledger)
+    what = f"the score of {row.ref}"
+    row = refreshed(row, client.wait(lambda: _scored(slug, row.ref), SCORE_S, what))
+    record(row, ledger)
+    return row
 
 
 def _check_as_sample(file: Path, slug: str) -> None:
