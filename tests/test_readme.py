@@ -71,7 +71,7 @@ def test_ci_runs_the_test_command_of_the_readme_and_then_the_longer_tests(tmp_pa
     )
     first, second = done.splitlines()
     assert first == "right 1"
-    assert second.endswith("-m extended")
+    assert second.endswith("-m extended and not slow")
 
 
 def test_top_level_holds_only_what_belongs_there():

@@ -135,6 +135,7 @@ def test_photos_without_a_point_are_guessed_too(local, competition, tmp_path):
 # Ensembles.
 
 
+@pytest.mark.extended
 def test_an_ensemble_has_a_weight_for_each_embedder(both, settings):
     out, report = both
     recogniser = Recogniser.load(out / "bundle", out, TensorFlowEngine())
@@ -159,6 +160,7 @@ def test_a_cosine_of_an_ensemble_is_the_weighted_mean_of_its_parts(both, competi
     np.testing.assert_allclose(whole @ whole.T, expected, atol=1e-4)
 
 
+@pytest.mark.extended
 def test_networks_of_an_ensemble_see_photos_at_their_own_sizes(
     settings, local, run_dir, competition, tmp_path
 ):

@@ -250,6 +250,7 @@ print(json.dumps({"seen": seen, "mb": peak_mb()}))
 """
 
 
+@pytest.mark.extended
 def test_memory_does_not_grow_with_the_number_of_photos(
     competition, subset_dir, tmp_path
 ):

@@ -480,7 +480,10 @@ def kill_at_random(out, more, n_kills, longest_s, seed):
 
 @pytest.mark.parametrize(
     ("n_photos", "seed"),
-    [(24, 0), *(pytest.param(80, s, marks=pytest.mark.slow) for s in range(1, 6))],
+    [
+        pytest.param(24, 0, marks=pytest.mark.extended),
+        *(pytest.param(80, s, marks=pytest.mark.slow) for s in range(1, 6)),
+    ],
 )
 def test_killed_twenty_times_no_photo_is_fetched_twice(
     kaggle, run, tmp_path, n_photos, seed

@@ -94,7 +94,7 @@ def check_load(path, content, tried, load=config.load):
 
 
 @pytest.mark.parametrize(
-    "n", [pytest.param(400, id="some"), pytest.param(5000, marks=pytest.mark.slow)]
+    "n", [pytest.param(150, id="some"), pytest.param(5000, marks=pytest.mark.slow)]
 )
 def test_a_generated_config_is_what_pydantic_makes_of_it(n, path, tried):
     @steady(n)

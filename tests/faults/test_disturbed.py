@@ -51,7 +51,11 @@ def check_goes_on(stage, made, here):
 # Killed.
 
 
-EVERY = [3, pytest.param(1, marks=pytest.mark.slow)]  # change of a file
+EVERY = [  # change of a file
+    9,
+    pytest.param(3, marks=pytest.mark.extended),
+    pytest.param(1, marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize("over", [False, True], ids=["anew", "over an earlier one"])
@@ -72,7 +76,7 @@ def test_killed_before_changes_of_files(name, every, over, made, here, tried):
         check_after_kill(stage, made, here)
         check_goes_on(stage, made, here)
         tried[f"kills survived: {name}"] += 1
-    assert ended.code == 0 and kill_at > 4
+    assert ended.code == 0 and kill_at > every
 
 
 def killed_in_a_row(stage, made, here, rng, n_kills):
@@ -100,16 +104,17 @@ def killed_in_a_row(stage, made, here, rng, n_kills):
     return killed
 
 
-HEAVY_KILLS = {"shards": 4, "train": 2, "bundle": 2, "predict": 2}
+HEAVY = ("shards", "train", "bundle", "predict")
 
 
 @pytest.mark.parametrize(
     ("name", "n_kills"),
     [
-        *HEAVY_KILLS.items(),
+        *((name, 1) for name in HEAVY),
+        *(pytest.param(name, 3, marks=pytest.mark.extended) for name in HEAVY),
         *(
             pytest.param(name, 25, marks=pytest.mark.slow)
-            for name in ("sheet", "report", "app", *HEAVY_KILLS)
+            for name in ("sheet", "report", "app", *HEAVY)
         ),
     ],
 )
@@ -123,6 +128,7 @@ def test_killed_again_and_again_it_still_ends_with_the_same(
     tried[f"kills survived: {name}"] += killed
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", some(["shards", "bundle", "app"], ["shards"]))
 def test_killed_as_the_new_folder_takes_the_place_of_an_earlier(
     name, made, here, tmp_path, tried
@@ -234,7 +240,8 @@ def largest(whole):
 @pytest.mark.parametrize(
     ("name", "n"),
     [
-        *((name, 1) for name in (*LIGHT, "train", "bundle")),
+        *((name, 1) for name in LIGHT),
+        *(pytest.param(n, 1, marks=pytest.mark.extended) for n in ("train", "bundle")),
         *(
             pytest.param(name, 6, marks=pytest.mark.slow)
             for name in ALL
@@ -269,7 +276,11 @@ def used(here):
 @pytest.mark.parametrize(
     ("name", "n"),
     [
-        *((name, 1) for name in ("index", "shards", "predict")),
+        ("index", 1),
+        *(
+            pytest.param(n, 1, marks=pytest.mark.extended)
+            for n in ("shards", "predict")
+        ),
         *(pytest.param(name, 4, marks=pytest.mark.slow) for name in ALL),
     ],
 )
@@ -297,7 +308,7 @@ def test_a_full_disk_is_one_line(name, n, made, here, tried):
         check_goes_on(stage, made, here)
 
 
-@pytest.mark.parametrize("name", some(ALL, [*LIGHT, "shards", "train"]))
+@pytest.mark.parametrize("name", some(ALL, [*LIGHT, "shards"]))
 def test_a_read_only_folder_is_one_line(name, made, here, tried):
     stage = made.begin(name)
     words = stage.words(made.folder, here)
@@ -368,7 +379,7 @@ VANISHED = [
     ("report", "submission.csv", "run/history.csv", "history.csv"),
     ("report", "competition/solution.csv", "submission.csv", "submission.csv"),
 ]
-QUICK = ("subset", "index", "shards", "train")
+QUICK = ("subset", "index", "shards")
 
 
 @pytest.mark.parametrize(
@@ -441,8 +452,11 @@ def check_skipped(stage, made, here, victim):
 @pytest.mark.parametrize(
     ("name", "n"),
     [
-        *((name, 2) for name in (*LIGHT, "shards")),
-        *((name, 1) for name in ("bundle", "predict")),
+        *((name, 1) for name in LIGHT),
+        *(
+            pytest.param(name, 1, marks=pytest.mark.extended)
+            for name in ("shards", "bundle", "predict")
+        ),
         *(pytest.param(name, 10, marks=pytest.mark.slow) for name in ALL),
     ],
 )
@@ -472,6 +486,7 @@ def test_two_at_once(name, n, made, tmp_path, tried):
         tried[f"pairs at once: {name}"] += 1
 
 
+@pytest.mark.extended
 def test_two_trainings_that_go_on_with_one_run(made, here, tried):
     """The second is refused while the first is at work, and neither spoils the other."""
     stage = made.begin("train")

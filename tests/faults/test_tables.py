@@ -46,7 +46,7 @@ def check_table(name, content, folder, tried):
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize(
-    "n", [pytest.param(400, id="some"), pytest.param(8000, marks=pytest.mark.slow)]
+    "n", [pytest.param(150, id="some"), pytest.param(8000, marks=pytest.mark.slow)]
 )
 def test_a_table_is_read_as_python_reads_it_or_refused_in_one_line(
     n, name, tmp_path, tried
