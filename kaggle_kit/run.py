@@ -1,6 +1,5 @@
 """All stages in a row: from a competition folder to a scored submission."""
 
-import json
 import logging
 import shutil
 import time
@@ -20,6 +19,7 @@ from kaggle_kit.rehearsal.rehearse import VISIBLE, rehearse
 from kaggle_kit.report.page import report_if_possible
 from kaggle_kit.report.plots import learning_curves
 from kaggle_kit.storage.files import locked, written
+from kaggle_kit.storage.json_files import write_json
 from kaggle_kit.subprocess_call import apart
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def _run(
         "gap_of_sample": scores and score(place.sample_csv, place.solution_csv)["gap"],
         "gap": scores and scores["gap"],
     }
-    _write(result, out)  # which the report reads
+    write_json(result, out / RESULT)  # which the report reads
     if scores:
         result["report"] = report_if_possible(
             out,
@@ -96,13 +96,8 @@ def _run(
             competition,
             scores=scores,
         )
-        _write(result, out)
+        write_json(result, out / RESULT)
     return result
-
-
-def _write(result: dict[str, Any], out: Path) -> None:
-    with written(out / RESULT) as part:
-        part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def train(settings: Config, competition: Path, out: Path) -> tuple[Any, Any]:

@@ -65,6 +65,7 @@ def settings():
         "data.image_size": 32,
         "data.stored_size": 36,
         "model.backbone": "tiny",
+        "model.batch_norm_momentum": 0.5,  # so that statistics settle in a few steps
         "train.epochs": 2,
         "train.batch_size": 16,
         "recognition.batch_size": 8,

@@ -54,6 +54,7 @@ def test_subset_is_measured():
     assert "of 4,000 and split" in rows[0].measure
 
 
+@pytest.mark.extended
 def test_predict_is_measured_against_a_notebooks_loop_and_the_model_alone():
     rows = predict.measure(n=6, side=32, repeats=1)
     assert [row.floor for row in rows] == [3, 0.9, None, 0.9]
@@ -64,6 +65,7 @@ def test_predict_is_measured_against_a_notebooks_loop_and_the_model_alone():
         assert row.ratio == pytest.approx(ours / theirs, rel=0.1)
 
 
+@pytest.mark.extended
 def test_an_epoch_is_measured_against_one_from_memory():
     (row,) = epoch.measure(n=16, repeats=1)
     assert row.floor == 0.95 and row.ratio > 0

@@ -62,6 +62,7 @@ def few(landmarks45, tmp_path_factory):
     return part.root
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("name", "floor"), [("lite0_320.yaml", 0.75), ("sift.yaml", 0.5)]
 )

@@ -98,6 +98,7 @@ def test_validation_score_travels_with_the_bundle(small):
     assert manifest["validation"] == result["bundle"]["validation"]
 
 
+@pytest.mark.extended
 def test_a_finished_run_is_done_again_without_training(small, competition):
     result, out, settings = small
     again = run(settings, competition, out)

@@ -1,6 +1,5 @@
 """The bundle: what a kernel needs in one folder, for ``kaggle datasets version``."""
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from kaggle_kit.config import Config
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.pretrained import IMAGENET, imagenet_package
 from kaggle_kit.storage.files import written_dir
+from kaggle_kit.storage.json_files import json_text, read_json
 from kaggle_kit.storage.manifest import MANIFEST, METADATA, described, uploaded
 from kaggle_kit.training.run_folder import environment
 
@@ -109,10 +109,7 @@ def bundle(
             "kind": "recognition",
             "name": settings.name,
             "classes_sha256": described(part / "classes.csv")["sha256"],
-            "made_with": [
-                json.loads((run / "environment.json").read_text("utf-8"))
-                for run in runs
-            ],
+            "made_with": [read_json(run / "environment.json") for run in runs],
             "validation": made["validation"],
             "test": made["test"],
             "validation_in_float": made["validation_in_float"],
@@ -232,5 +229,4 @@ def _said(scores: Mapping[str, Any] | None) -> str:
 
 
 def _write_json(values: Any, path: Path) -> None:
-    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-    path.write_text(text, encoding="utf-8")
+    path.write_text(json_text(values, ensure_ascii=False), encoding="utf-8")

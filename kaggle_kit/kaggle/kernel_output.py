@@ -22,6 +22,7 @@ from kaggle_kit.kaggle.checks import check_folder, check_text
 from kaggle_kit.kaggle.dataset import remote_file
 from kaggle_kit.metrics.score import validate
 from kaggle_kit.storage.files import replaceable, written_dir
+from kaggle_kit.storage.json_files import json_text
 from kaggle_kit.storage.manifest import MANIFEST
 
 logger = logging.getLogger(__name__)
@@ -78,8 +79,7 @@ def collect(metadata: dict[str, Any], version: int) -> dict[str, Any]:
         result = {"kernel": kernel, "version": version, "folder": str(folder)}
         result |= _checked(part, kernel, metadata["competition_sources"])
         result |= _bundle_of(metadata)
-        text = json.dumps(result, indent=2) + "\n"
-        (part / PUSHED).write_text(text, encoding="utf-8")
+        (part / PUSHED).write_text(json_text(result), encoding="utf-8")
     return result
 
 

@@ -14,7 +14,8 @@ from kaggle_kit.kaggle.kernel import completed, push, send
 from kaggle_kit.kaggle.kernel_output import SUBMISSIONS, check_room, collect
 from kaggle_kit.kaggle.ledger import LEDGER, check_ledger
 from kaggle_kit.kaggle.submit import submit
-from kaggle_kit.storage.files import shipped, written
+from kaggle_kit.storage.files import shipped
+from kaggle_kit.storage.json_files import write_json
 from kaggle_kit.storage.manifest import MANIFEST
 
 logger = logging.getLogger(__name__)
@@ -121,5 +122,4 @@ class _State:
     def keep(self, name: str, value: Any) -> None:
         """Remember a value, at once."""
         self.values[name] = value
-        with written(self.path) as part:
-            part.write_text(json.dumps(self.values, indent=2) + "\n", encoding="utf-8")
+        write_json(self.values, self.path)

@@ -22,6 +22,7 @@ from kaggle_kit.progress import LOG_INTERVAL_S
 from kaggle_kit.rehearsal import sandbox
 from kaggle_kit.rehearsal.kaggle_image import hidden_packages
 from kaggle_kit.storage.files import replaceable, shipped, written
+from kaggle_kit.storage.json_files import write_json
 from kaggle_kit.storage.manifest import uploaded, verify_upload
 
 logger = logging.getLogger(__name__)
@@ -100,8 +101,7 @@ def rehearse(
         result["failed"] = str(error)
         raise
     finally:
-        with written(out / MARKER) as part:
-            part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_json(result, out / MARKER)
 
 
 def _report(

@@ -135,6 +135,7 @@ def test_metadata_may_be_edited_afterwards(copy):
     verify(copy)
 
 
+@pytest.mark.extended
 def test_the_same_run_gives_the_same_bytes(run_dir, competition, tmp_path):
     """In two processes, of which one has built and traced other things before."""
     code = """

@@ -230,6 +230,7 @@ def test_of_the_photos_only_the_one_that_was_lost_is_fetched_again(
     assert sorted(photos_got(kaggle).values()) == [1, 1, 2, 2]
 
 
+@pytest.mark.extended
 def test_silence_is_given_up_and_tried_again(kaggle, run, monkeypatch, tmp_path):
     monkeypatch.setattr(client, "SILENCE_S", 4.0)  # a client starts in less
     kaggle.fault("DownloadDataFile", hang_s=60)
@@ -306,6 +307,7 @@ def test_an_address_that_has_run_out_does_not_spoil_the_archive(kaggle, run, tmp
     assert here == files and made["fetched"] == len(files)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("again", [False, True])
 def test_what_the_client_spoiled_before_is_not_gone_on_with(
     kaggle, run, tmp_path, again

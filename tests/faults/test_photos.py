@@ -166,6 +166,7 @@ def enlarged(kind):
     return file.getvalue()
 
 
+@pytest.mark.extended
 def test_photos_of_forty_megapixels_are_read_within_bounds(tmp_path):
     (tmp_path / "a.jpg").write_bytes(enlarged("JPEG"))
     (tmp_path / "b.jpg").write_bytes(enlarged("PNG"))

@@ -33,6 +33,7 @@ from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.tables import Label
 from kaggle_kit.training.trainer import load_best
+from tests.helpers.longer import but_for
 
 KERNEL = Path(__file__).parents[2] / "kernels" / "inference" / "landmark-inference.py"
 VALIDATED = {"valid": True, "n_images": 28}
@@ -182,8 +183,9 @@ def check_killed(kernel, competition, n):
     return counts
 
 
-def test_a_kernel_that_is_killed_leaves_a_valid_file(kernel, competition):
-    check_killed(kernel, competition, 5)
+@pytest.mark.parametrize("n", but_for([1], [1, 5]))
+def test_a_kernel_that_is_killed_leaves_a_valid_file(n, kernel, competition):
+    check_killed(kernel, competition, n)
 
 
 @pytest.mark.slow

@@ -274,6 +274,7 @@ def test_what_is_known_of_a_version_is_read(tmp_path, monkeypatch):
 # Where the ledger is.
 
 
+@pytest.mark.extended
 def test_the_ledger_may_lie_elsewhere(kaggle, small_bundle, kernel_dir):
     kaggle.on_push = lambda version: (
         {"submission.csv": SUBMISSION.encode()},

@@ -69,6 +69,7 @@ def test_a_file_that_the_client_lost_is_sent_again(kaggle, small_bundle):
     assert newest(kaggle) == files_of(small_bundle)
 
 
+@pytest.mark.extended
 def test_a_file_that_is_lost_each_time_is_an_error_and_the_next_call_mends_it(
     kaggle, small_bundle
 ):
@@ -96,6 +97,7 @@ def test_a_file_that_is_lost_each_time_is_an_error_and_the_next_call_mends_it(
     ],
     ids=lambda f: "-".join(map(str, f.values())),
 )
+@pytest.mark.extended
 def test_what_passes_is_got_over(kaggle, small_bundle, fault):
     kaggle.fault(**fault)
     publish(small_bundle)
@@ -103,6 +105,7 @@ def test_what_passes_is_got_over(kaggle, small_bundle, fault):
     assert len(kaggle.datasets[DATASET]) == 1
 
 
+@pytest.mark.extended
 def test_a_hanging_connection_is_given_up_and_tried_again(
     kaggle, small_bundle, monkeypatch
 ):

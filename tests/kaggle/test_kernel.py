@@ -128,6 +128,7 @@ def test_an_ending_of_the_run_before_is_not_taken_for_the_new_ones(ready, kernel
     ],
     ids=lambda f: "-".join(map(str, f.values())),
 )
+@pytest.mark.extended
 def test_what_passes_is_got_over(ready, kernel_dir, fault):
     ready.fault(**fault)
     assert push(kernel_dir, dataset=DATASET)["version"] == 1

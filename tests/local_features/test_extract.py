@@ -52,6 +52,7 @@ def large_photos(folder, n):
     return [folder / "small.jpg", *paths]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     "n", [pytest.param(20, id="twenty"), pytest.param(64, marks=pytest.mark.slow)]
 )

@@ -23,13 +23,12 @@ def runner(path):
     return tf.lite.Interpreter(str(path)).get_signature_runner("serving_default")
 
 
+LARGE = ["efficientnet_lite0", "resnet50"]
+
+
 @pytest.fixture(
     scope="module",
-    params=[
-        "trained",
-        pytest.param("efficientnet_lite0", marks=pytest.mark.extended),
-        pytest.param("resnet50", marks=pytest.mark.extended),
-    ],
+    params=["trained", *(pytest.param(n, marks=pytest.mark.extended) for n in LARGE)],
 )
 def both(request, settings, run_dir, competition, tmp_path_factory):
     """A SavedModel with several views and a head, its LiteRT file, and drawn photos."""
@@ -77,6 +76,12 @@ def test_a_batch_may_have_any_size(both):
         np.testing.assert_allclose(some, whole[:n], atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "both",
+    [pytest.param(n, marks=pytest.mark.extended) for n in LARGE],
+    indirect=True,
+    scope="module",
+)
 def test_it_takes_no_more_room_than_the_weights(both):
     _, path, _ = both
     saved = path.with_name("model") / "variables"

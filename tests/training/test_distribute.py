@@ -93,6 +93,7 @@ def test_two_hosts_train_as_one_with_the_same_batch(
     assert_alike(run, alone)
 
 
+@pytest.mark.extended
 def test_a_host_that_is_lost_stops_the_others_and_one_alone_goes_on(
     changed, alone, shards_dir, tmp_path
 ):

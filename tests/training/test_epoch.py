@@ -14,6 +14,7 @@ from kaggle_kit.data.datasets import Photos
 from kaggle_kit.data.shards import read_manifest
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.training.trainer import fit
+from tests.helpers.longer import but_for
 from tests.helpers.same_runs import assert_same_run
 
 KILLED = """
@@ -47,7 +48,9 @@ CHANGES = {
 }
 
 
-@pytest.fixture(params=CHANGES.values(), ids=CHANGES)
+@pytest.fixture(
+    params=but_for([CHANGES["all changes"]], CHANGES.values()), ids=list(CHANGES)
+)
 def often(request, settings):
     """Settings of two epochs of eleven batches, kept after each; with dropout."""
     small = {"train.batch_size": 4, "train.checkpoint_minutes": 1e-9}

@@ -165,6 +165,7 @@ np.savez(out, losses, *tables, *network.get_weights())
 """
 
 
+@pytest.mark.extended
 def test_two_devices_draw_the_same_classes_and_train_as_one(tmp_path):
     """Two logical CPUs in place of two GPUs; directions, moments, backbone, losses."""
     found = []
