@@ -171,6 +171,21 @@ ALLOWED_SKIPS = (
 )
 
 
+# Files whose tests take longest: begun first, so that no process waits for another's last.
+LONGEST = ("test_run.py", "test_readme_run.py", "test_disturbed.py", "test_browser.py")
+
+
+def pytest_configure(config):
+    """Let xdist hand out files in the order in which they are collected."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    """Put the files that take longest first."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture
 def tried() -> Counter[str]:
     """Counts of what was tried, by its name."""

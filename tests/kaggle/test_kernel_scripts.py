@@ -204,6 +204,7 @@ def run_confined(script: Path, mounts: dict[str, Path], out: Path) -> Path:
     return out / "working"
 
 
+@pytest.mark.extended
 def test_two_versions_of_the_training_kernel_end_as_one_training(
     kit, competition, run_dir, tmp_path
 ):

@@ -88,6 +88,7 @@ def real(kaggle, competition, tmp_path):
     return kaggle
 
 
+@pytest.mark.extended
 def test_from_an_empty_folder_to_the_ledger(real, capsys, tmp_path):
     used: Counter = Counter()
 
