@@ -126,7 +126,7 @@ def test_demo_reaches_a_gap_that_a_broken_stage_could_not(demo):
     assert result["gap_of_sample"] < 0.1  # one landmark for every photo
 
 
-@pytest.mark.extended
+@pytest.mark.slow  # and on a machine with nothing else to do
 def test_demo_takes_at_most_four_minutes(demo):
     assert demo[2] < 240
 
