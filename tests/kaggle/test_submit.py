@@ -209,16 +209,17 @@ def test_ship_goes_on_where_it_stopped(
             real(*args, **options)
         raise KeyboardInterrupt
 
-    if (step, when) == ("send", "after"):
-        pytest.skip("a push whose number was never heard is made again")
+    # a push whose number was never heard is made again
+    n_pushes = 2 if (step, when) == ("send", "after") else 1
     with monkeypatch.context() as patch:
         patch.setattr(shipping, step, stopped)
         with pytest.raises(KeyboardInterrupt):
             ship(small_bundle, kernel_dir, SLUG, "m")
     assert ship(small_bundle, kernel_dir, SLUG, "m")["submission"]["public"] == "0.51"
     counted = names(ready)
-    for name in ("CreateDataset", "SaveKernel", "CreateCodeSubmission"):
+    for name in ("CreateDataset", "CreateCodeSubmission"):
         assert counted.count(name) == 1
+    assert counted.count("SaveKernel") == n_pushes
     assert "CreateDatasetVersion" not in counted
 
 
