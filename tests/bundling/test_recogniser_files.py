@@ -184,6 +184,7 @@ def test_networks_of_an_ensemble_see_photos_at_their_own_sizes(
     assert score(tmp_path / "s.csv", competition / "solution.csv")["n_guesses"] == 28
 
 
+@pytest.mark.extended
 def test_a_head_that_is_dropped_leaves_the_network_as_it_was(
     run_dir, competition, tmp_path
 ):

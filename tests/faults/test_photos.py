@@ -51,7 +51,6 @@ def read(folder, seconds):
 @pytest.mark.parametrize(
     ("n", "seconds"),
     [
-        pytest.param(120, 200, id="some"),
         pytest.param(400, 200, id="more", marks=pytest.mark.extended),
         pytest.param(8000, 1200, id="thousands", marks=pytest.mark.slow),
     ],

@@ -247,7 +247,7 @@ def check_half_the_time(bundle_dir, competition, tmp_path, monkeypatch, runs):
 
 @pytest.mark.timed
 def test_half_the_time_is_kept_to(bundle_dir, competition, tmp_path, monkeypatch):
-    check_half_the_time(bundle_dir, competition, tmp_path, monkeypatch, 2)
+    check_half_the_time(bundle_dir, competition, tmp_path, monkeypatch, 1)
 
 
 @pytest.mark.slow

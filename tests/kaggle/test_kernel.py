@@ -101,6 +101,7 @@ def test_an_invalid_submission_is_found_before_one_is_spent(
     assert not Path("submissions/landmark-inference-v1").exists()
 
 
+@pytest.mark.extended
 def test_it_waits_for_a_free_gpu_session(ready, kernel_dir):
     full = "Maximum batch GPU session count of 2 reached."
     ready.fault("SaveKernel", body=json.dumps({"error": full}).encode(), times=2)
@@ -108,6 +109,7 @@ def test_it_waits_for_a_free_gpu_session(ready, kernel_dir):
     assert len([c for c in ready.calls if c.name == "SaveKernel"]) == 3
 
 
+@pytest.mark.extended
 def test_an_ending_of_the_run_before_is_not_taken_for_the_new_ones(ready, kernel_dir):
     push(kernel_dir, dataset=DATASET)
     ready.kernel_statuses = ["COMPLETE", "QUEUED", "RUNNING", "COMPLETE"]

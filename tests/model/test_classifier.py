@@ -16,6 +16,7 @@ from kaggle_kit.model.layers import CosineHead
 
 REPORT = config.Model(pooling="flatten", dropout=0.5)
 COSINE = config.Model(batch_norm_momentum=0.9, embedding=16, head="cosine", scale=12)
+SMALL = COSINE.model_copy(update={"backbone": "tiny"})
 
 
 def test_resnet50_has_its_known_size_and_shape():
@@ -150,10 +151,10 @@ def test_export_averages_over_scales_and_mirrors(tmp_path):
     settings = Config(
         name="x",
         data=config.Data(image_size=64, stored_size=64),
-        model=COSINE,
+        model=SMALL,
         recognition=config.Recognition(scales=(1.0, 0.5), flip=True),
     )
-    model = classifier(COSINE, None, n_classes=5)
+    model = classifier(SMALL, None, n_classes=5)
     export(model, settings, tmp_path / "model")
     photos = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     features = keras.Model(model.input, model.get_layer(EMBEDDING).output)
@@ -174,10 +175,10 @@ def test_a_scale_above_1_sees_a_larger_photo_and_not_an_enlarged_one(tmp_path):
     settings = Config(
         name="x",
         data=config.Data(image_size=32, stored_size=32),
-        model=COSINE,
+        model=SMALL,
         recognition=config.Recognition(scales=(1.0, 2.0), flip=False),
     )
-    model = classifier(COSINE, None, n_classes=5)
+    model = classifier(SMALL, None, n_classes=5)
     export(model, settings, tmp_path / "model")
     assert Network(tmp_path / "model", TensorFlowEngine()).side == 64
 

@@ -110,6 +110,7 @@ def test_a_host_that_is_lost_stops_the_others_and_one_alone_goes_on(
     assert_alike(run, alone)
 
 
+@pytest.mark.extended
 def test_two_devices_of_a_host_train_as_one(changed, alone, shards_dir, tmp_path):
     """Two logical CPUs in place of two GPUs."""
     config.write_json(changed, tmp_path / "config.json")

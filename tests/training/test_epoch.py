@@ -55,6 +55,7 @@ def often(request, settings):
     return config.override(settings, small | request.param)
 
 
+@pytest.mark.extended
 def test_a_training_that_is_killed_within_epochs_ends_with_the_same_bits(
     small, often, shards_dir, tmp_path
 ):

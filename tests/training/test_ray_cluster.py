@@ -40,6 +40,7 @@ def test_shards_by_ray_are_those_of_one_host(
         assert one == other, name
 
 
+@pytest.mark.extended
 def test_what_a_user_can_put_right_comes_from_a_host_as_it_is(
     with_ray, settings, shards_dir, tmp_path
 ):
