@@ -178,23 +178,35 @@ def test_the_model_has_a_page(page, bundle_dir):
     assert "MB" in text and "landmarks" in text
 
 
-def test_keys_alone_will_do(page):
-    """From the top of the page to the uploader, and to the model's page and back."""
-    quiet(page)
-    seen = []
+ON_UPLOADER = (
+    "Boolean(document.activeElement.closest('[data-testid=stFileUploader] button'))"
+)
+
+
+def go_to_uploader(page):
+    """By the Tab key, unless it is there already."""
     for _ in range(12):
+        if page.evaluate(ON_UPLOADER):
+            return
         page.keyboard.press("Tab")
-        seen.append(
-            page.evaluate(
-                "Boolean(document.activeElement.closest('[data-testid=stFileUploader] button'))"
-            )
-        )
-        if seen[-1]:
-            break
-    else:
-        raise AssertionError(seen)
-    with page.expect_file_chooser(timeout=60_000):
+    assert page.evaluate(ON_UPLOADER)
+
+
+def test_keys_alone_will_do(page):
+    """From the top of the page to the uploader, and to the model's page and back.
+
+    A page that is drawn anew in between may lose a key: it is pressed again, as one does.
+    """
+    choosers = []
+    page.on("filechooser", lambda chooser: choosers.append(chooser))
+    for _ in range(5):
+        quiet(page)
+        go_to_uploader(page)
         page.keyboard.press("Enter")
+        page.wait_for_timeout(2_000)
+        if choosers:
+            break
+    assert choosers
     page.get_by_role("tab", name="Recognise").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
