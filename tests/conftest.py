@@ -169,8 +169,6 @@ ALLOWED_SKIPS = (
     "the real photos are not here",
     "the reference's features are not here",
 )
-
-
 # Files whose tests take longest: begun first, so that no process waits for another's last.
 LONGEST = ("test_run.py", "test_readme_run.py", "test_disturbed.py", "test_browser.py")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_kit.kaggle.checks import check_folder
-from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import read_rows, write_rows
 from kaggle_kit.storage.files import locked
 
 LEDGER = Path("submissions") / "ledger.csv"
@@ -41,7 +41,7 @@ def read(path: Path = LEDGER) -> list[Row]:
     """
     if not path.exists():
         return []
-    return [Row(*values) for _, values in tables.read_rows(path, COLUMNS)]
+    return [Row(*values) for _, values in read_rows(path, COLUMNS)]
 
 
 def check_ledger(path: Path = LEDGER) -> None:
@@ -64,7 +64,7 @@ def record(row: Row, path: Path = LEDGER) -> None:
             rows[places[0]] = row
         else:
             rows.append(row)
-        tables.write_rows(path, COLUMNS, [tuple(asdict(r).values()) for r in rows])
+        write_rows(path, COLUMNS, [tuple(asdict(r).values()) for r in rows])
 
 
 def refreshed(row: Row, remote: dict[str, Any]) -> Row:

@@ -171,6 +171,7 @@ def test_a_bundle_that_is_too_large_names_its_parts_and_leaves_nothing(
         bundle([run_dir], competition, tmp_path / "bundle", max_mb=1)
     line = str(caught.value)
     assert "expected at most 1 MB, got" in line and "raise --max-mb" in line
+    assert "(library " in line  # the largest part first
     assert "embedders " in line and "model.backbone" in line
     assert not list(tmp_path.iterdir())
 
