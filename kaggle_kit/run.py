@@ -113,9 +113,9 @@ def train(settings: Config, competition: Path, out: Path) -> tuple[Any, Any]:
 
 def bundle(competition: Path, out: Path) -> dict[str, Any]:
     """The bundle of the run."""
-    from kaggle_kit.bundling.bundle import bundle  # TensorFlow, in this process alone
+    from kaggle_kit.bundling.build import build_bundle  # TensorFlow, in this process
 
-    return bundle([out / "run"], competition, out / "bundle")
+    return build_bundle([out / "run"], competition, out / "bundle").as_json()
 
 
 def demo(settings: Config, out: Path) -> dict[str, Any]:

@@ -9,10 +9,11 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from kaggle_kit.app.album import Album
-from kaggle_kit.app.answers import Answer, Answers, Candidate, Similar
+from kaggle_kit.app.answers import Answers, TimedAnswer
 from kaggle_kit.app.picture import show_picture
 from kaggle_kit.app.text import percent, plain
 from kaggle_kit.backends.uploads import Photo, alone
+from kaggle_kit.inference.answers import Answer, Candidate, Neighbour
 
 WIDTH = 165  # of a gallery photo, so that two go beside each other on a phone
 WHY = """\
@@ -22,22 +23,25 @@ confidence is that less **C**, how like photos of no landmark *your* photo is.
 """
 
 
-def show_answer(answers: Answers, album: Album, photo: Photo, answer: Answer) -> None:
+def show_answer(
+    answers: Answers, album: Album, photo: Photo, timed: TimedAnswer
+) -> None:
     """Draw the answer for a photo."""
+    answer = timed.answer
     left, right = st.columns([2, 3])
     with left:
         show_picture(photo.shown, "Your photo")
     with right:
-        _verdict(answers, answer)
+        _verdict(answer)
         _runners_up(answer.candidates)
-    _similar(album, answer.similar)
+    _similar(album, answer.evidence)
     with st.expander("Why"):
-        _why(answers, answer)
-    if answers.geometry and answer.similar:
-        _matches(answers, album, photo, answer.similar[0])
+        _why(answers, timed)
+    if answers.recogniser.geometry and answer.evidence:
+        _matches(answers, album, photo, answer.evidence[0])
 
 
-def _verdict(answers: Answers, answer: Answer) -> None:
+def _verdict(answer: Answer) -> None:
     if not answer.candidates:
         st.markdown("**The gallery is empty**: there is no landmark to recognise.")
         return
@@ -73,7 +77,7 @@ def _runners_up(candidates: Sequence[Candidate]) -> None:
     st.markdown("\n".join(lines))
 
 
-def _similar(album: Album, similar: Sequence[Similar]) -> None:
+def _similar(album: Album, similar: Sequence[Neighbour]) -> None:
     found = [(one, album.shown(one.image_id)) for one in similar]
     if not any(pixels is not None for _, pixels in found):
         return
@@ -99,34 +103,35 @@ def _credit(album: Album, image_id: str) -> None:
         st.markdown(f"Photo: {plain(text)}")
 
 
-def _why(answers: Answers, answer: Answer) -> None:
-    inliers = " and the points that match" if answers.geometry else ""
+def _why(answers: Answers, timed: TimedAnswer) -> None:
+    answer, recogniser = timed.answer, answers.recogniser
+    has_geometry = recogniser.geometry is not None
+    inliers = " and the points that match" if has_geometry else ""
     st.markdown(WHY.format(inliers=inliers))
-    head = ["Gallery photo", "Similarity", *(["Points"] if answers.geometry else [])]
+    head = ["Gallery photo", "Similarity", *(["Points"] if has_geometry else [])]
     head += ["B", "A", "Counts"]
     lines = ["|".join(head), "|".join(["---", *["---:"] * (len(head) - 2), "---"])]
-    for n, one in enumerate(answer.similar, 1):
-        numbers = [one.similarity, *([one.inliers] if answers.geometry else [])]
+    for n, one in enumerate(answer.evidence, 1):
+        numbers = [one.similarity, *([one.inliers] if has_geometry else [])]
         cells = [f"{n}. {plain(one.name)}"]
         cells += [f"{x or 0:.3f}" for x in (*numbers, one.b, one.a)]
         lines.append("|".join([*cells, "yes" if one.counts else "no"]))
     st.markdown("\n".join(f"|{line}|" for line in lines))
     margin = "none" if answer.margin is None else f"{answer.margin:.3f}"
-    best = answer.candidates[0].confidence if answer.candidates else 0.0
     st.markdown(
-        f"C of your photo: {answer.c:.3f}. Confidence: {best:.3f}. Margin to the next "
-        f"landmark: {margin}. It took {answer.seconds:.2f} s."
+        f"C of your photo: {answer.c:.3f}. Confidence: {answer.confidence or 0:.3f}. Margin to the next "
+        f"landmark: {margin}. It took {timed.seconds:.2f} s."
     )
-    if answers.settings.ranking == "head":
+    if recogniser.ranking.ranking == "head":
         st.markdown("This bundle ranks by its network's class scores, not by A and C.")
-    if answers.without_geometry:
+    if recogniser.missing_geometry:
         st.markdown(
             f"The comparison of points that the bundle was tuned with is left out: "
-            f"{plain(answers.without_geometry)}."
+            f"{plain(recogniser.missing_geometry)}."
         )
 
 
-def _matches(answers: Answers, album: Album, photo: Photo, one: Similar) -> None:
+def _matches(answers: Answers, album: Album, photo: Photo, one: Neighbour) -> None:
     other = album.photo(one.image_id)
     if other is None:
         return
@@ -142,9 +147,9 @@ def matched_picture(answers: Answers, photo: Photo, other: Photo) -> NDArray[np.
     from kaggle_kit.report.matches import drawn
 
     local = answers.recogniser.settings.local
-    verification = answers.settings.verification
+    verification = answers.recogniser.ranking.verification
     assert verification is not None
-    one, two = answers.matched(photo, other)
+    one, two = answers.features(photo, other)
     return drawn(
         photo.pixels(),
         other.pixels(),

@@ -17,8 +17,8 @@ from kaggle_kit.backends.uploads import Photo
 from kaggle_kit.bundling.library import copy_library
 from kaggle_kit.data.layout import Competition
 from kaggle_kit.errors import ArtefactError, DataError
-from kaggle_kit.inference.recogniser import rarest_first
 from kaggle_kit.progress import progress
+from kaggle_kit.retrieval.gallery import rarest_first
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.files import written_dir
 from kaggle_kit.storage.json_files import json_text, read_json

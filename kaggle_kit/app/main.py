@@ -15,7 +15,7 @@ import streamlit as st
 
 from kaggle_kit.app.album import Album
 from kaggle_kit.app.answer_view import show_answer
-from kaggle_kit.app.answers import Answer, Answers
+from kaggle_kit.app.answers import Answers, TimedAnswer
 from kaggle_kit.app.model_view import show_model
 from kaggle_kit.app.text import plain
 from kaggle_kit.backends.uploads import MOST_MB, Photo
@@ -104,9 +104,9 @@ def _answer(answers: Answers, album: Album, name: str, data: bytes) -> None:
     show_answer(answers, album, photo, answer)
 
 
-def _remembered(answers: Answers, photo: Photo) -> Answer:
+def _remembered(answers: Answers, photo: Photo) -> TimedAnswer:
     """The answer; what was asked before in this session is not computed again."""
-    known: dict[str, Answer] = st.session_state.setdefault("answers", {})
+    known: dict[str, TimedAnswer] = st.session_state.setdefault("answers", {})
     key = hashlib.sha256(photo.data).hexdigest()
     if key not in known:
         with st.spinner("Looking…"):

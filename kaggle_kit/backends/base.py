@@ -1,10 +1,10 @@
-"""What decodes photos and runs networks, so that what is made of both is the same.
+"""The interface between the kit and what decodes images and runs networks.
 
 A kernel has TensorFlow (``backends.tensorflow``); the app has Pillow and LiteRT
-(``backends.pillow``), which take a tenth of the room.
+(``backends.pillow``), which take a tenth of the room. Both give the same pixels.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -12,51 +12,72 @@ import numpy as np
 from numpy.typing import NDArray
 
 Outputs = dict[str, NDArray[np.float32]]
-# The networks of an embedder's folder: for TensorFlow, for LiteRT, and for both.
+# The networks in an embedder's folder: for TensorFlow, for LiteRT, and for both.
 MODEL, LITE, INT8 = "model", "model.tflite", "model.int8.tflite"
-WAYS = ("serve", "one", "small")  # functions of a SavedModel, see model.export
+VIEWS = ("serve", "one", "small")  # functions of a SavedModel, see model.export
+
+
+class MemoryImage(Protocol):
+    """An image that is not a file: an upload, an array, a PIL image."""
+
+    def pixels(self, side: int | None = None) -> NDArray[np.uint8]:
+        """The pixels, (h, w, 3).
+
+        Args:
+            side: a decoder may reduce the image, but not below this height or width.
+
+        Raises:
+            DataError: the image does not decode.
+        """
+
+
+Image = Path | MemoryImage
 
 
 class Runner(Protocol):
     """A network that runs.
 
     Attributes:
-        side: that of the photos it takes, in pixels.
-        has_head: whether its outputs have ``log_probability``.
-        ways: of ``WAYS``, the functions it has, from the most work to the least.
+        side: height and width of the images that it takes, in pixels.
+        width: length of an embedding.
+        n_classes: number of class scores; 0 without a head.
+        views: the functions of ``VIEWS`` that it has, the most expensive first.
     """
 
     side: int
-    has_head: bool
-    ways: Sequence[str]
+    width: int
+    n_classes: int
+    views: Sequence[str]
 
     def start(
-        self, pixels: NDArray[np.uint8], way: str = WAYS[0]
+        self, pixels: NDArray[np.uint8], view: str = VIEWS[0]
     ) -> Callable[[], Outputs]:
-        """Begin with (b, side, side, 3) photos; what is returned waits for the outputs."""
+        """Start on (b, side, side, 3) images; the returned function waits for outputs."""
+
+    def close(self) -> None:
+        """Stop the threads."""
 
 
 class Engine(Protocol):
-    """Photos as pixels, and networks that run.
+    """Decodes images and loads networks.
 
     Attributes:
-        network: the name, in an embedder's folder, of a network in floats.
+        network: file name, in an embedder's folder, of a network in floats.
+        n_threads: how many images to decode at the same time.
     """
 
     network: str
+    n_threads: int
 
-    def squashed(
-        self, paths: Sequence[Path], side: int, batch_size: int
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
-        """As ``decode.photos``: ((b,) places, (b, side, side, 3)) that decode, in order."""
+    def decode(self, image: Image, side: int | None = None) -> NDArray[np.uint8] | None:
+        """Decode an image, or return None if it is missing or damaged.
 
-    def whole(
-        self, paths: Sequence[Path]
-    ) -> Iterator[tuple[int | np.integer, NDArray[np.uint8]]]:
-        """(place, (h, w, 3)) of the photos that decode, in order."""
+        Args:
+            side: resize to a square of this side; None keeps the size.
+        """
 
     def runner(self, path: Path, mixed_precision: bool) -> Runner:
-        """What runs a network.
+        """Load a network.
 
         Raises:
             ArtefactError: there is no readable network.

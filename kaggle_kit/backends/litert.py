@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_kit.backends.base import WAYS, Outputs
+from kaggle_kit.backends.base import VIEWS, Outputs
 from kaggle_kit.errors import ArtefactError
 
 SIGNATURE = "serving_default"
@@ -43,25 +43,32 @@ class Lite:
                 for _ in range(n_threads)
             ]
             self.side = int(runners[0].get_input_details()["images"]["shape"][1])
-            self.has_head = "log_probability" in runners[0].get_output_details()
-        except (OSError, ValueError, RuntimeError, LookupError) as error:
+            outputs = runners[0].get_output_details()
+            widths = {name: int(o["shape"][1]) for name, o in outputs.items()}
+            self.width = widths["embedding"]
+            self.n_classes = widths.get("log_probability", 0)
+        except (OSError, ValueError, TypeError, RuntimeError, LookupError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ArtefactError(
                 f"{path}: expected a LiteRT file, got {reason}; make the bundle again"
             ) from None
-        self.ways: Sequence[str] = WAYS[:1]
+        self.views: Sequence[str] = VIEWS[:1]
         self._idle: SimpleQueue[Any] = SimpleQueue()
         for runner in runners:
             self._idle.put(runner)
         self._threads = ThreadPoolExecutor(n_threads)
 
     def start(
-        self, pixels: NDArray[np.uint8], way: str = WAYS[0]
+        self, pixels: NDArray[np.uint8], view: str = VIEWS[0]
     ) -> Callable[[], Outputs]:
         """Begin with (b, side, side, 3) photos; what is returned waits for the outputs."""
         photos = [pixels[i : i + 1] for i in range(len(pixels))]
         running = [self._threads.submit(self._run, photo) for photo in photos]
         return lambda: joined_outputs([future.result() for future in running])
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._threads.shutdown()
 
     def _run(self, photo: NDArray[np.uint8]) -> Outputs:
         runner = self._idle.get()

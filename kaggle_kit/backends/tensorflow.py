@@ -1,7 +1,7 @@
 """Run exported networks: SavedModels on GPUs or the CPU, LiteRT files on all cores."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kaggle_kit.backends.base import WAYS, Outputs, Runner
+from kaggle_kit.backends.base import MODEL, VIEWS, Image, Outputs, Runner
+from kaggle_kit.backends.images import decode_memory
 from kaggle_kit.backends.litert import Lite, joined_outputs
-from kaggle_kit.data.decode import photos, readable
+from kaggle_kit.data.decode import decode_file, n_decoders
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.convert_litert import without_notice
 from kaggle_kit.model.safety import check_lite, check_saved_model
@@ -42,18 +43,26 @@ class Saved:
         self.most: int | None = None  # photos that a device has memory for, once known
         self.models: list[Any] = []
         try:
-            check_saved_model(model_dir, WAYS)
+            check_saved_model(model_dir, VIEWS)
             for device in self.devices:
                 with tf.device(device):
                     self.models.append(tf.saved_model.load(str(model_dir)))
             (serve,) = self.models[0].serve.concrete_functions
             (images,), _ = serve.structured_input_signature
             self.side = int(images.shape[1])
-            self.has_head = "log_probability" in serve.structured_outputs
-            self.ways: Sequence[str] = [
-                name for name in WAYS if hasattr(self.models[0], name)
+            widths = {k: int(v.shape[1]) for k, v in serve.structured_outputs.items()}
+            self.width = widths["embedding"]
+            self.n_classes = widths.get("log_probability", 0)
+            self.views: Sequence[str] = [
+                name for name in VIEWS if hasattr(self.models[0], name)
             ]
-        except (OSError, ValueError, AttributeError, tf.errors.OpError) as error:
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            AttributeError,
+            tf.errors.OpError,
+        ) as error:
             reason = " ".join(str(error).split())[:200]
             raise ArtefactError(
                 f"{model_dir}: expected a SavedModel, got {reason}; make the bundle again"
@@ -61,7 +70,7 @@ class Saved:
         self._threads = ThreadPoolExecutor(len(self.devices))
 
     def start(
-        self, pixels: NDArray[np.uint8], way: str = WAYS[0]
+        self, pixels: NDArray[np.uint8], view: str = VIEWS[0]
     ) -> Callable[[], Outputs]:
         """Begin with (b, side, side, 3) photos; what is returned waits for the outputs.
 
@@ -70,20 +79,24 @@ class Saved:
         """
         shares = np.array_split(pixels, len(self.devices))
         running = [
-            self._threads.submit(self._run, i, share, way)
+            self._threads.submit(self._run, i, share, view)
             for i, share in enumerate(shares)
             if len(share)
         ]
         return lambda: joined_outputs([future.result() for future in running])
 
-    def _run(self, i: int, pixels: NDArray[np.uint8], way: str) -> Outputs:
+    def close(self) -> None:
+        """Stop the threads."""
+        self._threads.shutdown()
+
+    def _run(self, i: int, pixels: NDArray[np.uint8], view: str) -> Outputs:
         found: list[Outputs] = []
         done = 0
         while done < len(pixels):
             some = pixels[done : done + (self.most or len(pixels))]
             try:
                 with tf.device(self.devices[i]):
-                    outputs = getattr(self.models[i], way)(some)
+                    outputs = getattr(self.models[i], view)(some)
                 found.append({name: value.numpy() for name, value in outputs.items()})
                 done += len(some)
             except NO_MEMORY:
@@ -99,24 +112,21 @@ class Saved:
 
 
 class TensorFlowEngine:
-    """Photos by TensorFlow's decoders; networks as SavedModels, or as LiteRT files."""
+    """Images by TensorFlow's decoders; networks as SavedModels, or as LiteRT files."""
 
-    network = "model"
+    network = MODEL
 
-    def squashed(
-        self, paths: Sequence[Path], side: int, batch_size: int
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
-        """Photos as the network sees them."""
-        return photos(paths, side, batch_size)
+    def __init__(self) -> None:
+        self.n_threads = n_decoders()
 
-    def whole(
-        self, paths: Sequence[Path]
-    ) -> Iterator[tuple[np.integer, NDArray[np.uint8]]]:
-        """Photos in their whole size."""
-        yield from readable(paths, lambda pixels: pixels).as_numpy_iterator()
+    def decode(self, image: Image, side: int | None = None) -> NDArray[np.uint8] | None:
+        """Decode an image, or return None if it is missing or damaged."""
+        if isinstance(image, Path):
+            return decode_file(image, side)
+        return decode_memory(image, side)
 
     def runner(self, path: Path, mixed_precision: bool) -> Runner:
-        """What runs a network; on a GPU with float16 where that does no harm."""
+        """Load a network; GPUs compute in float16 what they can without harm."""
         if mixed_precision:
             mix_precision()
         return load_runner(path)

@@ -109,9 +109,7 @@ class Photo:
                 while width * height > MOST_PIXELS * ratio**2 and ratio < RATIOS[-1]:
                     ratio *= 2
                 image.draft("RGB", (max(1, width // ratio), max(1, height // ratio)))
-            whole = self._tried(lambda: _rgb(image))
-            turn = UPRIGHT.get(_orientation(image))
-            return np.asarray(whole if turn is None else whole.transpose(turn))
+            return self._tried(lambda: upright_rgb(image))
 
     @cached_property
     def shown(self) -> NDArray[np.uint8]:
@@ -128,7 +126,7 @@ class Photo:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             return self._tried(lambda: Image.open(io.BytesIO(self.data), "r", FORMATS))
 
-    def _tried(self, step: Callable[[], Image.Image]) -> Image.Image:
+    def _tried(self, step: Callable[[], T]) -> T:
         """What a decoder makes of the file; whatever it raises is about the file."""
         try:
             return step()
@@ -162,6 +160,13 @@ class Photo:
         return DataError(
             f"{self.name}: expected a photo ({KNOWN}), got {got}; {advice}"
         )
+
+
+def upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Decode a PIL image to (h, w, 3), turned as its EXIF orientation says."""
+    whole = _rgb(image)
+    turn = UPRIGHT.get(_orientation(image))
+    return np.asarray(whole if turn is None else whole.transpose(turn))
 
 
 def _orientation(image: Image.Image) -> int:

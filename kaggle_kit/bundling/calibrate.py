@@ -1,12 +1,36 @@
-"""Fit to validation photos how probable it is that a guess is right."""
+"""Fit to validation images how probable it is that a guess is right."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from kaggle_kit.inference.calibration import Calibration
+from kaggle_kit.bundling.evaluator import Evaluator
+from kaggle_kit.config import Recognition
+from kaggle_kit.inference.calibration import CALIBRATION, PLAIN_CALIBRATION, Calibration
 from kaggle_kit.storage.tables import Guess, Truth
+
+
+def write_calibrations(
+    evaluator: Evaluator, ranking: Recognition, folder: Path
+) -> None:
+    """Write the curve of a ranking, and of the same without geometry if it has that.
+
+    It is for one image at a time, so that nothing is demoted.
+    """
+    if not evaluator.pools["validation"].queries:
+        return
+    single = ranking.model_copy(update={"demote_share": None})
+    rankings = {CALIBRATION: single}
+    if single.verification:
+        plain = single.model_copy(update={"verification": None})
+        rankings[PLAIN_CALIBRATION] = plain
+    for name, some in rankings.items():
+        guesses = evaluator.guesses("validation", some)
+        curve = calibrate(guesses, evaluator.truths("validation"))
+        if curve:
+            curve.save(folder / name)
 
 
 def calibrate(

@@ -1,114 +1,140 @@
 """The embedders of a bundle: what each run's network and vocabulary are written from.
 
-Each lies in a folder of its own, ``embedders/0`` that of the first run.
+Each has a folder of its own, ``embedders/0`` that of the first run.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from kaggle_kit import config
-from kaggle_kit.backends.base import INT8, MODEL
-from kaggle_kit.bundling.validation import Bench, Query
-from kaggle_kit.config import Config, Recognition
-from kaggle_kit.data.decode import photos
-from kaggle_kit.errors import ConfigError, DataError
+from kaggle_kit.backends.base import INT8, LITE, MODEL
+from kaggle_kit.backends.tensorflow import TensorFlowEngine
+from kaggle_kit.bundling.evaluator import Evaluator, Query
+from kaggle_kit.bundling.runs import export_settings, no_images, without_folders
+from kaggle_kit.config import Config
+from kaggle_kit.data.decode import decode_file
+from kaggle_kit.inference.embedder import load_embedder
 from kaggle_kit.local_features.extract import LocalReader
 from kaggle_kit.local_features.vlad import Vocabulary
-from kaggle_kit.model.convert_litert import lite_int8
+from kaggle_kit.model.convert_litert import lite, lite_int8
 from kaggle_kit.model.export import export, has_head, view_sides
-from kaggle_kit.training.run_folder import read_run
+from kaggle_kit.retrieval.whitening import Whitening
+from kaggle_kit.storage import tables
 from kaggle_kit.training.trainer import load_best
 
-VOCABULARY_PHOTOS = 1000  # whose features the visual words are made of
-RANGE_PHOTOS = 128  # that the range of 8-bit integers is found by
+VOCABULARY_IMAGES = 1000  # whose features the visual words are made of
+RANGE_IMAGES = 128  # that the range of 8-bit integers is found by
 
 
-def own_settings(runs: Sequence[Path], settings: Config) -> list[Config]:
-    """What each run's network is exported with: its own settings, ranked as the first's.
+def open_evaluator(
+    runs: Sequence[Path],
+    settings: Config,
+    queries: Mapping[str, Sequence[Query]],
+    train_dir: Path,
+    folder: Path,
+) -> Evaluator:
+    """Write the embedders of runs into a folder, and embed the images of their subset.
 
     Raises:
-        ConfigError: a network of one size is to see photos at several.
+        ArtefactError, DataError: there is no finished run, or not the images it used.
     """
-    recognition = settings.recognition
-    found = [settings, *(read_run(run) for run in runs[1:])]
-    for run, own in zip(runs, found, strict=True):
-        if own.model.pooling == "flatten" and recognition.scales != (1.0,):
-            raise ConfigError(
-                f"{run}: model.pooling: flatten knows one size only, got "
-                f"recognition.scales {list(recognition.scales)}; set them to [1.0]"
-            )
-    return [own.model_copy(update={"recognition": recognition}) for own in found]
+    reader = LocalReader(settings.local, TensorFlowEngine())
+    shutil.copyfile(runs[0] / "classes.csv", folder / "classes.csv")
+    for i, (run, own) in enumerate(
+        zip(runs, export_settings(runs, settings), strict=True)
+    ):
+        out = folder / "embedders" / f"{i}"
+        _write_embedder(run, own, queries["train"], reader, out)
+    evaluator = Evaluator(
+        settings,
+        tables.read_classes(folder / "classes.csv"),
+        load_embedder(folder, settings.recognition, reader),
+        queries,
+        reader,
+        train_dir,
+    )
+    if not evaluator.pools["train"].queries:
+        raise no_images(queries["train"])
+    return evaluator
 
 
-def write_embedder(
-    run: Path, own: Config, trained: Sequence[Query], reader: LocalReader, folder: Path
+def finish_networks(
+    runs: Sequence[Path],
+    before: Config,
+    after: Config,
+    trained: Sequence[Query],
+    folder: Path,
+) -> None:
+    """Drop what the tuned ranking does not need, and convert the networks for CPUs.
+
+    Networks whose class scores have no say any more are exported without a head. With
+    ``recognition.int8`` the networks in floats go: their vectors and those of integers do
+    not belong together. Else each gets a LiteRT file beside it.
+    """
+    settled = after.recognition.model_copy(update={"tune": False})
+    own_before = export_settings(runs, before)
+    for i, (run, own) in enumerate(zip(runs, own_before, strict=True)):
+        out = folder / "embedders" / f"{i}"
+        own_after = own.model_copy(update={"recognition": settled})
+        if own.model.backbone != "none" and has_head(own) > has_head(own_after):
+            shutil.rmtree(out / MODEL)
+            _write_network(run, own_after, trained, out)
+    for network in sorted(folder.glob(f"embedders/*/{MODEL}")):
+        if after.recognition.int8:
+            shutil.rmtree(network)
+        else:
+            lite(network, network.with_name(LITE))
+
+
+def write_whitenings(whitenings: Sequence[Whitening | None], folder: Path) -> None:
+    """Write the whitening of each network and of each vocabulary beside it."""
+    paths = [
+        run / f"{kind}.whitening.npz"
+        for run in sorted((folder / "embedders").glob("*"))
+        for kind, files in (("model", (MODEL, INT8)), ("words", ("words.npy",)))
+        if any((run / file).exists() for file in files)
+    ]
+    for path, whitening in zip(paths, whitenings, strict=True):
+        if whitening:
+            whitening.save(path)
+
+
+def _write_embedder(
+    run: Path, own: Config, trained: Sequence[Query], reader: LocalReader, out: Path
 ) -> None:
     """The run's config, its network if it has one, and its vocabulary if it has one."""
-    folder.mkdir(parents=True)
-    config.write_json(portable(own), folder / "config.json")
+    out.mkdir(parents=True)
+    config.write_json(without_folders(own), out / "config.json")
     if own.model.backbone != "none":
-        _write_network(run, own, trained, folder)
+        _write_network(run, own, trained, out)
     if own.vlad:
         from kaggle_kit.local_features.vocabulary import fit_vocabulary  # OpenCV
 
-        rng = np.random.default_rng(own.seed)
-        some = np.sort(rng.permutation(len(trained))[:VOCABULARY_PHOTOS])
-        found = reader.stream([trained[i].path for i in some], len(some) or 1)
-        features = [f for _, batch in found for f in batch]
-        words = fit_vocabulary(features, own.vlad, own.seed)
-        Vocabulary(words).save(folder / "words.npy")
+        paths = _sample(trained, VOCABULARY_IMAGES, own.seed)
+        words = fit_vocabulary(reader.read_all(paths), own.vlad, own.seed)
+        Vocabulary(words).save(out / "words.npy")
 
 
-def drop_heads(
-    runs: Sequence[Path], bench: Bench, chosen: Recognition, out: Path
-) -> None:
-    """Export again, without their heads, the networks whose heads tuning found no use for."""
-    settled = chosen.model_copy(update={"tune": False})
-    trained = bench.pools["train"].queries
-    for i, (run, before) in enumerate(
-        zip(runs, own_settings(runs, bench.settings), strict=True)
-    ):
-        after = before.model_copy(update={"recognition": settled})
-        if before.model.backbone != "none" and has_head(before) > has_head(after):
-            folder = out / "embedders" / f"{i}"
-            shutil.rmtree(folder / MODEL)
-            _write_network(run, after, trained, folder)
-
-
-def portable(settings: Config) -> Config:
-    """The settings without the folder that a file of weights was in."""
-    if settings.model.weights is None:
-        return settings
-    name = Path(settings.model.weights).name
-    model = settings.model.model_copy(update={"weights": name})
-    return settings.model_copy(update={"model": model})
-
-
-def no_photos(trained: Sequence[Query]) -> DataError:
-    """What to raise where none of a run's training photos is there and decodes."""
-    train_dir = trained[0].path.parents[3]
-    return DataError(
-        f"{train_dir}: expected the {len(trained)} training photos of the run, none is "
-        f"there and decodes; check --competition"
-    )
-
-
-def _write_network(
-    run: Path, own: Config, trained: Sequence[Query], folder: Path
-) -> None:
+def _write_network(run: Path, own: Config, trained: Sequence[Query], out: Path) -> None:
     """The run's network, exported, and in 8-bit integers too if that is asked for."""
     keras.utils.clear_session()  # else names would tell how many were built before
-    export(load_best(run, own), own, folder / MODEL)
+    export(load_best(run, own), own, out / MODEL)
     if own.recognition.int8:
-        rng = np.random.default_rng(own.seed)
-        some = np.sort(rng.permutation(len(trained))[:RANGE_PHOTOS])
         side = max(view_sides(own))
-        read = photos([trained[i].path for i in some], side, len(some) or 1)
-        seen = [photo for _, batch in read for photo in batch]
-        if not seen:
-            raise no_photos(trained)
-        lite_int8(folder / MODEL, seen, folder / INT8)
+        decoded = [
+            decode_file(path, side) for path in _sample(trained, RANGE_IMAGES, own.seed)
+        ]
+        images = [pixels for pixels in decoded if pixels is not None]
+        if not images:
+            raise no_images(trained)
+        lite_int8(out / MODEL, images, out / INT8)
+
+
+def _sample(trained: Sequence[Query], n: int, seed: int) -> list[Path]:
+    """n of the training images, drawn by a seed, in their order."""
+    drawn = np.random.default_rng(seed).permutation(len(trained))[:n]
+    return [trained[i].path for i in np.sort(drawn)]

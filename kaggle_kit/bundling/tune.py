@@ -4,12 +4,12 @@ Validation photos are few, and the best of many choices that are equally good lo
 than it is. So a change is made only for a gain that chance does not explain.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from kaggle_kit.bundling.evaluator import Evaluator, Precisions
 from kaggle_kit.config import Recognition
 from kaggle_kit.progress import progress
 
@@ -26,36 +26,39 @@ WITH_GEOMETRY = {
     "verification.weight": (0.0, 0.25, 0.5, 1.0, 2.0, 4.0),
     "verification.full_inliers": (2.0, 3.0, 4.0, 6.0, 8.0, 12.0),
 }
+WEIGHTS = (0.25, 0.5, 2.0, 4.0)  # tried for each embedder after the first, besides 1
 ROUNDS = 4
 ERRORS = 2.0  # standard errors that a gain must be above
 
 Trial = dict[str, Any]
-Precisions = NDArray[np.float64]  # what each of M landmark photos adds to GAP, times M
 
 
 def tune(
-    settings: Recognition,
-    precisions_of: Callable[[Recognition], Precisions],
-    has_head: bool,
-    seed: int,
-    pinned: Collection[str] = (),
+    evaluator: Evaluator, settings: Recognition, pinned: Collection[str] = ()
 ) -> tuple[Recognition, list[Trial]]:
-    """Coordinate ascent: one setting after the other, in random order, until none gains.
+    """Choose weights and ranking by GAP on the validation images.
 
-    The best of a setting's choices replaces what there is, if it is ``better``.
+    Coordinate ascent: one setting after the other, in random order, until none gains. The
+    best of a setting's choices replaces what there is, if it is ``better``. Nothing is
+    tried without validation images, for a ranking by class scores, or with
+    ``recognition.tune`` off.
 
     Args:
-        precisions_of: what the validation photos add to GAP with some settings.
-        has_head: whether there are class scores to combine with.
         pinned: settings that stay as they are.
 
     Returns:
         The settings chosen, and every trial: setting, value, gap, and whether it was kept.
     """
-    choices = CHOICES | (WITH_HEAD if has_head else {})
+    no_images = not evaluator.pools["validation"].queries
+    if no_images or settings.ranking == "head" or not settings.tune:
+        return settings, []
+    trials: list[Trial] = []
+    if evaluator.n_parts > 1 and not settings.weights:
+        settings, trials = _weighted(evaluator, settings)
+    choices = CHOICES | (WITH_HEAD if evaluator.has_head else {})
     choices |= WITH_GEOMETRY if settings.verification else {}
-    rng = np.random.default_rng(seed)
-    search = Search(settings, precisions_of)
+    rng = np.random.default_rng(evaluator.settings.seed)
+    search = Search(settings, evaluator)
     with progress(label="tuning", unit="trial") as bar:
         for _ in range(ROUNDS):
             before = search.settings
@@ -64,7 +67,7 @@ def tune(
                 bar.update(len(choices[name]))
             if search.settings == before:
                 break
-    return search.settings, search.trials
+    return search.settings, trials + search.trials
 
 
 class Search:
@@ -75,24 +78,39 @@ class Search:
         trials: what was tried, the GAP it gave, and whether it was kept.
     """
 
-    def __init__(
-        self, settings: Recognition, precisions_of: Callable[[Recognition], Precisions]
-    ):
+    def __init__(self, settings: Recognition, evaluator: Evaluator):
         self.settings = settings
-        self.precisions_of = precisions_of
-        self._best = precisions_of(settings)
+        self.evaluator = evaluator
+        self._best = evaluator.precisions(settings)
         self.trials: list[Trial] = [_trial({}, self._best, kept=True)]
 
     def offer(self, name: str, values: Sequence[Any]) -> None:
         """Try values of a setting, and keep the best of them if it is ``better``."""
-        tried = [replaced(self.settings, name, value) for value in values]
-        found = [self.precisions_of(settings) for settings in tried]
-        top = max(range(len(found)), key=lambda i: found[i].sum())
-        kept = better(found[top], self._best)
+        candidates = [replaced(self.settings, name, value) for value in values]
+        precisions = [self.evaluator.precisions(settings) for settings in candidates]
+        top = max(range(len(values)), key=lambda i: precisions[i].sum())
+        kept = better(precisions[top], self._best)
         for i, value in enumerate(values):
-            self.trials.append(_trial({name: value}, found[i], kept and i == top))
+            self.trials.append(_trial({name: value}, precisions[i], kept and i == top))
         if kept:
-            self.settings, self._best = tried[top], found[top]
+            self.settings, self._best = candidates[top], precisions[top]
+
+
+def _weighted(
+    evaluator: Evaluator, settings: Recognition
+) -> tuple[Recognition, list[Trial]]:
+    """Choose the weight of each part after the first, before geometry is looked at.
+
+    All parts weigh the same except where another weight is better.
+    """
+    equal = (1.0,) * evaluator.n_parts
+    plain = {"verification": None, "weights": equal}
+    search = Search(settings.model_copy(update=plain), evaluator)
+    for i in range(1, evaluator.n_parts):
+        now = search.settings.weights
+        search.offer("weights", [(*now[:i], w, *now[i + 1 :]) for w in WEIGHTS])
+    weights = search.settings.weights
+    return settings.model_copy(update={"weights": weights}), search.trials
 
 
 def better(new: Precisions, old: Precisions) -> bool:

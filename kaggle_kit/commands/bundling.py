@@ -1,6 +1,7 @@
 """Bundle: pack what recognises photos, measure its parts, and run it as Kaggle would."""
 
 import argparse
+from dataclasses import asdict
 from typing import Any
 
 from kaggle_kit.commands.checks import require_bundle, require_runs
@@ -54,13 +55,16 @@ def bundle(args: argparse.Namespace) -> Result:
     changed = {} if args.config else _changes(args)
     handle = args.handle or metadata.HANDLE
     title = metadata.title_of(handle, args.title)
-    from kaggle_kit.bundling.bundle import bundle, bundle_for_training
-
     if asked:
-        return bundle_for_training(asked, args.out, handle, title, args.max_mb)
-    return bundle(
+        from kaggle_kit.bundling.training_bundle import build_training_bundle
+
+        sizes = build_training_bundle(asked, args.out, handle, title, args.max_mb)
+        return asdict(sizes)
+    from kaggle_kit.bundling.build import build_bundle
+
+    return build_bundle(
         args.run, args.competition, args.out, changed, handle, title, args.max_mb
-    )
+    ).as_json()
 
 
 @BUNDLING.command(
@@ -77,7 +81,7 @@ def ablate(args: argparse.Namespace) -> Result:
     changed = _changes(args)
     from kaggle_kit.bundling.ablate import ablate
 
-    return ablate(args.run, args.competition, args.out, changed)
+    return asdict(ablate(args.run, args.competition, args.out, changed))
 
 
 @BUNDLING.command(
@@ -93,7 +97,8 @@ def predict(args: argparse.Namespace) -> Result:
     require_bundle(args.bundle)
     from kaggle_kit.inference.predict import predict
 
-    return predict(args.bundle, args.competition, args.out, args.time_limit_s)
+    prediction = predict(args.bundle, args.competition, args.out, args.time_limit_s)
+    return asdict(prediction)
 
 
 @BUNDLING.command(

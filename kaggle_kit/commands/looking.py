@@ -95,9 +95,20 @@ def similar(args: argparse.Namespace) -> Result:
     require_bundle(args.bundle)
     if not args.photo.is_file():
         raise KitError(f"{args.photo}: expected a photo, found no file; check the path")
-    from kaggle_kit.inference.similar import similar
+    from kaggle_kit.inference.recogniser import Recogniser
 
-    return similar(args.photo, args.bundle, args.k)
+    with Recogniser.load(args.bundle, geometry_optional=True) as recogniser:
+        nearest = recogniser.similar(args.photo, args.k)
+    similar = [
+        {
+            "id": image.image_id,
+            "landmark_id": image.landmark,
+            "name": image.name,
+            "similarity": round(image.similarity, 4),
+        }
+        for image in nearest
+    ]
+    return {"photo": str(args.photo), "similar": similar}
 
 
 @LOOKING.command(

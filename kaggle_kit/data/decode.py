@@ -5,10 +5,12 @@ A photo is squashed to a square: for landmarks that beats keeping its shape with
 buffer, never by the number of photos.
 """
 
+import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -102,34 +104,44 @@ def readable(
     return dataset.with_options(options())
 
 
-def photos(
-    paths: Sequence[Path], side: int, batch_size: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
-    """Read photos as the network sees them, leaving out those that do not decode.
+def decode_file(path: Path, side: int | None = None) -> NDArray[np.uint8] | None:
+    """Decode an image file; None if it is missing or damaged.
 
-    Yields:
-        (which, pixels): (b,) places in ``paths`` and (b, side, side, 3) uint8, the whole
-        of each photo.
+    Args:
+        side: resize to a square of this side, as networks see it; None keeps the size.
+
+    Returns:
+        (side, side, 3), or (h, w, 3).
     """
-    dataset = (
-        readable(paths, lambda pixels: squashed(pixels, side), side)
-        .batch(batch_size)
-        .prefetch(2)
-        .with_options(beside_a_network())
-    )
-    yield from dataset.as_numpy_iterator()
+    try:
+        pixels: NDArray[np.uint8] = _file_decoder(side)(str(path)).numpy()
+    except tf.errors.OpError:
+        return None
+    return pixels
 
 
-def beside_a_network() -> tf.data.Options:
-    """Read on half of the cores, if the network is on these, too.
+@functools.cache
+def _file_decoder(side: int | None) -> Any:
+    @tf.function(input_signature=[tf.TensorSpec((), tf.string)])  # type: ignore[untyped-decorator]
+    def decode(path: tf.Tensor) -> tf.Tensor:
+        with tf.device("/CPU:0"):
+            image = tf.io.read_file(path)
+            if side is None:
+                return decoded(image)
+            return squashed(reduced(image, side), side)
 
-    Its threads wait for each other in every layer, so whatever takes the time of one of
-    them takes it from all.
+    return decode
+
+
+def n_decoders() -> int:
+    """How many images to decode at the same time, beside a network that runs.
+
+    A network on the CPU has its threads wait for each other in every layer, so whatever
+    delays one of them delays all: half of the cores are left to it.
     """
-    options = tf.data.Options()
-    if not tf.config.list_physical_devices("GPU"):
-        options.threading.private_threadpool_size = max(1, PARALLEL // 2)
-    return options
+    if tf.config.list_physical_devices("GPU"):
+        return PARALLEL
+    return max(1, PARALLEL // 2)
 
 
 def options() -> tf.data.Options:

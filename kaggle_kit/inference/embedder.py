@@ -1,241 +1,274 @@
-"""Photos to unit vectors: by networks, by visual words, and by several together."""
+"""From images to unit vectors: by networks, by visual words, and by several together."""
 
+from __future__ import annotations
+
+import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit import config
-from kaggle_kit.backends.base import INT8, WAYS, Engine, Outputs
+from kaggle_kit.backends.base import INT8, Image
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.inference.reduced_embedding import levels_of, partly_joined
-from kaggle_kit.inference.time_budget import Rates
+from kaggle_kit.inference.embedder_parts import Network, Part, VisualWords
+from kaggle_kit.inference.time_budget import Level, Rates
 from kaggle_kit.local_features.extract import LocalReader
-from kaggle_kit.local_features.vlad import Vocabulary, vlad
+from kaggle_kit.local_features.vlad import Vocabulary
 from kaggle_kit.progress import progress
 from kaggle_kit.retrieval.whitening import Whitening, unit
 
 
-class Embedded(NamedTuple):
-    """What is known of some photos.
+class Embeddings(NamedTuple):
+    """The embeddings of images that decode.
 
-    which: (b,) places among the photos asked for; one that does not decode is absent.
-    vectors: (b, d) float32, unit length; but see ``partial`` where time was short.
-    log_probability: (b, C) float32; C is 0 where no network has a head.
+    index: (b,) positions among the images that were asked for.
+    vectors: (b, d) float32, unit length; 0 in the place of a part that was left out.
+    log_probability: (b, C) float32 class scores; C is 0 where no network has a head.
+    parts: (b, p) whether each part embedded each image; all do unless time is short.
     """
 
-    which: NDArray[np.int64]
+    index: NDArray[np.int64]
     vectors: NDArray[np.float32]
     log_probability: NDArray[np.float32]
+    parts: NDArray[np.bool_]
 
-
-class Part(Protocol):
-    """One way of embedding; all parts give the same photos, in batches of one size."""
-
-    whitening: Whitening | None
-    has_head: bool
-    views: str  # which of ``ways`` the next batch is embedded in
-    ways: Sequence[str]  # from the most work to the least
-
-    def stream(self, paths: Sequence[Path], batch_size: int) -> Iterator[Embedded]:
-        """Embed photos, batch by batch, in order, without whitening."""
-
-
-class Network:
-    """A network that left training, as a SavedModel or as a LiteRT file.
-
-    Attributes:
-        side: that of the photos it takes, in pixels.
-        ways: its functions, of those that ``model.export`` makes.
-        views: which of them the next batch goes through.
-    """
-
-    def __init__(self, path: Path, engine: Engine, mixed_precision: bool = False):
-        """Load the network.
-
-        Args:
-            engine: what decodes its photos and runs it.
-
-        Raises:
-            ArtefactError: there is no readable network.
-        """
-        self.engine = engine
-        self.runner = engine.runner(path, mixed_precision)
-        self.side = self.runner.side
-        self.has_head = self.runner.has_head
-        self.whitening: Whitening | None = None
-        self.ways = self.runner.ways
-        self.views = self.ways[0]
-
-    def stream(self, paths: Sequence[Path], batch_size: int) -> Iterator[Embedded]:
-        """Embed photos, batch by batch, in order, without whitening.
-
-        The next batch is begun before one is given, so that the network does not wait
-        for what becomes of it.
-        """
-        begun: list[tuple[NDArray[np.int64], Callable[[], Outputs]]] = []
-        for which, pixels in self.engine.squashed(paths, self.side, batch_size):
-            begun.append((which, self.runner.start(pixels, self.views)))
-            if len(begun) > 1:
-                yield _embedded(*begun.pop(0))
-        for which, outputs in begun:
-            yield _embedded(which, outputs)
-
-
-def _embedded(which: NDArray[np.int64], outputs: Callable[[], Outputs]) -> Embedded:
-    found = outputs()
-    none = np.empty((len(which), 0), np.float32)
-    return Embedded(which, found["embedding"], found.get("log_probability", none))
-
-
-class Words:
-    """VLAD of local features, by a vocabulary."""
-
-    def __init__(self, vocabulary: NDArray[np.float32], reader: LocalReader):
-        self.vocabulary = vocabulary
-        self.reader = reader
-        self.whitening: Whitening | None = None
-        self.has_head = False
-        self.ways: Sequence[str] = WAYS[:1]
-        self.views = self.ways[0]
-
-    def stream(self, paths: Sequence[Path], batch_size: int) -> Iterator[Embedded]:
-        """Embed photos, batch by batch, in order, without whitening."""
-        for which, found in self.reader.stream(paths, batch_size):
-            vectors = np.stack([vlad(f.descriptors, self.vocabulary) for f in found])
-            yield Embedded(which, vectors, np.empty((len(which), 0), np.float32))
+    def at(self, rows: Any) -> Embeddings:
+        """Some of the images: a slice, or an array of rows."""
+        return Embeddings._make(values[rows] for values in self)
 
 
 class Embedder:
     """The parts of a bundle as one: each whitened, then weighted and side by side.
 
     Each part's vector is multiplied by the root of its weight before they are joined, so
-    that a cosine is the weighted mean of the parts' cosines. Heads are averaged by the
-    same weights.
+    that a cosine is the weighted mean of the parts' cosines. Class scores are averaged by
+    the same weights. It may be used from several threads.
 
     Attributes:
-        levels: ways of embedding, from the most work to the least.
-        uses: of the level that the next batch is embedded on; may be set at any time.
-        rates: the seconds that each embedder takes.
-        shapes: (d, C) of each part, once it has seen photos.
-        partial: whether any photo was seen by some of the parts only.
+        levels: ways to embed, the most expensive first; see ``levels_of``.
+        rates: seconds per image of each part and view, measured all along.
     """
 
     def __init__(self, parts: Sequence[Part], settings: config.Recognition):
         self.parts = parts
         self.settings = settings
         self.levels = levels_of(parts, settings)
-        self.uses = self.levels[0].uses
-        keys = {(i, views) for i, part in enumerate(parts) for views in part.ways}
+        keys = {(i, view) for i, part in enumerate(parts) for view in part.views}
         self.rates = Rates({key: settings.pixels[key[1]] for key in keys})
-        self.shapes: dict[int, tuple[int, int]] = {}
-        self.partial = False
+        self._lock = threading.Lock()
+        self._reader = ThreadPoolExecutor(1)  # decodes the next batch
+        self._next: dict[int, tuple[list[Image], Future[Any]]] = {}
 
-    def stream(self, paths: Sequence[Path], label: str) -> Generator[Embedded]:
-        """Embed photos, batch by batch, in order."""
-        for found in self._apart(paths, label):
-            if len(found) == len(self.parts):
-                yield joined(list(found.values()), self.settings.weights)
-            else:
-                self.partial = True
-                yield partly_joined(found, self.shapes, self.settings.weights)
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The weight of each part."""
+        return self.settings.weights or (1.0,) * len(self.parts)
 
-    def embed(self, paths: Sequence[Path], label: str) -> Embedded:
-        """Embed photos and hold all of the result."""
-        return concatenated(list(self.stream(paths, label)))
-
-    def embed_apart(self, paths: Sequence[Path], label: str) -> list[Embedded]:
-        """What each part gives, to be joined by several weights."""
-        found = list(self._apart(paths, label))
+    @property
+    def widths(self) -> list[int]:
+        """The numbers that each part adds to a vector."""
         return [
-            concatenated([batch[i] for batch in found]) for i in range(len(self.parts))
+            p.whitening.matrix.shape[1] if p.whitening else p.width for p in self.parts
         ]
 
-    def _apart(
-        self, paths: Sequence[Path], label: str
-    ) -> Iterator[dict[int, Embedded]]:
-        """What each part gives that is in use; one may pause, and come back, in between."""
-        streams: dict[int, Iterator[Embedded]] = {}
-        done = 0
-        with progress(total=len(paths), label=label) as bar:
-            while True:
-                streams = {i: streams[i] for i, _ in self.uses if i in streams}
-                found = {}
-                for i, views in self.uses:
-                    if i not in streams:
-                        streams[i] = _from(self.parts[i], paths, done, self.settings)
-                    batch = self._next(i, views, streams[i])
-                    if batch is not None:
-                        found[i] = batch
-                if not found:
-                    return
-                yield found
-                which = found[min(found)].which
-                done = int(which[-1]) + 1
-                bar.update(len(which))
+    def embed(
+        self,
+        images: Sequence[Image],
+        level: Level | None = None,
+        upcoming: Sequence[Image] = (),
+    ) -> Embeddings:
+        """Embed a batch.
 
-    def _next(self, i: int, views: str, stream: Iterator[Embedded]) -> Embedded | None:
+        Args:
+            level: which parts, and which of their views; None: the first of ``levels``.
+            upcoming: the batch to be asked for next: it is decoded meanwhile.
+        """
+        return self.join(self._outputs(images, level or self.levels[0], upcoming))
+
+    def embed_all(self, images: Sequence[Image], label: str) -> Embeddings:
+        """Embed any number of images, batch by batch, with progress."""
+        return concatenated([self.join(b) for b in self._batches(images, label)])
+
+    def embed_by_part(self, images: Sequence[Image], label: str) -> list[Embeddings]:
+        """What each part gives of any number of images, before whitening."""
+        batches = list(self._batches(images, label))
+        return [concatenated([b[i] for b in batches]) for i in range(len(self.parts))]
+
+    def join(self, by_part: Mapping[int, Embeddings]) -> Embeddings:
+        """Whiten what some of the parts give of the same images, and join it."""
+        white = {i: whitened(e, self.parts[i].whitening) for i, e in by_part.items()}
+        if len(white) == len(self.parts):
+            return joined(list(white.values()), self.weights)
+        return self._joined_with_gaps(white)
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._reader.shutdown()
+        for part in self.parts:
+            part.close()
+
+    def _batches(
+        self, images: Sequence[Image], label: str
+    ) -> Iterator[dict[int, Embeddings]]:
+        with progress(total=len(images), label=label) as bar:
+            for start, batch, upcoming in batches(images, self.settings.batch_size):
+                outputs = self._outputs(batch, self.levels[0], upcoming)
+                bar.update(len(batch))
+                yield {i: e._replace(index=e.index + start) for i, e in outputs.items()}
+
+    def _outputs(
+        self, images: Sequence[Image], level: Level, upcoming: Sequence[Image]
+    ) -> dict[int, Embeddings]:
+        """What each part of a level gives, before whitening."""
+        outputs = {}
+        with self._lock:
+            for i, view in level.uses:
+                start = time.monotonic()
+                index, inputs = self._read(i, images)
+                if upcoming:
+                    future = self._reader.submit(self.parts[i].read, upcoming)
+                    self._next[i] = list(upcoming), future
+                vectors, scores = self._embedded(i, view, inputs, len(index))
+                self.rates.add((i, view), len(images), time.monotonic() - start)
+                seen = np.ones((len(index), 1), np.bool_)
+                outputs[i] = Embeddings(index, vectors, scores, seen)
+        return outputs
+
+    def _read(self, i: int, images: Sequence[Image]) -> tuple[NDArray[np.int64], Any]:
+        """A part's inputs, which are ready if the images were announced."""
+        announced, future = self._next.pop(i, (None, None))
+        if future is not None and announced == list(images):
+            result: tuple[NDArray[np.int64], Any] = future.result()
+            return result
+        return self.parts[i].read(images)
+
+    def _embedded(
+        self, i: int, view: str, inputs: Any, n: int
+    ) -> tuple[NDArray[np.float32], ...]:
         part = self.parts[i]
-        part.views = views
-        start = time.monotonic()
-        found = next(stream, None)
-        if found is None:
-            return None
-        found = whitened(found, part.whitening)
-        self.rates.add((i, views), len(found.which), time.monotonic() - start)
-        self.shapes[i] = found.vectors.shape[1], found.log_probability.shape[1]
-        return found
+        if n:
+            return part.embed(inputs, view)
+        widths = part.width, part.n_classes
+        return tuple(np.empty((0, width), np.float32) for width in widths)
+
+    def _joined_with_gaps(self, by_part: Mapping[int, Embeddings]) -> Embeddings:
+        """Join what some of the parts give, with 0 in the place of the others.
+
+        A vector is so long that its product with a unit vector of all parts is the
+        weighted mean of the cosines of the parts that are present::
+
+            x_i -> sqrt(w_i) sqrt(W) / W_present x_i,   W the sum of all weights
+
+        Without a head among them all classes are equally probable.
+        """
+        weights, widths = self.weights, self.widths
+        present = sum(weights[i] for i in by_part) or 1.0
+        first = next(iter(by_part.values()))
+        n = len(first.index)
+        blocks = [
+            weights[i] ** 0.5 * sum(weights) ** 0.5 / present * by_part[i].vectors
+            if i in by_part
+            else np.zeros((n, width), np.float32)
+            for i, width in enumerate(widths)
+        ]
+        n_classes = max(part.n_classes for part in self.parts)
+        scores = np.full((n, n_classes), -np.log(max(n_classes, 1)), np.float32)
+        heads = [i for i in by_part if self.parts[i].n_classes]
+        total = sum(weights[i] for i in heads)
+        if total:
+            logs = [weights[i] / total * by_part[i].log_probability for i in heads]
+            scores = np.sum(logs, axis=0, dtype=np.float32)
+        seen = np.zeros((n, len(widths)), np.bool_)
+        seen[:, list(by_part)] = True
+        vectors = np.concatenate(blocks, axis=1).astype(np.float32)
+        return Embeddings(first.index, vectors, scores, seen)
 
 
-def _from(
-    part: Part, paths: Sequence[Path], start: int, settings: config.Recognition
-) -> Iterator[Embedded]:
-    """A part's stream over the photos from one on, their places being among all."""
-    for found in part.stream(paths[start:], settings.batch_size):
-        yield found._replace(which=found.which + start)
+def batches(
+    images: Sequence[Image], size: int
+) -> Iterator[tuple[int, Sequence[Image], Sequence[Image]]]:
+    """Where each batch begins, the batch, and the one after it."""
+    for start in range(0, len(images), size):
+        end = start + size
+        yield start, images[start:end], images[end : end + size]
 
 
-def whitened(found: Embedded, whitening: Whitening | None) -> Embedded:
-    """The same photos, their vectors whitened if there is a whitening."""
-    if whitening is None or not len(found.vectors):
-        return found
-    return found._replace(vectors=whitening(found.vectors))
+def whitened(embeddings: Embeddings, whitening: Whitening | None) -> Embeddings:
+    """The same images, their vectors whitened if there is a whitening."""
+    if whitening is None:
+        return embeddings
+    return embeddings._replace(vectors=whitening(embeddings.vectors))
 
 
-def joined(found: Sequence[Embedded], weights: Sequence[float]) -> Embedded:
-    """What several parts say of the same photos as one; without weights, alike."""
-    weights = weights or (1.0,) * len(found)
-    pairs = list(zip(weights, found, strict=True))
-    vectors = unit(np.concatenate([w**0.5 * f.vectors for w, f in pairs], axis=1))
-    heads = [(w, f.log_probability) for w, f in pairs if f.log_probability.shape[1]]
-    head = np.empty((len(vectors), 0), np.float32)
+def joined(by_part: Sequence[Embeddings], weights: Sequence[float]) -> Embeddings:
+    """Join what all parts give of the same images; without weights they count alike."""
+    weights = weights or (1.0,) * len(by_part)
+    pairs = list(zip(weights, by_part, strict=True))
+    vectors = unit(np.concatenate([w**0.5 * e.vectors for w, e in pairs], axis=1))
+    heads = [(w, e.log_probability) for w, e in pairs if e.log_probability.shape[1]]
+    scores = np.empty((len(vectors), 0), np.float32)
     if heads:
         total = sum(w for w, _ in heads) or 1.0
-        head = np.sum([w / total * logs for w, logs in heads], axis=0, dtype=np.float32)
-    return Embedded(found[0].which, vectors, head)
+        scores = np.sum([w / total * x for w, x in heads], axis=0, dtype=np.float32)
+    seen = np.ones((len(vectors), len(by_part)), np.bool_)
+    return Embeddings(by_part[0].index, vectors, scores, seen)
 
 
-def concatenated(parts: Sequence[Embedded]) -> Embedded:
-    """Several results as one; of no width when there are none."""
-    if not parts:
-        return Embedded(
-            np.empty(0, np.int64),
-            np.empty((0, 0), np.float32),
-            np.empty((0, 0), np.float32),
+def concatenated(embeddings: Sequence[Embeddings]) -> Embeddings:
+    """Several batches as one; of no width when there are none."""
+    if not embeddings:
+        nothing = np.empty((0, 0), np.float32)
+        return Embeddings(
+            np.empty(0, np.int64), nothing, nothing, np.empty((0, 0), np.bool_)
         )
-    which, vectors, heads = zip(*parts, strict=True)
-    return Embedded(
-        np.concatenate(which), np.concatenate(vectors), np.concatenate(heads)
+    return Embeddings._make(np.concatenate(c) for c in zip(*embeddings, strict=True))
+
+
+def levels_of(parts: Sequence[Part], settings: config.Recognition) -> list[Level]:
+    """Ways to embed: drop views first, then parts from the last on, then the size.
+
+    The first part with a weight always stays, and so does the first with class scores if
+    the ranking is by these.
+    """
+    everything = tuple((i, part.views[0]) for i, part in enumerate(parts))
+    one_view = tuple(
+        (i, "one" if "one" in part.views else part.views[0])
+        for i, part in enumerate(parts)
     )
+    levels = [Level("", everything)]
+    if one_view != everything:
+        levels.append(Level("views", one_view))
+    levels += [
+        Level("embedders", one_view[:n])
+        for n in range(len(parts) - 1, _fewest(parts, settings) - 1, -1)
+    ]
+    small = tuple(
+        (i, "small" if "small" in parts[i].views else view)
+        for i, view in levels[-1].uses
+    )
+    if small != levels[-1].uses:
+        levels.append(Level("size", small))
+    return levels
+
+
+def _fewest(parts: Sequence[Part], settings: config.Recognition) -> int:
+    """How many of the first parts must stay."""
+    weights = settings.weights or (1.0,) * len(parts)
+    by_head = settings.ranking == "head"
+    pairs = enumerate(zip(parts, weights, strict=True), 1)
+    useful = (n for n, (part, w) in pairs if w and (part.n_classes or not by_head))
+    return next(useful, len(parts))
 
 
 def load_embedder(
     folder: Path, settings: config.Recognition, reader: LocalReader
 ) -> Embedder:
-    """The embedder of a bundle.
+    """Load the embedder of a bundle.
 
     ``embedders/`` has a folder for each run: its ``config.json`` and, each with its
     whitening if it has one, the network and ``words.npy``. With ``recognition.int8`` the
@@ -247,14 +280,14 @@ def load_embedder(
     parts: list[Part] = []
     engine = reader.engine
     name = INT8 if settings.int8 else engine.network
-    for place in sorted((folder / "embedders").glob("*")):
-        if (place / name).exists():
-            parts.append(Network(place / name, engine, settings.mixed_precision))
-            parts[-1].whitening = _whitening(place / "model.whitening.npz")
-        if (place / "words.npy").exists():
-            words = Vocabulary.load(place / "words.npy").words
-            parts.append(Words(words, reader))
-            parts[-1].whitening = _whitening(place / "words.whitening.npz")
+    for run in sorted((folder / "embedders").glob("*")):
+        if (run / name).exists():
+            parts.append(Network(run / name, engine, settings.mixed_precision))
+            parts[-1].whitening = _whitening(run / "model.whitening.npz")
+        if (run / "words.npy").exists():
+            words = Vocabulary.load(run / "words.npy").words
+            parts.append(VisualWords(words, reader))
+            parts[-1].whitening = _whitening(run / "words.whitening.npz")
     if not parts or len(settings.weights) not in (0, len(parts)):
         raise ArtefactError(
             f"{folder}: expected an embedder for each of recognition.weights "

@@ -1,153 +1,313 @@
-"""A bundle, ready to say what photos show."""
+"""A bundle, ready to recognise: embed, search, verify, rank. Written once, here."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from kaggle_kit import config
-from kaggle_kit.backends.base import Engine
+from kaggle_kit.backends.base import Engine, Image
+from kaggle_kit.backends.images import as_image
 from kaggle_kit.config import Config
-from kaggle_kit.errors import ArtefactError
-from kaggle_kit.inference.embedder import Embedded, Embedder, load_embedder
-from kaggle_kit.inference.reduced_embedding import alike, cut_gallery
-from kaggle_kit.local_features.extract import KEPT, LocalReader
+from kaggle_kit.errors import ArtefactError, DataError
+from kaggle_kit.inference.answers import Answer, SimilarImage, explain
+from kaggle_kit.inference.calibration import CALIBRATION, PLAIN_CALIBRATION, Calibration
+from kaggle_kit.inference.embedder import Embedder, Embeddings, batches, load_embedder
+from kaggle_kit.local_features.extract import BLOCK, CACHED, LocalReader
+from kaggle_kit.progress import progress
+from kaggle_kit.retrieval import ranking
 from kaggle_kit.retrieval.gallery import Gallery
-from kaggle_kit.retrieval.ranking import Evidence, evidence
+from kaggle_kit.retrieval.knn import top_k
+from kaggle_kit.retrieval.ranking import Evidence
 from kaggle_kit.retrieval.whitening import unit
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.manifest import verify
-from kaggle_kit.storage.tables import Class, Label
+from kaggle_kit.storage.tables import Class, Guess
 
 if TYPE_CHECKING:
     from kaggle_kit.local_features.rerank import Geometry
 
+OPENCV = ("cv2", "threadpoolctl")
+
 
 @dataclass(frozen=True)
 class Recogniser:
-    """What a bundle holds.
+    """What a bundle holds, and the one path from images to guesses.
+
+    It may be used from several threads. Close it, or use it as a context manager, to stop
+    its own threads.
 
     Attributes:
-        settings: its config, with the ranking as it was tuned.
-        classes: what the heads' columns mean.
-        embedder: from photos to vectors.
-        gallery: all of its labelled photos.
-        geometry: the comparison of local features, where that is asked for.
+        settings: the bundle's config, with the ranking as it was tuned.
+        classes: what the columns of class scores mean.
+        embedder: from images to vectors.
+        gallery: the labelled images to search in.
+        geometry: the comparison of local features, where that is part of the ranking.
+        names: names of landmarks, by id.
+        calibration: from confidence to probability; None where the bundle has none.
+        missing_geometry: why geometry is left out although the bundle was tuned with it.
+
+    >>> from kaggle_kit import Recogniser                              # doctest: +SKIP
+    >>> with Recogniser.load("bundle") as recogniser:                  # doctest: +SKIP
+    ...     recogniser.recognise(["a.jpg"])[0].name
     """
 
     settings: Config
     classes: list[Class]
     embedder: Embedder
     gallery: Gallery
-    geometry: Geometry | None
+    geometry: Geometry | None = None
+    names: dict[int, str] = field(default_factory=dict)
+    calibration: Calibration | None = None
+    missing_geometry: str | None = None
 
     @classmethod
     def load(
         cls,
-        folder: Path,
-        train_dir: Path,
-        engine: Engine,
-        kept: int = KEPT,
-        with_geometry: bool = True,
+        bundle: str | Path,
+        engine: Engine | None = None,
+        train_dir: Path | None = None,
+        n_cached: int = CACHED,
+        geometry_optional: bool = False,
     ) -> Recogniser:
         """Read a bundle.
 
         Args:
-            train_dir: where gallery photos are that the bundle does not have.
-            engine: what decodes photos and runs networks.
-            kept: of how many photos the local features are kept.
-            with_geometry: whether to look at geometry if the bundle does.
+            bundle: the folder that ``kaggle-kit bundle`` or ``build_bundle`` wrote.
+            engine: decodes images and runs networks; None: TensorFlow.
+            train_dir: the competition's ``train`` folder, for gallery images that the
+                bundle lacks.
+            n_cached: number of files whose local features are kept in memory.
+            geometry_optional: rank without geometry where it is not possible.
 
         Raises:
             ArtefactError, ConfigError, TableError: a file is missing, damaged, or not
                 as the manifest says.
         """
-        verify(folder)
-        settings = config.read_json(folder / "config.json")
-        if not with_geometry:
-            settings = without_geometry(settings)
-        reader = LocalReader(settings.local, engine, kept)
-        gallery = Gallery.load(folder / "gallery")
+        bundle = Path(bundle)
+        verify(bundle)
+        settings = config.read_json(bundle / "config.json")
+        missing = None
+        if settings.recognition.verification and geometry_optional:
+            missing = _obstacle(bundle)
+            settings = without_geometry(settings) if missing else settings
+        reader = LocalReader(settings.local, engine or _tensorflow(), n_cached)
+        gallery = Gallery.load(bundle / "gallery")
         geometry = None
         if settings.recognition.verification:
-            geometry = _geometry(folder / "local", gallery, reader, train_dir)
+            geometry = _geometry(bundle, gallery, reader, train_dir or bundle)
+        # A curve for confidences with geometry says nothing of those without.
+        curve = PLAIN_CALIBRATION if missing else CALIBRATION
         return cls(
             settings,
-            tables.read_classes(folder / "classes.csv"),
-            load_embedder(folder, settings.recognition, reader),
+            tables.read_classes(bundle / "classes.csv"),
+            load_embedder(bundle, settings.recognition, reader),
             gallery,
             geometry,
+            tables.read_names(bundle / "names.csv"),
+            Calibration.load(bundle / curve),
+            missing,
         )
 
-    def evidence(self, found: Embedded, gallery: Gallery) -> Evidence:
-        """Search a gallery for embedded photos; without geometry.
+    @property
+    def ranking(self) -> config.Recognition:
+        """The settings of the ranking."""
+        return self.settings.recognition
 
-        Photos that only some embedders have seen are compared by those alone.
+    def with_gallery(self, gallery: Gallery) -> Recogniser:
+        """The same, but searching another gallery."""
+        return replace(self, gallery=gallery)
+
+    def recognise(self, images: Sequence[Any]) -> list[Answer]:
+        """Name the landmark in each image.
+
+        The guesses are those of ``predict``, except that ``recognition.demote_share``,
+        which needs all of a competition's images, does not apply.
+
+        Args:
+            images: paths, PIL images, or (h, w, 3) uint8 arrays.
+
+        Returns:
+            An answer per image. That of an image that does not decode says so in
+            ``error``.
         """
-        if not self.embedder.partial or not len(found.which):
-            return self._evidence(found, gallery)
-        widths = [d for _, (d, _) in sorted(self.embedder.shapes.items())]
-        pieces = []
-        for places, numbers in alike(found.vectors, widths):
-            part = Embedded._make(values[places] for values in found)
-            if numbers.all() or not numbers.any():
-                pieces.append((places, self._evidence(part, gallery)))
-                continue
-            part = part._replace(vectors=unit(part.vectors[:, numbers]))
-            cut = cut_gallery(gallery, numbers)
-            pieces.append((places, self._evidence(part, cut)))
-        order = np.argsort(np.concatenate([places for places, _ in pieces]))
-        columns = zip(*(known for _, known in pieces), strict=True)
-        return Evidence._make(np.concatenate(column)[order] for column in columns)
+        sources = [as_image(image) for image in images]
+        answers = [Answer(error=None)] * len(sources)
+        for start, batch, upcoming in batches(sources, self.ranking.batch_size):
+            embeddings = self.embedder.embed(batch, None, upcoming)
+            decoded = [batch[i] for i in embeddings.index]
+            evidence = self.verify(self.search(embeddings), decoded)
+            for row, i in enumerate(embeddings.index.tolist()):
+                one = slice(row, row + 1)
+                answers[start + i] = explain(
+                    self, evidence.at(one), embeddings.log_probability[one]
+                )
+            for i in set(range(len(batch))) - set(embeddings.index.tolist()):
+                answers[start + i] = Answer(error=_complaint(batch[i]))
+        return answers
 
-    def _evidence(self, found: Embedded, gallery: Gallery) -> Evidence:
-        return evidence(
-            found.vectors,
-            found.log_probability,
+    def similar(self, image: Any, k: int = 5) -> list[SimilarImage]:
+        """The k gallery images most similar to an image, most similar first.
+
+        By the embedding alone, before penalties and geometry.
+
+        Raises:
+            DataError: the image does not decode.
+        """
+        source = as_image(image)
+        embeddings = self.embedder.embed([source])
+        if not len(embeddings.index):
+            raise DataError(_complaint(source))
+        cosines, rows = top_k(embeddings.vectors, self.gallery.vectors, k)
+        landmarks = self.gallery.landmark_ids[rows[0]].tolist()
+        return [
+            SimilarImage(
+                self.gallery.image_ids[row], landmark, self.names.get(landmark), cosine
+            )
+            for row, landmark, cosine in zip(
+                rows[0].tolist(), landmarks, cosines[0].tolist(), strict=True
+            )
+        ]
+
+    def search(self, embeddings: Embeddings) -> Evidence:
+        """Search the gallery.
+
+        Images that only some parts of the embedder saw are compared by those alone.
+        """
+        if embeddings.parts.all():
+            return self._search(embeddings, self.gallery)
+        kinds, kind_of = np.unique(embeddings.parts, axis=0, return_inverse=True)
+        rows_of = [np.flatnonzero(kind_of.ravel() == i) for i in range(len(kinds))]
+        pieces = []
+        for kind, rows in zip(kinds, rows_of, strict=True):
+            some = embeddings.at(rows)
+            columns = np.repeat(kind, self.embedder.widths)
+            some = some._replace(vectors=unit(some.vectors[:, columns]))
+            pieces.append(self._search(some, self.gallery.columns(columns)))
+        order = np.argsort(np.concatenate(rows_of))
+        return Evidence._make(
+            np.concatenate(column)[order] for column in zip(*pieces, strict=True)
+        )
+
+    def verify(self, evidence: Evidence, images: Sequence[Image]) -> Evidence:
+        """Add the inliers of the nearest images, if geometry is part of the ranking.
+
+        Args:
+            images: (q,) the queries of ``evidence``.
+        """
+        if not self.geometry or not self.ranking.verification:
+            return evidence
+        inliers = [
+            self.count_inliers(evidence.at(slice(i, i + BLOCK)), images[i : i + BLOCK])
+            for i in progress(range(0, len(images), BLOCK), label="geometry")
+        ]
+        return evidence._replace(
+            inliers=np.concatenate([evidence.inliers[:0], *inliers])
+        )
+
+    def count_inliers(self, evidence: Evidence, images: Sequence[Image]) -> np.ndarray:
+        """Weighted inliers of a block of queries with their nearest images, (b, k)."""
+        geometry, settings = self.geometry, self.ranking.verification
+        assert geometry is not None and settings is not None
+        return geometry.count_inliers(images, evidence.rows, self.gallery, settings)
+
+    def guesses(
+        self,
+        embeddings: Embeddings,
+        evidence: Evidence | None,
+        landmarks: Collection[int],
+    ) -> list[Guess | None]:
+        """Rank: a guess per image, by the gallery or by the class scores.
+
+        Args:
+            evidence: not needed where ``recognition.ranking`` is ``head``.
+            landmarks: that a guess by class scores may name.
+        """
+        if self.ranking.ranking == "head":
+            return ranking.head_guesses(
+                embeddings.log_probability,
+                self.classes,
+                landmarks,
+                self.ranking.demote_share,
+            )
+        assert evidence is not None
+        return ranking.gallery_guesses(evidence, self.gallery, self.ranking)
+
+    def name(self, landmark: int) -> str:
+        """A landmark's name, or its number where no name is known."""
+        return self.names.get(landmark) or f"landmark {landmark}"
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self.embedder.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _search(self, embeddings: Embeddings, gallery: Gallery) -> Evidence:
+        return ranking.evidence(
+            embeddings.vectors,
+            embeddings.log_probability,
             gallery,
             self.classes,
-            self.settings.recognition,
+            self.ranking,
         )
 
 
 def without_geometry(settings: Config) -> Config:
-    """The same ranking, but for what inliers add to it."""
+    """The same ranking, but without what inliers add to it."""
     plain = settings.recognition.model_copy(update={"verification": None})
     return settings.model_copy(update={"recognition": plain})
 
 
-def rarest_first(labels: Sequence[Label], have: Sequence[int] = ()) -> list[Label]:
-    """Order photos so that, wherever one stops, the landmarks with fewest have most.
+def _tensorflow() -> Engine:
+    from kaggle_kit.backends.tensorflow import TensorFlowEngine  # takes seconds
 
-    Each comes after as many of its landmark as there are already, here or in ``have``;
-    where that is equal, order stays.
-
-    >>> [x.landmark_id for x in rarest_first([Label("a", i) for i in (7, 7, 7, 8)], [8])]
-    [7, 7, 8, 7]
-    """
-    counts = Counter(have)
-    after = []
-    for label in labels:
-        after.append(counts[label.landmark_id])
-        counts[label.landmark_id] += 1
-    return [labels[i] for i in sorted(range(len(labels)), key=after.__getitem__)]
+    return TensorFlowEngine()
 
 
 def _geometry(
-    folder: Path, gallery: Gallery, reader: LocalReader, train_dir: Path
+    bundle: Path, gallery: Gallery, reader: LocalReader, train_dir: Path
 ) -> Geometry:
     from kaggle_kit.local_features.rerank import Geometry  # OpenCV
     from kaggle_kit.local_features.sift import LocalFeatures
 
-    stored = LocalFeatures.load(folder)
+    stored = LocalFeatures.load(bundle / "local")
     if len(stored) != len(gallery.image_ids):
         raise ArtefactError(
-            f"{folder}: expected the features of {len(gallery.image_ids)} photos, got "
-            f"{len(stored)}; make the bundle again"
+            f"{bundle / 'local'}: expected the features of {len(gallery.image_ids)} "
+            f"images, got {len(stored)}; make the bundle again"
         )
     return Geometry(reader, train_dir, stored, gallery.image_ids)
+
+
+def _obstacle(bundle: Path) -> str | None:
+    """Why geometry is not possible."""
+    if not (bundle / "local").is_dir():
+        return "its local features were left out of the exported folder"
+    missing = [name for name in OPENCV if find_spec(name) is None]
+    return "OpenCV is not installed" if missing else None
+
+
+def _complaint(image: Image) -> str:
+    """Why an image does not decode."""
+    if not isinstance(image, Path):
+        try:
+            image.pixels(1)
+        except DataError as error:
+            return str(error)
+        return "image: expected an image, got one without pixels; choose another"
+    if not image.is_file():
+        return f"{image}: expected an image, found no file; check the path"
+    return (
+        f"{image}: expected an image (JPEG, PNG, GIF or BMP), got a file that does not "
+        f"decode; save it again as JPEG"
+    )

@@ -18,7 +18,8 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 logger = logging.getLogger(__name__)
 ORDER = (
@@ -63,6 +64,29 @@ class Work(NamedTuple):
     again: float = 0
     new: int = 0
     verify: int = 0
+
+
+@dataclass
+class Drop:
+    """What was left out for want of time, and the numbers that led to it.
+
+    Attributes:
+        what: one of ``ORDER``.
+        photos: how many images went without it.
+        of: how many there were.
+        at_s: seconds from the beginning to the decision.
+        needed_s: seconds that all remaining work would have taken.
+        left_s: seconds that were left.
+        seconds_a_photo: that the work takes.
+    """
+
+    what: str
+    photos: int
+    of: int
+    at_s: float
+    needed_s: float
+    left_s: float
+    seconds_a_photo: float
 
 
 class Cost(NamedTuple):
@@ -190,7 +214,7 @@ class Budget:
         self.work = self._whole = Work()
         self.level = 0
         self.reserve_s = 0.0
-        self._drops: dict[str, dict[str, Any]] = {}
+        self._drops: dict[str, Drop] = {}
 
     @property
     def left_s(self) -> float:
@@ -234,7 +258,7 @@ class Budget:
             return True
         each = self._each(kind)
         self._drop(NAMES[kind], left, remain * each, each, kind)
-        self._drops[NAMES[kind]]["photos"] = round(remain)
+        self._drops[NAMES[kind]].photos = round(remain)
         self.work = self.work._replace(**{kind: 0})
         return False
 
@@ -246,23 +270,16 @@ class Budget:
             self.work = self.work._replace(unranked=self.work.unranked + n)
         if kind in ("test", "new"):
             for name in {level.lacks for level in self.levels[1 : self.level + 1]}:
-                self._drops[name]["photos"] += n
+                self._drops[name].photos += n
 
     def ranked(self) -> None:
         """All that is embedded is ranked."""
         self.work = self.work._replace(unranked=0)
 
-    def dropped(self) -> list[dict[str, Any]]:
-        """What was left out, in the order of drops, with the numbers that led to it.
-
-        Of each: what, photos (how many, of how many), the seconds since the beginning
-        when it was first decided, and then the seconds needed and left and a photo's.
-        """
-        return [
-            self._drops[name]
-            for name in ORDER
-            if name in self._drops and self._drops[name]["photos"]
-        ]
+    def dropped(self) -> list[Drop]:
+        """What was left out, in the order of drops."""
+        drops = [self._drops[name] for name in ORDER if name in self._drops]
+        return [drop for drop in drops if drop.photos]
 
     def _choose(self) -> None:
         left, cost = self.left_s, self.cost
@@ -294,16 +311,16 @@ class Budget:
         of = round(getattr(self._whole, kind))
         if name in ("views", "embedders", "size"):
             of = self._whole.test + self._whole.new
-        numbers = {
-            "what": name,
-            "photos": 0,
-            "of": of,
-            "at_s": round(self.clock() - self.began, 1),
-            "needed_s": round(needed, 1),
-            "left_s": round(left, 1),
-            "seconds_a_photo": round(each, 4),
-        }
-        self._drops.setdefault(name, numbers)
+        drop = Drop(
+            name,
+            0,
+            of,
+            round(self.clock() - self.began, 1),
+            round(needed, 1),
+            round(left, 1),
+            round(each, 4),
+        )
+        self._drops.setdefault(name, drop)
         logger.warning(
             "out of time for %s: %.1f s needed, %.1f s left, %.4f s a photo",
             *(name, needed, left, each),

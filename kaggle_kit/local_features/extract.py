@@ -1,91 +1,90 @@
-"""Read photos for their local features, the latest of which are kept."""
+"""Detect the local features of images, and cache those of the latest."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import threading
+import weakref
+from collections.abc import MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kaggle_kit import config
-from kaggle_kit.backends.base import Engine
+from kaggle_kit.backends.base import Engine, Image
 
 if TYPE_CHECKING:
     from kaggle_kit.local_features.sift import Features
 
-KEPT = 4096  # photos; of 800 features each they take 450 MB
-TOGETHER = 32  # photos decoded, or verified, before what was found is passed on
+CACHED = 4096  # files; with 800 features each they take 450 MB
+BLOCK = 32  # images whose features are detected, or compared, in one go
 
 
 class LocalReader:
-    """Local features of photos, decoded as for the network.
+    """Local features of images, which are decoded as for the network.
 
-    The features of the latest photos are kept, so that VLAD and verification of the same
-    photo compute them once. Memory is bounded by ``kept``, ``TOGETHER`` and the few photos
-    that the engine decodes at a time.
+    The features of the latest files are cached, so that VLAD and verification of the same
+    image detect them once; those of an image in memory as long as it lives. Memory is
+    bounded by ``n_cached`` and one image per core. It may be used from several threads.
 
     Attributes:
-        engine: what decodes the photos.
+        engine: decodes the images.
     """
 
-    def __init__(self, settings: config.Local, engine: Engine, kept: int = KEPT):
+    def __init__(self, settings: config.Local, engine: Engine, n_cached: int = CACHED):
         self.settings = settings
         self.engine = engine
-        self._n_kept = kept
-        self._kept: dict[Path, Features | None] = {}
+        self._n_cached = n_cached
+        self._files: dict[Path, Features | None] = {}
+        self._others: MutableMapping[Image, Features | None] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._lock = threading.Lock()
 
-    def stream(
-        self, paths: Sequence[Path], batch_size: int
-    ) -> Iterator[tuple[NDArray[np.int64], list[Features]]]:
-        """Yield (which, features) in batches of photos that decode, in order."""
-        which: list[int] = []
-        found: list[Features] = []
-        for start in range(0, len(paths), TOGETHER):
-            read = self.read(paths[start : start + TOGETHER])
-            for i, features in enumerate(read, start):
-                if features is None:
-                    continue
-                which.append(i)
-                found.append(features)
-                if len(which) == batch_size:
-                    yield np.array(which, np.int64), found
-                    which, found = [], []
-        if which:
-            yield np.array(which, np.int64), found
+    def read_all(self, images: Sequence[Image]) -> list[Features]:
+        """The features of those of many images that decode, block by block."""
+        blocks = [
+            self.read(images[i : i + BLOCK]) for i in range(0, len(images), BLOCK)
+        ]
+        return [
+            features for block in blocks for features in block if features is not None
+        ]
 
-    def read(self, paths: Sequence[Path]) -> list[Features | None]:
-        """The features of a few photos; None of one that does not decode."""
-        missing = [path for path in dict.fromkeys(paths) if path not in self._kept]
-        self._kept.update(dict.fromkeys(missing))
-        self._kept.update(self._computed(missing))
-        found = [self._kept[path] for path in paths]
-        for path in list(self._kept)[: max(0, len(self._kept) - self._n_kept)]:
-            del self._kept[path]
-        return found
+    def read(self, images: Sequence[Image]) -> list[Features | None]:
+        """The features of a few images; None where an image does not decode."""
+        with self._lock:
+            missing = [i for i in dict.fromkeys(images) if i not in self._cache(i)]
+            for image, features in zip(missing, self._detect(missing), strict=True):
+                self._cache(image)[image] = features
+            result = [self._cache(image)[image] for image in images]
+            for path in list(self._files)[: max(0, len(self._files) - self._n_cached)]:
+                del self._files[path]
+            return result
 
-    def _computed(self, paths: Sequence[Path]) -> dict[Path, Features]:
-        from kaggle_kit.local_features.sift import cv2, features, shrunk  # OpenCV
+    def _cache(self, image: Image) -> MutableMapping[Image, Features | None]:
+        files: MutableMapping[Image, Features | None] = self._files  # type: ignore[assignment]
+        return files if isinstance(image, Path) else self._others
 
-        def compute(grey: NDArray[np.uint8]) -> Features:
-            return features(grey, self.settings)
+    def _detect(self, images: Sequence[Image]) -> list[Features | None]:
+        """Detect features, one image per core: within one, OpenCV gains less."""
+        if not images:
+            return []
+        from kaggle_kit.local_features.sift import cv2  # OpenCV
 
-        if not paths:
-            return {}
-        # shrunk as they come: of 40 megapixels, one in its whole size takes 120 MB
-        long_side = self.settings.long_side
-        photos = {
-            paths[int(i)]: shrunk(pixels, long_side)
-            for i, pixels in self.engine.whole(paths)
-        }
-        threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)  # a photo per core: within one, OpenCV gains less
+        n_threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)
         try:
+            if len(images) == 1:
+                return [self._detect_one(images[0])]
             with ThreadPoolExecutor(os.cpu_count()) as pool:
-                found = list(pool.map(compute, photos.values()))
+                return list(pool.map(self._detect_one, images))
         finally:
-            cv2.setNumThreads(threads)
-        return dict(zip(photos, found, strict=True))
+            cv2.setNumThreads(n_threads)
+
+    def _detect_one(self, image: Image) -> Features | None:
+        from kaggle_kit.local_features.sift import features, shrunk  # OpenCV
+
+        pixels = self.engine.decode(image)
+        if pixels is None:
+            return None
+        return features(shrunk(pixels, self.settings.long_side), self.settings)

@@ -145,7 +145,7 @@ def _votes(agree: NDArray[np.bool_], found: Tentative) -> NDArray[np.float32]:
     return (agree * (1 - found.ratio)).sum(axis=1)  # not a product: always in one order
 
 
-def verified(
+def count_inliers(
     queries: Sequence[Features],
     gallery: Sequence[Features] | Mapping[int, Features],
     rows: NDArray[np.int64],

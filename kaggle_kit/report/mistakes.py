@@ -75,9 +75,11 @@ def misleading(
     bundle: Path, paths: list[Path], wanted: list[list[int]]
 ) -> "list[dict[int, Nearest]]":
     """``report.nearest.nearest``, imported where it runs."""
-    from kaggle_kit.report.nearest import nearest  # TensorFlow, in this process alone
+    from kaggle_kit.report.nearest import (
+        nearest_images,
+    )  # TensorFlow, in this process alone
 
-    return nearest(bundle, paths, wanted)
+    return nearest_images(bundle, paths, wanted)
 
 
 def _figure(path: Path, alt: str, caption: object) -> Html:

@@ -6,11 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kaggle_kit import config
-from kaggle_kit.backends.tensorflow import TensorFlowEngine
-from kaggle_kit.inference.embedder import load_embedder
-from kaggle_kit.local_features.extract import LocalReader
-from kaggle_kit.retrieval.gallery import Gallery
+from kaggle_kit.inference.recogniser import Recogniser
 from kaggle_kit.retrieval.knn import top_k
 
 
@@ -21,7 +17,7 @@ class Nearest(NamedTuple):
     similarity: float
 
 
-def nearest(
+def nearest_images(
     bundle: Path, photos: Sequence[Path], landmarks: Sequence[Sequence[int]]
 ) -> list[dict[int, Nearest]]:
     """Embed some photos as the kernel does, and search each one's landmarks.
@@ -38,17 +34,15 @@ def nearest(
     Raises:
         ArtefactError, ConfigError: the bundle is damaged.
     """
-    settings = config.read_json(bundle / "config.json")
-    reader = LocalReader(settings.local, TensorFlowEngine())
-    embedder = load_embedder(bundle, settings.recognition, reader)
-    gallery = Gallery.load(bundle / "gallery")
-    found: list[dict[int, Nearest]] = [{} for _ in photos]
-    embedded = embedder.embed(photos, "mistakes")
-    for place, vector in zip(embedded.which.tolist(), embedded.vectors, strict=True):
+    nearest: list[dict[int, Nearest]] = [{} for _ in photos]
+    with Recogniser.load(bundle, geometry_optional=True) as recogniser:
+        gallery = recogniser.gallery
+        embedded = recogniser.embedder.embed_all(photos, "mistakes")
+    for place, vector in zip(embedded.index.tolist(), embedded.vectors, strict=True):
         for landmark in landmarks[place]:
             rows = np.flatnonzero(gallery.landmark_ids == landmark)
             if len(rows):
                 cosines, best = top_k(vector[None], gallery.vectors[rows], 1)
                 image_id = gallery.image_ids[rows[best[0, 0]]]
-                found[place][landmark] = Nearest(image_id, float(cosines[0, 0]))
-    return found
+                nearest[place][landmark] = Nearest(image_id, float(cosines[0, 0]))
+    return nearest

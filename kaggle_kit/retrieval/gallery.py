@@ -1,7 +1,8 @@
 """The gallery: the labelled vectors that queries are compared with, in memory and on disk."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ from numpy.typing import NDArray
 from kaggle_kit import config
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.retrieval.knn import mean_top
+from kaggle_kit.retrieval.whitening import unit
 from kaggle_kit.storage import arrays, tables
 from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.tables import Label
+
+BLOCK = 32768  # rows of which some columns are taken at a time
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,15 @@ class Gallery:
             np.concatenate([self.penalties, other.penalties]),
             self.non_landmarks,
         )
+
+    def columns(self, mask: NDArray[np.bool_]) -> "Gallery":
+        """The same images by some numbers of their vectors, (d,), again at unit length."""
+        vectors = np.empty((len(self.vectors), int(mask.sum())), np.float16)
+        for start in range(0, len(vectors), BLOCK):
+            block = slice(start, start + BLOCK)
+            vectors[block] = unit(self.vectors[block][:, mask].astype(np.float32))
+        pool = unit(np.asarray(self.non_landmarks)[:, mask].astype(np.float32))
+        return replace(self, vectors=vectors, non_landmarks=pool.astype(np.float16))
 
     def save(self, folder: Path) -> None:
         """Write the gallery into a new folder: one CSV file and three arrays."""
@@ -117,3 +130,20 @@ def gallery_from(
         mean_top(halves, non_landmarks, settings.gallery_penalty),
         non_landmarks,
     )
+
+
+def rarest_first(labels: Sequence[Label], have: Sequence[int] = ()) -> list[Label]:
+    """Order images so that, wherever one stops, the landmarks with fewest have most.
+
+    Each comes after as many of its landmark as there are already, here or in ``have``;
+    where that is equal, the order is preserved.
+
+    >>> [x.landmark_id for x in rarest_first([Label("a", i) for i in (7, 7, 7, 8)], [8])]
+    [7, 7, 8, 7]
+    """
+    counts = Counter(have)
+    rank = []
+    for label in labels:
+        rank.append(counts[label.landmark_id])
+        counts[label.landmark_id] += 1
+    return [labels[i] for i in sorted(range(len(labels)), key=rank.__getitem__)]

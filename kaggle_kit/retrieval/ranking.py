@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,10 @@ class Evidence(NamedTuple):
     inliers: NDArray[np.float32]
     head: NDArray[np.float32]
     penalty: NDArray[np.float32]
+
+    def at(self, queries: Any) -> "Evidence":
+        """That of some queries: a slice, or an array of their positions."""
+        return Evidence._make(values[queries] for values in self)
 
 
 def evidence(
@@ -91,8 +95,7 @@ def gallery_guesses(
         return [None] * len(known.rows)
     found: list[Guess] = []
     for start in range(0, len(known.rows), QUERY_BLOCK):
-        part = slice(start, start + QUERY_BLOCK)
-        block = Evidence._make(values[part] for values in known)
+        block = known.at(slice(start, start + QUERY_BLOCK))
         found += _best(block, gallery, settings)
     return demoted(found, settings.demote_share)
 

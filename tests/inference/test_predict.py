@@ -7,9 +7,9 @@ import pytest
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.inference import predict as predicting
-from kaggle_kit.inference import submission_passes
+from kaggle_kit.inference import submission_file
 from kaggle_kit.inference.embedder import Embedder
-from kaggle_kit.inference.predict import predict
+from kaggle_kit.inference.predict import Prediction, predict
 from kaggle_kit.metrics.score import validate
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
@@ -20,8 +20,7 @@ from tests.helpers.signed_bundles import sign, with_settings
 def submission(bundle_dir, competition, tmp_path_factory):
     """The guesses for the competition as it is."""
     out = tmp_path_factory.mktemp("submission") / "submission.csv"
-    counts = predict(bundle_dir, competition, out)
-    assert counts == {"images": 28, "guesses": 28, "unreadable": 0, "dropped": []}
+    assert predict(bundle_dir, competition, out) == Prediction(28, 28, 0, [])
     return out
 
 
@@ -135,7 +134,7 @@ def test_one_photo_gets_the_answer_it_gets_among_others(
 def test_a_valid_file_is_there_before_the_model_is_loaded(
     bundle_dir, competition, tmp_path, monkeypatch
 ):
-    def killed(*args):
+    def killed(*args, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(predicting.Recogniser, "load", killed)
@@ -152,15 +151,14 @@ def test_the_file_improves_while_photos_are_read(
     out = tmp_path / "submission.csv"
     sample = competition / "sample_submission.csv"
     sizes = []
-    stream = Embedder.stream
+    embed = Embedder.embed
 
-    def watched(self, paths, label):
-        for part in stream(self, paths, label):
-            sizes.append(validate(out, sample)["n_guesses"])
-            yield part
+    def watched(self, *args):
+        sizes.append(validate(out, sample)["n_guesses"])
+        return embed(self, *args)
 
-    monkeypatch.setattr(Embedder, "stream", watched)
-    monkeypatch.setattr(submission_passes, "REFRESH_S", 0)
+    monkeypatch.setattr(Embedder, "embed", watched)
+    monkeypatch.setattr(submission_file, "REFRESH_S", 0)
     predict(bundle_dir, competition, out)
     assert sizes[:4] == [0, 8, 16, 24]
     assert out.read_bytes() == submission.read_bytes()

@@ -17,18 +17,21 @@ import pytest
 
 from kaggle_kit import config
 from kaggle_kit.backends.tensorflow import TensorFlowEngine
-from kaggle_kit.bundling.bundle import bundle
+from kaggle_kit.bundling.build import build_bundle
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.inference import embedder as embedding
 from kaggle_kit.inference import predict as predicting
-from kaggle_kit.inference import submission_passes
-from kaggle_kit.inference.embedder import Embedder, Network
+from kaggle_kit.inference import recogniser as recognising
+from kaggle_kit.inference import submission_file
+from kaggle_kit.inference.embedder import Embedder, concatenated
+from kaggle_kit.inference.embedder_parts import Network
 from kaggle_kit.inference.predict import predict
-from kaggle_kit.inference.recogniser import rarest_first
+from kaggle_kit.inference.recogniser import Recogniser
 from kaggle_kit.local_features.rerank import Geometry
 from kaggle_kit.metrics.score import validate
 from kaggle_kit.model.export import export
 from kaggle_kit.rehearsal.rehearse import rehearse
+from kaggle_kit.retrieval.gallery import gallery_from, rarest_first
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.tables import Label
@@ -41,15 +44,13 @@ VALIDATED = {"valid": True, "n_images": 28}
 
 def slowed(monkeypatch, seconds, sleep=time.sleep):
     """Make each view of a photo take so long; the mirrored one is a second one."""
-    stream = Network.stream
+    embed = Network.embed
 
-    def waiting(self, paths, batch_size):
-        for found in stream(self, paths, batch_size):
-            n_views = {"serve": 2, "one": 1}[self.views]
-            sleep(len(found.which) * n_views * seconds)
-            yield found
+    def waiting(self, inputs, view):
+        sleep(len(inputs) * {"serve": 2, "one": 1}[view] * seconds)
+        return embed(self, inputs, view)
 
-    monkeypatch.setattr(Network, "stream", waiting)
+    monkeypatch.setattr(Network, "embed", waiting)
 
 
 class Clock:
@@ -69,7 +70,7 @@ class Clock:
 def clock(monkeypatch):
     """What predict reads the time by."""
     clock = Clock()
-    for module in (embedding, submission_passes, predicting):
+    for module in (embedding, submission_file, predicting):
         monkeypatch.setattr(module, "time", clock)
     budget = functools.partial(predicting.Budget, clock=clock.monotonic)
     monkeypatch.setattr(predicting, "Budget", budget)
@@ -113,8 +114,8 @@ class Find(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name == "kaggle_kit.inference.predict":
             sys.meta_path.remove(self)
-            from kaggle_kit.inference import submission_passes
-            submission_passes.REFRESH_S = 0
+            from kaggle_kit.inference import submission_file
+            submission_file.REFRESH_S = 0
 sys.meta_path.insert(0, Find())
 sys.path.remove({bundle!r})
 runpy.run_path({kernel!r}, run_name="__main__")
@@ -207,7 +208,7 @@ def test_rows_only_improve(bundle_dir, competition, tmp_path, monkeypatch):
         files.append(tables.read_submission(path))
 
     monkeypatch.setattr(tables, "write_submission", watched)
-    monkeypatch.setattr(submission_passes, "REFRESH_S", 0)
+    monkeypatch.setattr(submission_file, "REFRESH_S", 0)
     predict(bundle_dir, competition, tmp_path / "submission.csv", 3600)
     assert len(files) > 4
     assert not any(files[0].values()) and all(files[-1].values())
@@ -221,7 +222,7 @@ def test_enough_time_gives_the_same_bytes_as_no_limit(
 ):
     plain = predict(bundle_dir, competition, tmp_path / "plain.csv")
     timed = predict(bundle_dir, competition, tmp_path / "timed.csv", 3600)
-    assert plain == timed and timed["dropped"] == []
+    assert plain == timed and timed.dropped == []
     assert (tmp_path / "plain.csv").read_bytes() == (
         tmp_path / "timed.csv"
     ).read_bytes()
@@ -232,16 +233,16 @@ def check_half_the_time(bundle_dir, competition, tmp_path, monkeypatch, runs):
     slowed(monkeypatch, 0.05)
     place, out = copied(competition, tmp_path / "many", 6), tmp_path / "submission.csv"
     start = time.monotonic()
-    assert predict(bundle_dir, place, out, 3600)["dropped"] == []
+    assert predict(bundle_dir, place, out, 3600).dropped == []
     limit_s = time.monotonic() - start - 168 * 2 * 0.05 / 2
     for run in range(runs):
         start = time.monotonic()
         result = predict(bundle_dir, place, out, limit_s)
         assert time.monotonic() - start < limit_s, run
         found = validate(out, place / "sample_submission.csv")
-        counts = {"n_images": 168, "n_guesses": result["guesses"]}
+        counts = {"n_images": 168, "n_guesses": result.guesses}
         assert found == {"valid": True} | counts
-        assert result["dropped"]
+        assert result.dropped
         print(f"run {run}: {time.monotonic() - start:.1f} of {limit_s:.1f} s, {result}")
 
 
@@ -268,8 +269,8 @@ def test_half_the_time_is_used_by_an_unsteady_machine_too(
     limit_s = (168 * 1.05 + 4 * 8 + 5) / 0.96  # views cost 2 s in all, 1.05 on average
     result = predict(bundle_dir, place, tmp_path / "submission.csv", limit_s)
     assert clock.now - 1000 < limit_s
-    assert result["guesses"] >= 160
-    drops = {drop["what"]: drop["photos"] for drop in result["dropped"]}
+    assert result.guesses >= 160
+    drops = {drop.what: drop.photos for drop in result.dropped}
     assert 130 < drops["views"] <= 152
 
 
@@ -279,10 +280,10 @@ def test_a_time_that_is_over_already_leaves_a_complete_file(
     out = tmp_path / "submission.csv"
     with caplog.at_level("WARNING"):
         result = predict(bundle_dir, competition, out, 100, time.monotonic() - 100)
-    assert (result["guesses"], result["unreadable"]) == (0, 0)
-    drops = {drop["what"]: drop for drop in result["dropped"]}
+    assert (result.guesses, result.unreadable) == (0, 0)
+    drops = {drop.what: drop for drop in result.dropped}
     assert list(drops) == ["test photos"]
-    assert drops["test photos"]["photos"] == drops["test photos"]["of"] == 28
+    assert drops["test photos"].photos == drops["test photos"].of == 28
     assert "out of time for test photos" in caplog.text
     found = validate(out, competition / "sample_submission.csv")
     assert found == VALIDATED | {"n_guesses": 0}
@@ -292,32 +293,34 @@ def test_photos_are_reached_in_the_order_of_the_sample(
     bundle_dir, competition, tmp_path, monkeypatch
 ):
     """What is not reached has an empty row, and is not called unreadable."""
-    stream = Embedder.stream
+    embed = Embedder.embed
     now = time.monotonic()
-    monkeypatch.setattr(submission_passes, "REFRESH_S", 0)
+    n_batches = 0
+    monkeypatch.setattr(submission_file, "REFRESH_S", 0)
 
-    def leaping(self, paths, label):
-        for i, found in enumerate(stream(self, paths, label)):
-            if i == 1:
-                for budget in budgets:
-                    budget.end = now
-            yield found
+    def leaping(self, *args):
+        nonlocal n_batches
+        n_batches += 1
+        if n_batches == 2:
+            for budget in budgets:
+                budget.end = now
+        return embed(self, *args)
 
     budgets = []
-    room = submission_passes.Budget.room
+    room = predicting.Budget.room
 
     def remembered(self, *args):
         budgets.append(self)
         return room(self, *args)
 
-    monkeypatch.setattr(Embedder, "stream", leaping)
-    monkeypatch.setattr(submission_passes.Budget, "room", remembered)
+    monkeypatch.setattr(Embedder, "embed", leaping)
+    monkeypatch.setattr(predicting.Budget, "room", remembered)
     out = tmp_path / "submission.csv"
     result = predict(bundle_dir, competition, out, 3600)
     rows = list(tables.read_submission(out).values())
     assert [guess is not None for guess in rows] == [True] * 16 + [False] * 12
-    assert (result["guesses"], result["unreadable"]) == (16, 0)
-    drops = {drop["what"]: drop["photos"] for drop in result["dropped"]}
+    assert (result.guesses, result.unreadable) == (16, 0)
+    drops = {drop.what: drop.photos for drop in result.dropped}
     assert drops["test photos"] == 12
 
 
@@ -326,7 +329,7 @@ def test_a_rehearsed_kernel_keeps_within_its_time(run_dir, competition, tmp_path
     """Really slow: by a network that sees each photo four times, and twice as large."""
     changes = {"data.image_size": 64, "data.stored_size": 64}
     changes |= {"recognition.scales": [1.0, 2.0]}
-    bundle([run_dir], competition, tmp_path / "bundle", changes)
+    build_bundle([run_dir], competition, tmp_path / "bundle", changes)
     place = copied(competition, tmp_path / "many", 12)
     start = time.monotonic()
     predict(tmp_path / "bundle", place, tmp_path / "submission.csv")
@@ -366,8 +369,7 @@ def test_fewer_views_come_from_the_same_weights(
     vectors = {}
     for name, embedder in found.items():
         for level in embedder.levels:
-            embedder.uses = level.uses
-            vectors[name, level.lacks] = embedder.embed(paths, "x").vectors
+            vectors[name, level.lacks] = embedder.embed(paths, level).vectors
     ladder = [("all", ""), ("all", "views"), ("all", "size")]
     assert list(vectors) == [*ladder, ("one", ""), ("one", "views"), ("single", "")]
     cosines = (vectors["all", "views"] * vectors["all", ""]).sum(axis=1)
@@ -379,61 +381,56 @@ def test_fewer_views_come_from_the_same_weights(
 
 def test_embedders_pause_and_come_back_at_the_right_photo(both, competition):
     out, _ = both
-    recogniser = submission_passes.Recogniser.load(
-        out / "bundle", out, TensorFlowEngine()
-    )
+    recogniser = Recogniser.load(out / "bundle")
     embedder = recogniser.embedder
     ids = tables.read_sample(competition / "sample_submission.csv")
     paths = [image_path(competition / "test", i) for i in ids]
     paths[9] = paths[9].with_name("missing.jpg")
-    whole = embedder.embed(paths, "x")
-    parts = []
-    for found in embedder.stream(paths, "x"):
-        parts.append(found)
-        paused = len(parts) in (1, 2)
-        embedder.uses = embedder.levels[0].uses[: 1 if paused else 2]
-    np.testing.assert_array_equal(
-        np.concatenate([found.which for found in parts]), whole.which
-    )
-    for i, found in enumerate(parts):
-        same = np.isin(whole.which, found.which)
+    whole = embedder.embed_all(paths, "x")
+    full = embedder.levels[0]
+    first_alone = full._replace(uses=full.uses[:1])
+    size = embedder.settings.batch_size
+    found = []
+    for i, start in enumerate(range(0, len(paths), size)):
+        batch, upcoming = (paths[k : k + size] for k in (start, start + size))
+        level = first_alone if i in (1, 2) else full
+        part = embedder.embed(batch, level, upcoming)
+        found.append(part._replace(index=part.index + start))
+    assert len(found) == 4
+    np.testing.assert_array_equal(concatenated(found).index, whole.index)
+    width = embedder.widths[0]
+    for i, part in enumerate(found):
+        same = np.isin(whole.index, part.index)
         if i in (1, 2):
-            width = embedder.shapes[0][0]
-            assert (
-                not found.vectors[:, width:].any() and found.vectors.any(axis=1).all()
-            )
+            assert part.parts[:, 0].all() and not part.parts[:, 1].any()
+            assert not part.vectors[:, width:].any()
+            assert part.vectors.any(axis=1).all()
         else:
-            np.testing.assert_allclose(found.vectors, whole.vectors[same], atol=1e-5)
+            assert part.parts.all()
+            np.testing.assert_allclose(part.vectors, whole.vectors[same], atol=1e-5)
 
 
 def test_photos_that_one_embedder_saw_are_compared_by_that_one(both, competition):
     """Whatever saw a query and a gallery photo, their cosine is of what saw both."""
     out, _ = both
-    recogniser = submission_passes.Recogniser.load(
-        out / "bundle", out, TensorFlowEngine()
-    )
+    recogniser = Recogniser.load(out / "bundle")
     embedder = recogniser.embedder
     weights = embedder.settings.weights
     ids = tables.read_sample(competition / "sample_submission.csv")[:8]
     paths = [image_path(competition / "test", i) for i in ids]
-    first, second = (f.vectors for f in embedder.embed_apart(paths, "x"))
-    full = embedder.embed(paths, "x")
-
-    embedder.uses = embedder.levels[0].uses[:1]
-    (few,) = embedder.stream(paths, "x")
-    halves = [
-        type(full)(full.which[:4], full.vectors[:4], full.log_probability[:4]),
-        type(full)(full.which[4:], few.vectors[4:], full.log_probability[4:]),
-    ]
-    mixed = submission_passes.concatenated(halves)
+    first, second = (f.vectors for f in embedder.embed_by_part(paths, "x"))
+    full = embedder.levels[0]
+    both_parts = embedder.embed(paths)
+    few = embedder.embed(paths, full._replace(uses=full.uses[:1]))
+    mixed = concatenated([both_parts.at(slice(4)), few.at(slice(4, 8))])
     labels = [Label(image_id, i) for i, image_id in enumerate(ids)]
-    gallery = submission_passes.gallery_from(
+    gallery = gallery_from(
         labels,
         mixed.vectors,
         recogniser.gallery.non_landmarks,
         embedder.settings,
     )
-    known = recogniser.evidence(mixed, gallery)
+    known = recogniser.with_gallery(gallery).search(mixed)
     by_first = first @ first.T
     w = np.array(weights) / sum(weights)
     by_both = w[0] * by_first + w[1] * (second @ second.T)
@@ -448,22 +445,18 @@ def test_geometry_begins_with_the_surest_and_stops_in_time(
 ):
     """A query takes 1 s, and each of the four that this is learnt from as well."""
     out, _ = local
-    verified = Geometry.verified
-    orders = []
+    count_inliers = Geometry.count_inliers
+    looked_at = []
 
-    def watched(self, known, queries, gallery, settings, order=None):
-        orders.append(order)
-        yield from itertools.islice(
-            steps := verified(self, known, queries, gallery, settings, order), 1
-        )
-        for step in steps:
-            clock.sleep(4)
-            yield step
+    def watched(self, queries, *args):
+        looked_at.extend(queries)
+        clock.sleep(4)
+        return count_inliers(self, queries, *args)
 
-    monkeypatch.setattr("kaggle_kit.local_features.rerank.TOGETHER", 4)
-    monkeypatch.setattr(submission_passes, "TOGETHER", 4)
-    monkeypatch.setattr(submission_passes, "PROBE", 4)
-    monkeypatch.setattr(Geometry, "verified", watched)
+    monkeypatch.setattr(recognising, "BLOCK", 4)
+    monkeypatch.setattr(predicting, "BLOCK", 4)
+    monkeypatch.setattr(predicting, "PROBE", 4)
+    monkeypatch.setattr(Geometry, "count_inliers", watched)
     guesses, drops = {}, {}
     for planned_s in (32.5, 18.5, 4.5):  # for 28, 14 and no queries
         path = tmp_path / "submission.csv"
@@ -471,13 +464,15 @@ def test_geometry_begins_with_the_surest_and_stops_in_time(
         result = predict(out / "bundle", competition, path, limit_s)
         assert clock.now - start < limit_s
         guesses[planned_s] = list(tables.read_submission(path).values())
-        drops[planned_s] = {d["what"]: d["photos"] for d in result["dropped"]}
+        drops[planned_s] = {d.what: d.photos for d in result.dropped}
     assert drops == {
         32.5: {},
         18.5: {"verification": 16},
         4.5: {"verification": 28},
     }
-    order = orders[3]
+    ids = list(tables.read_submission(path))
+    paths = [image_path(competition / "test", image_id) for image_id in ids]
+    order = [paths.index(query) for query in looked_at[4 : 4 + 28]]
     sure = [-guess.confidence for guess in guesses[4.5]]
     assert order == sorted(range(28), key=sure.__getitem__)
     for i, place in enumerate(order):
@@ -527,7 +522,7 @@ def test_new_photos_are_embedded_as_far_as_time_allows(
     # two batches of 8 with both views, 12 test photos with one, and 80 new ones
     result = predict(bundle_dir, place, out, (2 * 16 + 12 + 80.5 + 5) / 0.96)
     assert clock.now - 1000 == 2 * 16 + 12 + 80
-    drops = {drop["what"]: drop["photos"] for drop in result["dropped"]}
+    drops = {drop.what: drop.photos for drop in result.dropped}
     assert drops == {"views": 12 + 80, "new photos": 80}
     found = {guess.landmark_id for guess in tables.read_submission(out).values()}
     assert found == {999990, 999991, 999992, 999993}

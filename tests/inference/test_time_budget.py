@@ -1,6 +1,7 @@
 """The budget: against every plan there is, hand-made schedules, and simulated runs."""
 
 import itertools
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given
@@ -210,7 +211,7 @@ class Run:
 
     @property
     def dropped(self):
-        return {drop["what"]: drop["photos"] for drop in self.budget.dropped()}
+        return {drop.what: drop.photos for drop in self.budget.dropped()}
 
 
 def limit_for(seconds):
@@ -247,7 +248,7 @@ def test_each_drop_has_the_numbers_that_led_to_it(caplog):
         run = Run(limit_for(2000), 400)
     views = run.budget.dropped()[0]
     # after the warming batch and a measured one: 392 photos at 8 s, 64 s are gone
-    assert views == {
+    assert asdict(views) == {
         "what": "views",
         "photos": len([level for level in run.levels if level]),
         "of": 400,

@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 
 from kaggle_kit import config
-from kaggle_kit.local_features.matching import inliers, matches, tentative, verified
+from kaggle_kit.local_features.matching import (
+    count_inliers,
+    inliers,
+    matches,
+    tentative,
+)
 from kaggle_kit.local_features.sift import NO_FEATURES, Features, features
 from tests.helpers.textures import some, texture
 
@@ -148,28 +153,28 @@ def test_verified_agrees_pair_by_pair_alone_and_again(photos):
     rows = np.array([[1, 0, 2], [3, 4, 5], [0, 0, 1], [2, 5, 4]])
     gallery = [*photos, NO_FEATURES]
     queries = [photos[0], photos[1], NO_FEATURES, photos[4]]
-    found = verified(queries, gallery, rows, SETTINGS)
+    found = count_inliers(queries, gallery, rows, SETTINGS)
     assert found.shape == rows.shape
     assert found.dtype == np.float32
     for query, row, values in zip(queries, rows, found, strict=True):
         expected = [inliers(query, gallery[i], SETTINGS) for i in row]
         assert values.tolist() == expected
-        alone = verified([query], gallery, row[None], SETTINGS)
+        alone = count_inliers([query], gallery, row[None], SETTINGS)
         np.testing.assert_array_equal(alone[0], values)
     for _ in range(3):
-        again = verified(queries, dict(enumerate(gallery)), rows, SETTINGS)
+        again = count_inliers(queries, dict(enumerate(gallery)), rows, SETTINGS)
         np.testing.assert_array_equal(again, found)
 
 
 def test_verifying_nothing_gives_nothing(photos):
-    assert verified([], photos, np.empty((0, 5), np.int64), SETTINGS).shape == (0, 5)
-    none = verified(photos[:2], [], np.empty((2, 0), np.int64), SETTINGS)
+    assert count_inliers([], photos, np.empty((0, 5), np.int64), SETTINGS).shape == (0, 5)
+    none = count_inliers(photos[:2], [], np.empty((2, 0), np.int64), SETTINGS)
     assert none.shape == (2, 0)
 
 
 def test_a_fault_in_a_thread_is_not_swallowed(photos):
     with pytest.raises(IndexError):
-        verified(photos[:1], photos, np.array([[99]]), SETTINGS)
+        count_inliers(photos[:1], photos, np.array([[99]]), SETTINGS)
 
 
 def test_magsac_finds_the_homography_of_a_photo_seen_from_the_side():

@@ -1,0 +1,80 @@
+"""What a bundle takes from its runs: their settings, and the images of their subset."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kaggle_kit import config
+from kaggle_kit.bundling.evaluator import Query
+from kaggle_kit.config import Config
+from kaggle_kit.data.layout import Competition, image_path
+from kaggle_kit.errors import ArtefactError, ConfigError, DataError
+from kaggle_kit.storage import tables
+from kaggle_kit.training.run_folder import read_run
+
+
+def bundle_settings(runs: Sequence[Path], changes: Mapping[str, Any]) -> Config:
+    """The first run's config, changed.
+
+    Raises:
+        ArtefactError: the runs are of different subsets, so that one's validation images
+            may have trained another.
+        ConfigError: a change is not valid, or a network of one size is to see images at
+            several.
+    """
+    first = read_run(runs[0])
+    for run in runs[1:]:
+        read_run(run)
+        if (run / "subset.csv").read_bytes() != (runs[0] / "subset.csv").read_bytes():
+            raise ArtefactError(
+                f"{run}: expected a run of the same subset as {runs[0]}, got another; "
+                f"train it on the same shards"
+            )
+    settings = config.override(first, dict(changes))
+    export_settings(runs, settings)
+    return settings
+
+
+def export_settings(runs: Sequence[Path], settings: Config) -> list[Config]:
+    """What each run's network is exported with: its own settings, the first's ranking.
+
+    Raises:
+        ConfigError: a network of one size is to see images at several.
+    """
+    ranking = settings.recognition
+    own = [settings, *(read_run(run) for run in runs[1:])]
+    for run, run_settings in zip(runs, own, strict=True):
+        if run_settings.model.pooling == "flatten" and ranking.scales != (1.0,):
+            raise ConfigError(
+                f"{run}: model.pooling: flatten knows one size only, got "
+                f"recognition.scales {list(ranking.scales)}; set them to [1.0]"
+            )
+    return [run.model_copy(update={"recognition": ranking}) for run in own]
+
+
+def without_folders(settings: Config) -> Config:
+    """The settings without the folder that a file of weights was in."""
+    if settings.model.weights is None:
+        return settings
+    name = Path(settings.model.weights).name
+    model = settings.model.model_copy(update={"weights": name})
+    return settings.model_copy(update={"model": model})
+
+
+def subset_queries(run: Path, files: Competition) -> dict[str, list[Query]]:
+    """The images of a run's subset, by split."""
+    queries: dict[str, list[Query]] = {split: [] for split in tables.SPLITS}
+    for member in tables.read_subset(run / "subset.csv"):
+        path = image_path(files.train_dir, member.image_id)
+        query = Query(member.image_id, path, member.landmark_id)
+        queries[member.split].append(query)
+    return queries
+
+
+def no_images(trained: Sequence[Query]) -> DataError:
+    """What to raise where none of a run's training images exists and decodes."""
+    train_dir = trained[0].path.parents[3]
+    return DataError(
+        f"{train_dir}: expected the {len(trained)} training photos of the run, none is "
+        f"there and decodes; check --competition"
+    )
