@@ -106,16 +106,19 @@ def run_dir(settings, shards_dir, shared) -> Path:
 @pytest.fixture(scope="session")
 def bundle_dir(run_dir, competition, shared) -> Path:
     """A bundle of that run. Read only: tests that change it copy it."""
-    from kaggle_kit.bundling.bundle import bundle
+    from kaggle_kit.bundling.build import build_bundle
 
-    return shared.make("bundle", lambda out: bundle([run_dir], competition, out))[0]
+    def make(out: Path) -> None:
+        build_bundle([run_dir], competition, out)
+
+    return shared.make("bundle", make)[0]
 
 
 @pytest.fixture(scope="session")
 def local(settings, competition, shared):
     """A run without a network on a subset with an unknown landmark, its bundle, its report."""
     from kaggle_kit import config
-    from kaggle_kit.bundling.bundle import bundle
+    from kaggle_kit.bundling.build import build_bundle
     from kaggle_kit.data.subset import subset
     from kaggle_kit.training.trainer import fit
 
@@ -123,7 +126,8 @@ def local(settings, competition, shared):
         changed = config.override(settings, LOCAL)
         subset(changed.subset, changed.seed, competition, out / "subset")
         fit(changed, out / "subset", out / "run")
-        return bundle([out / "run"], competition, out / "bundle")
+        built = build_bundle([out / "run"], competition, out / "bundle")
+        return built.as_json()
 
     return shared.make("local", make)
 
@@ -132,14 +136,15 @@ def local(settings, competition, shared):
 def both(settings, local, competition, shared):
     """The run without a network and one with, untrained, as an ensemble."""
     from kaggle_kit import config
-    from kaggle_kit.bundling.bundle import bundle
+    from kaggle_kit.bundling.build import build_bundle
     from kaggle_kit.training.trainer import fit
 
     def make(out: Path):
         network = {"name": "net", "vlad": None, "model.backbone": "tiny"}
         plain = config.override(settings, LOCAL | network)
         fit(plain, local[0] / "subset", out / "run")
-        return bundle([local[0] / "run", out / "run"], competition, out / "bundle")
+        runs = [local[0] / "run", out / "run"]
+        return build_bundle(runs, competition, out / "bundle").as_json()
 
     return shared.make("both", make)
 

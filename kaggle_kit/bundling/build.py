@@ -119,8 +119,8 @@ def build_bundle(
         KitError: Kaggle would not accept the handle or the title.
     """
     runs, out = [Path(run) for run in runs], Path(out)
-    files = Competition(Path(competition)).require("train")
     title = title_of(handle, title)
+    files = Competition(Path(competition)).require("train")
     settings = bundle_settings(runs, changes or {})
     with written_dir(out, MANIFEST) as folder:
         copy_library(folder)

@@ -6,9 +6,8 @@ from importlib.util import find_spec
 import pytest
 
 from kaggle_kit import config
-from kaggle_kit.app.answers import gallery_candidates
-from kaggle_kit.backends.tensorflow import TensorFlowEngine
 from kaggle_kit.data.layout import image_path
+from kaggle_kit.inference.answers import gallery_candidates
 from kaggle_kit.inference.recogniser import Recogniser
 from kaggle_kit.storage import tables
 from tests.helpers.agreement import EPSILON, agreement
@@ -23,18 +22,14 @@ def test_answers_are_the_kernels(bundle_dir, competition, tmp_path):
     """The order of the candidates, too, and how unlike a landmark a photo is."""
     found = agreement(bundle_dir, competition, tmp_path / "s.csv")
     assert len(found) == 28
-    recogniser = Recogniser.load(bundle_dir, bundle_dir, TensorFlowEngine())
+    recogniser = Recogniser.load(bundle_dir)
     paths = [image_path(competition / "test", image_id) for image_id in found]
-    known = recogniser.evidence(
-        recogniser.embedder.embed(paths, "test"), recogniser.gallery
-    )
+    known = recogniser.search(recogniser.embedder.embed_all(paths, "test"))
     for i, answer in enumerate(found.values()):
-        one = known._make(values[i : i + 1] for values in known)
-        expected = gallery_candidates(
-            one, recogniser.gallery, recogniser.settings.recognition
-        )
-        ours = [candidate["landmark_id"] for candidate in answer["candidates"]]
-        assert ours == [landmark for landmark, _ in expected][: len(ours)]
+        one = known.at(slice(i, i + 1))
+        expected = gallery_candidates(recogniser, one)
+        ours = [candidate["landmark"] for candidate in answer["candidates"]]
+        assert ours == list(expected)[: len(ours)]
         assert answer["c"] == pytest.approx(float(one.penalty[0]), abs=EPSILON)
 
 
@@ -50,7 +45,9 @@ def test_answers_with_geometry_are_the_kernels(local, competition, tmp_path):
     gallery = local[0] / "bundle" / "gallery" / "gallery.csv"
     shutil.copyfile(gallery, same / "train.csv")
     found = agreement(local[0] / "bundle", same, tmp_path / "s.csv")
-    inliers = [one["inliers"] for answer in found.values() for one in answer["similar"]]
+    inliers = [
+        one["inliers"] for answer in found.values() for one in answer["evidence"]
+    ]
     assert any(inliers) and None not in inliers
 
 
@@ -62,7 +59,7 @@ def some(competition, n):
 def test_an_answer_adds_up(bundle_dir, competition):
     settings = config.read_json(bundle_dir / "config.json").recognition
     for answer in asked(bundle_dir, some(competition, 6))["answers"]:
-        for one in answer["similar"]:
+        for one in answer["evidence"]:
             a = max(one["similarity"], 0) - settings.gallery_penalty_weight * one["b"]
             assert one["a"] == pytest.approx(a, abs=1e-6)
         best, *others = answer["candidates"]
@@ -70,8 +67,8 @@ def test_an_answer_adds_up(bundle_dir, competition):
         assert confidences == sorted(confidences, reverse=True)
         counted = [
             one["a"]
-            for one in answer["similar"]
-            if one["counts"] and one["landmark_id"] == best["landmark_id"]
+            for one in answer["evidence"]
+            if one["counts"] and one["landmark"] == best["landmark"]
         ]
         score = sum(counted) - settings.query_penalty_weight * answer["c"]
         assert best["confidence"] == pytest.approx(score, abs=1e-6)
@@ -85,7 +82,7 @@ def test_nothing_heavy_is_loaded_and_no_photo_kept(bundle_dir, competition):
     without = ("tensorflow", "keras", "sklearn", "cv2")
     said = asked(bundle_dir, some(competition, 2), *without)
     assert len(said["answers"]) == 2
-    assert said["heavy"] == [] and said["named"] == 0
+    assert said["heavy"] == [] and said["uploads"] == 0
 
 
 def test_without_local_features_geometry_is_left_out_and_said(
@@ -96,8 +93,8 @@ def test_without_local_features_geometry_is_left_out_and_said(
     sign(tmp_path / "bundle")
     said = asked(tmp_path / "bundle", some(competition, 1))
     assert said["geometry"] is False
-    assert "left out of the exported folder" in said["without_geometry"]
-    assert said["answers"][0]["similar"][0]["inliers"] is None
+    assert "left out of the exported folder" in said["missing_geometry"]
+    assert said["answers"][0]["evidence"][0]["inliers"] is None
 
 
 def test_a_bundle_without_a_litert_file_is_named(bundle_dir, competition, tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from kaggle_kit.bundling.bundle import bundle
+from kaggle_kit.bundling.build import build_bundle
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.inference.predict import predict
 from kaggle_kit.storage import tables
@@ -155,7 +155,7 @@ def test_authors_are_named_and_points_that_match_are_drawn(
         ("id", "url", "author", "license", "title"),
         [(image_id, url, "A. <b>Author", "CC", "T")],
     )
-    bundle([local[0] / "run"], rerun, tmp_path / "bundle")
+    build_bundle([local[0] / "run"], rerun, tmp_path / "bundle")
     with app(tmp_path / "bundle", tmp_path, "--photos", rerun) as server:
         page = browser.new_page()
         page.goto(server.url)

@@ -81,13 +81,13 @@ def test_it_answers_as_the_bundle_does(exported, bundle_dir, competition):
         "from kaggle_kit.app.answers import Answers\n"
         "from kaggle_kit.backends.uploads import Photo\n"
         "photo = Photo('x', Path(sys.argv[1]).read_bytes())\n"
-        "best = Answers(Path('bundle')).answer(photo).candidates[0]\n"
-        "print(json.dumps([best.landmark_id, best.confidence]))\n"
+        "best = Answers(Path('bundle')).answer(photo).answer\n"
+        "print(json.dumps([best.landmark, best.confidence]))\n"
     )
     command = [sys.executable, "-c", code, str(path)]
     said = subprocess.check_output(command, cwd=exported[0], text=True)
     best = asked(bundle_dir, [path])["answers"][0]["candidates"][0]
-    assert json.loads(said) == [best["landmark_id"], best["confidence"]]
+    assert json.loads(said) == [best["landmark"], best["confidence"]]
 
 
 @pytest.mark.slow

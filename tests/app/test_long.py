@@ -24,20 +24,21 @@ from kaggle_kit.app.answers import Answers
 answers = Answers(bundle)
 def use(path):
     photo = Photo(path.name, path.read_bytes())
-    assert answers.answer(photo).candidates and photo.shown is not None
+    assert answers.answer(photo).answer.candidates and photo.shown is not None
 """
 PREDICT = """
-from kaggle_kit.backends.tensorflow import TensorFlowEngine
-from kaggle_kit.retrieval.ranking import gallery_guesses
 from kaggle_kit.inference.recogniser import Recogniser
 
-recogniser = Recogniser.load(bundle, bundle, TensorFlowEngine())
-settings, gallery = recogniser.settings.recognition, recogniser.gallery
-many = paths * (n * settings.batch_size // len(paths) + 1)
-stream = recogniser.embedder.stream(many, "photos")
+recogniser = Recogniser.load(bundle)
+size = recogniser.ranking.batch_size
+many = paths * (size * (n + 2) // len(paths) + 1)
+done = 0
 def use(path):
-    found = next(stream)
-    assert all(gallery_guesses(recogniser.evidence(found, gallery), gallery, settings))
+    global done
+    batch, upcoming = (many[i : i + size] for i in (done, done + size))
+    done += size
+    found = recogniser.embedder.embed(batch, None, upcoming)
+    assert all(recogniser.guesses(found, recogniser.search(found), ()))
 """
 LOOP = """
 import json, sys

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from kaggle_kit import config
-from kaggle_kit.bundling.bundle import bundle
+from kaggle_kit.bundling.build import build_bundle
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.data.subset import subset
 from kaggle_kit.retrieval.gallery import Gallery
@@ -33,7 +33,7 @@ def real(request, landmarks45, tmp_path_factory):
     subset(settings.subset, settings.seed, landmarks45, out / "subset")
     fit(settings, out / "subset", out / "run")
     changes = {"recognition.int8": "integers" in request.param}
-    bundle([out / "run"], landmarks45, out / "bundle", changes)
+    build_bundle([out / "run"], landmarks45, out / "bundle", changes)
     return out / "bundle", landmarks45
 
 

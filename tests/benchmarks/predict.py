@@ -17,7 +17,6 @@ from kaggle_kit import config
 from kaggle_kit.backends.base import INT8, MODEL
 from kaggle_kit.backends.tensorflow import load_runner
 from kaggle_kit.config import Config
-from kaggle_kit.data.decode import photos
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.inference.predict import predict
 from kaggle_kit.model.classifier import classifier
@@ -29,6 +28,7 @@ from kaggle_kit.storage import tables
 from kaggle_kit.storage.tables import Guess
 from tests.benchmarks import Row, medians
 from tests.benchmarks._photos import write_photo
+from tests.helpers.decoding import photos
 from tests.helpers.signed_bundles import sign
 
 GALLERY = 1000

@@ -11,8 +11,10 @@ import pytest
 
 import kaggle_kit
 from kaggle_kit import config
-from kaggle_kit.bundling.bundle import bundle, bundle_for_training, sizes_mb
+from kaggle_kit.bundling.build import build_bundle
+from kaggle_kit.bundling.contents import sizes_mb
 from kaggle_kit.bundling.metadata import check_files, check_metadata
+from kaggle_kit.bundling.training_bundle import build_training_bundle
 from kaggle_kit.errors import ArtefactError, DataError, KitError
 from kaggle_kit.retrieval.gallery import Gallery
 from kaggle_kit.storage import tables
@@ -146,9 +148,9 @@ if other:
     import keras, tensorflow as tf
     keras.Sequential([keras.layers.Conv2D(2, 3), keras.layers.Dropout(0.5)])(tf.zeros((1, 9, 9, 3)))
     tf.function(lambda x: x + 1)(tf.constant(1))
-from kaggle_kit.bundling.bundle import bundle
+from kaggle_kit.bundling.build import build_bundle
 changes = {"recognition.whiten": 8, "recognition.scales": [1.0, 2.0], "recognition.tune": True}
-bundle([Path(run)], Path(competition), Path(out), changes)
+build_bundle([Path(run)], Path(competition), Path(out), changes)
 """
     found = []
     for name, other in (("one", ""), ("two", "other")):
@@ -168,7 +170,7 @@ def test_a_bundle_that_is_too_large_names_its_parts_and_leaves_nothing(
     run_dir, competition, tmp_path
 ):
     with pytest.raises(ArtefactError) as caught:
-        bundle([run_dir], competition, tmp_path / "bundle", max_mb=1)
+        build_bundle([run_dir], competition, tmp_path / "bundle", max_mb=1)
     line = str(caught.value)
     assert "expected at most 1 MB, got" in line and "raise --max-mb" in line
     assert "(library " in line  # the largest part first
@@ -194,27 +196,27 @@ def test_a_bundle_for_training_has_the_library_and_the_config_alone(settings, tm
     changed = config.override(settings, {"model.weights": str(tmp_path / "w.h5")})
     out = tmp_path / "bundle"
     with pytest.raises(ArtefactError, match=r"w\.h5: expected a file of weights"):
-        bundle_for_training(changed, out)
+        build_training_bundle(changed, out)
     (tmp_path / "w.h5").write_bytes(b"weights")
-    made = bundle_for_training(changed, out, "me/landmark-training", "My own title")
+    made = build_training_bundle(changed, out, "me/landmark-training", "My own title")
     names = {path.name for path in out.iterdir()}
     assert names == {"kaggle_kit", "config.json", "LICENSE", "w.h5", METADATA, MANIFEST}
     assert config.read_json(out / "config.json").model.weights == "w.h5"
     manifest = verify(out)
     assert (manifest["kind"], manifest["name"]) == ("training", "tiny")
-    assert made["files"] == len(manifest["files"])
-    assert list(made["sizes_mb"]) == ["library", "other", "total"]
+    assert made.files == len(manifest["files"])
+    assert list(made.sizes_mb) == ["library", "other", "total"]
     values = json.loads((out / METADATA).read_text("utf-8"))
     assert (values["id"], values["title"]) == ("me/landmark-training", "My own title")
     assert values["licenses"] == [{"name": "apache-2.0"}]
     with pytest.raises(ArtefactError, match="library 0"):
-        bundle_for_training(changed, tmp_path / "large", max_mb=0.1)
+        build_training_bundle(changed, tmp_path / "large", max_mb=0.1)
     assert not (tmp_path / "large").exists()
 
 
 def test_imagenets_weights_travel_as_the_package_that_has_them(tmp_path):
     settings = config.load(Path("lite0_320_arcface.yaml"))
-    bundle_for_training(settings, tmp_path / "bundle")
+    build_training_bundle(settings, tmp_path / "bundle")
     code = (
         "from kaggle_kit.model.pretrained import LITE0_FILE, imagenet_package as p;"
         "print(p() / LITE0_FILE)"
@@ -230,15 +232,15 @@ def test_a_config_that_tells_of_this_machine_is_no_bundle(settings, tmp_path):
     with pytest.raises(
         ArtefactError, match=r"config\.json: expected nothing that tells"
     ):
-        bundle_for_training(changed, tmp_path / "bundle")
+        build_training_bundle(changed, tmp_path / "bundle")
     assert not list(tmp_path.iterdir())
 
 
 def test_what_kaggle_would_refuse_fails_before_any_work(run_dir, settings, tmp_path):
     with pytest.raises(KitError, match="OWNER/SLUG"):
-        bundle([run_dir], tmp_path / "none", tmp_path / "out", handle="no slug")
+        build_bundle([run_dir], tmp_path / "none", tmp_path / "out", handle="no slug")
     with pytest.raises(KitError, match="title: expected 6 to 50"):
-        bundle_for_training(settings, tmp_path / "out", title="short")
+        build_training_bundle(settings, tmp_path / "out", title="short")
     assert not list(tmp_path.iterdir())
 
 
@@ -249,7 +251,7 @@ def test_authors_of_the_gallery_travel_with_it(settings, local_run, tmp_path):
     rows = [(i, "https://x.example", "Jane", "CC BY", "A tower") for i in ids]
     columns = ("id", "url", "author", "license", "title")
     write_rows(tmp_path / "c" / "train_attribution.csv", columns, rows)
-    bundle([run], tmp_path / "c", tmp_path / "bundle")
+    build_bundle([run], tmp_path / "c", tmp_path / "bundle")
     gallery = Gallery.load(tmp_path / "bundle" / "gallery")
     found = list(read_rows(tmp_path / "bundle" / "attribution.csv", columns))
     assert {row[0] for _, row in found} == set(gallery.image_ids) < set(ids)
@@ -268,7 +270,7 @@ def local_run(settings, competition, subset_dir, tmp_path):
 def test_a_bundle_of_words_alone_has_no_network_and_the_same_bytes(local_run, tmp_path):
     run, competition = local_run
     for name in ("one", "two"):
-        bundle([run], competition, tmp_path / name)
+        build_bundle([run], competition, tmp_path / name)
     one, two = (verify(tmp_path / name) for name in ("one", "two"))
     assert one == two
     names = {name for name in one["files"] if name.startswith("embedders/")}
@@ -281,12 +283,12 @@ def test_a_bundle_of_words_alone_has_no_network_and_the_same_bytes(local_run, tm
 def test_a_bundle_of_absent_photos_fails_and_leaves_nothing(run_dir, tmp_path):
     (tmp_path / "competition" / "train" / "0").mkdir(parents=True)
     with pytest.raises(DataError, match="none is there and decodes"):
-        bundle([run_dir], tmp_path / "competition", tmp_path / "bundle")
+        build_bundle([run_dir], tmp_path / "competition", tmp_path / "bundle")
     assert [p.name for p in tmp_path.iterdir()] == ["competition"]
 
 
 def test_other_files_are_not_replaced(run_dir, competition, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ArtefactError, match="found other files"):
-        bundle([run_dir], competition, tmp_path)
+        build_bundle([run_dir], competition, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]

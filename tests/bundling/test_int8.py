@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from kaggle_kit import config
-from kaggle_kit.backends.tensorflow import TensorFlowEngine
-from kaggle_kit.bundling.bundle import bundle
+from kaggle_kit.bundling.build import build_bundle
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.inference.predict import predict
+from kaggle_kit.inference.predict import Prediction, predict
 from kaggle_kit.inference.recogniser import Recogniser
 from kaggle_kit.metrics.score import score
 from kaggle_kit.storage import tables
@@ -25,7 +24,7 @@ CHANGES = {"recognition.int8": True, "recognition.whiten": 8, "recognition.tune"
 def made(run_dir, competition, tmp_path_factory):
     """The bundle and its report. The run has a head, which tuning may drop."""
     out = tmp_path_factory.mktemp("int8") / "bundle"
-    return out, bundle([run_dir], competition, out, CHANGES)
+    return out, build_bundle([run_dir], competition, out, CHANGES).as_json()
 
 
 def test_no_float_network_is_there_to_be_mixed_up_with_it(made):
@@ -48,18 +47,17 @@ def test_scores_stand_beside_those_of_floats(made, bundle_dir):
 def test_the_gallery_is_of_the_integers(made, competition):
     """Its photos, embedded again, are found at a cosine of 1, new ones not."""
     out, _ = made
-    recogniser = Recogniser.load(out, competition / "train", TensorFlowEngine())
+    recogniser = Recogniser.load(out)
     gallery = recogniser.gallery
     paths = [image_path(competition / "train", i) for i in gallery.image_ids]
-    found = recogniser.embedder.embed(paths, "again").vectors
+    found = recogniser.embedder.embed_all(paths, "again").vectors
     same = (found * gallery.vectors.astype(np.float32)).sum(axis=1)
     np.testing.assert_allclose(same, 1, atol=2e-3)
 
 
 def test_it_recognises_and_a_last_batch_of_one_is_right(made, competition, tmp_path):
     out, _ = made
-    counts = predict(out, competition, tmp_path / "s.csv")
-    assert (counts["images"], counts["guesses"], counts["dropped"]) == (28, 28, [])
+    assert predict(out, competition, tmp_path / "s.csv") == Prediction(28, 28, 0, [])
     known = score(tmp_path / "s.csv", competition / "solution.csv")
     assert known["n_guesses"] == 28
     before = tables.read_submission(tmp_path / "s.csv")
@@ -84,5 +82,5 @@ def test_a_bundle_without_its_integers_is_named(made, competition, tmp_path):
 
 def test_the_same_run_gives_the_same_bytes(made, run_dir, competition, tmp_path):
     out, _ = made
-    bundle([run_dir], competition, tmp_path / "again", CHANGES)
+    build_bundle([run_dir], competition, tmp_path / "again", CHANGES)
     assert verify(tmp_path / "again")["files"] == verify(out)["files"]

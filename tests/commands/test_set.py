@@ -83,18 +83,18 @@ def test_a_view_is_left_out_beside_the_changes(
     """Photos are embedded anew for it, with all else that was asked for."""
     asked = []
 
-    class Bench:
+    class Evaluator:
         has_head = False
         n_parts = 1
 
         def __init__(self, changes):
             self.settings = config.override(settings, changes)
 
-    def bench(runs, place, ids, changes):
+    def evaluator(runs, files, ids, changes):
         asked.append(changes)
-        return Bench(changes)
+        return Evaluator(changes)
 
-    monkeypatch.setattr(ablate, "_bench", bench)
+    monkeypatch.setattr(ablate, "_evaluator", evaluator)
     monkeypatch.setattr(ablate, "_row", lambda *_: {})
     monkeypatch.setattr(ablate, "table", lambda rows: "")
     changes = {"recognition.flip": True, "recognition.scales": [1.0, 1.4], "seed": 9}

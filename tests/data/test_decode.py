@@ -9,11 +9,12 @@ import tensorflow as tf
 from PIL import Image
 
 from kaggle_kit import config
-from kaggle_kit.data.decode import decoded, photos, readable, reduced, squashed
+from kaggle_kit.data.decode import decoded, readable, reduced, squashed
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.model.classifier import EMBEDDING, classifier
 from kaggle_kit.model.pretrained import load_weights
 from kaggle_kit.storage import tables
+from tests.helpers.decoding import photos
 
 
 def jpeg(width, height):

@@ -14,12 +14,13 @@ from PIL import Image
 from kaggle_kit import config
 from kaggle_kit.data.augment import augmented
 from kaggle_kit.data.datasets import training_batches, validation_batches
-from kaggle_kit.data.decode import photos, squashed
+from kaggle_kit.data.decode import squashed
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.data.shard_file import FEATURES
 from kaggle_kit.data.shards import read_manifest, shard_paths, shards
 from kaggle_kit.errors import ArtefactError, DataError
 from kaggle_kit.storage import tables
+from tests.helpers.decoding import photos
 
 ROOT = Path(__file__).parents[2]
 DATA = config.Data(image_size=32, stored_size=36, shard_images=10)

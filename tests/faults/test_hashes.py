@@ -15,7 +15,6 @@ from kaggle_kit.app.serve import serve
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.errors import ArtefactError, KitError
 from kaggle_kit.inference.predict import predict
-from kaggle_kit.inference.similar import similar
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.manifest import MANIFEST, verify, verify_upload
 from kaggle_kit.training.kaggle_session import train_in_session
@@ -89,7 +88,7 @@ def readers(bundle, competition, out):
     )
     return {
         "predict": lambda: predict(bundle, competition, out / "submission.csv"),
-        "similar": lambda: similar(photo, bundle, 3),
+        "similar": lambda: Recogniser.load(bundle).similar(photo, 3),
         "the app's answers": lambda: Answers(bundle),
         "the app's start": lambda: serve(bundle, 1, None),
         "export": lambda: export(bundle, out / "deploy", None),

@@ -31,7 +31,6 @@ from kaggle_kit import config
 from kaggle_kit.backends.tensorflow import Saved
 from kaggle_kit.config import Config
 from kaggle_kit.data.datasets import training_batches
-from kaggle_kit.data.decode import photos
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.data.shards import photo_classes, read_manifest, shard_paths
 from kaggle_kit.data.subset import subset
@@ -54,6 +53,7 @@ from kaggle_kit.storage.tables import Class, Guess, Label
 from kaggle_kit.training.distribute import Workers
 from kaggle_kit.training.optimizer import compile_for
 from kaggle_kit.training.train_step import Step
+from tests.helpers.decoding import photos
 from tests.helpers.small_recipes import CLASSES, DATA, small
 
 

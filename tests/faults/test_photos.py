@@ -91,7 +91,7 @@ def test_changed_photos_neither_crash_nor_hang_nor_harm_the_others(
 
 def test_the_good_ones_are_as_another_library_reads_them(tmp_path):
     """Within what decoders and resizing differ by."""
-    from kaggle_kit.data.decode import photos
+    from tests.helpers.decoding import photos
 
     paths = []
     for i, content in enumerate(mutants.originals()):

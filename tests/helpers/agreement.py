@@ -19,7 +19,7 @@ def agreement(bundle, competition, out):
     paths = [image_path(place.test_dir, image_id) for image_id in kernel]
     said = asked(bundle, paths)
     firsts = [answer["candidates"][0] for answer in said["answers"]]
-    landmarks = [first["landmark_id"] for first in firsts]
+    landmarks = [first["landmark"] for first in firsts]
     assert landmarks == [guess.landmark_id for guess in kernel.values()]
     ours = np.array([first["confidence"] for first in firsts])
     theirs = np.array([guess.confidence for guess in kernel.values()])

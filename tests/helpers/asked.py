@@ -4,6 +4,7 @@ As a program: BUNDLE PHOTO... -> JSON on stdout.
 """
 
 import dataclasses
+import gc
 import json
 import subprocess
 import sys
@@ -20,8 +21,8 @@ def asked(bundle: Path, photos: list[Path], *without: str) -> dict[str, Any]:
         without: packages that are not to be found.
 
     Returns:
-        answers: as dictionaries. heavy: of ``HEAVY``, what was loaded. named: photos that
-        the engine still holds. geometry, without_geometry: as ``Answers`` has them.
+        answers: as dictionaries. heavy: of ``HEAVY``, what was loaded. uploads: how many
+        are still in memory. geometry, missing_geometry: as the ``Recogniser`` has them.
     """
     command = [sys.executable, __file__, ",".join(without), str(bundle)]
     names = "\n".join(map(str, photos))
@@ -43,13 +44,13 @@ def main(without: str, bundle: str) -> None:
 
     answers = Answers(Path(bundle))
     paths = [Path(line) for line in sys.stdin.read().split("\n") if line]
-    found = [answers.answer(Photo(p.name, p.read_bytes())) for p in paths]
+    found = [answers.answer(Photo(p.name, p.read_bytes())).answer for p in paths]
     said = {
-        "answers": [dataclasses.asdict(answer) for answer in found],
+        "answers": [dataclasses.asdict(a) | {"margin": a.margin} for a in found],
         "heavy": [name for name in HEAVY if sys.modules.get(name)],
-        "named": len(answers.engine._named),
-        "geometry": answers.geometry,
-        "without_geometry": answers.without_geometry,
+        "uploads": sum(isinstance(thing, Photo) for thing in gc.get_objects()),
+        "geometry": answers.recogniser.geometry is not None,
+        "missing_geometry": answers.recogniser.missing_geometry,
     }
     print(json.dumps(said))
 

@@ -26,7 +26,7 @@ HEAVY = (
     *(
         "kaggle_kit.data.shards",
         "kaggle_kit.training.trainer",
-        "kaggle_kit.bundling.bundle",
+        "kaggle_kit.bundling.build",
     ),
     *("kaggle_kit.inference.predict", "kaggle_kit.report.page"),
     *(

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 from kaggle_kit import config
-from kaggle_kit.data.decode import photos, readable, squashed
+from kaggle_kit.data.decode import readable, squashed
 from kaggle_kit.data.index import look
+from tests.helpers.decoding import photos
 from tests.helpers.memory import peak_mb
 
 SIDE = 48
@@ -38,9 +39,11 @@ def main(folder: Path) -> None:
 
         settings = config.Local(long_side=64, n_features=20)
         reader = LocalReader(settings, TensorFlowEngine())
-        for which, found in reader.stream(paths, 8):
-            for i, features in zip(which.tolist(), found, strict=True):
-                points[paths[i].name] = digest(features.points)
+        for start in range(0, len(paths), 8):
+            some = paths[start : start + 8]
+            for path, features in zip(some, reader.read(some), strict=True):
+                if features is not None:
+                    points[path.name] = digest(features.points)
     looked = {path.name: look(path) for path in paths}
     result = {"seen": seen, "stored": stored, "points": points, "looked": looked}
     print(json.dumps(result | {"peak_mb": peak_mb()}))

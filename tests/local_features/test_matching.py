@@ -167,7 +167,10 @@ def test_verified_agrees_pair_by_pair_alone_and_again(photos):
 
 
 def test_verifying_nothing_gives_nothing(photos):
-    assert count_inliers([], photos, np.empty((0, 5), np.int64), SETTINGS).shape == (0, 5)
+    assert count_inliers([], photos, np.empty((0, 5), np.int64), SETTINGS).shape == (
+        0,
+        5,
+    )
     none = count_inliers(photos[:2], [], np.empty((2, 0), np.int64), SETTINGS)
     assert none.shape == (2, 0)
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from kaggle_kit import config
 from kaggle_kit.backends.tensorflow import TensorFlowEngine
 from kaggle_kit.config import Config
-from kaggle_kit.inference.embedder import Network
+from kaggle_kit.inference.embedder_parts import Network
 from kaggle_kit.model.backbones import backbone
 from kaggle_kit.model.classifier import EMBEDDING, classifier
 from kaggle_kit.model.export import export, has_head

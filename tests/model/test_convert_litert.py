@@ -7,15 +7,15 @@ import tensorflow as tf
 
 from kaggle_kit import config
 from kaggle_kit.backends.tensorflow import TensorFlowEngine
-from kaggle_kit.data.decode import photos
 from kaggle_kit.data.layout import image_path
-from kaggle_kit.inference.embedder import Network
+from kaggle_kit.inference.embedder_parts import Network
 from kaggle_kit.model.classifier import classifier
 from kaggle_kit.model.convert_litert import lite
 from kaggle_kit.model.deterministic import stabilise
 from kaggle_kit.model.export import export
 from kaggle_kit.storage.tables import read_sample
 from kaggle_kit.training.trainer import load_best
+from tests.helpers.decoding import photos
 
 
 def runner(path):

@@ -144,7 +144,6 @@ def test_photos_that_are_not_there_are_frames(run, submission, competition, tmp_
 def test_the_misleading_photo_is_the_nearest_of_the_landmark(
     bundle_dir, submission, competition, tmp_path
 ):
-    from kaggle_kit.backends.tensorflow import TensorFlowEngine
     from kaggle_kit.inference.recogniser import Recogniser
     from kaggle_kit.report.losses import photo_losses, worst
 
@@ -157,14 +156,14 @@ def test_the_misleading_photo_is_the_nearest_of_the_landmark(
     )
     guesses = tables.read_submission(submission)
     truths = tables.read_solution(competition / "solution.csv")
-    bundle = Recogniser.load(bundle_dir, competition / "train", TensorFlowEngine())
+    bundle = Recogniser.load(bundle_dir)
     gallery = bundle.gallery
     shown = re.findall(r"<li>(.*?)</li>", page)
     for item, (image_id, row) in zip(
         shown, worst(photo_losses(guesses, truths), 12).iterrows(), strict=True
     ):
         path = image_path(competition / "test", image_id)
-        vector = bundle.embedder.embed([path], "photo").vectors[0]
+        vector = bundle.embedder.embed([path]).vectors[0]
         assert image_id in item
         for landmark in {row["guess"], row["landmark"]} - {-1}:
             cosines = {

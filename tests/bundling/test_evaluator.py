@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,14 +11,15 @@ from kaggle_kit import config
 from kaggle_kit.backends.tensorflow import TensorFlowEngine
 from kaggle_kit.bundling import tune as tuning
 from kaggle_kit.bundling.ablate import ablate, views
-from kaggle_kit.bundling.bundle import bundle
-from kaggle_kit.bundling.recogniser_files import open_bench
+from kaggle_kit.bundling.build import build_bundle
+from kaggle_kit.bundling.embedders import open_evaluator
+from kaggle_kit.bundling.evaluator import Pool, Query
+from kaggle_kit.bundling.runs import bundle_settings, subset_queries
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.errors import ArtefactError, ConfigError, DataError
 from kaggle_kit.inference.embedder import load_embedder
 from kaggle_kit.inference.predict import predict
 from kaggle_kit.inference.recogniser import Recogniser
-from kaggle_kit.inference.similar import similar
 from kaggle_kit.local_features.extract import LocalReader
 from kaggle_kit.metrics.score import score
 from kaggle_kit.storage import tables
@@ -72,7 +74,7 @@ def test_the_gallery_has_no_test_photo_and_no_unknown_landmark(local):
     out, _ = local
     members = {m.image_id: m for m in tables.read_subset(out / "run" / "subset.csv")}
     known = {m.landmark_id for m in members.values() if m.split == "train"}
-    recogniser = Recogniser.load(out / "bundle", out, TensorFlowEngine())
+    recogniser = Recogniser.load(out / "bundle")
     splits = {members[i].split for i in recogniser.gallery.image_ids}
     assert splits == {"train", "validation"}
     assert set(recogniser.gallery.landmark_ids.tolist()) == known
@@ -138,7 +140,7 @@ def test_photos_without_a_point_are_guessed_too(local, competition, tmp_path):
 @pytest.mark.extended
 def test_an_ensemble_has_a_weight_for_each_embedder(both, settings):
     out, report = both
-    recogniser = Recogniser.load(out / "bundle", out, TensorFlowEngine())
+    recogniser = Recogniser.load(out / "bundle")
     assert len(recogniser.embedder.parts) == 2
     assert len(report["chosen"]["weights"]) == 2
     trials = json.loads((out / "bundle" / "tuning.json").read_text())["trials"]
@@ -155,7 +157,7 @@ def test_a_cosine_of_an_ensemble_is_the_weighted_mean_of_its_parts(both, competi
     ids = tables.read_sample(competition / "sample_submission.csv")[:5]
     paths = [image_path(competition / "test", i) for i in ids]
     whole = embedder.embed(paths, "x").vectors
-    first, second = (f.vectors for f in embedder.embed_apart(paths, "x"))
+    first, second = (f.vectors for f in embedder.embed_by_part(paths, "x"))
     expected = (first @ first.T + 3 * second @ second.T) / 4
     np.testing.assert_allclose(whole @ whole.T, expected, atol=1e-4)
 
@@ -176,10 +178,10 @@ def test_networks_of_an_ensemble_see_photos_at_their_own_sizes(
         runs.append(tmp_path / name)
     changes = {"recognition.scales": [1.0, 2.0], "data.image_size": 64}
     changes["data.stored_size"] = 64
-    report = bundle(runs, competition, tmp_path / "bundle", changes)
-    recogniser = Recogniser.load(tmp_path / "bundle", tmp_path, TensorFlowEngine())
+    built = build_bundle(runs, competition, tmp_path / "bundle", changes)
+    recogniser = Recogniser.load(tmp_path / "bundle")
     assert [part.side for part in recogniser.embedder.parts] == [128, 128]
-    assert report["validation"]["gap"] > 0
+    assert built.report.validation["gap"] > 0
     predict(tmp_path / "bundle", competition, tmp_path / "s.csv")
     assert score(tmp_path / "s.csv", competition / "solution.csv")["n_guesses"] == 28
 
@@ -192,11 +194,11 @@ def test_a_head_that_is_dropped_leaves_the_network_as_it_was(
     changes = {"recognition.tune": True, "recognition.scales": [1.0, 2.0]}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tuning, "WITH_HEAD", {})  # so that the head finds no use
-        bundle([run_dir], competition, tmp_path / "bundle", changes)
-    recogniser = Recogniser.load(tmp_path / "bundle", tmp_path, TensorFlowEngine())
+        build_bundle([run_dir], competition, tmp_path / "bundle", changes)
+    recogniser = Recogniser.load(tmp_path / "bundle")
     gallery = recogniser.gallery
     paths = [image_path(competition / "train", i) for i in gallery.image_ids]
-    found = recogniser.embedder.embed(paths, "x")
+    found = recogniser.embedder.embed_all(paths, "x")
     assert found.log_probability.shape[1] == 0
     assert [part.side for part in recogniser.embedder.parts] == [64]
     np.testing.assert_allclose(found.vectors, gallery.vectors, atol=2e-3)
@@ -211,7 +213,7 @@ def test_a_network_of_one_size_does_not_see_several(
     flat = config.override(flat, {"train.epochs": 0})
     fit(flat, subset_dir, tmp_path / "run")
     with pytest.raises(ConfigError, match="flatten knows one size only"):
-        bundle(
+        build_bundle(
             [run_dir, tmp_path / "run"],
             competition,
             tmp_path / "bundle",
@@ -224,7 +226,7 @@ def test_runs_of_different_subsets_are_not_joined(
     local, run_dir, competition, tmp_path
 ):
     with pytest.raises(ArtefactError, match="expected a run of the same subset"):
-        bundle([local[0] / "run", run_dir], competition, tmp_path / "bundle")
+        build_bundle([local[0] / "run", run_dir], competition, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
 
@@ -234,7 +236,7 @@ def test_runs_of_different_subsets_are_not_joined(
 def test_each_part_is_switched_off_in_turn(local, competition, tmp_path):
     out, _ = local
     found = ablate([out / "run"], competition, tmp_path / "table.md")
-    rows = {row["without"]: row for row in found["rows"]}
+    rows = {row.without: row for row in found.rows}
     assert list(rows) == [
         "nothing",
         "tuning",
@@ -252,11 +254,11 @@ def test_each_part_is_switched_off_in_turn(local, competition, tmp_path):
         ("the query's penalty (C)", "query_penalty_weight", 0.0),
         ("geometry", "verification", None),
     ):
-        assert rows[name]["chosen"][key] == value
-    assert rows["nothing"]["chosen"]["verification"]
-    assert rows["nothing"]["chosen"]["whitening"] == "within"
+        assert rows[name].chosen[key] == value
+    assert rows["nothing"].chosen["verification"]
+    assert rows["nothing"].chosen["whitening"] == "within"
     for row in rows.values():
-        assert row["interval"][0] <= row["gap"] <= row["interval"][1]
+        assert row.interval[0] <= row.gap <= row.interval[1]
     lines = (tmp_path / "table.md").read_text().splitlines()
     assert len(lines) == len(rows) + 2
     assert lines[2].startswith("| nothing | ")
@@ -326,16 +328,28 @@ def test_tuning_finds_what_there_is_to_find_and_reports_every_trial():
         )
         return (np.arange(1000) < n_right).astype(float)
 
-    chosen, trials = tuning.tune(start, precisions_of, False, 0)
+    class Scored:
+        """Stands in for an ``Evaluator``."""
+
+        n_parts, has_head = 1, False
+
+        def __init__(self):
+            self.pools = {"validation": Pool([Query("a", Path("a"), 1)], [])}
+            self.settings = config.load(Path("demo.yaml"))
+
+        def precisions(self, ranking):
+            return precisions_of(ranking)
+
+    chosen, trials = tuning.tune(Scored(), start)
     for name, value in peak.items():
         assert chosen == tuning.replaced(chosen, name, value)
     assert chosen.query_penalty_weight == start.query_penalty_weight
     assert {"exponent", "neighbours", "verification.weight", "per_landmark"} <= {
         name for trial in trials for name in trial
     }
-    again, same = tuning.tune(start, precisions_of, False, 0)
+    again, same = tuning.tune(Scored(), start)
     assert (again, same) == (chosen, trials)
-    pinned, _ = tuning.tune(start, precisions_of, False, 0, pinned=["exponent"])
+    pinned, _ = tuning.tune(Scored(), start, pinned=["exponent"])
     assert pinned.exponent == start.exponent
     assert not any("head_exponent" in trial for trial in trials)
 
@@ -350,14 +364,15 @@ def test_without_validation_photos_nothing_is_tuned(local, competition, tmp_path
     place = Competition(competition)
     settings = config.read_json(out / "run" / "config.json")
     (tmp_path / "b").mkdir()
-    bench = open_bench(
-        [tmp_path / "run"],
-        place,
+    runs = [tmp_path / "run"]
+    evaluator = open_evaluator(
+        runs,
+        bundle_settings(runs, {}),
+        subset_queries(runs[0], place),
+        place.train_dir,
         tmp_path / "b",
-        {},
-        LocalReader(settings.local, TensorFlowEngine()),
     )
-    assert bench.tuned(settings.recognition) == (settings.recognition, [])
+    assert tuning.tune(evaluator, settings.recognition) == (settings.recognition, [])
 
 
 # Similar photos.
@@ -365,16 +380,16 @@ def test_without_validation_photos_nothing_is_tuned(local, competition, tmp_path
 
 def test_a_gallery_photo_is_most_similar_to_itself(local, competition, tmp_path):
     out, _ = local
-    gallery = Recogniser.load(out / "bundle", out, TensorFlowEngine()).gallery
+    recogniser = Recogniser.load(out / "bundle")
+    gallery = recogniser.gallery
     image_id = gallery.image_ids[3]
     photo = image_path(competition / "train", image_id)
-    found = similar(photo, out / "bundle", 4)
-    first, *others = found["similar"]
-    assert first["id"] == image_id
-    assert first["landmark_id"] == gallery.landmark_ids[3]
-    assert first["similarity"] == pytest.approx(1, abs=1e-2)
-    assert [o["similarity"] for o in others] == sorted(
-        (o["similarity"] for o in others), reverse=True
+    first, *others = recogniser.similar(photo, 4)
+    assert first.image_id == image_id
+    assert first.landmark == gallery.landmark_ids[3]
+    assert first.similarity == pytest.approx(1, abs=1e-2)
+    assert [o.similarity for o in others] == sorted(
+        (o.similarity for o in others), reverse=True
     )
     assert len(others) == 3
 
@@ -382,30 +397,28 @@ def test_a_gallery_photo_is_most_similar_to_itself(local, competition, tmp_path)
 def test_names_of_landmarks_travel_with_the_bundle(local, competition, tmp_path):
     out, _ = local
     shutil.copytree(competition, tmp_path / "c")
-    landmark = int(
-        Recogniser.load(out / "bundle", out, TensorFlowEngine()).gallery.landmark_ids[0]
-    )
+    landmark = int(Recogniser.load(out / "bundle").gallery.landmark_ids[0])
     (tmp_path / "c" / "train_label_to_category.csv").write_text(
         f"landmark_id,category\n{landmark},http://commons/Category:The_Tower\n999,Elsewhere\n"
     )
-    bundle([out / "run"], tmp_path / "c", tmp_path / "bundle")
+    build_bundle([out / "run"], tmp_path / "c", tmp_path / "bundle")
     assert tables.read_names(tmp_path / "bundle" / "names.csv") == {
         landmark: "The Tower"
     }
+    recogniser = Recogniser.load(tmp_path / "bundle")
     names = {
-        found["landmark_id"]: found["name"]
+        found.landmark: found.name
         for image_id in tables.read_sample(competition / "sample_submission.csv")[:6]
-        for found in similar(
-            image_path(competition / "test", image_id), tmp_path / "bundle", 40
-        )["similar"]
+        for found in recogniser.similar(image_path(competition / "test", image_id), 40)
     }
     assert names[landmark] == "The Tower"
     assert set(names.values()) == {"The Tower", None}
 
 
 def test_a_file_that_is_no_photo_is_named(local, tmp_path):
-    with pytest.raises(DataError, match=r"none\.jpg: expected a photo, found no file"):
-        similar(tmp_path / "none.jpg", local[0] / "bundle", 3)
+    recogniser = Recogniser.load(local[0] / "bundle")
+    with pytest.raises(DataError, match=r"none\.jpg: expected an image, found no file"):
+        recogniser.similar(tmp_path / "none.jpg", 3)
     (tmp_path / "notes.jpg").write_text("not a photo")
-    with pytest.raises(DataError, match=r"notes\.jpg: expected a photo"):
-        similar(tmp_path / "notes.jpg", local[0] / "bundle", 3)
+    with pytest.raises(DataError, match=r"notes\.jpg: expected an image"):
+        recogniser.similar(tmp_path / "notes.jpg", 3)
