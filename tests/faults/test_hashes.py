@@ -15,6 +15,7 @@ from kaggle_kit.app.serve import serve
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.errors import ArtefactError, KitError
 from kaggle_kit.inference.predict import predict
+from kaggle_kit.inference.recogniser import Recogniser
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.manifest import MANIFEST, verify, verify_upload
 from kaggle_kit.training.kaggle_session import train_in_session
