@@ -118,26 +118,26 @@ def build_bundle(
             the bundle is too large, or has something that must not be published.
         KitError: Kaggle would not accept the handle or the title.
     """
-    runs, out = [Path(run) for run in runs], Path(out)
+    run_dirs, out = [Path(run) for run in runs], Path(out)
     title = title_of(handle, title)
     files = Competition(Path(competition)).require("train")
-    settings = bundle_settings(runs, changes or {})
+    settings = bundle_settings(run_dirs, changes or {})
     with written_dir(out, MANIFEST) as folder:
         copy_library(folder)
         stop_former_kernels(folder)
-        report = _write_recogniser(runs, settings, files, folder)
+        report = _write_recogniser(run_dirs, settings, files, folder)
         write_notice(folder, files.root)
         _write_listing(handle, title, settings.name, report, folder)
         contents = {
             "kind": "recognition",
             "name": settings.name,
             "classes_sha256": described(folder / "classes.csv")["sha256"],
-            "made_with": [read_json(run / "environment.json") for run in runs],
+            "made_with": [read_json(run / "environment.json") for run in run_dirs],
             "validation": report.validation,
             "test": report.test,
             "validation_in_float": report.validation_in_float,
         }
-        private = [*runs, files.root, out, folder]
+        private = [*run_dirs, files.root, out, folder]
         sizes = write_manifest(folder, out, contents, private, max_mb)
     return Bundle(sizes, report)
 

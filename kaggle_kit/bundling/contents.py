@@ -59,7 +59,7 @@ def write_manifest(
         "kit": {"version": kit["kaggle_kit"], "commit": kit["commit"]},
         "packages": kit["packages"],
     }
-    _write_json(head | contents | {"files": files}, folder / MANIFEST)
+    _write_json({**head, **contents, "files": files}, folder / MANIFEST)
     check_files(folder)
     check_no_leaks(folder, private)
     return BundleSizes(len(files), sizes)

@@ -83,7 +83,7 @@ class Evaluator:
         self.pools: dict[str, Pool] = {}
         for name, some in queries.items():
             by_part = embedder.embed_by_part([query.path for query in some], name)
-            decoded = [some[i] for i in by_part[0].index]
+            decoded = [some[i] for i in by_part[0].positions]
             self.pools[name] = Pool(decoded, by_part)
         self._fit: tuple[str, Fit] | None = None  # the last: vectors are large
         self._evidence: dict[str, Evidence] = {}

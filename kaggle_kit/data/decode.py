@@ -122,7 +122,7 @@ def decode_file(path: Path, side: int | None = None) -> NDArray[np.uint8] | None
 
 @functools.cache
 def _file_decoder(side: int | None) -> Any:
-    @tf.function(input_signature=[tf.TensorSpec((), tf.string)])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
     def decode(path: tf.Tensor) -> tf.Tensor:
         with tf.device("/CPU:0"):
             image = tf.io.read_file(path)

@@ -26,13 +26,13 @@ from kaggle_kit.retrieval.whitening import Whitening, unit
 class Embeddings(NamedTuple):
     """The embeddings of images that decode.
 
-    index: (b,) positions among the images that were asked for.
+    positions: (b,) of them among the images that were asked for.
     vectors: (b, d) float32, unit length; 0 in the place of a part that was left out.
     log_probability: (b, C) float32 class scores; C is 0 where no network has a head.
     parts: (b, p) whether each part embedded each image; all do unless time is short.
     """
 
-    index: NDArray[np.int64]
+    positions: NDArray[np.int64]
     vectors: NDArray[np.float32]
     log_probability: NDArray[np.float32]
     parts: NDArray[np.bool_]
@@ -95,16 +95,15 @@ class Embedder:
         return concatenated([self.join(b) for b in self._batches(images, label)])
 
     def embed_by_part(self, images: Sequence[Image], label: str) -> list[Embeddings]:
-        """What each part gives of any number of images, before whitening."""
+        """What each part gives of any number of images."""
         batches = list(self._batches(images, label))
         return [concatenated([b[i] for b in batches]) for i in range(len(self.parts))]
 
     def join(self, by_part: Mapping[int, Embeddings]) -> Embeddings:
-        """Whiten what some of the parts give of the same images, and join it."""
-        white = {i: whitened(e, self.parts[i].whitening) for i, e in by_part.items()}
-        if len(white) == len(self.parts):
-            return joined(list(white.values()), self.weights)
-        return self._joined_with_gaps(white)
+        """Join what some of the parts give of the same images."""
+        if len(by_part) == len(self.parts):
+            return joined(list(by_part.values()), self.weights)
+        return self._joined_with_gaps(by_part)
 
     def close(self) -> None:
         """Stop the threads."""
@@ -119,12 +118,15 @@ class Embedder:
             for start, batch, upcoming in batches(images, self.settings.batch_size):
                 outputs = self._outputs(batch, self.levels[0], upcoming)
                 bar.update(len(batch))
-                yield {i: e._replace(index=e.index + start) for i, e in outputs.items()}
+                yield {
+                    i: e._replace(positions=e.positions + start)
+                    for i, e in outputs.items()
+                }
 
     def _outputs(
         self, images: Sequence[Image], level: Level, upcoming: Sequence[Image]
     ) -> dict[int, Embeddings]:
-        """What each part of a level gives, before whitening."""
+        """What each part of a level gives."""
         outputs = {}
         with self._lock:
             for i, view in level.uses:
@@ -136,7 +138,8 @@ class Embedder:
                 vectors, scores = self._embedded(i, view, inputs, len(index))
                 self.rates.add((i, view), len(images), time.monotonic() - start)
                 seen = np.ones((len(index), 1), np.bool_)
-                outputs[i] = Embeddings(index, vectors, scores, seen)
+                raw = Embeddings(index, vectors, scores, seen)
+                outputs[i] = whitened(raw, self.parts[i].whitening)
         return outputs
 
     def _read(self, i: int, images: Sequence[Image]) -> tuple[NDArray[np.int64], Any]:
@@ -169,7 +172,7 @@ class Embedder:
         weights, widths = self.weights, self.widths
         present = sum(weights[i] for i in by_part) or 1.0
         first = next(iter(by_part.values()))
-        n = len(first.index)
+        n = len(first.positions)
         blocks = [
             weights[i] ** 0.5 * sum(weights) ** 0.5 / present * by_part[i].vectors
             if i in by_part
@@ -186,7 +189,7 @@ class Embedder:
         seen = np.zeros((n, len(widths)), np.bool_)
         seen[:, list(by_part)] = True
         vectors = np.concatenate(blocks, axis=1).astype(np.float32)
-        return Embeddings(first.index, vectors, scores, seen)
+        return Embeddings(first.positions, vectors, scores, seen)
 
 
 def batches(
@@ -216,7 +219,7 @@ def joined(by_part: Sequence[Embeddings], weights: Sequence[float]) -> Embedding
         total = sum(w for w, _ in heads) or 1.0
         scores = np.sum([w / total * x for w, x in heads], axis=0, dtype=np.float32)
     seen = np.ones((len(vectors), len(by_part)), np.bool_)
-    return Embeddings(by_part[0].index, vectors, scores, seen)
+    return Embeddings(by_part[0].positions, vectors, scores, seen)
 
 
 def concatenated(embeddings: Sequence[Embeddings]) -> Embeddings:

@@ -126,13 +126,13 @@ class _Run:
         """Do all passes."""
         self.budget.start(_work(self.recogniser, len(self.paths), self.new))
         test = self.embed_test_images()
-        self.budget.at_most(len(test.index))
+        self.budget.at_most(len(test.positions))
         if self.recogniser.ranking.ranking == "head":
             if self.budget.room("again"):
-                self.submission.write(test.index, self.rank(test))
+                self.submission.write(test.positions, self.rank(test))
             return
         self.add_new_images()
-        if len(test.index) and self.budget.room("again"):
+        if len(test.positions) and self.budget.room("again"):
             self.rank_again(test)
 
     def embed_test_images(self) -> Embeddings:
@@ -149,16 +149,16 @@ class _Run:
         if n_ranked < len(parts):
             self._rank_first(concatenated(parts[n_ranked:]))
         test = concatenated(parts)
-        self.unreadable = n_reached - len(test.index)
+        self.unreadable = n_reached - len(test.positions)
         return test
 
     def add_new_images(self) -> None:
         """Add new images to the gallery, as many as there is time for, in their order."""
         paths = [image_path(self.files.train_dir, x.image_id) for x in self.new]
         found = concatenated([part for _, part in self._embedded("new", paths)])
-        if not len(found.index):
+        if not len(found.positions):
             return
-        labels = [self.new[i] for i in found.index]
+        labels = [self.new[i] for i in found.positions]
         gallery = self.recogniser.gallery
         added = gallery_from(
             labels, found.vectors, gallery.non_landmarks, self.recogniser.ranking
@@ -167,7 +167,7 @@ class _Run:
 
     def rank(self, test: Embeddings) -> list[Guess | None]:
         """Guess by what the embeddings alone say."""
-        if not len(test.index):
+        if not len(test.positions):
             return []
         evidence = None
         if self.recogniser.ranking.ranking != "head":
@@ -180,7 +180,7 @@ class _Run:
         start = time.monotonic()
         guesses = self._write(test, evidence)
         self.budget.reserve_s = 1.5 * (time.monotonic() - start)
-        self.budget.did("again", len(test.index))
+        self.budget.did("again", len(test.positions))
         if self.recogniser.geometry and None not in guesses:
             confidence = [guess.confidence for guess in guesses if guess]
             self.verify(
@@ -202,7 +202,7 @@ class _Run:
             while self.budget.room("verify", BLOCK):
                 block = order[n_done : n_done + BLOCK]
                 start = time.monotonic()
-                paths = [self.paths[i] for i in test.index[block]]
+                paths = [self.paths[i] for i in test.positions[block]]
                 evidence.inliers[block] = self.recogniser.count_inliers(
                     evidence.at(block), paths
                 )
@@ -234,17 +234,20 @@ class _Run:
                 part = embedder.embed(batch, level, upcoming)
                 budget.did(kind, len(batch))
                 bar.update(len(batch))
-                yield start + len(batch), part._replace(index=part.index + start)
+                yield (
+                    start + len(batch),
+                    part._replace(positions=part.positions + start),
+                )
 
     def _rank_first(self, test: Embeddings) -> None:
         start = time.monotonic()
-        self.submission.write(test.index, self.rank(test))
-        self.budget.rates.add("rank", len(test.index), time.monotonic() - start)
+        self.submission.write(test.positions, self.rank(test))
+        self.budget.rates.add("rank", len(test.positions), time.monotonic() - start)
         self.budget.ranked()
 
     def _write(self, test: Embeddings, evidence: Evidence) -> list[Guess | None]:
         guesses = self.recogniser.guesses(test, evidence, self.landmarks)
-        self.submission.write(test.index, guesses)
+        self.submission.write(test.positions, guesses)
         return guesses
 
     def _probe(self, embeddings: Embeddings) -> None:
@@ -254,8 +257,8 @@ class _Run:
         few = embeddings.at(slice(PROBE))
         evidence = self.recogniser.search(few)
         start = time.monotonic()
-        self.recogniser.verify(evidence, [self.paths[i] for i in few.index])
-        self.budget.rates.add("verify", len(few.index), time.monotonic() - start)
+        self.recogniser.verify(evidence, [self.paths[i] for i in few.positions])
+        self.budget.rates.add("verify", len(few.positions), time.monotonic() - start)
 
 
 def _work(recogniser: Recogniser, n: int, new: Sequence[Label]) -> Work:

@@ -140,14 +140,14 @@ class Recogniser:
         answers = [Answer(error=None)] * len(sources)
         for start, batch, upcoming in batches(sources, self.ranking.batch_size):
             embeddings = self.embedder.embed(batch, None, upcoming)
-            decoded = [batch[i] for i in embeddings.index]
+            decoded = [batch[i] for i in embeddings.positions]
             evidence = self.verify(self.search(embeddings), decoded)
-            for row, i in enumerate(embeddings.index.tolist()):
+            for row, i in enumerate(embeddings.positions.tolist()):
                 one = slice(row, row + 1)
                 answers[start + i] = explain(
                     self, evidence.at(one), embeddings.log_probability[one]
                 )
-            for i in set(range(len(batch))) - set(embeddings.index.tolist()):
+            for i in set(range(len(batch))) - set(embeddings.positions.tolist()):
                 answers[start + i] = Answer(error=_complaint(batch[i]))
         return answers
 
@@ -161,7 +161,7 @@ class Recogniser:
         """
         source = as_image(image)
         embeddings = self.embedder.embed([source])
-        if not len(embeddings.index):
+        if not len(embeddings.positions):
             raise DataError(_complaint(source))
         cosines, rows = top_k(embeddings.vectors, self.gallery.vectors, k)
         landmarks = self.gallery.landmark_ids[rows[0]].tolist()
@@ -185,10 +185,12 @@ class Recogniser:
         rows_of = [np.flatnonzero(kind_of.ravel() == i) for i in range(len(kinds))]
         pieces = []
         for kind, rows in zip(kinds, rows_of, strict=True):
-            some = embeddings.at(rows)
-            columns = np.repeat(kind, self.embedder.widths)
-            some = some._replace(vectors=unit(some.vectors[:, columns]))
-            pieces.append(self._search(some, self.gallery.columns(columns)))
+            some, gallery = embeddings.at(rows), self.gallery
+            if not kind.all():
+                columns = np.repeat(kind, self.embedder.widths)
+                some = some._replace(vectors=unit(some.vectors[:, columns]))
+                gallery = gallery.columns(columns)
+            pieces.append(self._search(some, gallery))
         order = np.argsort(np.concatenate(rows_of))
         return Evidence._make(
             np.concatenate(column)[order] for column in zip(*pieces, strict=True)

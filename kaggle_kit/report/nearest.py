@@ -38,7 +38,9 @@ def nearest_images(
     with Recogniser.load(bundle, geometry_optional=True) as recogniser:
         gallery = recogniser.gallery
         embedded = recogniser.embedder.embed_all(photos, "mistakes")
-    for place, vector in zip(embedded.index.tolist(), embedded.vectors, strict=True):
+    for place, vector in zip(
+        embedded.positions.tolist(), embedded.vectors, strict=True
+    ):
         for landmark in landmarks[place]:
             rows = np.flatnonzero(gallery.landmark_ids == landmark)
             if len(rows):

@@ -156,7 +156,7 @@ def test_a_cosine_of_an_ensemble_is_the_weighted_mean_of_its_parts(both, competi
     )
     ids = tables.read_sample(competition / "sample_submission.csv")[:5]
     paths = [image_path(competition / "test", i) for i in ids]
-    whole = embedder.embed(paths, "x").vectors
+    whole = embedder.embed(paths).vectors
     first, second = (f.vectors for f in embedder.embed_by_part(paths, "x"))
     expected = (first @ first.T + 3 * second @ second.T) / 4
     np.testing.assert_allclose(whole @ whole.T, expected, atol=1e-4)
@@ -314,7 +314,7 @@ def test_ablation_asks_for_a_solution(local, competition, tmp_path):
 
 def test_tuning_finds_what_there_is_to_find_and_reports_every_trial():
     """A made-up score with its peak away from where the search begins."""
-    start = config.Recognition(verification=config.Verification())
+    start = config.Recognition(tune=True, verification=config.Verification())
     peak = {"exponent": 4.0, "neighbours": 10, "verification.weight": 2.0}
 
     def precisions_of(settings):

@@ -55,7 +55,7 @@ def test_photos_that_do_not_decode_have_a_row_without_a_guess(
     with caplog.at_level("WARNING"):
         after = guesses_of(bundle_dir, rerun, tmp_path)
     assert [i for i, guess in after.items() if guess is None] == bad
-    assert "3 photos are missing or do not decode" in caplog.text
+    assert "3 images are missing or do not decode" in caplog.text
     for image_id in set(before) - set(bad):
         assert after[image_id].landmark_id == before[image_id].landmark_id
 

@@ -395,12 +395,12 @@ def test_embedders_pause_and_come_back_at_the_right_photo(both, competition):
         batch, upcoming = (paths[k : k + size] for k in (start, start + size))
         level = first_alone if i in (1, 2) else full
         part = embedder.embed(batch, level, upcoming)
-        found.append(part._replace(index=part.index + start))
+        found.append(part._replace(positions=part.positions + start))
     assert len(found) == 4
-    np.testing.assert_array_equal(concatenated(found).index, whole.index)
+    np.testing.assert_array_equal(concatenated(found).positions, whole.positions)
     width = embedder.widths[0]
     for i, part in enumerate(found):
-        same = np.isin(whole.index, part.index)
+        same = np.isin(whole.positions, part.positions)
         if i in (1, 2):
             assert part.parts[:, 0].all() and not part.parts[:, 1].any()
             assert not part.vectors[:, width:].any()
