@@ -80,9 +80,15 @@ def test_relative_links_resolve(path):
 
 
 @each_document
-def test_test_files_that_are_named_are_there(path):
-    for name in re.findall(r"\btests/[\w/]+\.py\b", path.read_text("utf-8")):
+def test_tests_that_are_named_are_there(path):
+    text = path.read_text("utf-8")
+    for name in re.findall(r"\btests/[\w/]+\.py\b", text):
         assert (ROOT / name).is_file(), name
+    for name, word in re.findall(r"\b(tests/[\w/]+\.py) -k (\w+)", text):
+        tests = re.findall(
+            r"def (test_\w+)|id=\"(\w+)\"", (ROOT / name).read_text("utf-8")
+        )
+        assert any(word in part for parts in tests for part in parts), (name, word)
 
 
 def test_the_map_has_each_folder():
