@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.documents import documents
+
 ROOT = Path(__file__).parents[1]
 KIT = ROOT / "kaggle_kit"
 
@@ -335,6 +337,8 @@ def test_project_names_no_machine_and_no_registry():
     pattern = re.compile(
         r"(?<![\w.$}])/(work|root|home/\w+)/|files\.pythonhosted|pypi\.org"
     )
-    for path in [*ROOT.glob("*.*"), *modules(), *ROOT.glob("configs/*")]:
+    hidden = [*ROOT.glob(".github/**/*.yml"), *ROOT.glob(".ci/*")]
+    texts = [*modules(), *documents(), *ROOT.glob("*.*"), *hidden]
+    for path in [*texts, *ROOT.glob("configs/*")]:
         found = pattern.search(path.read_text("utf-8")) if path.is_file() else None
         assert found is None, f"{path}: {found}"

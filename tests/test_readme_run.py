@@ -1,18 +1,26 @@
-"""The README's commands for one's own photos, run word for word, one after the other."""
+"""What the documents tell a reader to run, run word for word, one after the other."""
 
 import json
 import re
+import runpy
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
 from kaggle_kit import cli
 from kaggle_kit.data.layout import Competition
+from kaggle_kit.inference.predict import predict
+from kaggle_kit.metrics.score import score
+from tests.helpers.documents import ROOT, blocks, commands, section
 
-README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-SECTION = README.split("\n## Your own photos\n")[1].split("\n## ")[0]
-COMMANDS = re.findall(r"^\.venv/bin/kaggle-kit (.+)$", SECTION, re.MULTILINE)
+README = (ROOT / "README.md").read_text("utf-8")
+CONFIGS = (ROOT / "configs" / "README.md").read_text("utf-8")
+COMMANDS = [
+    *commands(section(README, "## Your own photos")),
+    *commands(section(CONFIGS, "## Write your own")),
+]
 
 # In place of the config that the commands name: one that takes seconds.
 CONFIG = """\
@@ -40,7 +48,7 @@ def folder(competition, tmp_path_factory):
 def test_the_section_has_a_command_for_each_stage():
     names = {command.split()[0] for command in COMMANDS}
     stages = {"run", "index", "subset", "shards", "train", "bundle", "predict", "score"}
-    assert names >= stages
+    assert names >= stages | {"config"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -51,3 +59,32 @@ def test_the_command_does_what_it_says(command, folder, monkeypatch, capsys):
     assert shown if command.startswith("config ") else json.loads(shown)
     for out in re.findall(r"--out (\S+)", command):
         assert Path(out).exists()
+
+
+def test_the_config_in_the_documents_is_one(tmp_path, capsys):
+    (text,) = blocks(section(CONFIGS, "## Write your own"), "yaml")
+    shutil.copy(ROOT / "configs" / "r50_64.yaml", tmp_path)
+    (tmp_path / "longer.yaml").write_text(text)
+    assert cli.main(["config", "show", str(tmp_path / "longer.yaml")]) == 0
+    assert "epochs: 40" in capsys.readouterr().out
+
+
+def test_the_python_of_the_readme_runs(
+    bundle_dir, competition, tmp_path, monkeypatch, capsys
+):
+    """On what the demo leaves, here of a smaller network and competition."""
+    (code,) = blocks(section(README, "## From Python"), "python")
+    assert len([line for line in code.splitlines() if line]) <= 10
+    demo = tmp_path / "demo"
+    demo.mkdir()
+    (demo / "bundle").symlink_to(bundle_dir)
+    (demo / "competition").symlink_to(competition)
+    predict(bundle_dir, competition, demo / "submission.csv")
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    Path("example.py").write_text(code)
+    runpy.run_path("example.py")
+    *lines, gap = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + 5
+    found = score(demo / "submission.csv", competition / "solution.csv")
+    assert gap == str(found.gap if hasattr(found, "gap") else found["gap"])

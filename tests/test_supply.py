@@ -1,4 +1,4 @@
-"""What the kit requires: bounded, and under the licences that the README says."""
+"""What the kit requires: bounded, and under the licences that CONTRIBUTING.md lists."""
 
 import re
 from configparser import ConfigParser
@@ -12,7 +12,8 @@ from packaging.utils import canonicalize_name
 from kaggle_kit.app.export import OPENCV, REQUIREMENTS
 
 ROOT = Path(__file__).parents[1]
-SECTION = (ROOT / "README.md").read_text("utf-8").split("\n## Licences\n")[1]
+CONTRIBUTING = (ROOT / ".github" / "CONTRIBUTING.md").read_text("utf-8")
+SECTION = CONTRIBUTING.split("\n### Licences of dependencies\n")[1]
 DATED = {"packaging", "pandas-stubs", "types-psutil", "types-pyyaml", "types-tqdm"}
 SPDX = {  # what metadata say of old in words; the longer words come first
     "apache": "Apache-2.0",
@@ -33,7 +34,7 @@ def required() -> list[Requirement]:
 
 
 def said() -> dict[str, str]:
-    """The licence of each package of the README's table."""
+    """The licence of each package of the table in CONTRIBUTING.md."""
     found = {}
     for licence, names in re.findall(
         r"^\| ([\w.-]+[^|]*) \| (`.*) \|$", SECTION, re.MULTILINE

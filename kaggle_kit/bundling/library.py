@@ -28,7 +28,7 @@ raise SystemExit(
 def copy_library(part: Path) -> None:
     """Put the package, without what is of no use there, and its licence into a folder."""
     ignored = shutil.ignore_patterns(
-        "__pycache__", "*.pyc", "py.typed", "configs", "kernels"
+        "__pycache__", "*.pyc", "*.md", "py.typed", "configs", "kernels"
     )
     library = Path(kaggle_kit.__file__).parent
     shutil.copytree(library, part / "kaggle_kit", ignore=ignored)

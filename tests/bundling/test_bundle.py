@@ -58,7 +58,7 @@ def test_gallery_holds_the_landmark_photos_and_the_penalty_pool_apart(
 
 def test_library_in_the_bundle_is_whole_and_without_leftovers(bundle_dir):
     names = {p.name for p in (bundle_dir / "kaggle_kit").rglob("*")}
-    assert "__pycache__" not in names
+    assert "__pycache__" not in names and "README.md" not in names
     code = "import sys; sys.path[:0] = [sys.argv[1]]; import kaggle_kit.cli as c; print(c.__file__)"
     shown = subprocess.check_output(
         [sys.executable, "-B", "-c", code, str(bundle_dir)], text=True
