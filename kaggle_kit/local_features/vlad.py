@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.retrieval.whitening import unit
+from kaggle_kit.retrieval.whitening import normalise
 from kaggle_kit.storage import arrays
 
 
@@ -75,7 +75,7 @@ def vlad(
         nearest = assigned(x, words)
         member = (nearest[None, :] == np.arange(len(words))[:, None]).astype(np.float32)
         sums = member @ x - member.sum(axis=1, keepdims=True) * words
-    return unit(unit(sums).ravel())
+    return normalise(normalise(sums).ravel())
 
 
 def assigned(x: NDArray[np.float32], words: NDArray[np.float32]) -> NDArray[np.intp]:
