@@ -143,7 +143,7 @@ def _matches(answers: Answers, album: Album, photo: Photo, one: Neighbour) -> No
 
 def matched_picture(answers: Answers, photo: Photo, other: Photo) -> NDArray[np.uint8]:
     """Two photos, shrunk as their points were found, and lines between these."""
-    from kaggle_kit.local_features.matching import matches  # OpenCV
+    from kaggle_kit.local_features.matching import find_inlier_points  # OpenCV
     from kaggle_kit.report.matches import drawn
 
     local = answers.recogniser.settings.local
@@ -153,6 +153,6 @@ def matched_picture(answers: Answers, photo: Photo, other: Photo) -> NDArray[np.
     return drawn(
         photo.pixels(),
         other.pixels(),
-        *matches(one, two, verification),
+        *find_inlier_points(one, two, verification),
         local.long_side,
     )

@@ -41,7 +41,7 @@ def write_local_features(
     from kaggle_kit.local_features.sift import LocalFeatures  # OpenCV
 
     paths = [image_path(files.train_dir, image_id) for image_id in image_ids]
-    LocalFeatures.of(reader.read_all(paths)).save(folder / "local")
+    LocalFeatures.concatenate(reader.read_all(paths)).save(folder / "local")
 
 
 def write_names(files: Competition, landmarks: set[int], folder: Path) -> None:
