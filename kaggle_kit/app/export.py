@@ -13,7 +13,7 @@ from kaggle_kit import config
 from kaggle_kit.app.album import EXAMPLES, THUMBNAILS, Album, example_files
 from kaggle_kit.app.serve import OPTIONS
 from kaggle_kit.backends.base import INT8, LITE, MODEL
-from kaggle_kit.backends.uploads import Photo
+from kaggle_kit.backends.uploads import CheckedImage
 from kaggle_kit.bundling.library import copy_library
 from kaggle_kit.data.layout import Competition
 from kaggle_kit.errors import ArtefactError, DataError
@@ -159,7 +159,7 @@ def _pack(bundle: Path, place: Competition, out: Path) -> int:
     return n
 
 
-def _thumbnail(photo: Photo) -> bytes | None:
+def _thumbnail(photo: CheckedImage) -> bytes | None:
     try:
         image = Image.fromarray(photo.pixels(SIDE))
     except DataError:

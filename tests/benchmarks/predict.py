@@ -28,7 +28,7 @@ from kaggle_kit.storage import tables
 from kaggle_kit.storage.tables import Guess
 from tests.benchmarks import Row, medians
 from tests.benchmarks._photos import write_photo
-from tests.helpers.decoding import photos
+from tests.helpers.decoding import decode_batches
 from tests.helpers.signed_bundles import sign
 
 GALLERY = 1000
@@ -54,7 +54,9 @@ def _compared(n: int, side: int, repeats: int, int8: bool) -> list[Row]:
         notebook = _Notebook(side)
         network = load_runner(bundle / "embedders" / "0" / (INT8 if int8 else MODEL))
         size = settings.recognition.batch_size
-        ready = [pixels for _, pixels in photos(paths[: min(n, 256)], side, size)]
+        ready = [
+            pixels for _, pixels in decode_batches(paths[: min(n, 256)], side, size)
+        ]
 
         def ours() -> None:
             predict(bundle, place.root, out)
@@ -150,7 +152,7 @@ def _bundle(
     export(classifier(settings.model, size, 2), settings, network / MODEL)
     some = [image_path(place.test_dir, image_id) for image_id in ids[:CALIBRATION]]
     if settings.recognition.int8:
-        ((_, pixels),) = photos(some, size, CALIBRATION)
+        ((_, pixels),) = decode_batches(some, size, CALIBRATION)
         lite_int8(network / MODEL, list(pixels), network / INT8)
     config.write_json(settings, out / "config.json")
     columns = ("class", "landmark_id", "n_images")

@@ -28,7 +28,7 @@ import pytest
 import tensorflow as tf
 
 from kaggle_kit import config
-from kaggle_kit.backends.tensorflow import Saved
+from kaggle_kit.backends.tensorflow import SavedModelRunner
 from kaggle_kit.config import Config
 from kaggle_kit.data.datasets import training_batches
 from kaggle_kit.data.layout import image_path
@@ -53,7 +53,7 @@ from kaggle_kit.storage.tables import Class, Guess, Label
 from kaggle_kit.training.distribute import Workers
 from kaggle_kit.training.optimizer import compile_for
 from kaggle_kit.training.train_step import Step
-from tests.helpers.decoding import photos
+from tests.helpers.decoding import decode_batches
 from tests.helpers.small_recipes import CLASSES, DATA, small
 
 
@@ -68,7 +68,7 @@ def network(tmp_path_factory):
         recognition=config.Recognition(flip=False),
     )
     export(classifier(settings.model, 32, 3), settings, folder)
-    return Saved(folder)
+    return SavedModelRunner(folder)
 
 
 def pixels(n, seed=0):
@@ -107,9 +107,9 @@ def test_a_last_batch_of_one_photo_is_embedded_like_any_other(network):
 def test_a_last_batch_of_one_photo_is_read_as_a_batch(competition):
     ids = tables.read_sample(competition / "sample_submission.csv")[:9]
     paths = [image_path(competition / "test", image_id) for image_id in ids]
-    batches = list(photos(paths, 32, 8))
+    batches = list(decode_batches(paths, 32, 8))
     assert [len(which) for which, _ in batches] == [8, 1]
-    ((_, alone),) = photos(paths[8:], 32, 8)
+    ((_, alone),) = decode_batches(paths[8:], 32, 8)
     np.testing.assert_array_equal(batches[1][1], alone)
 
 
