@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_kit.backends.uploads import Photo
+from kaggle_kit.backends.uploads import CheckedImage
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.errors import DataError
 from kaggle_kit.storage import tables
@@ -59,18 +59,18 @@ class Album:
                 data = self._packed.read(f"{image_id}.jpg")
         try:
             if data is not None:
-                return Photo(image_id, data).shown
-            return photo.shown if photo else None
+                return CheckedImage(image_id, data).preview
+            return photo.preview if photo else None
         except DataError:
             return None
 
-    def photo(self, image_id: str) -> Photo | None:
+    def photo(self, image_id: str) -> CheckedImage | None:
         """A gallery photo in its whole size, or None."""
         if self._train_dir is None:
             return None
         path = image_path(self._train_dir, image_id)
         try:
-            return Photo(path.name, path.read_bytes())
+            return CheckedImage(path.name, path.read_bytes())
         except (OSError, DataError):
             return None
 

@@ -12,7 +12,7 @@ from kaggle_kit.app.album import Album
 from kaggle_kit.app.answers import Answers, TimedAnswer
 from kaggle_kit.app.picture import show_picture
 from kaggle_kit.app.text import percent, plain
-from kaggle_kit.backends.uploads import Photo, alone
+from kaggle_kit.backends.uploads import CheckedImage, run_on_decode_thread
 from kaggle_kit.inference.answers import Answer, Candidate, Neighbour
 
 WIDTH = 165  # of a gallery photo, so that two go beside each other on a phone
@@ -24,13 +24,13 @@ confidence is that less **C**, how like photos of no landmark *your* photo is.
 
 
 def show_answer(
-    answers: Answers, album: Album, photo: Photo, timed: TimedAnswer
+    answers: Answers, album: Album, photo: CheckedImage, timed: TimedAnswer
 ) -> None:
     """Draw the answer for a photo."""
     answer = timed.answer
     left, right = st.columns([2, 3])
     with left:
-        show_picture(photo.shown, "Your photo")
+        show_picture(photo.preview, "Your photo")
     with right:
         _verdict(answer)
         _runners_up(answer.candidates)
@@ -131,19 +131,26 @@ def _why(answers: Answers, timed: TimedAnswer) -> None:
         )
 
 
-def _matches(answers: Answers, album: Album, photo: Photo, one: Neighbour) -> None:
+def _matches(
+    answers: Answers, album: Album, photo: CheckedImage, one: Neighbour
+) -> None:
     other = album.photo(one.image_id)
     if other is None:
         return
     with st.expander(f"Points that match the photo of {plain(one.name)}"):
         caption = "Your photo on the left, the gallery's on the right"
-        show_picture(alone(lambda: matched_picture(answers, photo, other)), caption)
+        show_picture(
+            run_on_decode_thread(lambda: matched_picture(answers, photo, other)),
+            caption,
+        )
         st.markdown(f"Weighed, they come to {one.inliers or 0:.1f}; 3 is certain.")
 
 
-def matched_picture(answers: Answers, photo: Photo, other: Photo) -> NDArray[np.uint8]:
+def matched_picture(
+    answers: Answers, photo: CheckedImage, other: CheckedImage
+) -> NDArray[np.uint8]:
     """Two photos, shrunk as their points were found, and lines between these."""
-    from kaggle_kit.local_features.matching import matches  # OpenCV
+    from kaggle_kit.local_features.matching import find_inlier_points  # OpenCV
     from kaggle_kit.report.matches import drawn
 
     local = answers.recogniser.settings.local
@@ -153,6 +160,6 @@ def matched_picture(answers: Answers, photo: Photo, other: Photo) -> NDArray[np.
     return drawn(
         photo.pixels(),
         other.pixels(),
-        *matches(one, two, verification),
+        *find_inlier_points(one, two, verification),
         local.long_side,
     )

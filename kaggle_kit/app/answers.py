@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kaggle_kit.backends.pillow import LightEngine
-from kaggle_kit.backends.uploads import Photo, alone
+from kaggle_kit.backends.uploads import CheckedImage, run_on_decode_thread
 from kaggle_kit.errors import DataError
 from kaggle_kit.inference.answers import Answer
 from kaggle_kit.inference.recogniser import Recogniser
@@ -42,15 +42,15 @@ class Answers:
         )
         self._seconds: deque[float] = deque(maxlen=100)
 
-    def answer(self, photo: Photo) -> TimedAnswer:
+    def answer(self, photo: CheckedImage) -> TimedAnswer:
         """Recognise an upload; one at a time, whoever asks.
 
         Raises:
             DataError: it does not decode.
         """
-        return alone(lambda: self._answer(photo))
+        return run_on_decode_thread(lambda: self._answer(photo))
 
-    def _answer(self, photo: Photo) -> TimedAnswer:
+    def _answer(self, photo: CheckedImage) -> TimedAnswer:
         start = time.monotonic()
         (answer,) = self.recogniser.recognise([photo])
         if answer.error:
@@ -59,10 +59,12 @@ class Answers:
         self._seconds.append(seconds)
         return TimedAnswer(answer, seconds)
 
-    def features(self, photo: Photo, other: Photo) -> tuple[Features, Features]:
+    def features(
+        self, photo: CheckedImage, other: CheckedImage
+    ) -> tuple[Features, Features]:
         """The local features of two images as they are compared; needs OpenCV.
 
-        As in ``answer``, one at a time: call it through ``alone``.
+        As in ``answer``, one at a time: call it through ``run_on_decode_thread``.
         """
         assert self.recogniser.geometry is not None
         first, second = self.recogniser.geometry.reader.read([photo, other])

@@ -13,12 +13,12 @@ from kaggle_kit import config
 from kaggle_kit.app.album import EXAMPLES, THUMBNAILS, Album, example_files
 from kaggle_kit.app.serve import OPTIONS
 from kaggle_kit.backends.base import INT8, LITE, MODEL
-from kaggle_kit.backends.uploads import Photo
+from kaggle_kit.backends.uploads import CheckedImage
 from kaggle_kit.bundling.library import copy_library
 from kaggle_kit.data.layout import Competition
 from kaggle_kit.errors import ArtefactError, DataError
 from kaggle_kit.progress import progress
-from kaggle_kit.retrieval.gallery import rarest_first
+from kaggle_kit.retrieval.gallery import sort_rarest_first
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.files import written_dir
 from kaggle_kit.storage.json_files import json_text, read_json
@@ -142,7 +142,7 @@ def _pack(bundle: Path, place: Competition, out: Path) -> int:
     album = Album(bundle, place.root)
     n, size = 0, 0
     with zipfile.ZipFile(out / THUMBNAILS, "w", zipfile.ZIP_STORED) as packed:
-        for label in progress(rarest_first(labels), label="thumbnails"):
+        for label in progress(sort_rarest_first(labels), label="thumbnails"):
             photo = album.photo(label.image_id)
             data = _thumbnail(photo) if photo else None
             if data is None:
@@ -159,7 +159,7 @@ def _pack(bundle: Path, place: Competition, out: Path) -> int:
     return n
 
 
-def _thumbnail(photo: Photo) -> bytes | None:
+def _thumbnail(photo: CheckedImage) -> bytes | None:
     try:
         image = Image.fromarray(photo.pixels(SIDE))
     except DataError:

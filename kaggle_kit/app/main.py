@@ -18,7 +18,7 @@ from kaggle_kit.app.answer_view import show_answer
 from kaggle_kit.app.answers import Answers, TimedAnswer
 from kaggle_kit.app.model_view import show_model
 from kaggle_kit.app.text import plain
-from kaggle_kit.backends.uploads import MOST_MB, Photo
+from kaggle_kit.backends.uploads import MAX_MB, CheckedImage
 from kaggle_kit.errors import KitError
 
 AT_ONCE = 12  # photos answered on one page
@@ -68,7 +68,7 @@ def page(bundle: Path, photos: Path | None) -> None:
 def _asked(album: Album) -> Iterator[tuple[str, bytes]]:
     """The photos that are to be recognised: name and content."""
     files = st.file_uploader(
-        f"Drop photos of buildings, monuments or sights (up to {MOST_MB} MB each)",
+        f"Drop photos of buildings, monuments or sights (up to {MAX_MB} MB each)",
         accept_multiple_files=True,
     )
     chosen = None
@@ -96,7 +96,7 @@ def _answer(answers: Answers, album: Album, name: str, data: bytes) -> None:
     """One photo's answer, or one line that says why there is none."""
     st.subheader(plain(name), anchor=False)
     try:
-        photo = Photo(name, data)
+        photo = CheckedImage(name, data)
         answer = _remembered(answers, photo)
     except KitError as error:
         st.error(plain(str(error)))
@@ -104,7 +104,7 @@ def _answer(answers: Answers, album: Album, name: str, data: bytes) -> None:
     show_answer(answers, album, photo, answer)
 
 
-def _remembered(answers: Answers, photo: Photo) -> TimedAnswer:
+def _remembered(answers: Answers, photo: CheckedImage) -> TimedAnswer:
     """The answer; what was asked before in this session is not computed again."""
     known: dict[str, TimedAnswer] = st.session_state.setdefault("answers", {})
     key = hashlib.sha256(photo.data).hexdigest()

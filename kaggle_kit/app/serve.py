@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_kit.app.album import Album
-from kaggle_kit.backends.uploads import MOST_MB
+from kaggle_kit.backends.uploads import MAX_MB
 from kaggle_kit.errors import KitError
 from kaggle_kit.storage.manifest import verify
 
@@ -16,7 +16,7 @@ PORT = 8501
 OPTIONS: dict[str, Any] = {
     "server.headless": True,
     "server.fileWatcherType": "none",
-    "server.maxUploadSize": MOST_MB,
+    "server.maxUploadSize": MAX_MB,
     "browser.gatherUsageStats": False,
     "client.toolbarMode": "viewer",
 }

@@ -1,4 +1,4 @@
-"""What decodes photos and runs networks: TensorFlow, or Pillow with LiteRT.
+"""Engines that decode photos and run networks: TensorFlow, or Pillow with LiteRT.
 
-Uploads of strangers are checked before they are decoded.
+Untrusted uploads are validated before they are decoded.
 """

@@ -1,7 +1,7 @@
-"""The interface between the kit and what decodes images and runs networks.
+"""The interface of engines, which decode images and run networks.
 
-A kernel has TensorFlow (``backends.tensorflow``); the app has Pillow and LiteRT
-(``backends.pillow``), which take a tenth of the room. Both give the same pixels.
+A kernel uses TensorFlow (``backends.tensorflow``); the app uses Pillow and LiteRT
+(``backends.pillow``), which take a tenth of the disk space. Both give the same pixels.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,19 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 Outputs = dict[str, NDArray[np.float32]]
-# The networks in an embedder's folder: for TensorFlow, for LiteRT, and for both.
+# Networks in an embedder's folder: a SavedModel for TensorFlow, a LiteRT file in floats
+# for the app, and a LiteRT file in 8-bit integers for both.
 MODEL, LITE, INT8 = "model", "model.tflite", "model.int8.tflite"
 VIEWS = ("serve", "one", "small")  # functions of a SavedModel, see model.export
 
 
 class MemoryImage(Protocol):
-    """An image that is not a file: an upload, an array, a PIL image."""
+    """An image in memory: an upload, an array or a PIL image."""
 
     def pixels(self, side: int | None = None) -> NDArray[np.uint8]:
-        """The pixels, (h, w, 3).
+        """Decode the image, (h, w, 3).
 
         Args:
-            side: a decoder may reduce the image, but not below this height or width.
+            side: the image may be reduced, but not below this height or width.
 
         Raises:
             DataError: the image does not decode.
@@ -35,10 +36,10 @@ Image = Path | MemoryImage
 
 
 class Runner(Protocol):
-    """A network that runs.
+    """A network that is loaded and ready to run.
 
     Attributes:
-        side: height and width of the images that it takes, in pixels.
+        side: height and width of its input images, in pixels.
         width: length of an embedding.
         n_classes: number of class scores; 0 without a head.
         views: the functions of ``VIEWS`` that it has, the most expensive first.
@@ -52,7 +53,11 @@ class Runner(Protocol):
     def start(
         self, pixels: NDArray[np.uint8], view: str = VIEWS[0]
     ) -> Callable[[], Outputs]:
-        """Start on (b, side, side, 3) images; the returned function waits for outputs."""
+        """Start inference for (b, side, side, 3) images.
+
+        Returns:
+            A function that waits for the outputs and returns them.
+        """
 
     def close(self) -> None:
         """Stop the threads."""
@@ -62,7 +67,7 @@ class Engine(Protocol):
     """Decodes images and loads networks.
 
     Attributes:
-        network: file name, in an embedder's folder, of a network in floats.
+        network: name of the network in floats, in an embedder's folder.
         n_threads: how many images to decode at the same time.
     """
 
@@ -76,9 +81,12 @@ class Engine(Protocol):
             side: resize to a square of this side; None keeps the size.
         """
 
-    def runner(self, path: Path, mixed_precision: bool) -> Runner:
+    def load_runner(self, path: Path, mixed_precision: bool) -> Runner:
         """Load a network.
 
+        Args:
+            mixed_precision: compute in float16 on GPUs where it is safe.
+
         Raises:
-            ArtefactError: there is no readable network.
+            ArtefactError: the network is missing or damaged.
         """

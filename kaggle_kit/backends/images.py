@@ -1,4 +1,4 @@
-"""Images in memory: arrays and PIL images as inputs beside files."""
+"""Images in memory, arrays and PIL images, as inputs besides files."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit.backends.base import Image, MemoryImage
-from kaggle_kit.data.resize import squashed
+from kaggle_kit.data.resize import resize_to_square
 from kaggle_kit.errors import DataError
 
 
@@ -18,15 +18,15 @@ class ArrayImage:
         self._array = array
 
     def pixels(self, side: int | None = None) -> NDArray[np.uint8]:
-        """The array, whatever ``side`` is."""
+        """Return the array; ``side`` is ignored."""
         return self._array
 
 
 def as_image(source: Any) -> Image:
-    """What the caller gave as an image: a path, an array, a PIL image, or an upload.
+    """Convert a path, an array, a PIL image or an upload to an ``Image``.
 
     Raises:
-        DataError: it is none of these.
+        DataError: ``source`` is none of these.
     """
     if isinstance(source, str | Path):
         return Path(source)
@@ -35,9 +35,9 @@ def as_image(source: Any) -> Image:
             return ArrayImage(source)
         got = f"{source.dtype} {source.shape}"
     elif hasattr(source, "getexif"):
-        from kaggle_kit.backends.uploads import upright_rgb  # Pillow, which made it
+        from kaggle_kit.backends.uploads import decode_upright  # Pillow
 
-        return ArrayImage(upright_rgb(source))
+        return ArrayImage(decode_upright(source))
     elif hasattr(source, "pixels"):
         upload: MemoryImage = source
         return upload
@@ -50,9 +50,9 @@ def as_image(source: Any) -> Image:
 
 
 def decode_memory(image: MemoryImage, side: int | None) -> NDArray[np.uint8] | None:
-    """Decode as ``Engine.decode`` does, without TensorFlow."""
+    """``Engine.decode`` for an image in memory; it needs no TensorFlow."""
     try:
         pixels = image.pixels(side)
     except DataError:
         return None
-    return pixels if side is None else squashed(pixels, side)
+    return pixels if side is None else resize_to_square(pixels, side)

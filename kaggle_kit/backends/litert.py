@@ -1,4 +1,4 @@
-"""Run a LiteRT file, by whichever package has an interpreter."""
+"""Run LiteRT files, with the interpreter of TensorFlow or of the LiteRT package."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -16,11 +16,11 @@ from kaggle_kit.errors import ArtefactError
 SIGNATURE = "serving_default"
 
 
-class Lite:
-    """A LiteRT file: one photo a thread, each with an interpreter of its own.
+class LiteRunner:
+    """A ``Runner`` of a LiteRT file: one photo per thread, one interpreter per thread.
 
-    Of the ways to use all cores for many photos this is the fastest or as fast as any:
-    one interpreter with many threads has them wait for each other in every layer.
+    This is the fastest way to use all cores for many photos. The threads of a single
+    interpreter would wait for each other in every layer.
     """
 
     def __init__(
@@ -32,10 +32,10 @@ class Lite:
         """Load the file.
 
         Args:
-            interpreter: makes one from the file's name.
+            interpreter: creates an interpreter of the file with the given name.
 
         Raises:
-            ArtefactError: it is no LiteRT file.
+            ArtefactError: the file is missing or damaged.
         """
         try:
             runners = [
@@ -61,10 +61,10 @@ class Lite:
     def start(
         self, pixels: NDArray[np.uint8], view: str = VIEWS[0]
     ) -> Callable[[], Outputs]:
-        """Begin with (b, side, side, 3) photos; what is returned waits for the outputs."""
+        """See ``Runner.start``."""
         photos = [pixels[i : i + 1] for i in range(len(pixels))]
-        running = [self._threads.submit(self._run, photo) for photo in photos]
-        return lambda: joined_outputs([future.result() for future in running])
+        futures = [self._threads.submit(self._run, photo) for photo in photos]
+        return lambda: concatenate_outputs([future.result() for future in futures])
 
     def close(self) -> None:
         """Stop the threads."""
@@ -79,8 +79,8 @@ class Lite:
             self._idle.put(runner)
 
 
-def joined_outputs(parts: Sequence[Outputs]) -> Outputs:
-    """What was said of some photos after the other, as of all of them."""
-    if len(parts) == 1:
-        return parts[0]
-    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+def concatenate_outputs(batches: Sequence[Outputs]) -> Outputs:
+    """Concatenate the outputs of several batches."""
+    if len(batches) == 1:
+        return batches[0]
+    return {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}

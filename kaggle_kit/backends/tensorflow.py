@@ -1,4 +1,4 @@
-"""Run exported networks: SavedModels on GPUs or the CPU, LiteRT files on all cores."""
+"""The engine of kernels: SavedModels on GPUs or the CPU, LiteRT files on all cores."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -12,35 +12,39 @@ from numpy.typing import NDArray
 
 from kaggle_kit.backends.base import MODEL, VIEWS, Image, Outputs, Runner
 from kaggle_kit.backends.images import decode_memory
-from kaggle_kit.backends.litert import Lite, joined_outputs
-from kaggle_kit.data.decode import decode_file, n_decoders
+from kaggle_kit.backends.litert import LiteRunner, concatenate_outputs
+from kaggle_kit.data.decode import count_decoders, decode_file
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.convert_litert import without_notice
 from kaggle_kit.model.safety import check_lite, check_saved_model
 
 logger = logging.getLogger(__name__)
-NO_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)
+OUT_OF_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)
 
 
-class Saved:
-    """A SavedModel made by ``model.export``, on every GPU, or else on the CPU.
+class SavedModelRunner:
+    """A ``Runner`` of a SavedModel of ``model.export``, on all GPUs or on the CPU.
 
-    Each GPU has the model, and gets its share of each batch. Where memory ends, the
-    photos are run in halves, for the rest of the time too.
+    Each GPU has a copy of the model and runs its share of each batch. When a device is out
+    of memory, its batch is halved, also for later calls.
+
+    Attributes:
+        max_batch: photos that fit into the memory of a device; None until one is out of
+            memory.
     """
 
     def __init__(self, model_dir: Path, devices: Sequence[str] = ()):
         """Load the model.
 
         Args:
-            devices: names of those to use; (): all GPUs, or the CPU.
+            devices: names of the devices to use; (): all GPUs, or else the CPU.
 
         Raises:
-            ArtefactError: the folder holds no readable SavedModel of that kind.
+            ArtefactError: the folder holds no SavedModel of ``model.export``.
         """
         self.model_dir = model_dir
         self.devices = list(devices) or gpus() or ["/CPU:0"]
-        self.most: int | None = None  # photos that a device has memory for, once known
+        self.max_batch: int | None = None
         self.models: list[Any] = []
         try:
             check_saved_model(model_dir, VIEWS)
@@ -72,52 +76,56 @@ class Saved:
     def start(
         self, pixels: NDArray[np.uint8], view: str = VIEWS[0]
     ) -> Callable[[], Outputs]:
-        """Begin with (b, side, side, 3) photos; what is returned waits for the outputs.
+        """See ``Runner.start``.
 
-        Raises (when waited for):
-            ArtefactError: there is no memory for a single photo.
+        Raises:
+            ArtefactError: a single photo does not fit into memory. The returned function
+                raises it.
         """
         shares = np.array_split(pixels, len(self.devices))
-        running = [
+        futures = [
             self._threads.submit(self._run, i, share, view)
             for i, share in enumerate(shares)
             if len(share)
         ]
-        return lambda: joined_outputs([future.result() for future in running])
+        return lambda: concatenate_outputs([future.result() for future in futures])
 
     def close(self) -> None:
         """Stop the threads."""
         self._threads.shutdown()
 
     def _run(self, i: int, pixels: NDArray[np.uint8], view: str) -> Outputs:
-        found: list[Outputs] = []
-        done = 0
-        while done < len(pixels):
-            some = pixels[done : done + (self.most or len(pixels))]
+        """Run the share of device i, in batches that fit into its memory."""
+        batches: list[Outputs] = []
+        n_done = 0
+        while n_done < len(pixels):
+            batch = pixels[n_done : n_done + (self.max_batch or len(pixels))]
             try:
                 with tf.device(self.devices[i]):
-                    outputs = getattr(self.models[i], view)(some)
-                found.append({name: value.numpy() for name, value in outputs.items()})
-                done += len(some)
-            except NO_MEMORY:
-                if len(some) == 1:
+                    outputs = getattr(self.models[i], view)(batch)
+                batches.append({name: value.numpy() for name, value in outputs.items()})
+                n_done += len(batch)
+            except OUT_OF_MEMORY:
+                if len(batch) == 1:
                     raise ArtefactError(
                         f"{self.model_dir}: expected memory for one photo of {self.side} "
-                        f"px, got too little; free some, or make a bundle with smaller "
+                        f"px, got too little; free memory, or make a bundle with smaller "
                         f"recognition.scales"
                     ) from None
-                self.most = len(some) // 2
-                logger.warning("memory ends: on with %d photos at a time", self.most)
-        return joined_outputs(found)
+                self.max_batch = len(batch) // 2
+                logger.warning(
+                    "out of memory: running %d photos at a time", self.max_batch
+                )
+        return concatenate_outputs(batches)
 
 
 class TensorFlowEngine:
-    """Images by TensorFlow's decoders; networks as SavedModels, or as LiteRT files."""
+    """An ``Engine`` with TensorFlow's decoders, for SavedModels and LiteRT files."""
 
     network = MODEL
 
     def __init__(self) -> None:
-        self.n_threads = n_decoders()
+        self.n_threads = count_decoders()
 
     def decode(self, image: Image, side: int | None = None) -> NDArray[np.uint8] | None:
         """Decode an image, or return None if it is missing or damaged."""
@@ -125,24 +133,24 @@ class TensorFlowEngine:
             return decode_file(image, side)
         return decode_memory(image, side)
 
-    def runner(self, path: Path, mixed_precision: bool) -> Runner:
-        """Load a network; GPUs compute in float16 what they can without harm."""
+    def load_runner(self, path: Path, mixed_precision: bool) -> Runner:
+        """Load a network; see ``Engine.load_runner``."""
         if mixed_precision:
-            mix_precision()
+            enable_mixed_precision()
         return load_runner(path)
 
 
 def load_runner(path: Path) -> Runner:
-    """What runs the network in a LiteRT file or in the folder of a SavedModel.
+    """Load the network in a LiteRT file or in the folder of a SavedModel.
 
     Raises:
         ArtefactError: it is neither.
     """
     if path.suffix != ".tflite":
-        return Saved(path)
+        return SavedModelRunner(path)
     if gpus():
         logger.warning("%s is for CPUs: the GPU is not used", path.name)
-    return Lite(path, _interpreter)
+    return LiteRunner(path, _create_interpreter)
 
 
 def gpus() -> list[str]:
@@ -150,13 +158,13 @@ def gpus() -> list[str]:
     return [device.name for device in tf.config.list_logical_devices("GPU")]
 
 
-def mix_precision() -> None:
-    """Let GPUs compute in float16 what they can without harm, from now on."""
+def enable_mixed_precision() -> None:
+    """Let TensorFlow compute in float16 on GPUs where it is safe, in this process."""
     tf.config.optimizer.set_experimental_options({"auto_mixed_precision": True})
 
 
-def _interpreter(path: str) -> Any:
-    """An interpreter with one thread, of a file that is looked at before."""
+def _create_interpreter(path: str) -> Any:
+    """Check a LiteRT file and create an interpreter with one thread."""
     check_lite(Path(path))
     with without_notice():
         return tf.lite.Interpreter(path, num_threads=1)

@@ -1,4 +1,4 @@
-"""Files of strangers as photos: checked before they are decoded, and seen upright."""
+"""Validate and decode untrusted uploads, and apply their EXIF orientation."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kaggle_kit.data.index import DAMAGE
-from kaggle_kit.data.resize import RATIOS, ratio_for
+from kaggle_kit.data.resize import RATIOS, choose_ratio
 from kaggle_kit.errors import DataError
 
-MOST_MB = 20  # of a file
-MOST_PIXELS = 12_000_000  # decoded at once: 36 MB, and a few times that on the way
-# A JPEG is decoded smaller, so it may have more; but of a progressive one all
-# coefficients are held, 6 bytes a pixel.
-MOST_OF_JPEG, MOST_PROGRESSIVE = 64_000_000, 24_000_000
-LONGEST = 20_000  # pixels of a side
+MAX_MB = 20  # of a file
+MAX_PIXELS = (
+    12_000_000  # of a decoded photo: 36 MB, and a few times that while decoding
+)
+# Pixels of a JPEG, which can be decoded at a reduced size. The coefficients of a
+# progressive one are all in memory, with 6 bytes per pixel.
+MAX_PIXELS_JPEG, MAX_PIXELS_PROGRESSIVE = 64_000_000, 24_000_000
+MAX_SIDE = 20_000  # pixels
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
-KNOWN = "JPEG, PNG, GIF, BMP or WebP"
+FORMAT_NAMES = "JPEG, PNG, GIF, BMP or WebP"
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 ORIENTATION = 0x0112  # the EXIF tag
-UPRIGHT = {
+TRANSPOSE = {  # by orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -38,156 +40,162 @@ UPRIGHT = {
 }
 
 T = TypeVar("T")
-_THREAD = ThreadPoolExecutor(1)
+_DECODE_THREAD = ThreadPoolExecutor(1)
 
 
-def alone(work: Callable[[], T]) -> T:
-    """Do what takes the memory of a large photo, after what others have asked for.
+def run_on_decode_thread(work: Callable[[], T]) -> T:
+    """Run a function that needs the memory of a large photo, one at a time.
 
-    It is one thread for all sessions of the page, since each thread keeps some of the
-    memory that it has used. What is done in it may not ask for it again.
+    All sessions of the app share one thread, since a thread does not return all of its
+    memory to the system. ``work`` must not call this function: it would deadlock.
     """
-    return _THREAD.submit(work).result()
+    return _DECODE_THREAD.submit(work).result()
 
 
-class Photo:
-    """A file whose header is that of a photo of bearable size.
+class CheckedImage:
+    """An image file with a valid header and a size that fits into memory.
 
     Attributes:
-        name: of the file, for messages.
-        data: its content.
-        size: width and height in pixels, before it is turned upright.
+        name: of the file, for error messages.
+        data: content of the file.
+        size: width and height in pixels, before the EXIF orientation is applied.
+        is_jpeg: whether it can be decoded at a reduced size.
     """
 
     def __init__(self, name: str, data: bytes):
-        """Look at the header; nothing is decoded yet.
+        """Check the header; nothing is decoded.
 
         Raises:
-            DataError: it is no photo, or too large; one line that says what to do.
+            DataError: the file is no photo, or too large.
         """
         self.name, self.data = name, data
         if not data:
-            raise self._refused("an empty file", "send it again")
-        if len(data) > MOST_MB * 1e6:
-            raise self._refused(
-                f"{len(data) / 1e6:.0f} MB", f"make it smaller than {MOST_MB} MB"
+            raise self._error("an empty file", "upload it again")
+        if len(data) > MAX_MB * 1e6:
+            raise self._error(
+                f"{len(data) / 1e6:.0f} MB", f"make it smaller than {MAX_MB} MB"
             )
         self._refuse_other_formats()
-        with self._opened() as image:
+        with self._open() as image:
             self.size = image.size
             self.is_jpeg = image.format in ("JPEG", "MPO")
-            progressive = bool(image.info.get("progressive"))
+            is_progressive = bool(image.info.get("progressive"))
             n_pixels = image.size[0] * image.size[1]
-        most = MOST_PIXELS
+        max_pixels = MAX_PIXELS
         if self.is_jpeg:
-            most = MOST_PROGRESSIVE if progressive else MOST_OF_JPEG
-        if n_pixels > most or max(self.size) > LONGEST:
+            max_pixels = MAX_PIXELS_PROGRESSIVE if is_progressive else MAX_PIXELS_JPEG
+        if n_pixels > max_pixels or max(self.size) > MAX_SIDE:
             width, height = self.size
-            raise self._refused(
+            raise self._error(
                 f"{width} x {height} pixels",
-                f"make it smaller than {most / 1e6:.0f} million pixels and "
-                f"{LONGEST} a side",
+                f"make it smaller than {max_pixels / 1e6:.0f} million pixels and "
+                f"{MAX_SIDE} pixels a side",
             )
 
     def pixels(self, side: int | None = None) -> NDArray[np.uint8]:
-        """Decode the photo: upright, (h, w, 3); of a moving one the first picture.
+        """Decode the photo with its EXIF orientation, (h, w, 3); of a GIF, the first frame.
 
-        A JPEG without a word on its orientation gives the very pixels of
-        ``decode.reduced``.
+        The pixels of a JPEG without an orientation are identical to those of
+        ``data.decode.decode_reduced``.
 
         Args:
-            side: what both sides are to have at least, if the photo has it; None: its
-                whole size, as far as ``MOST_PIXELS`` allows.
+            side: a JPEG is reduced, but not below this height or width; None: full size,
+                reduced only to fit ``MAX_PIXELS``.
 
         Raises:
-            DataError: it does not decode.
+            DataError: the photo does not decode.
         """
-        with self._opened() as image:
+        with self._open() as image:
             if self.is_jpeg:
-                ratio = ratio_for(min(self.size), side) if side else 1
+                ratio = choose_ratio(min(self.size), side) if side else 1
                 width, height = self.size
-                while width * height > MOST_PIXELS * ratio**2 and ratio < RATIOS[-1]:
+                while width * height > MAX_PIXELS * ratio**2 and ratio < RATIOS[-1]:
                     ratio *= 2
                 image.draft("RGB", (max(1, width // ratio), max(1, height // ratio)))
-            return self._tried(lambda: upright_rgb(image))
+            return self._convert_errors(lambda: decode_upright(image))
 
     @cached_property
-    def shown(self) -> NDArray[np.uint8]:
-        """The photo for a page: its shorter side about 400 pixels, no more than needed."""
-        return alone(self._shown)
+    def preview(self) -> NDArray[np.uint8]:
+        """A small copy for a page: at most 900 x 600 pixels, its shorter side about 400."""
+        return run_on_decode_thread(self._decode_preview)
 
-    def _shown(self) -> NDArray[np.uint8]:
+    def _decode_preview(self) -> NDArray[np.uint8]:
         image = Image.fromarray(self.pixels(400))
         image.thumbnail((900, 600))
         return np.asarray(image)
 
-    def _opened(self) -> Image.Image:
+    def _open(self) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return self._tried(lambda: Image.open(io.BytesIO(self.data), "r", FORMATS))
+            return self._convert_errors(
+                lambda: Image.open(io.BytesIO(self.data), "r", FORMATS)
+            )
 
-    def _tried(self, step: Callable[[], T]) -> T:
-        """What a decoder makes of the file; whatever it raises is about the file."""
+    def _convert_errors(self, step: Callable[[], T]) -> T:
+        """Run a step of Pillow; any error it raises becomes a ``DataError``."""
         try:
             return step()
         except Image.DecompressionBombError:
-            raise self._refused(
+            raise self._error(
                 "far too many pixels",
-                f"make it smaller than {MOST_PIXELS / 1e6:.0f} million",
+                f"make it smaller than {MAX_PIXELS / 1e6:.0f} million pixels",
             ) from None
         except Image.UnidentifiedImageError:
-            raise self._refused(
-                "something else", "send the photo itself, or save it again as JPEG"
+            raise self._error(
+                "a file of another format",
+                "upload the photo itself, or save it again as JPEG",
             ) from None
         except DAMAGE as error:
-            early = "truncated" in str(error) or isinstance(error, EOFError)
-            got = "a part of one" if early else "a damaged one"
-            raise self._refused(
-                got, "send it again, or save it again as JPEG"
+            is_cut = "truncated" in str(error) or isinstance(error, EOFError)
+            raise self._error(
+                "a truncated file" if is_cut else "a damaged file",
+                "upload it again, or save it again as JPEG",
             ) from None
 
     def _refuse_other_formats(self) -> None:
+        """Raise an error that names the format, for formats of the HEIF family."""
         if self.data[4:8] == b"ftyp":
             brand = self.data[8:12]
             kind = "HEIC" if brand in HEIC else f"{brand.decode('latin-1')!r}"
-            raise self._refused(
-                f"{kind}, which is another format",
+            raise self._error(
+                f"the format {kind}",
                 "export it as JPEG (on an iPhone: Settings, Camera, Formats, Most "
                 "Compatible)",
             )
 
-    def _refused(self, got: str, advice: str) -> DataError:
+    def _error(self, got: str, advice: str) -> DataError:
         return DataError(
-            f"{self.name}: expected a photo ({KNOWN}), got {got}; {advice}"
+            f"{self.name}: expected a photo ({FORMAT_NAMES}), got {got}; {advice}"
         )
 
 
-def upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """Decode a PIL image to (h, w, 3), turned as its EXIF orientation says."""
-    whole = _rgb(image)
-    turn = UPRIGHT.get(_orientation(image))
-    return np.asarray(whole if turn is None else whole.transpose(turn))
+def decode_upright(image: Image.Image) -> NDArray[np.uint8]:
+    """Decode a PIL image to (h, w, 3), and apply its EXIF orientation."""
+    rgb = _convert_to_rgb(image)
+    transpose = TRANSPOSE.get(_read_orientation(image))
+    return np.asarray(rgb if transpose is None else rgb.transpose(transpose))
 
 
-def _orientation(image: Image.Image) -> int:
-    """How a camera was held, 1 to 8; 1, upright, where it does not say so properly."""
+def _read_orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1, upright, if it is missing or malformed."""
     try:
         return int(image.getexif().get(ORIENTATION, 1))
-    except DAMAGE:  # whatever is wrong in it, the photo is there
+    except DAMAGE:  # malformed EXIF does not prevent decoding
         return 1
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """Eight bits of red, green and blue; what is transparent shows white."""
+def _convert_to_rgb(image: Image.Image) -> Image.Image:
+    """Convert to 8-bit RGB, on a white background."""
     if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
         values = np.asarray(image).astype(np.float32)
-        most = 65535.0 if values.max(initial=0) > 255 else 255.0
-        grey = np.rint(values.clip(0, most) * (255 / most)).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
+        white_level = 65535.0 if values.max(initial=0) > 255 else 255.0
+        scaled = values.clip(0, white_level) * (255 / white_level)
+        return Image.fromarray(np.rint(scaled).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        seen = image.convert("RGBA")
-        white = Image.new("RGB", seen.size, "white")
-        white.paste(seen, mask=seen.getchannel("A"))
-        return white
+        rgba = image.convert("RGBA")
+        background = Image.new("RGB", rgba.size, "white")
+        background.paste(rgba, mask=rgba.getchannel("A"))
+        return background
     image.load()
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+    # convert() would copy an RGB image
+    return image if image.mode == "RGB" else image.convert("RGB")

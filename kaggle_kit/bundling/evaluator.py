@@ -16,10 +16,10 @@ from kaggle_kit.inference.recogniser import Recogniser
 from kaggle_kit.local_features.extract import LocalReader
 from kaggle_kit.metrics.gap import mean_average_precision
 from kaggle_kit.metrics.score import Scores, precisions_of, with_intervals
-from kaggle_kit.retrieval.gallery import Gallery, gallery_from
+from kaggle_kit.retrieval.gallery import Gallery, build_gallery
 from kaggle_kit.retrieval.knn import top_k
 from kaggle_kit.retrieval.ranking import Evidence
-from kaggle_kit.retrieval.whitening import Whitening, whitening_of
+from kaggle_kit.retrieval.whitening import Whitening, fit_whitening
 from kaggle_kit.storage.tables import Class, Guess, Label, Truth
 
 WHITENING_IMAGES = 20_000  # that a whitening is fitted to
@@ -205,7 +205,7 @@ class Evaluator:
             if query.landmark_id is not None
         ]
         non_landmarks = embeddings["penalty"].vectors.astype(np.float16)
-        gallery = gallery_from(
+        gallery = build_gallery(
             labels, embeddings["train"].vectors, non_landmarks, ranking
         )
         return Fit(whitenings, embeddings, gallery)
@@ -223,7 +223,7 @@ class Evaluator:
         if ranking.whitening == "within":
             queries = self.pools["train"].queries
             landmarks = np.array([queries[i].landmark_id for i in some], np.int64)
-        return whitening_of(embeddings.vectors[some], ranking.whiten, landmarks)
+        return fit_whitening(embeddings.vectors[some], ranking.whiten, landmarks)
 
 
 def _mean_average_precision(

@@ -7,7 +7,7 @@ from kaggle_kit.bundling.evaluator import Evaluator
 from kaggle_kit.config import Recognition
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.local_features.extract import LocalReader
-from kaggle_kit.retrieval.gallery import Gallery, gallery_from
+from kaggle_kit.retrieval.gallery import Gallery, build_gallery
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.tables import Label
@@ -27,8 +27,8 @@ def write_gallery(evaluator: Evaluator, ranking: Recognition, folder: Path) -> G
     gallery = fit.gallery
     if rows:
         vectors = fit.embeddings["validation"].vectors[rows]
-        gallery = gallery.joined(
-            gallery_from(labels, vectors, gallery.non_landmarks, ranking)
+        gallery = gallery.concatenate(
+            build_gallery(labels, vectors, gallery.non_landmarks, ranking)
         )
     gallery.save(folder / "gallery")
     return gallery
@@ -41,7 +41,7 @@ def write_local_features(
     from kaggle_kit.local_features.sift import LocalFeatures  # OpenCV
 
     paths = [image_path(files.train_dir, image_id) for image_id in image_ids]
-    LocalFeatures.of(reader.read_all(paths)).save(folder / "local")
+    LocalFeatures.concatenate(reader.read_all(paths)).save(folder / "local")
 
 
 def write_names(files: Competition, landmarks: set[int], folder: Path) -> None:

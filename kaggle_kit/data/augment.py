@@ -6,7 +6,7 @@ import keras_cv
 import tensorflow as tf
 
 from kaggle_kit import config
-from kaggle_kit.data.decode import squashed
+from kaggle_kit.data.decode import resize_to_square
 
 
 def augmented(pixels: tf.Tensor, data: config.Data, seed: tf.Tensor) -> tf.Tensor:
@@ -25,7 +25,7 @@ def augmented(pixels: tf.Tensor, data: config.Data, seed: tf.Tensor) -> tf.Tenso
     if changes.crop:
         pixels = _cropped(pixels, changes.crop, size, seeds[0])
     else:
-        pixels = squashed(pixels, size)
+        pixels = resize_to_square(pixels, size)
     pixels = tf.cast(pixels, tf.float32) / 255
     if changes.flip:
         pixels = tf.image.stateless_random_flip_left_right(pixels, seeds[1])
@@ -85,4 +85,4 @@ def _cropped(pixels: tf.Tensor, crop: float, size: int, seed: tf.Tensor) -> tf.T
         area_range=((1 - crop) ** 2, 1.0),
         use_image_if_no_bounding_boxes=True,
     )
-    return squashed(tf.slice(pixels, begin, extent), size)
+    return resize_to_square(tf.slice(pixels, begin, extent), size)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kaggle_kit import config
 from kaggle_kit.config import Config, image_size
 from kaggle_kit.data.augment import augmented, random_changes
-from kaggle_kit.data.decode import PARALLEL, options, squashed
+from kaggle_kit.data.decode import PARALLEL, dataset_options, resize_to_square
 from kaggle_kit.data.shard_file import parsed
 from kaggle_kit.data.shards import photo_classes, shard_paths
 from kaggle_kit.errors import ConfigError
@@ -87,7 +87,7 @@ def training_batches(
     dataset = dataset.batch(share // part.devices, drop_remainder=True).prefetch(2)
     n_left = (n_batches - start) * part.devices
     whole = tf.data.experimental.assert_cardinality(n_left)
-    return dataset.apply(whole).with_options(options())
+    return dataset.apply(whole).with_options(dataset_options())
 
 
 def batch_of(batch_size: int, n_images: int, part: Part) -> int:
@@ -115,7 +115,7 @@ def validation_batches(
 
     def read(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pixels, label = parsed(record, stored_size)
-        return tf.cast(squashed(pixels, size), tf.float32), label
+        return tf.cast(resize_to_square(pixels, size), tf.float32), label
 
     n_batches = -(-n_images // batch_size)
     n_each = -(-n_batches // (part.of * part.devices)) * part.devices
@@ -129,7 +129,7 @@ def validation_batches(
         more = tf.data.Dataset.from_tensors(grey).repeat()
         dataset = dataset.concatenate(more).take(n_each)
     whole = tf.data.experimental.assert_cardinality(n_each)
-    return dataset.prefetch(2).apply(whole).with_options(options())
+    return dataset.prefetch(2).apply(whole).with_options(dataset_options())
 
 
 def resized(dataset: tf.data.Dataset, size: int) -> tf.data.Dataset:

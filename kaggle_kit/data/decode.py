@@ -1,8 +1,8 @@
-"""Photos as tensors: one way of decoding and resizing, for training and for inference.
+"""Decode and resize photos with TensorFlow, in the same way for training and inference.
 
-A photo is squashed to a square: for landmarks that beats keeping its shape with a margin
-(write-ups of the competition agree). Memory is bounded by batches and the shuffle
-buffer, never by the number of photos.
+A photo is resized to a square without regard to its aspect ratio. For landmarks this works
+better than padding (write-ups of the competition agree). Memory does not grow with the
+number of photos.
 """
 
 import functools
@@ -20,88 +20,90 @@ from kaggle_kit.data.gif import MOST_PIXELS, bounded
 from kaggle_kit.data.resize import RATIOS
 
 PARALLEL = os.cpu_count() or 1  # photos decoded at a time
-# Of a JPEG's pixels: those that every decoder gives, the app's too. TensorFlow's own
-# choice is off by one here and there, and no faster to speak of.
-EXACT = "INTEGER_ACCURATE"
+# The DCT method with which all JPEG decoders give the same pixels, the app's included.
+# TensorFlow's default differs by one in some pixels, and is hardly faster.
+DCT_METHOD = "INTEGER_ACCURATE"
 
 
-def decoded(photo: tf.Tensor) -> tf.Tensor:
-    """The pixels of a photo, () bytes -> (h, w, 3) uint8. JPEG, PNG, GIF or BMP."""
+def decode(photo: tf.Tensor) -> tf.Tensor:
+    """Decode a JPEG, PNG, GIF or BMP file, () bytes -> (h, w, 3) uint8."""
     return tf.cond(
-        tf.io.is_jpeg(photo), lambda: _jpeg(photo, 1), lambda: _other(bounded(photo))
+        tf.io.is_jpeg(photo),
+        lambda: _decode_jpeg(photo, 1),
+        lambda: _decode_other(bounded(photo)),
     )
 
 
-def reduced(photo: tf.Tensor, side: int) -> tf.Tensor:
-    """As ``decoded``, but a JPEG at the smallest size that leaves both sides ``side``.
+def decode_reduced(photo: tf.Tensor, side: int) -> tf.Tensor:
+    """Decode a file; a JPEG at the smallest size with both sides at least ``side``.
 
-    The decoder of a JPEG can leave out fine detail block by block: it gives a half, a
-    quarter or an eighth of the size, in less time than the whole.
+    A JPEG decoder can decode at a half, a quarter or an eighth of the size, which takes
+    less time than the full size.
     """
 
-    def jpeg() -> tf.Tensor:
+    def decode_jpeg() -> tf.Tensor:
         sides = tf.image.extract_jpeg_shape(photo)[:2]
         shortest = tf.reduce_min(sides)
         fits = [shortest > (side - 1) * ratio for ratio in RATIOS]  # sides round up
-        cases = [partial(_jpeg, photo, ratio) for ratio in (1, *RATIOS)]
-        # One that is too large is too large at an eighth as well: all of what a progressive
-        # JPEG holds is unpacked before.
-        few = tf.reduce_prod(tf.cast(sides, tf.int64)) <= MOST_PIXELS
-        which = tf.math.count_nonzero(fits, dtype=tf.int32) * tf.cast(few, tf.int32)
-        return tf.switch_case(which, cases)
+        cases = [partial(_decode_jpeg, photo, ratio) for ratio in (1, *RATIOS)]
+        # The decoder refuses a JPEG of too many pixels only at full size. At an eighth it
+        # would still unpack all coefficients of a progressive one.
+        is_small = tf.reduce_prod(tf.cast(sides, tf.int64)) <= MOST_PIXELS
+        n_fits = tf.math.count_nonzero(fits, dtype=tf.int32)
+        return tf.switch_case(n_fits * tf.cast(is_small, tf.int32), cases)
 
-    return tf.cond(tf.io.is_jpeg(photo), jpeg, lambda: decoded(photo))
+    return tf.cond(tf.io.is_jpeg(photo), decode_jpeg, lambda: decode(photo))
 
 
-def _other(photo: tf.Tensor) -> tf.Tensor:
+def _decode_other(photo: tf.Tensor) -> tf.Tensor:
     return tf.io.decode_image(photo, channels=3, expand_animations=False)
 
 
-def _jpeg(photo: tf.Tensor, ratio: int) -> tf.Tensor:
-    return tf.io.decode_jpeg(photo, 3, ratio, dct_method=EXACT)
+def _decode_jpeg(photo: tf.Tensor, ratio: int) -> tf.Tensor:
+    return tf.io.decode_jpeg(photo, 3, ratio, dct_method=DCT_METHOD)
 
 
-def squashed(pixels: tf.Tensor, size: int) -> tf.Tensor:
-    """Resize to a square without regard to shape, (h, w, 3) -> (size, size, 3) uint8.
+def resize_to_square(pixels: tf.Tensor, size: int) -> tf.Tensor:
+    """Resize regardless of the aspect ratio, (h, w, 3) -> (size, size, 3) uint8.
 
-    Bilinear, antialiased; the very pixels of ``tf.image.resize``, in two thirds of its
-    time: columns become rows, because it adds up rows faster.
+    Bilinear with antialiasing. The pixels are identical to those of ``tf.image.resize``,
+    in two thirds of its time: it sums rows faster than columns, so the columns are
+    transposed to rows.
     """
-    columns_first = tf.transpose(_rows_resized(pixels, size), (1, 0, 2))
-    square = tf.cast(tf.round(_rows_resized(columns_first, size)), tf.uint8)
+    columns_first = tf.transpose(_resize_rows(pixels, size), (1, 0, 2))
+    square = tf.cast(tf.round(_resize_rows(columns_first, size)), tf.uint8)
     return tf.transpose(square, (1, 0, 2))
 
 
-def _rows_resized(pixels: tf.Tensor, n: int) -> tf.Tensor:
-    """(h, w, 3) -> (n, w, 3), each row as one place of many channels."""
+def _resize_rows(pixels: tf.Tensor, n: int) -> tf.Tensor:
+    """(h, w, 3) -> (n, w, 3); a row is treated as one pixel with 3 w channels."""
     shape = tf.shape(pixels)
     rows = tf.reshape(pixels, (1, shape[0], 1, shape[1] * 3))
     resized = tf.image.resize(rows, (n, 1), "bilinear", antialias=True)
     return tf.reshape(resized, (n, shape[1], 3))
 
 
-def readable(
+def decode_files(
     paths: Sequence[Path],
-    then: Callable[[tf.Tensor], tf.Tensor],
+    transform: Callable[[tf.Tensor], tf.Tensor],
     side: int | None = None,
 ) -> tf.data.Dataset:
-    """(place in ``paths``, then(pixels)) of the photos that decode, in order.
+    """Decode files in parallel; yield (index in ``paths``, transform(pixels)) in order.
 
-    Many are read at a time. A place that never comes is a photo that is missing or broken.
+    The index of a file that is missing or does not decode is skipped.
 
     Args:
-        side: what both sides of the pixels are to have at least, if the photo has it;
-            None: its whole size.
+        side: a JPEG may be reduced, but not below this height or width; None: full size.
     """
 
-    def read(place: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def read(index: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         photo = tf.io.read_file(path)
-        return place, then(reduced(photo, side) if side else decoded(photo))
+        return index, transform(decode_reduced(photo, side) if side else decode(photo))
 
     names = tf.constant([str(path) for path in paths], tf.string)
     dataset = tf.data.Dataset.range(len(paths)).map(lambda i: (i, names[i]))
     dataset = dataset.map(read, PARALLEL).ignore_errors()
-    return dataset.with_options(options())
+    return dataset.with_options(dataset_options())
 
 
 def decode_file(path: Path, side: int | None = None) -> NDArray[np.uint8] | None:
@@ -123,32 +125,32 @@ def decode_file(path: Path, side: int | None = None) -> NDArray[np.uint8] | None
 @functools.cache
 def _file_decoder(side: int | None) -> Any:
     @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
-    def decode(path: tf.Tensor) -> tf.Tensor:
+    def decode_path(path: tf.Tensor) -> tf.Tensor:
         with tf.device("/CPU:0"):
             image = tf.io.read_file(path)
             if side is None:
-                return decoded(image)
-            return squashed(reduced(image, side), side)
+                return decode(image)
+            return resize_to_square(decode_reduced(image, side), side)
 
-    return decode
+    return decode_path
 
 
-def n_decoders() -> int:
-    """How many images to decode at the same time, beside a network that runs.
+def count_decoders() -> int:
+    """How many images to decode at the same time while a network runs.
 
-    A network on the CPU has its threads wait for each other in every layer, so whatever
-    delays one of them delays all: half of the cores are left to it.
+    The threads of a network on the CPU wait for each other in every layer, so a delay of
+    one thread delays all of them. Half of the cores are therefore left to the network.
     """
     if tf.config.list_physical_devices("GPU"):
         return PARALLEL
     return max(1, PARALLEL // 2)
 
 
-def options() -> tf.data.Options:
-    """What every data set here is read with: order is kept, nothing is tuned on the way."""
+def dataset_options() -> tf.data.Options:
+    """Options of every data set of the kit: deterministic order, no autotuning."""
     options = tf.data.Options()
     options.deterministic = True
-    # The autotuner's thread looks up only at intervals that double up to a minute, and
-    # the end of an iterator waits for it (seen with TensorFlow 2.20: 16 s an epoch).
+    # The autotuner's thread sleeps for intervals that double up to a minute, and closing
+    # an iterator waits for it (observed with TensorFlow 2.20: 16 s per epoch).
     options.autotune.enabled = False
     return options

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from kaggle_kit import config
-from kaggle_kit.data.decode import readable, squashed
+from kaggle_kit.data.decode import decode_files, resize_to_square
 from kaggle_kit.data.layout import image_path
 
 FEATURES = {
@@ -38,7 +38,7 @@ def write_shard(job: Job) -> Written:
 
     def encoded(pixels: tf.Tensor) -> tf.Tensor:
         return tf.io.encode_jpeg(
-            squashed(pixels, job.settings.stored_size),
+            resize_to_square(pixels, job.settings.stored_size),
             quality=job.settings.jpeg_quality,
             chroma_downsampling=False,
         )
@@ -46,7 +46,7 @@ def write_shard(job: Job) -> Written:
     paths = [image_path(job.train_dir, image_id) for image_id in job.image_ids]
     done = set()
     with tf.io.TFRecordWriter(str(job.path)) as writer:
-        images = readable(paths, encoded, job.settings.stored_size).prefetch(64)
+        images = decode_files(paths, encoded, job.settings.stored_size).prefetch(64)
         for i, image in images.as_numpy_iterator():
             writer.write(_record(job.image_ids[i], job.classes[i], image))
             done.add(int(i))

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kaggle_kit.retrieval.ranking import Evidence, scored, similarities, with_head
+from kaggle_kit.retrieval.ranking import (
+    Evidence,
+    fuse_similarities,
+    multiply_by_head,
+    score_neighbours,
+)
 
 if TYPE_CHECKING:
     from kaggle_kit.inference.recogniser import Recogniser
@@ -150,7 +155,7 @@ def explain(
 def gallery_candidates(recogniser: Recogniser, evidence: Evidence) -> dict[int, float]:
     """Confidence of the landmarks of one image's neighbours, the largest first.
 
-    The first is the guess of ``gallery_guesses``; of equal scores the one that comes first.
+    The first is the guess of ``guess_by_gallery``; of equal scores the one that comes first.
     After the landmarks of the neighbours that count come those of the others, each as if
     its best image alone counted, but none above those that do count: where every A is
     below 0, several images add up to less than one.
@@ -162,11 +167,11 @@ def gallery_candidates(recogniser: Recogniser, evidence: Evidence) -> dict[int, 
     )
     confidences: dict[int, float] = {}
     for ranking in (settings, every_one):
-        neighbours = scored(evidence, recogniser.gallery, ranking)
+        neighbours = score_neighbours(evidence, recogniser.gallery, ranking)
         scores = neighbours.scores[0]
         if ranking is every_one:
-            scores = with_head(
-                neighbours.adjusted, evidence, neighbours.place, settings
+            scores = multiply_by_head(
+                neighbours.adjusted, evidence, neighbours.position, settings
             )[0]
         landmarks = neighbours.landmarks[0].tolist()
         for landmark, score in _best(landmarks, scores.tolist()).items():
@@ -179,9 +184,9 @@ def _neighbours(recogniser: Recogniser, evidence: Evidence) -> tuple[Neighbour, 
     if not evidence.rows.size:
         return ()
     gallery, settings = recogniser.gallery, recogniser.ranking
-    counted = set(scored(evidence, gallery, settings).place[0].tolist())
+    counted = set(score_neighbours(evidence, gallery, settings).position[0].tolist())
     b = np.asarray(gallery.penalties)[evidence.rows[0]]
-    a = similarities(evidence, settings)[0] - settings.gallery_penalty_weight * b
+    a = fuse_similarities(evidence, settings)[0] - settings.gallery_penalty_weight * b
     neighbours = []
     for k in np.argsort(-a, kind="stable")[:N_NEIGHBOURS].tolist():
         row = int(evidence.rows[0, k])

@@ -20,7 +20,7 @@ from kaggle_kit.inference.time_budget import Level, Rates
 from kaggle_kit.local_features.extract import LocalReader
 from kaggle_kit.local_features.vlad import Vocabulary
 from kaggle_kit.progress import progress
-from kaggle_kit.retrieval.whitening import Whitening, unit
+from kaggle_kit.retrieval.whitening import Whitening, normalise
 
 
 class Embeddings(NamedTuple):
@@ -37,7 +37,7 @@ class Embeddings(NamedTuple):
     log_probability: NDArray[np.float32]
     parts: NDArray[np.bool_]
 
-    def at(self, rows: Any) -> Embeddings:
+    def select(self, rows: Any) -> Embeddings:
         """Some of the images: a slice, or an array of rows."""
         return Embeddings._make(values[rows] for values in self)
 
@@ -212,7 +212,7 @@ def joined(by_part: Sequence[Embeddings], weights: Sequence[float]) -> Embedding
     """Join what all parts give of the same images; without weights they count alike."""
     weights = weights or (1.0,) * len(by_part)
     pairs = list(zip(weights, by_part, strict=True))
-    vectors = unit(np.concatenate([w**0.5 * e.vectors for w, e in pairs], axis=1))
+    vectors = normalise(np.concatenate([w**0.5 * e.vectors for w, e in pairs], axis=1))
     heads = [(w, e.log_probability) for w, e in pairs if e.log_probability.shape[1]]
     scores = np.empty((len(vectors), 0), np.float32)
     if heads:

@@ -55,10 +55,10 @@ class Network:
             engine: decodes its images and runs it.
 
         Raises:
-            ArtefactError: there is no readable network.
+            ArtefactError: the network is missing or damaged.
         """
         self.engine = engine
-        self.runner = engine.runner(path, mixed_precision)
+        self.runner = engine.load_runner(path, mixed_precision)
         self.side = self.runner.side
         self.width, self.n_classes = self.runner.width, self.runner.n_classes
         self.whitening: Whitening | None = None

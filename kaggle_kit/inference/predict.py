@@ -16,7 +16,7 @@ from kaggle_kit.inference.submission_file import SubmissionFile
 from kaggle_kit.inference.time_budget import Budget, Drop, Work
 from kaggle_kit.local_features.extract import BLOCK
 from kaggle_kit.progress import progress
-from kaggle_kit.retrieval.gallery import gallery_from, rarest_first
+from kaggle_kit.retrieval.gallery import build_gallery, sort_rarest_first
 from kaggle_kit.retrieval.ranking import Evidence
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.columns import Columns
@@ -114,7 +114,7 @@ class _Run:
     ):
         self.landmarks = set(labels.column("landmark_id").tolist())
         self.new = _new_labels(labels, recogniser)
-        gallery = recogniser.gallery.of_landmarks(self.landmarks)
+        gallery = recogniser.gallery.select_landmarks(self.landmarks)
         self.recogniser = recogniser.with_gallery(gallery)
         self.files = files
         self.submission = submission
@@ -160,10 +160,10 @@ class _Run:
             return
         labels = [self.new[i] for i in found.positions]
         gallery = self.recogniser.gallery
-        added = gallery_from(
+        added = build_gallery(
             labels, found.vectors, gallery.non_landmarks, self.recogniser.ranking
         )
-        self.recogniser = self.recogniser.with_gallery(gallery.joined(added))
+        self.recogniser = self.recogniser.with_gallery(gallery.concatenate(added))
 
     def rank(self, test: Embeddings) -> list[Guess | None]:
         """Guess by what the embeddings alone say."""
@@ -204,7 +204,7 @@ class _Run:
                 start = time.monotonic()
                 paths = [self.paths[i] for i in test.positions[block]]
                 evidence.inliers[block] = self.recogniser.count_inliers(
-                    evidence.at(block), paths
+                    evidence.select(block), paths
                 )
                 n_done += len(block)
                 self.budget.rates.add("verify", len(block), time.monotonic() - start)
@@ -254,7 +254,7 @@ class _Run:
         """Learn how long geometry takes, on a few images."""
         if not self.recogniser.geometry:
             return
-        few = embeddings.at(slice(PROBE))
+        few = embeddings.select(slice(PROBE))
         evidence = self.recogniser.search(few)
         start = time.monotonic()
         self.recogniser.verify(evidence, [self.paths[i] for i in few.positions])
@@ -270,7 +270,7 @@ def _work(recogniser: Recogniser, n: int, new: Sequence[Label]) -> Work:
 
 
 def _new_labels(labels: Columns[Label], recogniser: Recogniser) -> list[Label]:
-    """The images of ``train.csv`` that are to join the gallery, in ``rarest_first``."""
+    """The images of ``train.csv`` that are to join the gallery, in ``sort_rarest_first``."""
     gallery, settings = recogniser.gallery, recogniser.ranking
     if settings.ranking == "head":
         return []
@@ -284,4 +284,4 @@ def _new_labels(labels: Columns[Label], recogniser: Recogniser) -> list[Label]:
             settings.new_gallery_limit,
         )
         return []
-    return rarest_first(new, gallery.landmark_ids.tolist())
+    return sort_rarest_first(new, gallery.landmark_ids.tolist())

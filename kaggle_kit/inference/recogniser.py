@@ -24,7 +24,7 @@ from kaggle_kit.retrieval import ranking
 from kaggle_kit.retrieval.gallery import Gallery
 from kaggle_kit.retrieval.knn import top_k
 from kaggle_kit.retrieval.ranking import Evidence
-from kaggle_kit.retrieval.whitening import unit
+from kaggle_kit.retrieval.whitening import normalise
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.manifest import verify
 from kaggle_kit.storage.tables import Class, Guess
@@ -145,7 +145,7 @@ class Recogniser:
             for row, i in enumerate(embeddings.positions.tolist()):
                 one = slice(row, row + 1)
                 answers[start + i] = explain(
-                    self, evidence.at(one), embeddings.log_probability[one]
+                    self, evidence.select(one), embeddings.log_probability[one]
                 )
             for i in set(range(len(batch))) - set(embeddings.positions.tolist()):
                 answers[start + i] = Answer(error=_complaint(batch[i]))
@@ -185,11 +185,11 @@ class Recogniser:
         rows_of = [np.flatnonzero(kind_of.ravel() == i) for i in range(len(kinds))]
         pieces = []
         for kind, rows in zip(kinds, rows_of, strict=True):
-            some, gallery = embeddings.at(rows), self.gallery
+            some, gallery = embeddings.select(rows), self.gallery
             if not kind.all():
                 columns = np.repeat(kind, self.embedder.widths)
-                some = some._replace(vectors=unit(some.vectors[:, columns]))
-                gallery = gallery.columns(columns)
+                some = some._replace(vectors=normalise(some.vectors[:, columns]))
+                gallery = gallery.select_columns(columns)
             pieces.append(self._search(some, gallery))
         order = np.argsort(np.concatenate(rows_of))
         return Evidence._make(
@@ -205,7 +205,9 @@ class Recogniser:
         if not self.geometry or not self.ranking.verification:
             return evidence
         inliers = [
-            self.count_inliers(evidence.at(slice(i, i + BLOCK)), images[i : i + BLOCK])
+            self.count_inliers(
+                evidence.select(slice(i, i + BLOCK)), images[i : i + BLOCK]
+            )
             for i in progress(range(0, len(images), BLOCK), label="geometry")
         ]
         return evidence._replace(
@@ -231,14 +233,14 @@ class Recogniser:
             landmarks: that a guess by class scores may name.
         """
         if self.ranking.ranking == "head":
-            return ranking.head_guesses(
+            return ranking.guess_by_head(
                 embeddings.log_probability,
                 self.classes,
                 landmarks,
                 self.ranking.demote_share,
             )
         assert evidence is not None
-        return ranking.gallery_guesses(evidence, self.gallery, self.ranking)
+        return ranking.guess_by_gallery(evidence, self.gallery, self.ranking)
 
     def name(self, landmark: int) -> str:
         """A landmark's name, or its number where no name is known."""
@@ -255,7 +257,7 @@ class Recogniser:
         self.close()
 
     def _search(self, embeddings: Embeddings, gallery: Gallery) -> Evidence:
-        return ranking.evidence(
+        return ranking.search_gallery(
             embeddings.vectors,
             embeddings.log_probability,
             gallery,

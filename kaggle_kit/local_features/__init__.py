@@ -1,1 +1,1 @@
-"""Local features of photos: SIFT points, VLAD vectors, and the geometry of what matches."""
+"""Local features of photos: SIFT points, VLAD vectors, and geometric verification."""

@@ -1,4 +1,4 @@
-"""Detect the local features of images, and cache those of the latest."""
+"""Detect the local features of images, and cache those of the latest files."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
     from kaggle_kit.local_features.sift import Features
 
 CACHED = 4096  # files; with 800 features each they take 450 MB
-BLOCK = 32  # images whose features are detected, or compared, in one go
+BLOCK = 32  # images whose features are detected, or compared, at a time
 
 
 class LocalReader:
-    """Local features of images, which are decoded as for the network.
+    """Detects local features, in images that the engine decodes.
 
-    The features of the latest files are cached, so that VLAD and verification of the same
-    image detect them once; those of an image in memory as long as it lives. Memory is
-    bounded by ``n_cached`` and one image per core. It may be used from several threads.
+    VLAD and verification of the same image share one detection: the features of the
+    latest ``n_cached`` files are cached, and those of a memory image as long as it exists.
+    At most one image per core is decoded at a time. Thread-safe.
 
     Attributes:
+        settings: of the detection.
         engine: decodes the images.
     """
 
@@ -36,13 +37,13 @@ class LocalReader:
         self.engine = engine
         self._n_cached = n_cached
         self._files: dict[Path, Features | None] = {}
-        self._others: MutableMapping[Image, Features | None] = (
+        self._memory_images: MutableMapping[Image, Features | None] = (
             weakref.WeakKeyDictionary()
         )
         self._lock = threading.Lock()
 
     def read_all(self, images: Sequence[Image]) -> list[Features]:
-        """The features of those of many images that decode, block by block."""
+        """The features of any number of images, without those that do not decode."""
         blocks = [
             self.read(images[i : i + BLOCK]) for i in range(0, len(images), BLOCK)
         ]
@@ -51,7 +52,7 @@ class LocalReader:
         ]
 
     def read(self, images: Sequence[Image]) -> list[Features | None]:
-        """The features of a few images; None where an image does not decode."""
+        """The features of one block of images; None where an image does not decode."""
         with self._lock:
             missing = [i for i in dict.fromkeys(images) if i not in self._cache(i)]
             for image, features in zip(missing, self._detect(missing), strict=True):
@@ -63,10 +64,10 @@ class LocalReader:
 
     def _cache(self, image: Image) -> MutableMapping[Image, Features | None]:
         files: MutableMapping[Image, Features | None] = self._files  # type: ignore[assignment]
-        return files if isinstance(image, Path) else self._others
+        return files if isinstance(image, Path) else self._memory_images
 
     def _detect(self, images: Sequence[Image]) -> list[Features | None]:
-        """Detect features, one image per core: within one, OpenCV gains less."""
+        """Detect features in one image per core; threads within an image gain less."""
         if not images:
             return []
         from kaggle_kit.local_features.sift import cv2  # OpenCV
@@ -82,9 +83,9 @@ class LocalReader:
             cv2.setNumThreads(n_threads)
 
     def _detect_one(self, image: Image) -> Features | None:
-        from kaggle_kit.local_features.sift import features, shrunk  # OpenCV
+        from kaggle_kit.local_features.sift import detect_features, shrink  # OpenCV
 
         pixels = self.engine.decode(image)
         if pixels is None:
             return None
-        return features(shrunk(pixels, self.settings.long_side), self.settings)
+        return detect_features(shrink(pixels, self.settings.long_side), self.settings)

@@ -1,9 +1,10 @@
-"""Geometry of two photos: how many local features match and lie alike in both.
+"""Geometric verification: how many local features of two photos agree on one geometry.
 
-Every match alone says how the whole of one photo would lie in the other: moved from
-point to point and scaled as the point's size is. Matches of the same thing agree on
-that; those by chance agree on nothing. As all matches are tried, nothing is random
-(fast spatial matching: Philbin et al., CVPR 2007, section 3.3, for upright photos).
+A single match of two points gives a hypothesis for the transformation between the photos:
+the translation from point to point, and the ratio of their sizes as scale. Correct matches
+agree on one hypothesis; random matches do not. All hypotheses are tested, so the result is
+deterministic (fast spatial matching: Philbin et al., CVPR 2007, section 3.3, for upright
+photos).
 """
 
 import os
@@ -18,17 +19,18 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from kaggle_kit import config
 from kaggle_kit.local_features.sift import Features, cv2
 
-OCTAVES = 1  # scales that agree differ by less than a factor of 2
-FEWEST = 4  # matches that determine a homography
+MAX_OCTAVES = 1  # scales of agreeing matches differ by less than a factor of 2
+MIN_MATCHES = 4  # that determine a homography
 
 
-class Tentative(NamedTuple):
-    """Points that look alike, in the order of the query's.
+class Matches(NamedTuple):
+    """Pairs of similar points, in the order of the query's points.
 
     Attributes:
-        query: (m,) places among the query's points.
-        other: (m,) places among the other photo's points, each at most once.
-        ratio: (m,) float32, of the distance to that of the second nearest; below 1.
+        query: (m,) indices into the query's points.
+        other: (m,) indices into the other photo's points, each at most once.
+        ratio: (m,) float32, the distance of the pair divided by that of the query's point
+            to its second nearest neighbour; below 1.
     """
 
     query: NDArray[np.intp]
@@ -36,39 +38,42 @@ class Tentative(NamedTuple):
     ratio: NDArray[np.float32]
 
 
-def tentative(query: Features, other: Features, ratio: float) -> Tentative:
-    """Match each point to the most similar one of the other photo, exactly.
+def match_points(query: Features, other: Features, ratio: float) -> Matches:
+    """Match each point of the query to its nearest neighbour in the other photo, exactly.
 
-    A match stays if it is clearly nearer than the second nearest (Lowe's ratio test).
-    Of several points matched to one, the nearest stays, or the first of equally near.
+    Lowe's ratio test drops ambiguous matches. Of several points with the same nearest
+    neighbour, the one with the smallest distance is matched, the first on a tie.
 
     Args:
-        ratio: largest of the nearest distance to the second.
+        ratio: upper bound of the nearest distance divided by the second nearest.
     """
     if not len(query.points) or len(other.points) < 2:
         empty = np.empty(0, np.intp)
-        return Tentative(empty, empty, np.empty(0, np.float32))
-    # Squared distances but for the query's own length. All are whole numbers below
-    # 2**24, which float32 adds exactly, in whatever order.
+        return Matches(empty, empty, np.empty(0, np.float32))
+    # Squared distances without the query's squared length. All terms are integers below
+    # 2**24, which float32 adds exactly in any order.
     x = query.descriptors.astype(np.float32)
     y = other.descriptors.astype(np.float32)
-    length_x, length_y = (np.einsum("nd,nd->n", z, z) for z in (x, y))
+    square_x, square_y = (np.einsum("nd,nd->n", z, z) for z in (x, y))
     distance = x @ (y.T * np.float32(-2))
-    distance += length_y
+    distance += square_y
     rows = np.arange(len(x))
     nearest = distance.argmin(axis=1)
-    first = distance[rows, nearest] + length_x
+    first = distance[rows, nearest] + square_x
     distance[rows, nearest] = np.inf
-    second = distance.min(axis=1) + length_x
-    clear = np.flatnonzero(first < np.float32(ratio) ** 2 * second)
-    order = clear[np.argsort(first[clear], kind="stable")]
-    _, kept = np.unique(nearest[order], return_index=True)
-    chosen = np.sort(order[kept])
-    return Tentative(chosen, nearest[chosen], np.sqrt(first[chosen] / second[chosen]))
+    second = distance.min(axis=1) + square_x
+    unambiguous = np.flatnonzero(first < np.float32(ratio) ** 2 * second)
+    order = unambiguous[np.argsort(first[unambiguous], kind="stable")]
+    _, first_use = np.unique(nearest[order], return_index=True)
+    matched = np.sort(order[first_use])
+    ratios = np.sqrt(first[matched] / second[matched])
+    return Matches(matched, nearest[matched], ratios)
 
 
-def inliers(query: Features, other: Features, settings: config.Verification) -> float:
-    """How many matches of two photos agree on how one lies in the other, weighed.
+def count_pair_inliers(
+    query: Features, other: Features, settings: config.Verification
+) -> float:
+    """The weighted number of matches of two photos that agree on one geometry.
 
     ::
 
@@ -77,72 +82,72 @@ def inliers(query: Features, other: Features, settings: config.Verification) -> 
         j agrees with i if e_ij < error_px and s_j is between s_i / 2 and 2 s_i
         inliers = max_i sum (1 - ratio_j) over the matches j that agree with i
 
-    A match weighs nothing if the second nearest is as near and up to 1 if none is. Two
-    photos of different places come to 0.7 by chance, rarely to 1.4; 3 is certain.
-    0 without any match.
+    The weight of a match is 0 if its second nearest neighbour is as near as the nearest;
+    it tends to 1 as the second moves away. Two photos of different places reach 0.7 by
+    chance, rarely 1.4; 3 is certain. Without any match the result is 0.
 
-    With ``geometry: homography`` those matches are summed up that agree on the homography
-    that MAGSAC finds (Barath et al., CVPR 2019).
+    With ``geometry: homography``, the sum is over the matches that agree with the
+    homography that MAGSAC finds (Barath et al., CVPR 2019).
     """
-    found = tentative(query, other, settings.ratio)
-    return float((1 - found.ratio[_agreeing(query, other, found, settings)]).sum())
+    matches = match_points(query, other, settings.ratio)
+    inliers = _select_inliers(query, other, matches, settings)
+    return float((1 - matches.ratio[inliers]).sum())
 
 
-def matches(
+def find_inlier_points(
     query: Features, other: Features, settings: config.Verification
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The points that ``inliers`` counts, (m, 2) of the query and (m, 2) of the other.
+    """The points that ``count_pair_inliers`` counts.
 
-    They are x and y in pixels of the shrunk photos.
+    Returns:
+        (m, 2) points of the query and (m, 2) of the other photo: x and y in pixels of the
+        shrunk photos.
     """
-    found = tentative(query, other, settings.ratio)
-    best = _agreeing(query, other, found, settings)
-    return query.points[found.query[best]], other.points[found.other[best]]
+    matches = match_points(query, other, settings.ratio)
+    inliers = _select_inliers(query, other, matches, settings)
+    return query.points[matches.query[inliers]], other.points[matches.other[inliers]]
 
 
-def _agreeing(
-    query: Features, other: Features, found: Tentative, settings: config.Verification
+def _select_inliers(
+    query: Features, other: Features, matches: Matches, settings: config.Verification
 ) -> NDArray[np.bool_]:
-    """The matches that agree with the best of all, (m,)."""
+    """Whether each match agrees with the best hypothesis, (m,)."""
     if settings.geometry == "homography":
-        return _on_homography(query, other, found, settings.error_px)
-    if not len(found.ratio):
+        return _fit_homography(query, other, matches, settings.error_px)
+    if not len(matches.ratio):
         return np.zeros(0, np.bool_)
-    agree = _agreement(query, other, found, settings.error_px)
-    return agree[_votes(agree, found).argmax()]
+    agree = _test_agreement(query, other, matches, settings.error_px)
+    # Not a matrix product: its order of summation could vary.
+    weights = (agree * (1 - matches.ratio)).sum(axis=1)
+    return agree[weights.argmax()]
 
 
-def _on_homography(
-    query: Features, other: Features, found: Tentative, error_px: float
+def _fit_homography(
+    query: Features, other: Features, matches: Matches, error_px: float
 ) -> NDArray[np.bool_]:
-    """The matches within an error of the best homography; its random draws are seeded."""
-    if len(found.ratio) < FEWEST:
-        return np.zeros(len(found.ratio), np.bool_)
-    points = query.points[found.query], other.points[found.other]
-    _, inside = cv2.findHomography(*points, cv2.USAC_MAGSAC, error_px)
-    if inside is None:
-        return np.zeros(len(found.ratio), np.bool_)
-    return np.asarray(inside).ravel() > 0
+    """Whether each match agrees with the best homography, (m,); MAGSAC has a fixed seed."""
+    if len(matches.ratio) < MIN_MATCHES:
+        return np.zeros(len(matches.ratio), np.bool_)
+    points = query.points[matches.query], other.points[matches.other]
+    _, mask = cv2.findHomography(*points, cv2.USAC_MAGSAC, error_px)
+    if mask is None:
+        return np.zeros(len(matches.ratio), np.bool_)
+    return np.asarray(mask).ravel() > 0
 
 
-def _agreement(
-    query: Features, other: Features, found: Tentative, error_px: float
+def _test_agreement(
+    query: Features, other: Features, matches: Matches, error_px: float
 ) -> NDArray[np.bool_]:
-    """Whether match j agrees with match i, (m, m)."""
-    p, o = query.points[found.query], other.points[found.other]
-    scale = other.sizes[found.other] / query.sizes[found.query]
-    square = np.zeros((len(p), len(p)), np.float32)
+    """Whether match j agrees with the hypothesis of match i, (m, m)."""
+    p, o = query.points[matches.query], other.points[matches.other]
+    scale = other.sizes[matches.other] / query.sizes[matches.query]
+    square_error = np.zeros((len(p), len(p)), np.float32)
     for axis in (0, 1):
-        moved = scale[:, None] * (p[None, :, axis] - p[:, None, axis])
-        square += (o[None, :, axis] - o[:, None, axis] - moved) ** 2
-    near = square < scale[:, None] * np.float32(error_px**2)
+        expected = scale[:, None] * (p[None, :, axis] - p[:, None, axis])
+        square_error += (o[None, :, axis] - o[:, None, axis] - expected) ** 2
+    is_near = square_error < scale[:, None] * np.float32(error_px**2)
     octaves = np.log2(scale)
-    return near & (np.abs(octaves[None] - octaves[:, None]) < OCTAVES)
-
-
-def _votes(agree: NDArray[np.bool_], found: Tentative) -> NDArray[np.float32]:
-    """What the matches weigh that agree with each, (m,)."""
-    return (agree * (1 - found.ratio)).sum(axis=1)  # not a product: always in one order
+    return is_near & (np.abs(octaves[None] - octaves[:, None]) < MAX_OCTAVES)
 
 
 def count_inliers(
@@ -151,25 +156,25 @@ def count_inliers(
     rows: NDArray[np.int64],
     settings: config.Verification,
 ) -> NDArray[np.float32]:
-    """Count the inliers of each query and its candidates, on all cores.
+    """Count the weighted inliers of each query and its candidates, on all cores.
 
     Args:
         queries: q photos.
-        gallery: photos that ``rows`` points into.
+        gallery: photos, by the indices in ``rows``.
         rows: (q, k) candidates of each query.
 
     Returns:
-        (q, k) weighed inliers; each depends on its own two photos alone.
+        (q, k); a value depends on its two photos only.
     """
-    found = np.zeros(rows.shape, np.float32)
+    inliers = np.zeros(rows.shape, np.float32)
 
-    def one(place: int) -> None:
-        query = queries[place]
-        found[place] = [
-            inliers(query, gallery[i], settings) for i in rows[place].tolist()
+    def count_query(i: int) -> None:
+        inliers[i] = [
+            count_pair_inliers(queries[i], gallery[row], settings)
+            for row in rows[i].tolist()
         ]
 
     # One query per core: several cores per matrix product would wait for each other.
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(one, range(len(rows))))
-    return found
+        list(pool.map(count_query, range(len(rows))))
+    return inliers

@@ -1,4 +1,4 @@
-"""Count how many local features of queries and of their nearest images agree."""
+"""Verify queries geometrically against their nearest gallery images."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ from kaggle_kit.retrieval.gallery import Gallery
 
 
 class Geometry:
-    """Local features of queries and of gallery images, and their comparison.
+    """Compares local features of queries with those of gallery images.
 
-    Gallery images that ``stored`` does not have are read from ``train_dir``.
+    Attributes:
+        reader: detects the features of queries, and of gallery images without stored ones.
+        train_dir: the folder of gallery images without stored features.
+        stored: features of gallery images, or None.
     """
 
     def __init__(
@@ -30,6 +33,11 @@ class Geometry:
         stored: LocalFeatures | None = None,
         image_ids: Sequence[str] = (),
     ):
+        """Index the stored features.
+
+        Args:
+            image_ids: of the images in ``stored``, in its order.
+        """
         self.reader = reader
         self.train_dir = train_dir
         self.stored = stored
@@ -52,7 +60,7 @@ class Geometry:
             (b, k); 0 beyond the first ``settings.candidates``.
         """
         shortlist = rows[:, : settings.candidates]
-        gallery_features = self._of_rows(shortlist, gallery)
+        gallery_features = self._load_features(shortlist, gallery)
         query_features = [f or NO_FEATURES for f in self.reader.read(queries)]
         inliers = np.zeros(rows.shape, np.float32)
         inliers[:, : shortlist.shape[1]] = count_inliers(
@@ -60,14 +68,15 @@ class Geometry:
         )
         return inliers
 
-    def _of_rows(
+    def _load_features(
         self, rows: NDArray[np.int64], gallery: Gallery
     ) -> Mapping[int, Features]:
+        """The features of gallery images, by row: stored ones, or detected in the file."""
         ids = {int(row): gallery.image_ids[row] for row in np.unique(rows)}
-        new = [row for row, image_id in ids.items() if image_id not in self._stored_row]
-        paths = [image_path(self.train_dir, ids[row]) for row in new]
-        read = [f or NO_FEATURES for f in self.reader.read(paths)]
-        features = dict(zip(new, read, strict=True))
+        missing = [row for row in ids if ids[row] not in self._stored_row]
+        paths = [image_path(self.train_dir, ids[row]) for row in missing]
+        detected = [f or NO_FEATURES for f in self.reader.read(paths)]
+        features = dict(zip(missing, detected, strict=True))
         if self.stored is not None:
             for row, image_id in ids.items():
                 if image_id in self._stored_row:

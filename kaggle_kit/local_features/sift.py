@@ -1,10 +1,9 @@
-"""Local features of a photo: where its corners and blobs are and how each looks.
+"""Local features: SIFT points (Lowe, IJCV 2004) with RootSIFT descriptors.
 
-SIFT points (Lowe, IJCV 2004) with RootSIFT descriptors (Arandjelović & Zisserman,
-CVPR 2012): no training, no network. The descriptors are upright: photos of landmarks
-are rarely turned, and to tell a left edge from an upper one separates them better.
-``vlad`` makes a vector of them, ``matching`` compares their geometry. OpenCV is needed:
-the kit's extra ``verify``.
+RootSIFT: Arandjelović & Zisserman, CVPR 2012. Neither needs training. The descriptors are
+upright, not rotation-invariant: photos of landmarks are rarely rotated, and an upright
+descriptor discriminates better. ``vlad`` aggregates descriptors into one vector;
+``matching`` verifies geometry. The module needs OpenCV, the kit's extra ``verify``.
 """
 
 from collections.abc import Sequence
@@ -25,9 +24,9 @@ except ImportError:
         "local features: expected OpenCV, found none; pip install 'kaggle-kit[verify]'"
     ) from None
 
-DESCRIPTOR = 128  # numbers per point
-CONTRAST = 0.03  # SIFT's contrastThreshold; the default 0.04 finds less in a haze
-SCALE = 512  # of a unit vector, so that few of its numbers pass a byte's 255
+DESCRIPTOR = 128  # dimensions of a descriptor
+CONTRAST = 0.03  # contrastThreshold; the default 0.04 detects fewer points in haze
+SCALE = 512  # length of a uint8 descriptor, with which few components exceed 255
 ARRAYS = ("points", "descriptors", "sizes", "offsets")
 
 
@@ -37,7 +36,8 @@ class Features(NamedTuple):
     Attributes:
         points: (n, 2) float32, x and y in pixels of the shrunk photo.
         descriptors: (n, 128) uint8, of length about 512.
-        sizes: (n,) float32, the diameter of what each describes, in those pixels.
+        sizes: (n,) float32, the diameter of the neighbourhood that a descriptor covers,
+            in the same pixels.
     """
 
     points: NDArray[np.float32]
@@ -52,10 +52,13 @@ NO_FEATURES = Features(
 )
 
 
-def shrunk(pixels: NDArray[np.uint8], long_side: int) -> NDArray[np.uint8]:
-    """A photo in grey, its longer side at most so many pixels, (h, w, 3) -> (h', w').
+def shrink(pixels: NDArray[np.uint8], long_side: int) -> NDArray[np.uint8]:
+    """Convert a photo to grey and shrink it, (h, w, 3) -> (h', w').
 
-    A smaller photo keeps its size: enlarged, it would have no more to show.
+    A smaller photo keeps its size, since enlarging adds no detail.
+
+    Args:
+        long_side: upper bound of h' and w', in pixels.
     """
     grey = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
     height, width = grey.shape
@@ -66,22 +69,23 @@ def shrunk(pixels: NDArray[np.uint8], long_side: int) -> NDArray[np.uint8]:
     return np.asarray(grey, np.uint8)
 
 
-def features(grey: NDArray[np.uint8], settings: config.Local) -> Features:
-    """The strongest points of a photo, at most ``settings.n_features``.
+def detect_features(grey: NDArray[np.uint8], settings: config.Local) -> Features:
+    """Detect the strongest points of a photo, at most ``settings.n_features``.
 
-    Of equally strong points the upper left come first. A photo without any has none.
+    Equally strong points are sorted from top to bottom, then from left to right. The
+    result may be empty.
 
     Args:
-        grey: (h, w), shrunk already.
+        grey: (h, w), a result of ``shrink``.
     """
     sift = cv2.SIFT.create(contrastThreshold=CONTRAST)
-    found = sift.detect(grey, None)
-    if not found:
+    keypoints = sift.detect(grey, None)
+    if not keypoints:
         return NO_FEATURES
-    # A point may come several times, with several angles, which do not matter here.
-    where = np.array([(-p.response, p.pt[1], p.pt[0], p.size) for p in found])
-    _, chosen = np.unique(where, axis=0, return_index=True)  # sorted by strength
-    strongest = [found[i] for i in chosen[: settings.n_features]]
+    # SIFT repeats a point for each of its angles, which are not used here.
+    keys = np.array([(-p.response, p.pt[1], p.pt[0], p.size) for p in keypoints])
+    _, order = np.unique(keys, axis=0, return_index=True)  # sorted by strength
+    strongest = [keypoints[i] for i in order[: settings.n_features]]
     for point in strongest:
         point.angle = 0
     points, raw = sift.compute(grey, strongest)
@@ -93,7 +97,10 @@ def features(grey: NDArray[np.uint8], settings: config.Local) -> Features:
 
 
 def root_sift(raw: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """SIFT descriptors to RootSIFT, (n, 128), whose dot product compares histograms.
+    """Convert SIFT descriptors, (n, 128), to RootSIFT.
+
+    The dot product of two results is proportional to the Bhattacharyya coefficient of the
+    SIFT histograms.
 
     ::
 
@@ -104,13 +111,13 @@ def root_sift(raw: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 class LocalFeatures(Sequence[Features]):
-    """The features of many photos, in arrays that may stay on disk.
+    """The features of many photos, in arrays that may be memory-mapped.
 
     Attributes:
         points: (n, 2) float32 of all photos, one photo after the other.
         descriptors: (n, 128) uint8.
         sizes: (n,) float32.
-        offsets: (photos + 1,) int64, where each photo begins, and n.
+        offsets: (photos + 1,) int64, the first row of each photo, and n.
     """
 
     def __init__(
@@ -124,15 +131,15 @@ class LocalFeatures(Sequence[Features]):
         self.sizes, self.offsets = sizes, offsets
 
     @classmethod
-    def of(cls, photos: Sequence[Features]) -> "LocalFeatures":
-        """Gather the features of photos."""
-        ends = np.cumsum([0, *(len(p.points) for p in photos)], dtype=np.int64)
+    def concatenate(cls, photos: Sequence[Features]) -> "LocalFeatures":
+        """Concatenate the features of photos."""
+        offsets = np.cumsum([0, *(len(p.points) for p in photos)], dtype=np.int64)
         photos = [NO_FEATURES, *photos]
         return cls(
             np.concatenate([photo.points for photo in photos]),
             np.concatenate([photo.descriptors for photo in photos]),
             np.concatenate([photo.sizes for photo in photos]),
-            ends,
+            offsets,
         )
 
     def __len__(self) -> int:
@@ -145,7 +152,7 @@ class LocalFeatures(Sequence[Features]):
     def __getitem__(self, i: slice) -> list[Features]: ...
 
     def __getitem__(self, i: int | slice) -> Features | list[Features]:
-        """The features of photo i, or a list of those of a slice."""
+        """The features of photo i, or the list for a slice."""
         if isinstance(i, slice):
             return [self[j] for j in range(*i.indices(len(self)))]
         if not -len(self) <= i < len(self):
@@ -162,10 +169,10 @@ class LocalFeatures(Sequence[Features]):
 
     @classmethod
     def load(cls, folder: Path) -> "LocalFeatures":
-        """Read them back; points and descriptors stay on disk until they are used.
+        """Read features from a folder; points, descriptors and sizes are memory-mapped.
 
         Raises:
-            ArtefactError: a file is missing or damaged, or they do not fit each other.
+            ArtefactError: a file is missing or damaged, or the arrays do not match.
         """
         try:
             points, descriptors, sizes, offsets = (
@@ -175,30 +182,31 @@ class LocalFeatures(Sequence[Features]):
             raise ArtefactError(
                 f"{folder}: expected local features, got {error!r:.200}; make the bundle again"
             ) from None
-        stored = cls(points, descriptors, sizes, np.array(offsets))
-        fault = stored._fault()
-        if fault:
-            raise ArtefactError(f"{folder}: {fault}; make the bundle again")
-        return stored
+        features = cls(points, descriptors, sizes, np.array(offsets))
+        mismatch = features._find_mismatch()
+        if mismatch:
+            raise ArtefactError(f"{folder}: {mismatch}; make the bundle again")
+        return features
 
-    def _fault(self) -> str | None:
-        """What does not fit, if anything."""
-        own = [getattr(self, name) for name in ARRAYS]
-        kinds = [(a.dtype.name, a.ndim, a.shape[1:]) for a in own]
+    def _find_mismatch(self) -> str | None:
+        """Describe what is wrong with the arrays; None if nothing is."""
+        own_arrays = [getattr(self, name) for name in ARRAYS]
+        types = [(a.dtype.name, a.ndim, a.shape[1:]) for a in own_arrays]
         expected = [
             ("float32", 2, (2,)),
             ("uint8", 2, (DESCRIPTOR,)),
             ("float32", 1, ()),
             ("int64", 1, ()),
         ]
-        if kinds != expected or not len(self.offsets):
-            return f"expected points, descriptors, sizes and offsets, got {kinds}"
-        counts = [len(array) for array in own[:3]]
+        if types != expected or not len(self.offsets):
+            return f"expected points, descriptors, sizes and offsets, got {types}"
+        counts = [len(array) for array in own_arrays[:3]]
         ends = int(self.offsets[0]), int(self.offsets[-1])
-        falls = bool((np.diff(self.offsets) < 0).any())
-        if len(set(counts)) > 1 or ends != (0, counts[0]) or falls:
+        has_descent = bool((np.diff(self.offsets) < 0).any())
+        if len(set(counts)) > 1 or ends != (0, counts[0]) or has_descent:
             return (
-                f"expected as many points, descriptors and sizes, and rising offsets "
-                f"from 0 to their number, got {counts} and {ends[0]} to {ends[1]}"
+                f"expected equal numbers of points, descriptors and sizes, and ascending "
+                f"offsets from 0 to that number, got {counts} and offsets from {ends[0]} "
+                f"to {ends[1]}"
             )
         return None

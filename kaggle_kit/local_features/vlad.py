@@ -1,7 +1,7 @@
-"""VLAD: the local features of a photo gathered into one vector, without a network.
+"""VLAD: the local features of a photo aggregated into one vector, without a network.
 
-Every descriptor is assigned to its nearest visual word, and what it differs from that
-word by is summed up word by word (Jégou et al., CVPR 2010).
+Each descriptor is assigned to its nearest visual word, and its residual to that word is
+summed per word (Jégou et al., CVPR 2010).
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.retrieval.whitening import unit
+from kaggle_kit.retrieval.whitening import normalise
 from kaggle_kit.storage import arrays
 
 
@@ -32,10 +32,10 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
-        """Read the words back.
+        """Read the words from a file.
 
         Raises:
-            ArtefactError: the file is missing or damaged.
+            ArtefactError: the file is missing, damaged or of another kind.
         """
         try:
             words = arrays.loaded(path)
@@ -55,15 +55,15 @@ class Vocabulary:
 def vlad(
     descriptors: NDArray[np.uint8], words: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """The vector of a photo, (k * d,) of unit length, or zeros of no descriptors.
+    """The vector of a photo, (k * d,) of unit length; zeros if there is no descriptor.
 
     ::
 
         V_w = sum of (x - w) over the descriptors x whose nearest word is w
-        vector = all V_w / |V_w|, divided by the length of them together
+        vector = concatenation of all V_w / |V_w|, normalised to length 1
 
-    Each word counts the same, so that a pattern that repeats, such as windows, does not
-    drown the rest (intra-normalisation: Arandjelović & Zisserman, CVPR 2013).
+    Every word has the same weight, so a repeated pattern, such as windows, does not
+    dominate (intra-normalisation: Arandjelović & Zisserman, CVPR 2013).
 
     Args:
         descriptors: (n, d).
@@ -72,12 +72,15 @@ def vlad(
     x = descriptors.astype(np.float32)
     sums = np.zeros_like(words, dtype=np.float32)
     if len(x):
-        nearest = assigned(x, words)
-        member = (nearest[None, :] == np.arange(len(words))[:, None]).astype(np.float32)
+        nearest = assign_words(x, words)
+        is_word = nearest[None, :] == np.arange(len(words))[:, None]
+        member = is_word.astype(np.float32)
         sums = member @ x - member.sum(axis=1, keepdims=True) * words
-    return unit(unit(sums).ravel())
+    return normalise(normalise(sums).ravel())
 
 
-def assigned(x: NDArray[np.float32], words: NDArray[np.float32]) -> NDArray[np.intp]:
-    """The nearest word of each row, (n,); of equally near ones the first."""
+def assign_words(
+    x: NDArray[np.float32], words: NDArray[np.float32]
+) -> NDArray[np.intp]:
+    """Assign each row of x to its nearest word, (n,); on a tie to the first one."""
     return ((words**2).sum(axis=1) - 2 * (x @ words.T)).argmin(axis=1)

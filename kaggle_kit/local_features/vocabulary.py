@@ -1,4 +1,4 @@
-"""The visual words of a collection, fitted to a sample of its local features."""
+"""Fit visual words to a sample of the local features of photos."""
 
 from collections.abc import Sequence
 
@@ -10,17 +10,20 @@ from kaggle_kit import config
 from kaggle_kit.errors import DataError
 from kaggle_kit.local_features.sift import Features
 
-SAMPLE = 200_000  # descriptors at most; more move the words no further
+SAMPLE = 200_000  # descriptors at most; a larger sample does not change the words
 
 
 def fit_vocabulary(
     features: Sequence[Features], settings: config.Vlad, seed: int
 ) -> NDArray[np.float32]:
-    """The means that descriptors gather around, (words, 128) float32.
+    """Cluster the descriptors of photos by k-means; the words are the cluster centres.
 
     Args:
-        features: of the photos to describe.
-        seed: of the sample and of the first means; the same gives the same words.
+        features: of each photo.
+        seed: of the sample and of the initial centres. The result is reproducible.
+
+    Returns:
+        (words, 128) float32.
 
     Raises:
         DataError: there are fewer descriptors than words.
@@ -31,22 +34,22 @@ def fit_vocabulary(
             f"visual words: expected at least {settings.words} local features, got "
             f"{len(sample)} in {len(features)} photos; use more photos or fewer words"
         )
-    means = MiniBatchKMeans(
+    kmeans = MiniBatchKMeans(
         settings.words, batch_size=8192, n_init=1, max_iter=20, random_state=seed
     )
-    return means.fit(sample).cluster_centers_.astype(np.float32)
+    return kmeans.fit(sample).cluster_centers_.astype(np.float32)
 
 
 def _sample(
     features: Sequence[Features], rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Descriptors of all photos, at most ``SAMPLE``, chosen evenly, in their order."""
+    """Draw at most ``SAMPLE`` descriptors of all photos, uniformly; order is preserved."""
     counts = np.array([len(photo.descriptors) for photo in features], np.int64)
     total = int(counts.sum())
-    chosen = np.sort(rng.choice(total, min(total, SAMPLE), replace=False))
-    photo = np.searchsorted(np.cumsum(counts), chosen, side="right")
+    rows = np.sort(rng.choice(total, min(total, SAMPLE), replace=False))
+    photo = np.searchsorted(np.cumsum(counts), rows, side="right")
     starts = np.cumsum(counts) - counts
     parts = [np.empty((0, 128), np.uint8)]
     for i in np.unique(photo):
-        parts.append(features[i].descriptors[chosen[photo == i] - starts[i]])
+        parts.append(features[i].descriptors[rows[photo == i] - starts[i]])
     return np.concatenate(parts).astype(np.float32)

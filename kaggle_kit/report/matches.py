@@ -25,18 +25,23 @@ def match(photo: Path, other: Path, out: Path) -> dict[str, Any]:
     Raises:
         DataError: a photo does not decode.
     """
-    from kaggle_kit.local_features.matching import inliers, matches
-    from kaggle_kit.local_features.sift import features, shrunk  # OpenCV
+    from kaggle_kit.local_features.matching import (
+        count_pair_inliers,
+        find_inlier_points,
+    )
+    from kaggle_kit.local_features.sift import detect_features, shrink  # OpenCV
 
     local, verification = config.Local(), config.Verification()
     one, two = _pixels(photo), _pixels(other)
-    first, second = (features(shrunk(p, local.long_side), local) for p in (one, two))
-    start, end = matches(first, second, verification)
+    first, second = (
+        detect_features(shrink(p, local.long_side), local) for p in (one, two)
+    )
+    start, end = find_inlier_points(first, second, verification)
     picture = drawn(one, two, start, end, local.long_side)
     with written(out) as part:
         Image.fromarray(picture).save(part, "PNG")
     return {
-        "inliers": round(inliers(first, second, verification), 3),
+        "inliers": round(count_pair_inliers(first, second, verification), 3),
         "points": len(start),
         "picture": str(out),
     }

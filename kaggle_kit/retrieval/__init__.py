@@ -1,1 +1,1 @@
-"""The gallery: exact search, whitening, and the ranking of landmarks."""
+"""The gallery: whitening, exact search, and the ranking of landmarks."""

@@ -1,4 +1,4 @@
-"""The gallery: the labelled vectors that queries are compared with, in memory and on disk."""
+"""The gallery of labelled vectors that queries are compared with, in memory and on disk."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -11,23 +11,24 @@ from numpy.typing import NDArray
 from kaggle_kit import config
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.retrieval.knn import mean_top
-from kaggle_kit.retrieval.whitening import unit
+from kaggle_kit.retrieval.whitening import normalise
 from kaggle_kit.storage import arrays, tables
 from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.tables import Label
 
-BLOCK = 32768  # rows of which some columns are taken at a time
+BLOCK = 32768  # rows processed at a time by select_columns
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Labelled photos to search in, and non-landmarks to be wary of.
+    """Labelled photos to search in, and non-landmark photos for the penalties.
 
     Attributes:
         image_ids: n ids.
         landmark_ids: (n,) int64.
         vectors: (n, d) float16, unit length.
-        penalties: (n,) float32, how like a non-landmark each photo is (B of A-B-C).
+        penalties: (n,) float32, the mean cosine of each photo to its nearest
+            non-landmarks (B of A-B-C).
         non_landmarks: (m, d) float16, unit length; m may be 0.
     """
 
@@ -37,21 +38,21 @@ class Gallery:
     penalties: NDArray[np.float32]
     non_landmarks: NDArray[np.float16]
 
-    def of_landmarks(self, landmark_ids: Collection[int]) -> "Gallery":
-        """The part of the gallery that shows the given landmarks; no copy of all of it."""
-        kept = np.flatnonzero(np.isin(self.landmark_ids, list(landmark_ids)))
-        if len(kept) == len(self.image_ids):
+    def select_landmarks(self, landmark_ids: Collection[int]) -> "Gallery":
+        """The photos of the given landmarks. If these are all photos, nothing is copied."""
+        rows = np.flatnonzero(np.isin(self.landmark_ids, list(landmark_ids)))
+        if len(rows) == len(self.image_ids):
             return self
         return Gallery(
-            [self.image_ids[i] for i in kept],
-            self.landmark_ids[kept],
-            self.vectors[kept],
-            self.penalties[kept],
+            [self.image_ids[i] for i in rows],
+            self.landmark_ids[rows],
+            self.vectors[rows],
+            self.penalties[rows],
             self.non_landmarks,
         )
 
-    def joined(self, other: "Gallery") -> "Gallery":
-        """This gallery and then the other's photos; the non-landmarks are this one's."""
+    def concatenate(self, other: "Gallery") -> "Gallery":
+        """The photos of this gallery, then those of the other; this one's non-landmarks."""
         return Gallery(
             self.image_ids + other.image_ids,
             np.concatenate([self.landmark_ids, other.landmark_ids]),
@@ -60,14 +61,20 @@ class Gallery:
             self.non_landmarks,
         )
 
-    def columns(self, mask: NDArray[np.bool_]) -> "Gallery":
-        """The same images by some numbers of their vectors, (d,), again at unit length."""
+    def select_columns(self, mask: NDArray[np.bool_]) -> "Gallery":
+        """The same images with only some dimensions of their vectors, at unit length.
+
+        Args:
+            mask: (d,) the dimensions to select.
+        """
         vectors = np.empty((len(self.vectors), int(mask.sum())), np.float16)
         for start in range(0, len(vectors), BLOCK):
             block = slice(start, start + BLOCK)
-            vectors[block] = unit(self.vectors[block][:, mask].astype(np.float32))
-        pool = unit(np.asarray(self.non_landmarks)[:, mask].astype(np.float32))
-        return replace(self, vectors=vectors, non_landmarks=pool.astype(np.float16))
+            columns = self.vectors[block][:, mask].astype(np.float32)
+            vectors[block] = normalise(columns)
+        columns = np.asarray(self.non_landmarks)[:, mask].astype(np.float32)
+        non_landmarks = normalise(columns).astype(np.float16)
+        return replace(self, vectors=vectors, non_landmarks=non_landmarks)
 
     def save(self, folder: Path) -> None:
         """Write the gallery into a new folder: one CSV file and three arrays."""
@@ -79,10 +86,10 @@ class Gallery:
 
     @classmethod
     def load(cls, folder: Path) -> "Gallery":
-        """Read a gallery back; its vectors stay on disk until they are used.
+        """Read a gallery from a folder; its vectors are memory-mapped.
 
         Raises:
-            ArtefactError: a file is missing or damaged, or their lengths differ.
+            ArtefactError: a file is missing or damaged, or their shapes do not match.
         """
         labels = tables.read_labels(folder / "gallery.csv")
         try:
@@ -94,56 +101,62 @@ class Gallery:
             raise ArtefactError(
                 f"{folder}: expected a gallery, got {error!r:.200}; make the bundle again"
             ) from None
-        if non_landmarks.shape == (0, 0):  # of a subset without them: no width is known
+        if non_landmarks.shape == (0, 0):  # a subset without non-landmarks has no width
             non_landmarks = vectors[:0]
         shapes = vectors.shape[1:], penalties.shape[1:], non_landmarks.shape[1:]
         kinds = {array.dtype.kind for array in (vectors, penalties, non_landmarks)}
         if kinds != {"f"} or shapes != (vectors.shape[-1:], (), vectors.shape[-1:]):
             raise ArtefactError(
-                f"{folder}: expected vectors, penalties and non_landmarks of numbers, of "
-                f"one width, got shapes {vectors.shape}, {penalties.shape} and "
+                f"{folder}: expected float vectors (n, d), penalties (n,) and "
+                f"non_landmarks (m, d), got shapes {vectors.shape}, {penalties.shape} and "
                 f"{non_landmarks.shape}; make the bundle again"
             )
         if not len(labels) == len(vectors) == len(penalties):
             raise ArtefactError(
-                f"{folder}: expected as many vectors and penalties as the {len(labels)} "
-                f"rows of gallery.csv, got {len(vectors)} and {len(penalties)}; make the "
-                f"bundle again"
+                f"{folder}: expected one vector and one penalty for each of the "
+                f"{len(labels)} rows of gallery.csv, got {len(vectors)} and "
+                f"{len(penalties)}; make the bundle again"
             )
         image_ids = labels.column("image_id").tolist()
         landmark_ids = labels.column("landmark_id")
         return cls(image_ids, landmark_ids, vectors, penalties, non_landmarks)
 
 
-def gallery_from(
+def build_gallery(
     labels: Sequence[Label],
     vectors: NDArray[np.float32],
     non_landmarks: NDArray[np.float16],
     settings: config.Recognition,
 ) -> Gallery:
-    """A gallery of labelled vectors, (n, d), with their penalties."""
-    halves = vectors.astype(np.float16)
+    """Build a gallery of n labelled vectors, (n, d), and compute their penalties."""
+    float16_vectors = vectors.astype(np.float16)
     return Gallery(
         [label.image_id for label in labels],
         np.array([label.landmark_id for label in labels], np.int64),
-        halves,
-        mean_top(halves, non_landmarks, settings.gallery_penalty),
+        float16_vectors,
+        mean_top(float16_vectors, non_landmarks, settings.gallery_penalty),
         non_landmarks,
     )
 
 
-def rarest_first(labels: Sequence[Label], have: Sequence[int] = ()) -> list[Label]:
-    """Order images so that, wherever one stops, the landmarks with fewest have most.
+def sort_rarest_first(
+    labels: Sequence[Label], gallery_landmarks: Sequence[int] = ()
+) -> list[Label]:
+    """Sort images so that any prefix of the result favours landmarks with few images.
 
-    Each comes after as many of its landmark as there are already, here or in ``have``;
-    where that is equal, the order is preserved.
+    The sort key of an image is the number of images of its landmark that precede it: in
+    ``gallery_landmarks`` or in ``labels``. The relative order of equal keys is preserved.
 
-    >>> [x.landmark_id for x in rarest_first([Label("a", i) for i in (7, 7, 7, 8)], [8])]
+    Args:
+        gallery_landmarks: the landmark of each image that the gallery has already.
+
+    >>> labels = [Label("a", i) for i in (7, 7, 7, 8)]
+    >>> [label.landmark_id for label in sort_rarest_first(labels, [8])]
     [7, 7, 8, 7]
     """
-    counts = Counter(have)
-    rank = []
+    counts = Counter(gallery_landmarks)
+    keys = []
     for label in labels:
-        rank.append(counts[label.landmark_id])
+        keys.append(counts[label.landmark_id])
         counts[label.landmark_id] += 1
-    return [labels[i] for i in sorted(range(len(labels)), key=rank.__getitem__)]
+    return [labels[i] for i in sorted(range(len(labels)), key=keys.__getitem__)]

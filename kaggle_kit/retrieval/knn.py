@@ -1,4 +1,4 @@
-"""Exact search: the gallery rows most similar to each query, by cosine."""
+"""Exact search: the gallery rows with the largest cosines to each query."""
 
 import mmap
 from collections.abc import Iterator
@@ -8,51 +8,54 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kaggle_kit.progress import progress
-from kaggle_kit.retrieval.matmul import Product, suited
+from kaggle_kit.retrieval.matmul import Product, choose_product
 
-QUERIES_AT_ONCE = 16384  # for which a block of the gallery is read once
+QUERY_CHUNK = 16384  # queries per pass over the gallery
 QUERY_BLOCK = 1024
-GALLERY_BLOCK = 4096  # a block of products, 16 MiB, stays in the cache
-PAIRS = 32768  # multiplied exactly at once
-LONG = 1e12  # products of two numbers, which take some seconds: progress is shown
+GALLERY_BLOCK = 4096  # 1024 x 4096 float32 products take 16 MiB, which the cache holds
+PAIR_BLOCK = 32768  # pairs whose exact cosines are computed at a time
+PROGRESS_FROM = 1e12  # multiplications, some seconds; a longer search shows progress
 
 
 def top_k(
     queries: ArrayLike, gallery: ArrayLike, k: int, product: Product | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The k gallery rows most similar to each query, exactly, most similar first.
+    """Find the k gallery rows most similar to each query, exactly, most similar first.
 
-    Both are read in blocks, so memory does not grow with either; of a gallery that is
-    mapped from a file, no more than a block is kept in memory. A pair has the same cosine
-    whatever it is searched among.
+    Queries and gallery are read in blocks, so memory is bounded. Of a memory-mapped
+    gallery, at most one block is resident. The cosine of a pair does not depend on the
+    other queries and rows.
 
     Args:
         queries: (q, d) unit vectors.
         gallery: (n, d) unit vectors.
-        k: how many; at most n are returned.
-        product: how to find the pairs that may matter; the quickest if None. It does not
-            change what is found.
+        k: number of rows; at most n are returned.
+        product: the arithmetic that finds candidate pairs; None: the fastest. It does not
+            change the result.
 
     Returns:
-        ((q, k) cosines, (q, k) rows). Equal cosines are in the order of their rows.
+        ((q, k) cosines, (q, k) rows). Rows with equal cosines are in ascending order.
     """
     queries = np.asarray(queries)
-    gallery = np.asanyarray(gallery)  # a mapped array stays one
+    gallery = np.asanyarray(gallery)  # a np.memmap stays a np.memmap
     k = min(k, len(gallery))
     cosines = np.full((len(queries), k), -np.inf, np.float32)
     rows = np.zeros((len(queries), k), np.int64)
     if not cosines.size:
         return cosines, rows
-    product = product or suited(float(len(queries)) * gallery.size)
-    for start in range(0, len(queries), QUERIES_AT_ONCE):
-        part = slice(start, start + QUERIES_AT_ONCE)
-        some = queries[part].astype(np.float32)
-        _search(some, gallery, cosines[part], rows[part], product)
+    product = product or choose_product(float(len(queries)) * gallery.size)
+    for start in range(0, len(queries), QUERY_CHUNK):
+        part = slice(start, start + QUERY_CHUNK)
+        chunk = queries[part].astype(np.float32)
+        _search(chunk, gallery, cosines[part], rows[part], product)
     return cosines, rows
 
 
 def mean_top(queries: ArrayLike, gallery: ArrayLike, k: int) -> NDArray[np.float32]:
-    """The mean cosine of each query to its k most similar gallery rows, (q,); 0 of none."""
+    """The mean cosine of each query to its k most similar gallery rows, (q,).
+
+    It is 0 for an empty gallery.
+    """
     cosines, _ = top_k(queries, gallery, k)
     if not cosines.shape[1]:
         return np.zeros(len(cosines), np.float32)
@@ -66,109 +69,112 @@ def _search(
     rows: NDArray[np.int64],
     product: Product,
 ) -> None:
-    """Fill ``best`` and ``rows``, (q, k); each block of the gallery is read once.
+    """Fill ``best`` and ``rows``, (q, k), in one pass over the gallery.
 
-    A query's k-th best so far is the floor that a later row has to be above: of the
-    products, which may be off, few are above it less that error, and only these are
-    multiplied exactly.
+    The k-th best cosine of a query so far is a floor that a later row must exceed. The
+    products are approximate, so the floor is lowered by their error bound. Few products
+    exceed it; exact cosines are computed for these pairs only.
     """
     starts = range(0, len(queries), QUERY_BLOCK)
     tiles = [slice(start, start + QUERY_BLOCK) for start in starts]
-    prepared = [product.prepared(queries[tile]) for tile in tiles]
-    lengths = np.sqrt(_dots(queries, queries))
-    for first, block in _blocks(gallery, len(queries)):
-        ready = product.prepared(block)
-        longest = np.sqrt(_dots(block, block).max())
-        for tile, query in zip(tiles, prepared, strict=True):
-            error = _Error(product, block.shape[1], lengths[tile] * longest)
-            floor = error.lowered(best[tile, -1])
-            which, products = product.above(query, ready, floor)
+    query_operands = [product.prepare(queries[tile]) for tile in tiles]
+    lengths = np.sqrt(_dot_rows(queries, queries))
+    for first_row, block in _read_blocks(gallery, len(queries)):
+        block_operand = product.prepare(block)
+        max_length = np.sqrt(_dot_rows(block, block).max())
+        for tile, query_operand in zip(tiles, query_operands, strict=True):
+            bound = _ErrorBound(product, block.shape[1], lengths[tile] * max_length)
+            floor = bound.lower(best[tile, -1])
+            which, products = product.find_above(query_operand, block_operand, floor)
             if not len(which):
                 continue
-            floor = error.floor(products, floor[which], which, best.shape[1])
+            floor = bound.initialise_floor(products, floor[which], which, best.shape[1])
             pair, column = divmod(np.flatnonzero(products > floor[:, None]), len(block))
             which += tile.start
-            cosine = _of_pairs(queries, block, which[pair], column)
-            _merge(best, rows, which, pair, cosine, column + first)
+            cosines = _pair_cosines(queries, block, which[pair], column)
+            _merge(best, rows, which, pair, cosines, column + first_row)
 
 
-class _Error:
-    """How far the products of a block may be from the truth.
+class _ErrorBound:
+    """The largest difference between the products of a block and the exact cosines.
 
     Args:
         lengths: (q,) of each query times the longest vector of the block.
     """
 
     def __init__(self, product: Product, width: int, lengths: NDArray[np.float32]):
-        # both factors are rounded, and sums of float32 drift; a hundredth for good measure
+        # Both factors are rounded, and float32 sums drift; 1% is a safety margin.
         share = 2.02 * product.rounding + width * 2.0**-23
-        self._of_sums = (share * lengths).astype(np.float32)
+        self._absolute = (share * lengths).astype(np.float32)
         self._relative = np.float32(1.01 * product.result_rounding)
 
-    def lowered(
+    def lower(
         self, values: NDArray[np.float32], which: Any = slice(None)
     ) -> NDArray[np.float32]:
-        """What one of two, product or truth, is above if the other is above ``values``."""
-        values = values - self._of_sums[which]
+        """Subtract the error bound from ``values``.
+
+        If an exact cosine exceeds a value, its product exceeds the result, and vice versa.
+        """
+        values = values - self._absolute[which]
         finite = np.where(np.isfinite(values), np.abs(values), 0)
         return values - self._relative * finite
 
-    def floor(
+    def initialise_floor(
         self,
         products: NDArray[np.float32],
         floor: NDArray[np.float32],
         which: NDArray[np.int64],
         k: int,
     ) -> NDArray[np.float32]:
-        """``floor``, or for queries without one what the block's k best are above."""
+        """Replace floors of -inf by one below the k largest products of the block."""
         new = np.isneginf(floor)
         if products.shape[1] <= k or not new.any():
             return floor
-        least = np.partition(products[new], -k, axis=1)[:, -k]  # the k-th largest
-        least = self.lowered(self.lowered(least, which[new]), which[new])
-        floor[new] = np.nextafter(least, np.float32(-np.inf))  # they may all be equal
+        kth = np.partition(products[new], -k, axis=1)[:, -k]  # the k-th largest
+        kth = self.lower(self.lower(kth, which[new]), which[new])
+        floor[new] = np.nextafter(kth, np.float32(-np.inf))  # all products may be equal
         return floor
 
 
-def _blocks(
+def _read_blocks(
     gallery: NDArray[np.floating], n_queries: int
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """The first row and the float32 vectors of each block; the next overwrites them."""
+    """Yield the first row and the float32 vectors of each block, in one reused buffer."""
     buffer = np.empty((min(GALLERY_BLOCK, len(gallery)), gallery.shape[1]), np.float32)
     starts = range(0, len(gallery), GALLERY_BLOCK)
-    long = float(n_queries) * gallery.size > LONG
-    for first in progress(starts, label="search", unit="block") if long else starts:
+    is_long = float(n_queries) * gallery.size > PROGRESS_FROM
+    for first in progress(starts, label="search", unit="block") if is_long else starts:
         part = gallery[first : first + GALLERY_BLOCK]
         block = buffer[: len(part)]
         np.copyto(block, part, casting="same_kind")
         if isinstance(gallery, np.memmap) and gallery.mode == "r":
-            _release(gallery)
+            _release_pages(gallery)
         yield first, block
 
 
-def _release(array: np.memmap) -> None:
-    """Give the pages of a mapped file back; what is read again is read from the file."""
-    mapped = getattr(array, "_mmap", None)
-    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
-        mapped.madvise(mmap.MADV_DONTNEED)
+def _release_pages(array: np.memmap) -> None:
+    """Release the resident pages of a mapped file; a later access reads the file again."""
+    mapping = getattr(array, "_mmap", None)
+    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
-def _dots(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The product of each pair of rows, (n,), by itself: the same whatever n is."""
-    return np.einsum("ij,ij->i", one, other)
+def _dot_rows(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The dot product of row i of a and row i of b, (n,); it does not depend on n."""
+    return np.einsum("ij,ij->i", a, b)
 
 
-def _of_pairs(
+def _pair_cosines(
     queries: NDArray[np.float32],
     block: NDArray[np.float32],
     query: NDArray[np.int64],
     column: NDArray[np.int64],
 ) -> NDArray[np.float32]:
-    """The cosines of some pairs of a query and a row of the block."""
+    """The exact cosines of m pairs: query ``query[i]`` and block row ``column[i]``."""
     cosines = np.empty(len(query), np.float32)
-    for start in range(0, len(query), PAIRS):
-        part = slice(start, start + PAIRS)
-        cosines[part] = _dots(queries[query[part]], block[column[part]])
+    for start in range(0, len(query), PAIR_BLOCK):
+        part = slice(start, start + PAIR_BLOCK)
+        cosines[part] = _dot_rows(queries[query[part]], block[column[part]])
     return cosines
 
 
@@ -180,20 +186,25 @@ def _merge(
     cosine: NDArray[np.float32],
     row: NDArray[np.int64],
 ) -> None:
-    """Let in what is better than the k-th best of the queries ``which``.
+    """Merge new cosines into the k best of the queries ``which``.
 
-    ``pair`` says, in order, which of these each cosine is of. On a tie what is there stays:
-    its row is an earlier one.
+    On a tie the entry in ``best`` stays, since its row comes earlier.
+
+    Args:
+        best, rows: (q, k) cosines and rows so far, updated in place.
+        which: queries with new cosines.
+        pair: (m,) for each new cosine, ascending: the index of its query in ``which``.
+        cosine, row: (m,) the new cosines and their rows.
     """
     better = np.flatnonzero(cosine > best[which[pair], -1])
     pair = pair[better]
     k = best.shape[1]
     n_new = np.bincount(pair, minlength=len(which))
-    place = k + np.arange(len(pair)) - np.repeat(n_new.cumsum() - n_new, n_new)
-    values = np.full((len(which), k + n_new.max(initial=0)), -np.inf, np.float32)
-    where = np.zeros(values.shape, np.int64)
-    values[:, :k], where[:, :k] = best[which], rows[which]
-    values[pair, place], where[pair, place] = cosine[better], row[better]
-    order = np.argsort(-values, axis=1, kind="stable")[:, :k]
-    best[which] = np.take_along_axis(values, order, axis=1)
-    rows[which] = np.take_along_axis(where, order, axis=1)
+    column = k + np.arange(len(pair)) - np.repeat(n_new.cumsum() - n_new, n_new)
+    all_cosines = np.full((len(which), k + n_new.max(initial=0)), -np.inf, np.float32)
+    all_rows = np.zeros(all_cosines.shape, np.int64)
+    all_cosines[:, :k], all_rows[:, :k] = best[which], rows[which]
+    all_cosines[pair, column], all_rows[pair, column] = cosine[better], row[better]
+    order = np.argsort(-all_cosines, axis=1, kind="stable")[:, :k]
+    best[which] = np.take_along_axis(all_cosines, order, axis=1)
+    rows[which] = np.take_along_axis(all_rows, order, axis=1)

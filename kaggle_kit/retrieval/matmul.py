@@ -1,7 +1,7 @@
-"""Ways to multiply many vectors with many, quickly, and how far off each may be.
+"""Fast matrix products of queries and gallery vectors, with a bound on their error.
 
-A search needs the products only to tell which pairs may matter; those few it multiplies
-again, exactly. So the quickest arithmetic will do, and none changes what is found.
+A search uses the products only to select candidate pairs, whose cosines it then computes
+exactly. So the arithmetic affects the speed of a search, not its result.
 """
 
 import sys
@@ -13,66 +13,66 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-TRIAL = (1024, 4096, 512)  # queries, gallery rows, numbers in each
-# From how many products of two numbers on TensorFlow is worth a trial, and its loading.
-WORTH, WORTH_LOADING = 5e9, 5e11
+BENCHMARK_SHAPE = (1024, 4096, 512)  # queries, gallery rows, dimensions
+# Multiplications from which TensorFlow is considered if it is loaded, and if it is not.
+TENSORFLOW_FROM, TENSORFLOW_LOAD_FROM = 5e9, 5e11
 
 
 class Product(Protocol):
-    """A way to multiply.
+    """An implementation of the matrix product.
 
     Attributes:
-        rounding: how far off numbers may be when multiplied, relatively.
-        result_rounding: how far off the results may be rounded, relatively.
+        rounding: relative error of each factor.
+        result_rounding: relative error from rounding the result.
     """
 
     rounding: float
     result_rounding: float
 
-    def prepared(self, vectors: NDArray[np.float32]) -> Any:
-        """(n, d) vectors in the form that ``above`` takes."""
+    def prepare(self, vectors: NDArray[np.float32]) -> Any:
+        """Convert (n, d) vectors to the operand that ``find_above`` takes."""
 
-    def above(
+    def find_above(
         self, queries: Any, block: Any, floor: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The queries with any product above their ``floor``, and all their products.
+        """Find the queries with any product above their ``floor``.
 
         Args:
-            queries: (n, d), as ``prepared`` gives them.
-            block: (m, d) rows of the gallery, likewise.
+            queries: operand of (n, d) queries.
+            block: operand of (m, d) gallery rows.
             floor: (n,).
 
         Returns:
-            (k,) places of these queries, (k, m) their products.
+            (k,) positions of these queries, and all their products, (k, m).
         """
 
 
 class NumPy:
-    """In float32 by NumPy."""
+    """The product in float32 by NumPy."""
 
     rounding = result_rounding = 0.0
 
-    def prepared(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The vectors as they are."""
+    def prepare(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the vectors unchanged."""
         return vectors
 
-    def above(
+    def find_above(
         self,
         queries: NDArray[np.float32],
         block: NDArray[np.float32],
         floor: NDArray[np.float32],
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """As ``Product.above``."""
+        """See ``Product.find_above``."""
         products = queries @ block.T
         which = np.flatnonzero(products.max(axis=1) > floor)
         return which, products[which]
 
 
 class TensorFlow:
-    """By TensorFlow, on a GPU if there is one.
+    """The product by TensorFlow, on a GPU if there is one.
 
-    float32 may be TensorFloat-32 there, of 11 significant bits; bfloat16 has 8, and a
-    processor made for it multiplies it several times as quickly.
+    On a GPU, float32 may be TensorFloat-32, with 11 significant bits. bfloat16 has 8, and
+    is several times as fast on a processor that supports it.
     """
 
     def __init__(self, dtype: str):
@@ -82,14 +82,14 @@ class TensorFlow:
         self.rounding = {"float32": 2.0**-11, "bfloat16": 2.0**-8}[dtype]
         self.result_rounding = {"float32": 0.0, "bfloat16": 2.0**-8}[dtype]
 
-    def prepared(self, vectors: NDArray[np.float32]) -> Any:
-        """The vectors as a tensor of the type to multiply in."""
+    def prepare(self, vectors: NDArray[np.float32]) -> Any:
+        """Convert the vectors to a tensor of the dtype of the product."""
         return self._tf.cast(vectors, self._dtype)
 
-    def above(
+    def find_above(
         self, queries: Any, block: Any, floor: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """As ``Product.above``."""
+        """See ``Product.find_above``."""
         tf = self._tf
         products = tf.linalg.matmul(queries, block, transpose_b=True)
         largest = tf.cast(tf.reduce_max(products, axis=1), tf.float32)
@@ -97,12 +97,13 @@ class TensorFlow:
         return which.numpy(), tf.cast(tf.gather(products, which), tf.float32).numpy()
 
 
-def suited(n_products: float) -> Product:
-    """The quickest way on this machine to so many products of two numbers.
+def choose_product(n_multiplications: float) -> Product:
+    """Choose the fastest product on this machine for a search of a given size.
 
-    TensorFlow is not loaded for a small search, nor needed for a large one.
+    A small search does not load TensorFlow. A large one works without it.
     """
-    if n_products < (WORTH if "tensorflow" in sys.modules else WORTH_LOADING):
+    is_loaded = "tensorflow" in sys.modules
+    if n_multiplications < (TENSORFLOW_FROM if is_loaded else TENSORFLOW_LOAD_FROM):
         return NumPy()
     try:
         import tensorflow as tf
@@ -110,30 +111,31 @@ def suited(n_products: float) -> Product:
         return NumPy()
     if tf.config.list_physical_devices("GPU"):
         return TensorFlow("float32")
-    return _quickest()
+    return _find_fastest()
 
 
 @cache
-def _quickest() -> Product:
-    """The quickest on this processor: bfloat16 is in some, and much slower in others."""
-    n_queries, n_rows, width = TRIAL
+def _find_fastest() -> Product:
+    """Benchmark the products on this CPU; some CPUs only emulate bfloat16, slowly."""
+    n_queries, n_rows, width = BENCHMARK_SHAPE
     vectors = np.random.default_rng(0).normal(size=(n_rows, width)).astype(np.float32)
-    ways: Sequence[Product] = (
+    products: Sequence[Product] = (
         NumPy(),
         TensorFlow("float32"),
         TensorFlow("bfloat16"),
     )
-    return min(ways, key=lambda way: _seconds(way, vectors[:n_queries], vectors))
+    return min(products, key=lambda p: _measure_s(p, vectors[:n_queries], vectors))
 
 
-def _seconds(
-    way: Product, queries: NDArray[np.float32], block: NDArray[np.float32]
+def _measure_s(
+    product: Product, queries: NDArray[np.float32], block: NDArray[np.float32]
 ) -> float:
+    """Measure the seconds of one product, the best of three runs."""
     floor = np.full(len(queries), np.inf, np.float32)
-    operands = way.prepared(queries), way.prepared(block)
-    taken = []
+    operands = product.prepare(queries), product.prepare(block)
+    seconds = []
     for _ in range(3):
         start = time.perf_counter()
-        way.above(*operands, floor)
-        taken.append(time.perf_counter() - start)
-    return min(taken)
+        product.find_above(*operands, floor)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)

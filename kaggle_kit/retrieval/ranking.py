@@ -1,4 +1,4 @@
-"""From similarities to guesses: class scores, and how unlike a landmark a photo is."""
+"""From similarities to guesses: landmark scores and non-landmark penalties."""
 
 import sys
 from collections import Counter
@@ -13,17 +13,18 @@ from kaggle_kit.retrieval.gallery import Gallery
 from kaggle_kit.retrieval.knn import QUERY_BLOCK, mean_top, top_k
 from kaggle_kit.storage.tables import Class, Guess
 
-LEAST = 1e-9  # of a class score, before its logarithm is taken
+MIN_SCORE = 1e-9  # scores are clipped to it before the logarithm
 
 
 class Evidence(NamedTuple):
-    """What is known of q queries and, for each, of its k nearest gallery photos.
+    """What the ranking of q queries uses: their k nearest gallery photos and penalties.
 
     rows: (q, k) rows of the gallery, most similar first.
     cosines: (q, k) similarities.
-    inliers: (q, k) local features that agree on one geometry, weighed; 0 where not
-        looked at.
-    head: (q, k) log-probability of each photo's landmark by the network's head; 0 without.
+    inliers: (q, k) weighted number of local features that agree on one geometry; 0 where
+        they were not compared.
+    head: (q, k) log-probability of each photo's landmark by the network's head; 0 without
+        a head.
     penalty: (q,) mean cosine to the nearest non-landmarks (C of A-B-C).
     """
 
@@ -33,24 +34,28 @@ class Evidence(NamedTuple):
     head: NDArray[np.float32]
     penalty: NDArray[np.float32]
 
-    def at(self, queries: Any) -> "Evidence":
-        """That of some queries: a slice, or an array of their positions."""
+    def select(self, queries: Any) -> "Evidence":
+        """The evidence of some queries.
+
+        Args:
+            queries: a slice, or an array of positions.
+        """
         return Evidence._make(values[queries] for values in self)
 
 
-def evidence(
+def search_gallery(
     vectors: NDArray[np.float32],
     log_probability: NDArray[np.float32],
     gallery: Gallery,
     classes: Sequence[Class],
     settings: config.Recognition,
 ) -> Evidence:
-    """Search the gallery; what geometry says is not part of it yet.
+    """Search the gallery for evidence; its inliers are 0 until geometry is compared.
 
     Args:
         vectors: (q, d) unit vectors of the queries.
-        log_probability: (q, C) by the head for the C ``classes``; C may be 0. Of a
-            landmark that the head does not know it says nothing: 1 / C.
+        log_probability: (q, C) by the head for the C ``classes``; C may be 0. A landmark
+            without a class gets the probability 1 / C.
     """
     k = settings.candidates
     if settings.verification:
@@ -59,23 +64,23 @@ def evidence(
     head = np.zeros_like(cosines)
     if log_probability.shape[1] and len(gallery.image_ids):
         column = {row.landmark_id: i for i, row in enumerate(classes)}
-        of_row = np.array([column.get(i, -1) for i in gallery.landmark_ids.tolist()])
-        known = np.take_along_axis(log_probability, of_row[rows], axis=1)
-        chance = np.float32(-np.log(log_probability.shape[1]))
-        head = np.where(of_row[rows] >= 0, known, chance)
+        class_of = np.array([column.get(i, -1) for i in gallery.landmark_ids.tolist()])
+        class_head = np.take_along_axis(log_probability, class_of[rows], axis=1)
+        uniform = np.float32(-np.log(log_probability.shape[1]))
+        head = np.where(class_of[rows] >= 0, class_head, uniform)
     penalty = mean_top(vectors, gallery.non_landmarks, settings.query_penalty)
     return Evidence(rows, cosines, np.zeros(rows.shape, np.float32), head, penalty)
 
 
-def gallery_guesses(
-    known: Evidence, gallery: Gallery, settings: config.Recognition
+def guess_by_gallery(
+    evidence: Evidence, gallery: Gallery, settings: config.Recognition
 ) -> list[Guess | None]:
     """Guess by the nearest gallery photos, less the non-landmark penalties.
 
     ::
 
         s_j = max(cosine_j, 0) + v min(inliers_j, M) / M   for the nearest photos j
-        A_j = s_j - beta B_j                               keeping the largest few
+        A_j = s_j - beta B_j                               for the photos with the largest
         S_c = (sum of A_j^a over some photos of landmark c)^(1/a)
         confidence = max_c S_c h_c^b - gamma C
 
@@ -83,118 +88,124 @@ def gallery_guesses(
     non-landmarks, h_c the head's probability. With a = beta = gamma = 1 and b = v = 0 this
     is A-B-C (the first place of 2020, Henkel & Singer, arXiv:2010.01650, section 2.5);
     with beta = gamma = 0 it ranks as the third place of 2020 did (a = 8, b = 12/8). Powers
-    are taken of logarithms, so that none underflows.
+    are computed with logarithms, so that none underflows.
 
-    An unlikely guess is ranked low and never withheld: below all others, it can only
-    raise GAP.
+    Every query gets a guess, however unlikely: a guess that ranks below all others cannot
+    lower GAP.
 
     Returns:
-        A guess per query; None only when the gallery is empty.
+        A guess per query; None only if the gallery is empty.
     """
     if not len(gallery.image_ids):
-        return [None] * len(known.rows)
-    found: list[Guess] = []
-    for start in range(0, len(known.rows), QUERY_BLOCK):
-        block = known.at(slice(start, start + QUERY_BLOCK))
-        found += _best(block, gallery, settings)
-    return demoted(found, settings.demote_share)
+        return [None] * len(evidence.rows)
+    guesses: list[Guess] = []
+    for start in range(0, len(evidence.rows), QUERY_BLOCK):
+        block = evidence.select(slice(start, start + QUERY_BLOCK))
+        guesses += _guess_block(block, gallery, settings)
+    return demote(guesses, settings.demote_share)
 
 
-class Scored(NamedTuple):
-    """The neighbours of q queries that count, and what their landmarks come to.
+class NeighbourScores(NamedTuple):
+    """The n best of the k nearest neighbours of q queries, and the scores of their landmarks.
 
-    place: (q, n) places among the k nearest, the largest A first.
-    adjusted: (q, n) A of each.
-    landmarks: (q, n) what each shows.
-    scores: (q, n) the class score of that landmark, times the head's.
+    position: (q, n) of each neighbour among the k nearest, the largest A first.
+    adjusted: (q, n) A of each neighbour.
+    landmarks: (q, n) landmark of each neighbour.
+    scores: (q, n) score S_c h_c^b of that landmark.
     """
 
-    place: NDArray[np.int64]
+    position: NDArray[np.int64]
     adjusted: NDArray[np.float64]
     landmarks: NDArray[np.int64]
     scores: NDArray[np.float64]
 
 
-def scored(known: Evidence, gallery: Gallery, settings: config.Recognition) -> Scored:
-    """The formula of ``gallery_guesses`` for some queries, but for C."""
-    adjusted = similarities(known, settings)
+def score_neighbours(
+    evidence: Evidence, gallery: Gallery, settings: config.Recognition
+) -> NeighbourScores:
+    """Compute the formula of ``guess_by_gallery`` up to S_c h_c^b."""
+    adjusted = fuse_similarities(evidence, settings)
     adjusted -= (
-        settings.gallery_penalty_weight * np.asarray(gallery.penalties)[known.rows]
+        settings.gallery_penalty_weight * np.asarray(gallery.penalties)[evidence.rows]
     )
     order = np.argsort(-adjusted, kind="stable")[:, : settings.neighbours]
     adjusted = np.take_along_axis(adjusted, order, axis=1)
-    landmarks = gallery.landmark_ids[np.take_along_axis(known.rows, order, axis=1)]
-    counted = _within(landmarks) < (settings.per_landmark or settings.neighbours)
-    scores = aggregated(
-        landmarks, np.where(counted, adjusted, -np.inf), settings.exponent
+    landmarks = gallery.landmark_ids[np.take_along_axis(evidence.rows, order, axis=1)]
+    counts = _count_preceding(landmarks) < (
+        settings.per_landmark or settings.neighbours
     )
-    return Scored(order, adjusted, landmarks, with_head(scores, known, order, settings))
+    scores = aggregate_scores(
+        landmarks, np.where(counts, adjusted, -np.inf), settings.exponent
+    )
+    scores = multiply_by_head(scores, evidence, order, settings)
+    return NeighbourScores(order, adjusted, landmarks, scores)
 
 
-def with_head(
+def multiply_by_head(
     scores: NDArray[np.float64],
-    known: Evidence,
-    place: NDArray[np.int64],
+    evidence: Evidence,
+    position: NDArray[np.int64],
     settings: config.Recognition,
 ) -> NDArray[np.float64]:
-    """Class scores, (q, n), times the head's say in the landmarks of some neighbours.
-
-    Given their A in place of scores: what a landmark would come to if one neighbour alone
-    counted.
+    """Multiply scores by h^b, the head's probability of each neighbour's landmark.
 
     Args:
-        place: (q, n) of the neighbours, among the k nearest.
+        scores: (q, n) of the landmarks of n neighbours.
+        position: (q, n) of these neighbours among the k nearest.
     """
     if not settings.head_exponent:
         return scores
-    head = np.take_along_axis(known.head, place, axis=1).astype(np.float64)
-    logs = np.log(np.maximum(scores, LEAST)) + settings.head_exponent * head
+    head = np.take_along_axis(evidence.head, position, axis=1).astype(np.float64)
+    logs = np.log(np.maximum(scores, MIN_SCORE)) + settings.head_exponent * head
     return np.exp(logs)
 
 
-def _best(
-    known: Evidence, gallery: Gallery, settings: config.Recognition
+def _guess_block(
+    evidence: Evidence, gallery: Gallery, settings: config.Recognition
 ) -> list[Guess]:
-    """The landmark of the largest score for some queries, and its confidence."""
-    _, _, landmarks, scores = scored(known, gallery, settings)
+    """The landmark with the largest score for each query, and its confidence."""
+    _, _, landmarks, scores = score_neighbours(evidence, gallery, settings)
     best = np.arange(len(scores)), scores.argmax(axis=1)
-    confidence = scores[best] - settings.query_penalty_weight * known.penalty
+    confidence = scores[best] - settings.query_penalty_weight * evidence.penalty
     return list(map(Guess, landmarks[best].tolist(), confidence.tolist()))
 
 
-def similarities(known: Evidence, settings: config.Recognition) -> NDArray[np.float64]:
-    """(q, k) cosines, none below 0, and what the inliers add to them."""
-    fused = np.maximum(known.cosines.astype(np.float64), 0)
+def fuse_similarities(
+    evidence: Evidence, settings: config.Recognition
+) -> NDArray[np.float64]:
+    """Combine cosines, clipped at 0, with inliers: s_j of ``guess_by_gallery``, (q, k)."""
+    similarities = np.maximum(evidence.cosines.astype(np.float64), 0)
     verification = settings.verification
     if verification:
-        share = np.minimum(known.inliers, verification.full_inliers)
-        fused += verification.weight * share / verification.full_inliers
-    return fused
+        inliers = np.minimum(evidence.inliers, verification.full_inliers)
+        similarities += verification.weight * inliers / verification.full_inliers
+    return similarities
 
 
-def aggregated(
+def aggregate_scores(
     landmarks: NDArray[np.int64], scores: NDArray[np.floating], exponent: float = 1.0
 ) -> NDArray[np.float64]:
-    """The score of each neighbour's landmark, summed over the neighbours that show it.
+    """Sum the scores of the neighbours of each landmark.
 
     Args:
         landmarks: (q, k) landmark ids.
-        scores: (q, k) of each neighbour, best first; negative ones count only with
-            exponent 1, and -inf not at all.
-        exponent: a in (sum s^a)^(1/a); 1 is the sum, much is the maximum.
+        scores: (q, k) of each neighbour, best first. A negative score counts only with
+            exponent 1; -inf never counts.
+        exponent: a in (sum s^a)^(1/a). 1 gives the sum; for large a it tends to the
+            maximum.
 
     Returns:
-        (q, k).
+        (q, k), the sum for the landmark of each neighbour.
 
-    >>> aggregated(np.array([[7, 8, 8]]), np.array([[0.5, 0.4, 0.3]]))
+    >>> aggregate_scores(np.array([[7, 8, 8]]), np.array([[0.5, 0.4, 0.3]]))
     array([[0.5, 0.7, 0.7]])
     """
     same = landmarks[:, :, None] == landmarks[:, None, :]
     scores = scores.astype(np.float64)
     if exponent == 1:
-        counted = np.where(scores == -np.inf, 0.0, scores)
-        return (same * counted[:, None, :]).sum(axis=2)
-    logs = exponent * np.log(np.maximum(scores, LEAST))
+        summands = np.where(scores == -np.inf, 0.0, scores)
+        return (same * summands[:, None, :]).sum(axis=2)
+    logs = exponent * np.log(np.maximum(scores, MIN_SCORE))
     logs[scores == -np.inf] = -np.inf
     largest = logs.max(axis=1, initial=-np.inf, keepdims=True)
     sums = (same * np.exp(logs - largest)[:, None, :]).sum(axis=2)
@@ -202,57 +213,57 @@ def aggregated(
     return np.exp((np.log(sums) + largest) / exponent)
 
 
-def _within(landmarks: NDArray[np.int64]) -> NDArray[np.intp]:
-    """How many of the neighbours before each, (q, k), show the same landmark."""
+def _count_preceding(landmarks: NDArray[np.int64]) -> NDArray[np.intp]:
+    """For each of (q, k) neighbours: how many earlier ones show the same landmark."""
     same = landmarks[:, :, None] == landmarks[:, None, :]
     return np.tril(same, -1).sum(axis=2)
 
 
-def demoted(guesses: Sequence[Guess], share: float | None) -> list[Guess | None]:
+def demote(guesses: Sequence[Guess], share: float | None) -> list[Guess | None]:
     """Rank the guesses of landmarks that are guessed too often below all others.
 
-    Their own order stays. It depends on all photos at once, so without ``share`` a photo
-    has the same guess alone as among others.
+    Their relative order is preserved. The result for a photo depends on all photos, unless
+    ``share`` is None.
 
     Args:
-        share: of all guesses, above which a landmark is suspect; None: none is.
+        share: of all guesses; a landmark with a larger share is demoted. None: none is.
     """
     if share is None or not guesses:
         return list(guesses)
-    often = Counter(guess.landmark_id for guess in guesses)
-    suspect = {k for k, n in often.items() if n > max(1.0, share * len(guesses))}
+    counts = Counter(guess.landmark_id for guess in guesses)
+    too_frequent = {k for k, n in counts.items() if n > max(1.0, share * len(guesses))}
     confidences = [guess.confidence for guess in guesses]
-    below = max(confidences) - min(confidences) + 1
+    offset = max(confidences) - min(confidences) + 1
     return [
-        Guess(guess.landmark_id, guess.confidence - below)
-        if guess.landmark_id in suspect
+        Guess(guess.landmark_id, guess.confidence - offset)
+        if guess.landmark_id in too_frequent
         else guess
         for guess in guesses
     ]
 
 
-def head_guesses(
+def guess_by_head(
     log_probability: NDArray[np.float32],
     classes: Sequence[Class],
     allowed: Collection[int],
     demote_share: float | None = None,
 ) -> list[Guess | None]:
-    """Guess the most probable class among the landmarks that may occur.
+    """Guess the most probable class among the allowed landmarks.
 
-    The confidence is the logarithm of the probability: near 1, probabilities themselves
-    round to ties, and ties move GAP.
+    The confidence is the log-probability: probabilities near 1 would round to ties, and
+    ties change GAP.
 
     Args:
         log_probability: (q, C).
         classes: C rows of ``classes.csv``.
         allowed: landmark ids; others are never guessed.
-        demote_share: as in ``demoted``.
+        demote_share: ``share`` of ``demote``.
     """
     landmark_ids = np.array([row.landmark_id for row in classes])
-    may = np.flatnonzero(np.isin(landmark_ids, list(allowed)))
-    if not len(may):
+    columns = np.flatnonzero(np.isin(landmark_ids, list(allowed)))
+    if not len(columns):
         return [None] * len(log_probability)
-    candidates = log_probability[:, may]
-    landmark = landmark_ids[may[candidates.argmax(axis=1)]].tolist()
+    candidates = log_probability[:, columns]
+    landmark = landmark_ids[columns[candidates.argmax(axis=1)]].tolist()
     confidence = candidates.max(axis=1).astype(np.float64).tolist()
-    return demoted(list(map(Guess, landmark, confidence)), demote_share)
+    return demote(list(map(Guess, landmark, confidence)), demote_share)

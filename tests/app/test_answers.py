@@ -26,7 +26,7 @@ def test_answers_are_the_kernels(bundle_dir, competition, tmp_path):
     paths = [image_path(competition / "test", image_id) for image_id in found]
     known = recogniser.search(recogniser.embedder.embed_all(paths, "test"))
     for i, answer in enumerate(found.values()):
-        one = known.at(slice(i, i + 1))
+        one = known.select(slice(i, i + 1))
         expected = gallery_candidates(recogniser, one)
         ours = [candidate["landmark"] for candidate in answer["candidates"]]
         assert ours == list(expected)[: len(ours)]

@@ -79,8 +79,8 @@ def test_it_answers_as_the_bundle_does(exported, bundle_dir, competition):
         "sys.path.insert(0, 'bundle')\n"
         "import kaggle_kit; assert Path(kaggle_kit.__file__).is_relative_to(Path.cwd())\n"
         "from kaggle_kit.app.answers import Answers\n"
-        "from kaggle_kit.backends.uploads import Photo\n"
-        "photo = Photo('x', Path(sys.argv[1]).read_bytes())\n"
+        "from kaggle_kit.backends.uploads import CheckedImage\n"
+        "photo = CheckedImage('x', Path(sys.argv[1]).read_bytes())\n"
         "best = Answers(Path('bundle')).answer(photo).answer\n"
         "print(json.dumps([best.landmark, best.confidence]))\n"
     )

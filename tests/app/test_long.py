@@ -18,13 +18,13 @@ GROWTH_MB = 4
 TENSORFLOW_MB = 24  # its pools go up and down by half of it
 
 ANSWERS = """
-from kaggle_kit.backends.uploads import Photo
+from kaggle_kit.backends.uploads import CheckedImage
 from kaggle_kit.app.answers import Answers
 
 answers = Answers(bundle)
 def use(path):
-    photo = Photo(path.name, path.read_bytes())
-    assert answers.answer(photo).answer.candidates and photo.shown is not None
+    photo = CheckedImage(path.name, path.read_bytes())
+    assert answers.answer(photo).answer.candidates and photo.preview is not None
 """
 PREDICT = """
 from kaggle_kit.inference.recogniser import Recogniser

@@ -23,12 +23,12 @@ from kaggle_kit.model.classifier import classifier
 from kaggle_kit.model.convert_litert import lite_int8
 from kaggle_kit.model.export import export
 from kaggle_kit.retrieval.gallery import Gallery
-from kaggle_kit.retrieval.whitening import unit
+from kaggle_kit.retrieval.whitening import normalise
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.tables import Guess
 from tests.benchmarks import Row, medians
 from tests.benchmarks._photos import write_photo
-from tests.helpers.decoding import photos
+from tests.helpers.decoding import decode_batches
 from tests.helpers.signed_bundles import sign
 
 GALLERY = 1000
@@ -54,7 +54,9 @@ def _compared(n: int, side: int, repeats: int, int8: bool) -> list[Row]:
         notebook = _Notebook(side)
         network = load_runner(bundle / "embedders" / "0" / (INT8 if int8 else MODEL))
         size = settings.recognition.batch_size
-        ready = [pixels for _, pixels in photos(paths[: min(n, 256)], side, size)]
+        ready = [
+            pixels for _, pixels in decode_batches(paths[: min(n, 256)], side, size)
+        ]
 
         def ours() -> None:
             predict(bundle, place.root, out)
@@ -93,14 +95,14 @@ class _Notebook:
         self.model = keras.applications.ResNet50(
             weights=None, include_top=False, pooling="avg", input_shape=(side, side, 3)
         )
-        self.gallery = unit(_normal((GALLERY, 2048)))
+        self.gallery = normalise(_normal((GALLERY, 2048)))
 
     def submission(self, paths: Sequence[Path], ids: Sequence[str], out: Path) -> None:
         """Guess for each photo and write the file."""
         guesses: dict[str, Guess | None] = {}
         for start in range(0, len(paths), 32):
             batch = np.stack([self._loaded(path) for path in paths[start : start + 32]])
-            vectors = unit(self.model.predict(batch, verbose=0))
+            vectors = normalise(self.model.predict(batch, verbose=0))
             cosines = vectors @ self.gallery.T
             for image_id, row in zip(ids[start : start + 32], cosines, strict=False):
                 guesses[image_id] = Guess(int(row.argmax()), float(row.max()))
@@ -150,12 +152,12 @@ def _bundle(
     export(classifier(settings.model, size, 2), settings, network / MODEL)
     some = [image_path(place.test_dir, image_id) for image_id in ids[:CALIBRATION]]
     if settings.recognition.int8:
-        ((_, pixels),) = photos(some, size, CALIBRATION)
+        ((_, pixels),) = decode_batches(some, size, CALIBRATION)
         lite_int8(network / MODEL, list(pixels), network / INT8)
     config.write_json(settings, out / "config.json")
     columns = ("class", "landmark_id", "n_images")
     tables.write_rows(out / "classes.csv", columns, [(0, 0, 1), (1, 1, 1)])
-    vectors = unit(_normal((GALLERY, settings.model.embedding or 2048)))
+    vectors = normalise(_normal((GALLERY, settings.model.embedding or 2048)))
     Gallery(
         [f"{2**63 + i:016x}" for i in range(GALLERY)],
         np.arange(GALLERY),

@@ -7,7 +7,7 @@ import tensorflow as tf
 from kaggle_kit import config
 from kaggle_kit.data.augment import augmented, random_changes
 from kaggle_kit.data.datasets import training_batches
-from kaggle_kit.data.decode import squashed
+from kaggle_kit.data.decode import resize_to_square
 from kaggle_kit.data.shards import read_manifest, shard_paths
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
@@ -36,7 +36,7 @@ def test_a_cropped_photo_is_a_part_of_it_at_full_size():
 
 def test_without_a_crop_a_training_photo_is_seen_whole():
     seen = augmented(tf.constant(PHOTO), data_of(), [0, 1])
-    np.testing.assert_allclose(seen, squashed(PHOTO, 32), atol=1e-3)
+    np.testing.assert_allclose(seen, resize_to_square(PHOTO, 32), atol=1e-3)
 
 
 @pytest.mark.parametrize("changes", [{"rand_augment": 0.3}, {"cutout": 0.4}])

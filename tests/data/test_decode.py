@@ -1,4 +1,4 @@
-"""Photos are read no larger than they are seen, and seen as they were."""
+"""A JPEG is decoded no larger than needed, and its pixels hardly change."""
 
 import io
 from pathlib import Path
@@ -9,16 +9,21 @@ import tensorflow as tf
 from PIL import Image
 
 from kaggle_kit import config
-from kaggle_kit.data.decode import decoded, readable, reduced, squashed
+from kaggle_kit.data.decode import (
+    decode,
+    decode_files,
+    decode_reduced,
+    resize_to_square,
+)
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.model.classifier import EMBEDDING, classifier
 from kaggle_kit.model.pretrained import load_weights
 from kaggle_kit.storage import tables
-from tests.helpers.decoding import photos
+from tests.helpers.decoding import decode_batches
 
 
 def jpeg(width, height):
-    """A JPEG of soft shapes with some texture."""
+    """A JPEG of smooth shapes with some noise."""
     rng = np.random.default_rng((width, height))
     coarse = rng.integers(0, 256, (9, 9, 3), np.uint8)
     photo = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
@@ -30,11 +35,11 @@ def jpeg(width, height):
 
 @pytest.mark.parametrize("size", [32, 96, 224])
 @pytest.mark.parametrize("shape", [(96, 96), (97, 31), (1, 50), (300, 211), (64, 224)])
-def test_resizing_gives_the_pixels_of_tensorflows_own(shape, size):
+def test_resizing_gives_the_pixels_of_tf_image_resize(shape, size):
     pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
     resized = tf.image.resize(pixels, (size, size), "bilinear", antialias=True)
     expected = np.clip(np.round(resized), 0, 255)
-    np.testing.assert_array_equal(squashed(tf.constant(pixels), size), expected)
+    np.testing.assert_array_equal(resize_to_square(tf.constant(pixels), size), expected)
 
 
 @pytest.mark.parametrize(
@@ -51,39 +56,41 @@ def test_resizing_gives_the_pixels_of_tensorflows_own(shape, size):
         (20, 20, 32, 1),
     ],
 )
-def test_a_jpeg_is_decoded_as_small_as_leaves_both_sides(width, height, side, ratio):
-    found = reduced(tf.constant(jpeg(width, height)), side)
-    assert found.shape == (-(-height // ratio), -(-width // ratio), 3)
-    assert ratio == 1 or min(found.shape[:2]) >= side
+def test_a_jpeg_is_decoded_at_the_smallest_size_that_fits(width, height, side, ratio):
+    pixels = decode_reduced(tf.constant(jpeg(width, height)), side)
+    assert pixels.shape == (-(-height // ratio), -(-width // ratio), 3)
+    assert ratio == 1 or min(pixels.shape[:2]) >= side
     if ratio == 1:
-        np.testing.assert_array_equal(found, decoded(jpeg(width, height)))
+        np.testing.assert_array_equal(pixels, decode(jpeg(width, height)))
 
 
-def test_what_is_no_jpeg_is_decoded_whole(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "x.jpg", "PNG")
-    ((_, found),) = readable([tmp_path / "x.jpg"], lambda x: x, 32)
-    np.testing.assert_array_equal(found, pixels)
+def test_other_formats_are_decoded_at_full_size(tmp_path):
+    expected = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
+    Image.fromarray(expected).save(tmp_path / "x.jpg", "PNG")
+    ((_, pixels),) = decode_files([tmp_path / "x.jpg"], lambda x: x, 32)
+    np.testing.assert_array_equal(pixels, expected)
 
 
 @pytest.mark.parametrize("side", [32, 64, 128, 224])
-def test_pixels_hardly_differ_from_those_of_the_whole_photo(side):
+def test_pixels_hardly_differ_from_those_of_the_full_size(side):
     photo = tf.constant(jpeg(800, 600))
-    small = squashed(reduced(photo, side), side).numpy().astype(float)
-    whole = squashed(decoded(photo), side).numpy()
+    small = resize_to_square(decode_reduced(photo, side), side).numpy().astype(float)
+    whole = resize_to_square(decode(photo), side).numpy()
     assert 0 < np.abs(small - whole).mean() < 1.5
 
 
-def test_a_network_hardly_sees_the_difference(landmarks45):
-    """Of ImageNet's weights; other photos are far away."""
+def test_embeddings_hardly_differ_from_those_of_the_full_size(landmarks45):
+    """With ImageNet weights; the embeddings of different photos are far apart."""
     settings = config.load(Path("lite0_320.yaml")).model
     model = classifier(settings, 128, 2)
     load_weights(model.get_layer("backbone"), "imagenet")
     place = Competition(landmarks45)
     ids = tables.read_sample(place.sample_csv)[:24]
     paths = [image_path(place.test_dir, image_id) for image_id in ids]
-    ((_, small),) = photos(paths, 128, 24)
-    whole = np.stack([squashed(decoded(path.read_bytes()), 128) for path in paths])
+    ((_, small),) = decode_batches(paths, 128, 24)
+    whole = np.stack(
+        [resize_to_square(decode(path.read_bytes()), 128) for path in paths]
+    )
     assert (small != whole).any(axis=(1, 2, 3)).sum() > 12
     features = tf.keras.Model(model.input, model.get_layer(EMBEDDING).output)
     one, other = (

@@ -1,4 +1,4 @@
-"""NumPy and Pillow give the very pixels of the pipeline."""
+"""NumPy and Pillow give pixels that are identical to those of TensorFlow."""
 
 import io
 
@@ -7,32 +7,33 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from kaggle_kit.backends.uploads import Photo
+from kaggle_kit.backends.uploads import CheckedImage
 from kaggle_kit.data import decode, resize
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.storage.tables import read_sample
+from tests.helpers.decoding import decode_batches
 
 SHAPES = [(96, 96), (97, 31), (1, 50), (300, 211), (333, 512), (31, 5000), (900, 7)]
 
 
 @pytest.mark.parametrize("size", [32, 96, 224, 448])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_resizing_is_the_pipelines_to_the_bit(shape, size):
+def test_resizing_is_bit_identical_to_tensorflow(shape, size):
     pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
-    expected = decode.squashed(tf.constant(pixels), size)
-    np.testing.assert_array_equal(resize.squashed(pixels, size), expected)
+    expected = decode.resize_to_square(tf.constant(pixels), size)
+    np.testing.assert_array_equal(resize.resize_to_square(pixels, size), expected)
 
 
-def test_bands_do_not_show(monkeypatch):
+def test_the_width_of_a_band_does_not_change_the_pixels(monkeypatch):
     pixels = np.random.default_rng(1).integers(0, 256, (60, 700, 3), np.uint8)
-    whole = resize.squashed(pixels, 64)
+    whole = resize.resize_to_square(pixels, 64)
     monkeypatch.setattr(resize, "BAND", 50)
-    np.testing.assert_array_equal(resize.squashed(pixels, 64), whole)
+    np.testing.assert_array_equal(resize.resize_to_square(pixels, 64), whole)
 
 
-def test_weights_are_a_mean():
+def test_weights_sum_to_one():
     for n_old, n in ((7, 3), (3, 7), (512, 224), (1, 5)):
-        starts, weights = resize.weights(n_old, n)
+        starts, weights = resize.compute_weights(n_old, n)
         np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
         assert (starts >= 0).all() and (weights >= 0).all()
 
@@ -60,20 +61,20 @@ def jpeg(width, height, **options):
         ((17, 300), {}),
     ],
 )
-def test_a_jpeg_is_decoded_alike(size, options, side):
+def test_a_jpeg_is_decoded_as_by_tensorflow(size, options, side):
     data = jpeg(*size, **options)
-    expected = decode.reduced(tf.constant(data), side) if side else None
-    expected = decode.decoded(tf.constant(data)) if expected is None else expected
-    np.testing.assert_array_equal(Photo("x.jpg", data).pixels(side), expected)
+    expected = decode.decode_reduced(tf.constant(data), side) if side else None
+    expected = decode.decode(tf.constant(data)) if expected is None else expected
+    np.testing.assert_array_equal(CheckedImage("x.jpg", data).pixels(side), expected)
 
 
-def test_real_photos_are_seen_alike(landmarks45):
+def test_real_photos_have_the_pixels_of_tensorflow(landmarks45):
     place = Competition(landmarks45)
     ids = read_sample(place.sample_csv)[::20]
     paths = [image_path(place.test_dir, image_id) for image_id in ids]
     for side in (96, 448):
-        for which, pixels in decode.photos(paths, side, 16):
+        for which, pixels in decode_batches(paths, side, 16):
             for i, expected in zip(which, pixels, strict=True):
-                photo = Photo(paths[i].name, paths[i].read_bytes())
-                found = resize.squashed(photo.pixels(side), side)
-                np.testing.assert_array_equal(found, expected)
+                photo = CheckedImage(paths[i].name, paths[i].read_bytes())
+                square = resize.resize_to_square(photo.pixels(side), side)
+                np.testing.assert_array_equal(square, expected)

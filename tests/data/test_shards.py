@@ -14,13 +14,13 @@ from PIL import Image
 from kaggle_kit import config
 from kaggle_kit.data.augment import augmented
 from kaggle_kit.data.datasets import training_batches, validation_batches
-from kaggle_kit.data.decode import squashed
+from kaggle_kit.data.decode import resize_to_square
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.data.shard_file import FEATURES
 from kaggle_kit.data.shards import read_manifest, shard_paths, shards
 from kaggle_kit.errors import ArtefactError, DataError
 from kaggle_kit.storage import tables
-from tests.helpers.decoding import photos
+from tests.helpers.decoding import decode_batches
 
 ROOT = Path(__file__).parents[2]
 DATA = config.Data(image_size=32, stored_size=36, shard_images=10)
@@ -179,8 +179,8 @@ def test_validation_reads_every_photo_once_in_order(made, tmp_path):
 def test_inference_sees_the_whole_photo(competition):
     (row, *_) = tables.read_sample(competition / "sample_submission.csv")
     path = image_path(competition / "test", row)
-    ((which, pixels),) = photos([path], 32, 8)
-    whole = squashed(tf.io.decode_jpeg(path.read_bytes()), 32).numpy()
+    ((which, pixels),) = decode_batches([path], 32, 8)
+    whole = resize_to_square(tf.io.decode_jpeg(path.read_bytes()), 32).numpy()
     assert which.tolist() == [0]
     assert np.abs(pixels[0].astype(float) - whole).mean() < 3
 
@@ -191,7 +191,7 @@ def test_validation_sees_what_inference_sees_but_for_the_jpeg_step(made, tmp_pat
     (first, *_) = records(tmp_path / "shards", made, "validation")
     stored = tf.io.decode_jpeg(first["image"])
     assert stored.shape == (36, 36, 3)
-    np.testing.assert_array_equal(pixels[0], squashed(stored, 32))
+    np.testing.assert_array_equal(pixels[0], resize_to_square(stored, 32))
 
 
 def test_photos_that_do_not_decode_are_skipped_and_the_rest_keep_their_place(
@@ -202,7 +202,7 @@ def test_photos_that_do_not_decode_are_skipped_and_the_rest_keep_their_place(
     empty = tmp_path / "empty.jpg"
     empty.touch()
     paths = [good[0], empty, good[1], tmp_path / "none.jpg", good[2], good[3]]
-    seen = list(photos(paths, 32, 3))
+    seen = list(decode_batches(paths, 32, 3))
     assert np.concatenate([which for which, _ in seen]).tolist() == [0, 2, 4, 5]
 
 
@@ -215,7 +215,7 @@ def test_every_common_kind_of_picture_becomes_rgb(mode, kind, tmp_path):
         photo.save(path, kind)
     except OSError:
         pytest.skip(f"{kind} cannot hold {mode}")
-    ((_, pixels),) = photos([path], 32, 1)
+    ((_, pixels),) = decode_batches([path], 32, 1)
     assert pixels.shape == (1, 32, 32, 3)
     assert pixels.std() > 20
 

@@ -175,7 +175,7 @@ def test_words_and_local_features_are_numbers_or_refused(what, tmp_path):
     )
     for name in local.ARRAYS:
         folder = tmp_path / name
-        local.LocalFeatures.of([empty]).save(folder)
+        local.LocalFeatures.concatenate([empty]).save(folder)
         (folder / f"{name}.npy").write_bytes(BAD_ARRAYS[what])
         with pytest.raises(ArtefactError) as caught:
             local.LocalFeatures.load(folder)

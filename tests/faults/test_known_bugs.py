@@ -28,7 +28,7 @@ import pytest
 import tensorflow as tf
 
 from kaggle_kit import config
-from kaggle_kit.backends.tensorflow import Saved
+from kaggle_kit.backends.tensorflow import SavedModelRunner
 from kaggle_kit.config import Config
 from kaggle_kit.data.datasets import training_batches
 from kaggle_kit.data.layout import image_path
@@ -43,17 +43,17 @@ from kaggle_kit.model.export import export
 from kaggle_kit.model.layers import margins
 from kaggle_kit.retrieval.gallery import Gallery
 from kaggle_kit.retrieval.ranking import (
-    aggregated,
-    evidence,
-    gallery_guesses,
-    head_guesses,
+    aggregate_scores,
+    guess_by_gallery,
+    guess_by_head,
+    search_gallery,
 )
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.tables import Class, Guess, Label
 from kaggle_kit.training.distribute import Workers
 from kaggle_kit.training.optimizer import compile_for
 from kaggle_kit.training.train_step import Step
-from tests.helpers.decoding import photos
+from tests.helpers.decoding import decode_batches
 from tests.helpers.small_recipes import CLASSES, DATA, small
 
 
@@ -68,7 +68,7 @@ def network(tmp_path_factory):
         recognition=config.Recognition(flip=False),
     )
     export(classifier(settings.model, 32, 3), settings, folder)
-    return Saved(folder)
+    return SavedModelRunner(folder)
 
 
 def pixels(n, seed=0):
@@ -107,9 +107,9 @@ def test_a_last_batch_of_one_photo_is_embedded_like_any_other(network):
 def test_a_last_batch_of_one_photo_is_read_as_a_batch(competition):
     ids = tables.read_sample(competition / "sample_submission.csv")[:9]
     paths = [image_path(competition / "test", image_id) for image_id in ids]
-    batches = list(photos(paths, 32, 8))
+    batches = list(decode_batches(paths, 32, 8))
     assert [len(which) for which, _ in batches] == [8, 1]
-    ((_, alone),) = photos(paths[8:], 32, 8)
+    ((_, alone),) = decode_batches(paths[8:], 32, 8)
     np.testing.assert_array_equal(batches[1][1], alone)
 
 
@@ -137,27 +137,27 @@ def test_a_landmark_unknown_to_the_head_is_guessed_by_its_photos():
     settings = config.Recognition(head_exponent=0.1)
     query = np.array([[0.1, 0.995]], np.float32)
     logs = np.log(np.array([[0.9, 0.1]], np.float32))
-    known = evidence(query, logs, gallery, [Class(7, 1), Class(8, 1)], settings)
-    (guess,) = gallery_guesses(known, gallery, settings)
+    known = search_gallery(query, logs, gallery, [Class(7, 1), Class(8, 1)], settings)
+    (guess,) = guess_by_gallery(known, gallery, settings)
     assert guess.landmark_id == 999_999
 
 
 @pytest.mark.parametrize("exponent", [2, 4, 8])
 def test_a_negative_similarity_to_an_even_power_is_not_a_high_one(exponent):
     scores = np.array([[0.3, 0.2, -0.9, -0.9]])
-    found = aggregated(np.array([[1, 2, 3, 3]]), scores, exponent)
+    found = aggregate_scores(np.array([[1, 2, 3, 3]]), scores, exponent)
     assert found.argmax() == 0
     assert found[0, 2] < 1e-6
 
 
 def test_landmarks_are_sought_among_values_and_not_among_row_numbers():
     gallery = gallery_of([100, 101, 102], np.eye(3))
-    assert len(gallery.of_landmarks({0, 1, 2}).image_ids) == 0
-    assert gallery.of_landmarks({101}).image_ids == ["0000000000000001"]
+    assert len(gallery.select_landmarks({0, 1, 2}).image_ids) == 0
+    assert gallery.select_landmarks({101}).image_ids == ["0000000000000001"]
     logs = np.log(np.array([[0.1, 0.2, 0.7]], np.float32))
     classes = [Class(100, 1), Class(101, 1), Class(102, 1)]
-    assert head_guesses(logs, classes, {0, 1, 2}) == [None]
-    assert head_guesses(logs, classes, {0, 101})[0].landmark_id == 101
+    assert guess_by_head(logs, classes, {0, 1, 2}) == [None]
+    assert guess_by_head(logs, classes, {0, 101})[0].landmark_id == 101
 
 
 def test_an_id_is_not_found_within_a_longer_one(tmp_path):
@@ -189,7 +189,7 @@ def test_the_first_and_the_last_class_are_themselves(settings, shards_dir):
     np.testing.assert_array_equal(np.bincount(stored), np.bincount(by_table))
     logs = np.log(np.eye(len(classes), dtype=np.float32) * 0.9 + 0.01)
     every = {row.landmark_id for row in classes}
-    found = [guess.landmark_id for guess in head_guesses(logs, classes, every)]
+    found = [guess.landmark_id for guess in guess_by_head(logs, classes, every)]
     assert found[0] == min(every) and found[last] == max(every)
     assert found == [row.landmark_id for row in classes]
 
@@ -259,7 +259,7 @@ def test_scores_near_one_are_not_tied(tmp_path):
     assert found["gap"] == found["gap_worst_ties"] == 0.5
     logs = np.array([[-1e-9, -20.0], [-2e-9, -20.0]], np.float32)
     assert np.exp(logs)[0, 0] == np.exp(logs)[1, 0]
-    first, second = head_guesses(logs, [Class(7, 1), Class(8, 1)], {7, 8})
+    first, second = guess_by_head(logs, [Class(7, 1), Class(8, 1)], {7, 8})
     assert first.confidence > second.confidence
 
 

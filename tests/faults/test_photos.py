@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from kaggle_kit.backends.uploads import Photo
+from kaggle_kit.backends.uploads import CheckedImage
 from kaggle_kit.data import gif
 from kaggle_kit.data.index import look
 from kaggle_kit.errors import DataError
@@ -91,13 +91,13 @@ def test_changed_photos_neither_crash_nor_hang_nor_harm_the_others(
 
 def test_the_good_ones_are_as_another_library_reads_them(tmp_path):
     """Within what decoders and resizing differ by."""
-    from tests.helpers.decoding import photos
+    from tests.helpers.decoding import decode_batches
 
     paths = []
     for i, content in enumerate(mutants.originals()):
         paths.append(tmp_path / f"{i}.jpg")
         paths[-1].write_bytes(content)
-    ((which, pixels),) = photos(paths, 48, len(paths))
+    ((which, pixels),) = decode_batches(paths, 48, len(paths))
     assert which.tolist() == list(range(len(paths)))
     for path, photo in zip(paths, pixels, strict=True):
         with Image.open(path) as opened:
@@ -201,7 +201,7 @@ def test_the_app_sees_a_changed_photo_or_says_in_one_line_what_is_wrong(n, tried
     originals = mutants.originals()
     for _ in range(n):
         try:
-            seen = Photo("x.jpg", mutants.mutated(rng, originals)).pixels(48)
+            seen = CheckedImage("x.jpg", mutants.mutated(rng, originals)).pixels(48)
             assert seen.ndim == 3 and seen.shape[2] == 3 and seen.dtype == np.uint8
             assert min(seen.shape) > 0
         except DataError as error:

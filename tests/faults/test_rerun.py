@@ -14,7 +14,7 @@ import tensorflow as tf
 from hypothesis import given
 from PIL import Image
 
-from kaggle_kit.backends.tensorflow import Saved
+from kaggle_kit.backends.tensorflow import SavedModelRunner
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.errors import TableError
 from kaggle_kit.inference import predict as predicting
@@ -194,7 +194,7 @@ def test_where_memory_ends_smaller_batches_go_on_to_the_same_guesses(
 ):
     """To the very bytes of a bundle whose batches are as small from the start."""
     sizes = []
-    load = Saved.__init__
+    load = SavedModelRunner.__init__
 
     class Small:
         """A network on a device that has memory for three photos."""
@@ -215,10 +215,10 @@ def test_where_memory_ends_smaller_batches_go_on_to_the_same_guesses(
         self.models = [Small(model) for model in self.models]
 
     with pytest.MonkeyPatch.context() as patch, caplog.at_level("WARNING"):
-        patch.setattr(Saved, "__init__", loading)
+        patch.setattr(SavedModelRunner, "__init__", loading)
         found = guesses_of(rerun)
     limited = (tmp_path / "submission.csv").read_bytes()
-    assert "memory ends: on with 2 photos at a time" in caplog.text
+    assert "out of memory: running 2 photos at a time" in caplog.text
     assert sizes[:3] == [8, 4, 2] and max(sizes[3:]) <= 2
     for image_id, guess in found.items():
         check_same(guess, undisturbed[image_id])

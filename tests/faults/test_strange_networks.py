@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kaggle_kit.backends.tensorflow import WAYS, Saved, load_runner
+from kaggle_kit.backends.base import VIEWS
+from kaggle_kit.backends.tensorflow import SavedModelRunner, load_runner
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.pretrained import load_weights
 from kaggle_kit.model.safety import check_lite, check_saved_model
@@ -111,7 +112,7 @@ def check_refused(path, here, load=load_runner):
 
 def test_a_network_that_computes_is_loaded(model):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
-    found = Saved(model).start(pixels)()["embedding"]
+    found = SavedModelRunner(model).start(pixels)()["embedding"]
     np.testing.assert_allclose(found, embedding(pixels), atol=1e-6)
 
 
@@ -183,7 +184,7 @@ def test_a_changed_graph_is_one_or_refused(n, model, here, tried):
             changed[: rng.choice([None, None, rng.randrange(len(changed))])]
         )
         try:
-            check_saved_model(model, WAYS)
+            check_saved_model(model, VIEWS)
         except (ArtefactError, OSError, ValueError):
             tried["damaged graphs refused"] += 1
         tried["changed graphs looked at"] += 1

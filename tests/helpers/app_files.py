@@ -1,4 +1,4 @@
-"""A photo as strangers send it: in other modes and formats, turned, and broken."""
+"""Uploads: a photo in other modes, formats and orientations, and damaged files."""
 
 import io
 import struct
@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 ORIENTATION = 0x0112
-TURNED = {  # how to turn an upright photo so that the tag turns it back
+ORIENTED = {  # the transpose of an upright photo that each orientation tag reverts
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -20,48 +20,48 @@ TURNED = {  # how to turn an upright photo so that the tag turns it back
 }
 
 
-def saved(image: Image.Image, kind: str, **options: object) -> bytes:
-    """An image as a file."""
+def encode(image: Image.Image, kind: str, **options: object) -> bytes:
+    """Encode an image as a file."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
 
 
-def turned(image: Image.Image, orientation: int) -> bytes:
-    """As a camera saves it that was held otherwise; without loss."""
-    turn = TURNED[orientation]
+def encode_oriented(image: Image.Image, orientation: int) -> bytes:
+    """A PNG with transposed pixels and the EXIF orientation that makes it upright."""
+    transpose = ORIENTED[orientation]
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
-    lying = image if turn is None else image.transpose(turn)
-    return saved(lying, "PNG", exif=exif)
+    transposed = image if transpose is None else image.transpose(transpose)
+    return encode(transposed, "PNG", exif=exif)
 
 
-def sixteen_bits(image: Image.Image) -> bytes:
-    """Grey, of 16 bits a pixel."""
+def encode_sixteen_bits(image: Image.Image) -> bytes:
+    """A PNG in grey, with 16 bits per pixel."""
     grey = np.asarray(image.convert("L")).astype(np.uint16) * 257
-    return saved(Image.fromarray(grey), "PNG")
+    return encode(Image.fromarray(grey), "PNG")
 
 
-def moving(image: Image.Image) -> bytes:
-    """A GIF whose second picture is another."""
+def encode_animation(image: Image.Image) -> bytes:
+    """A GIF of two frames; the second one is red."""
     other = Image.new("RGB", image.size, "red")
-    return saved(image, "GIF", save_all=True, append_images=[other], duration=100)
+    return encode(image, "GIF", save_all=True, append_images=[other], duration=100)
 
 
-def clear(image: Image.Image) -> bytes:
-    """A PNG whose left half is transparent, and black below that."""
+def encode_transparent(image: Image.Image) -> bytes:
+    """A PNG whose left half is transparent black."""
     pixels = np.array(image.convert("RGBA"))
     pixels[:, : image.width // 2] = 0
-    return saved(Image.fromarray(pixels), "PNG")
+    return encode(Image.fromarray(pixels), "PNG")
 
 
-def bomb(width: int = 50_000, height: int = 50_000) -> bytes:
-    """A PNG of few bytes and many pixels."""
+def decompression_bomb(width: int = 50_000, height: int = 50_000) -> bytes:
+    """A PNG with few bytes and many pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        checked = kind + data
-        crc = struct.pack(">I", zlib.crc32(checked))
-        return struct.pack(">I", len(data)) + checked + crc
+        content = kind + data
+        crc = struct.pack(">I", zlib.crc32(content))
+        return struct.pack(">I", len(data)) + content + crc
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     rows = zlib.compress(bytes(1_000_000), 9)
@@ -70,29 +70,29 @@ def bomb(width: int = 50_000, height: int = 50_000) -> bytes:
 
 
 def heic() -> bytes:
-    """How a photo of an iPhone begins."""
+    """The header of a photo of an iPhone."""
     return struct.pack(">I", 24) + b"ftypheic\0\0\0\0mif1heic" + bytes(100)
 
 
 def good_files(image: Image.Image) -> dict[str, bytes]:
-    """Files that are to be answered, by name."""
+    """Files that the app must answer, by name."""
     return {
-        "turned.png": turned(image, 6),
-        "cmyk.jpg": saved(image.convert("CMYK"), "JPEG"),
-        "palette.png": saved(image.convert("P"), "PNG"),
-        "deep.png": sixteen_bits(image),
-        "moving.gif": moving(image),
-        "clear.png": clear(image),
+        "turned.png": encode_oriented(image, 6),
+        "cmyk.jpg": encode(image.convert("CMYK"), "JPEG"),
+        "palette.png": encode(image.convert("P"), "PNG"),
+        "deep.png": encode_sixteen_bits(image),
+        "moving.gif": encode_animation(image),
+        "clear.png": encode_transparent(image),
     }
 
 
 def bad_files(image: Image.Image) -> dict[str, tuple[bytes, str]]:
-    """Files that are to be refused, by name, and what is to be said."""
-    whole = saved(image, "JPEG")
+    """Files that the app must refuse, by name, each with a part of the message."""
+    whole = encode(image, "JPEG")
     return {
-        "truncated.jpg": (whole[: len(whole) // 2], "got a part of one"),
-        "heic.heic": (heic(), "got HEIC, which is another format; export it as JPEG"),
-        "bomb.png": (bomb(), "make it smaller than 12 million"),
-        "text.jpg": (b"this is no photo\n" * 50, "got something else"),
+        "truncated.jpg": (whole[: len(whole) // 2], "got a truncated file"),
+        "heic.heic": (heic(), "got the format HEIC; export it as JPEG"),
+        "bomb.png": (decompression_bomb(), "make it smaller than 12 million"),
+        "text.jpg": (b"this is no photo\n" * 50, "got a file of another format"),
         "empty.jpg": (b"", "got an empty file"),
     }

@@ -40,15 +40,15 @@ def main(without: str, bundle: str) -> None:
     for name in filter(None, without.split(",")):
         sys.modules[name] = None  # type: ignore[assignment]
     from kaggle_kit.app.answers import Answers
-    from kaggle_kit.backends.uploads import Photo
+    from kaggle_kit.backends.uploads import CheckedImage
 
     answers = Answers(Path(bundle))
     paths = [Path(line) for line in sys.stdin.read().split("\n") if line]
-    found = [answers.answer(Photo(p.name, p.read_bytes())).answer for p in paths]
+    found = [answers.answer(CheckedImage(p.name, p.read_bytes())).answer for p in paths]
     said = {
         "answers": [dataclasses.asdict(a) | {"margin": a.margin} for a in found],
         "heavy": [name for name in HEAVY if sys.modules.get(name)],
-        "uploads": sum(isinstance(thing, Photo) for thing in gc.get_objects()),
+        "uploads": sum(isinstance(thing, CheckedImage) for thing in gc.get_objects()),
         "geometry": answers.recogniser.geometry is not None,
         "missing_geometry": answers.recogniser.missing_geometry,
     }

@@ -1,6 +1,6 @@
 """Read all photos of a folder as training, inference, geometry and the index do.
 
-Run as a process of its own, since a decoder may crash it. On stdout: JSON of what was read.
+It runs in its own process, since a decoder may crash. It prints a JSON object.
 """
 
 import hashlib
@@ -9,28 +9,34 @@ import sys
 from pathlib import Path
 
 from kaggle_kit import config
-from kaggle_kit.data.decode import readable, squashed
+from kaggle_kit.data.decode import decode_files, resize_to_square
 from kaggle_kit.data.index import look
-from tests.helpers.decoding import photos
+from tests.helpers.decoding import decode_batches
 from tests.helpers.memory import peak_mb
 
 SIDE = 48
 
 
 def digest(array) -> str:
-    """What tells an array from another."""
+    """A hash of shape and content."""
     return hashlib.sha256(repr(array.shape).encode() + array.tobytes()).hexdigest()
 
 
 def main(folder: Path) -> None:
-    """Read, and print what came of each photo by its name."""
+    """Print the digests of each photo, by its name.
+
+    seen: of the pixels for a network. stored: of those in a shard. points: of its local
+    features. looked: what the index records.
+    """
     paths = sorted(folder.iterdir())
     seen, stored, points = {}, {}, {}
-    for which, pixels in photos(paths, SIDE, 8):
+    for which, pixels in decode_batches(paths, SIDE, 8):
         for i, photo in zip(which.tolist(), pixels, strict=True):
             assert photo.shape == (SIDE, SIDE, 3)
             seen[paths[i].name] = digest(photo)
-    whole = readable(paths, lambda pixels: squashed(pixels, SIDE))  # as shards are made
+    whole = decode_files(
+        paths, lambda pixels: resize_to_square(pixels, SIDE)
+    )  # as shards are made
     for i, photo in whole.as_numpy_iterator():
         stored[paths[int(i)].name] = digest(photo)
     if "points" in sys.argv:
@@ -40,8 +46,8 @@ def main(folder: Path) -> None:
         settings = config.Local(long_side=64, n_features=20)
         reader = LocalReader(settings, TensorFlowEngine())
         for start in range(0, len(paths), 8):
-            some = paths[start : start + 8]
-            for path, features in zip(some, reader.read(some), strict=True):
+            block = paths[start : start + 8]
+            for path, features in zip(block, reader.read(block), strict=True):
                 if features is not None:
                     points[path.name] = digest(features.points)
     looked = {path.name: look(path) for path in paths}

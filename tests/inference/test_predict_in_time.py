@@ -31,7 +31,7 @@ from kaggle_kit.local_features.rerank import Geometry
 from kaggle_kit.metrics.score import validate
 from kaggle_kit.model.export import export
 from kaggle_kit.rehearsal.rehearse import rehearse
-from kaggle_kit.retrieval.gallery import gallery_from, rarest_first
+from kaggle_kit.retrieval.gallery import build_gallery, sort_rarest_first
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.tables import Label
@@ -422,9 +422,9 @@ def test_photos_that_one_embedder_saw_are_compared_by_that_one(both, competition
     full = embedder.levels[0]
     both_parts = embedder.embed(paths)
     few = embedder.embed(paths, full._replace(uses=full.uses[:1]))
-    mixed = concatenated([both_parts.at(slice(4)), few.at(slice(4, 8))])
+    mixed = concatenated([both_parts.select(slice(4)), few.select(slice(4, 8))])
     labels = [Label(image_id, i) for i, image_id in enumerate(ids)]
-    gallery = gallery_from(
+    gallery = build_gallery(
         labels,
         mixed.vectors,
         recogniser.gallery.non_landmarks,
@@ -487,7 +487,7 @@ def test_wherever_new_photos_end_no_landmark_has_all_while_another_has_none(seed
     rng = random.Random(seed)
     labels = [Label(f"{i:03}", rng.choice([1, 1, 1, 1, 2, 2, 3])) for i in range(60)]
     have = [rng.choice([1, 2]) for _ in range(9)]
-    order = rarest_first(labels, have)
+    order = sort_rarest_first(labels, have)
     assert sorted(order) == sorted(labels)
     for end in range(len(order)):
         counts = {k: have.count(k) for k in (1, 2, 3)}

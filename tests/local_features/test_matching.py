@@ -1,4 +1,4 @@
-"""Matching and its geometry: held against slow definitions and known warps."""
+"""Matching and its geometry, compared with slow definitions and known warps."""
 
 import cv2
 import numpy as np
@@ -7,37 +7,37 @@ import pytest
 from kaggle_kit import config
 from kaggle_kit.local_features.matching import (
     count_inliers,
-    inliers,
-    matches,
-    tentative,
+    count_pair_inliers,
+    find_inlier_points,
+    match_points,
 )
-from kaggle_kit.local_features.sift import NO_FEATURES, Features, features
-from tests.helpers.textures import some, texture
+from kaggle_kit.local_features.sift import NO_FEATURES, Features, detect_features
+from tests.helpers.textures import random_features, texture
 
 SETTINGS = config.Verification()
 LOCAL = config.Local(n_features=300)
 
 
-def warped(grey, homography):
+def warp_photo(grey, homography):
     height, width = grey.shape
     return cv2.warpPerspective(grey, homography, (width, height), borderValue=128)
 
 
 @pytest.fixture(scope="module")
 def warp():
-    """A little turned, smaller and seen from the side."""
+    """A homography: slightly rotated, smaller and seen from the side."""
     return np.array([[0.85, 0.06, 12], [-0.05, 0.8, 20], [2e-4, 1e-4, 1]])
 
 
 @pytest.fixture(scope="module")
 def photos(warp):
-    """A picture, the same one warped, and three others."""
+    """A texture, the same one warped, and three others."""
     grey = texture(0, 240, 320)
     others = [texture(seed, 240, 320) for seed in (1, 2, 3)]
-    return [features(g, LOCAL) for g in (grey, warped(grey, warp), *others)]
+    return [detect_features(g, LOCAL) for g in (grey, warp_photo(grey, warp), *others)]
 
 
-def slow_tentative(query, other, ratio):
+def slow_match_points(query, other, ratio):
     best = {}
     for i, x in enumerate(query.descriptors.astype(int)):
         squares = [int(((x - y) ** 2).sum()) for y in other.descriptors.astype(int)]
@@ -53,37 +53,39 @@ def slow_tentative(query, other, ratio):
 def test_matching_agrees_with_definition(photos, ratio):
     query, *others = (Features(*(array[:150] for array in p)) for p in photos[:3])
     for other in others:
-        found = tentative(query, other, ratio)
-        expected = slow_tentative(query, other, ratio)
-        pairs = list(zip(found.query.tolist(), found.other.tolist(), strict=True))
+        matches = match_points(query, other, ratio)
+        expected = slow_match_points(query, other, ratio)
+        pairs = list(zip(matches.query.tolist(), matches.other.tolist(), strict=True))
         assert pairs == [(i, j) for i, j, _ in expected]
-        np.testing.assert_allclose(found.ratio, [r for *_, r in expected], rtol=1e-6)
+        np.testing.assert_allclose(matches.ratio, [r for *_, r in expected], rtol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_matching_agrees_with_definition_where_many_are_equal(seed):
+def test_matching_agrees_with_definition_where_many_descriptors_are_equal(seed):
     rng = np.random.default_rng(seed)
     words = rng.integers(0, 256, (6, 128), np.uint8)
     a, b = (
-        some(n)._replace(descriptors=words[rng.integers(0, 6, n)] // (1 + (n > 9)))
+        random_features(n)._replace(
+            descriptors=words[rng.integers(0, 6, n)] // (1 + (n > 9))
+        )
         for n in (12, 9)
     )
-    found = tentative(a, b, 1.0)
-    expected = slow_tentative(a, b, 1.0)
-    assert list(zip(found.query, found.other)) == [(i, j) for i, j, _ in expected]
+    matches = match_points(a, b, 1.0)
+    expected = slow_match_points(a, b, 1.0)
+    assert list(zip(matches.query, matches.other)) == [(i, j) for i, j, _ in expected]
 
 
 def slow_inliers(query, other, settings):
-    found = tentative(query, other, settings.ratio)
+    matches = match_points(query, other, settings.ratio)
     best = 0.0
-    for i, a in zip(found.query, found.other):
+    for i, a in zip(matches.query, matches.other):
         scale = other.sizes[a] / query.sizes[i]
         total = 0.0
-        for j, b, ratio in zip(found.query, found.other, found.ratio):
+        for j, b, ratio in zip(matches.query, matches.other, matches.ratio):
             expected = other.points[a] + scale * (query.points[j] - query.points[i])
-            off = np.linalg.norm(other.points[b] - expected) / scale**0.5
-            change = np.log(other.sizes[b] / query.sizes[j] / scale)
-            if off < settings.error_px and abs(change) < np.log(2):
+            error = np.linalg.norm(other.points[b] - expected) / scale**0.5
+            scale_change = np.log(other.sizes[b] / query.sizes[j] / scale)
+            if error < settings.error_px and abs(scale_change) < np.log(2):
                 total += 1 - ratio
         best = max(best, total)
     return best
@@ -91,21 +93,25 @@ def slow_inliers(query, other, settings):
 
 def test_inliers_agree_with_definition(photos):
     for other in photos[1:4]:
-        assert inliers(photos[0], other, SETTINGS) == pytest.approx(
+        assert count_pair_inliers(photos[0], other, SETTINGS) == pytest.approx(
             slow_inliers(photos[0], other, SETTINGS), rel=1e-4
         )
 
 
 def test_a_warped_photo_agrees_and_others_do_not(photos):
     query, same, *others = photos
-    seen = inliers(query, same, SETTINGS)
-    assert seen > 10 * max(inliers(query, other, SETTINGS) for other in others)
-    assert len(matches(query, same, SETTINGS)[0]) > 60
-    assert max(len(matches(query, other, SETTINGS)[0]) for other in others) < 25
+    seen = count_pair_inliers(query, same, SETTINGS)
+    assert seen > 10 * max(
+        count_pair_inliers(query, other, SETTINGS) for other in others
+    )
+    assert len(find_inlier_points(query, same, SETTINGS)[0]) > 60
+    assert (
+        max(len(find_inlier_points(query, other, SETTINGS)[0]) for other in others) < 25
+    )
 
 
 def test_matches_follow_the_warp(photos, warp):
-    query, other = matches(*photos[:2], SETTINGS)
+    query, other = find_inlier_points(*photos[:2], SETTINGS)
     expected = cv2.perspectiveTransform(query[:, None], warp)[:, 0]
     assert query.shape == other.shape
     assert np.median(np.linalg.norm(expected - other, axis=1)) < 1.5
@@ -113,60 +119,64 @@ def test_matches_follow_the_warp(photos, warp):
 
 
 def test_a_photo_agrees_with_itself_most_of_all(photos):
-    itself = inliers(photos[0], photos[0], SETTINGS)
-    assert itself > inliers(photos[0], photos[1], SETTINGS)
-    assert len(matches(photos[0], photos[0], SETTINGS)[0]) > 0.9 * len(photos[0].points)
+    itself = count_pair_inliers(photos[0], photos[0], SETTINGS)
+    assert itself > count_pair_inliers(photos[0], photos[1], SETTINGS)
+    assert len(find_inlier_points(photos[0], photos[0], SETTINGS)[0]) > 0.9 * len(
+        photos[0].points
+    )
 
 
 def test_a_mirrored_photo_does_not_agree(photos):
     grey = texture(0, 240, 320)
-    mirrored = features(np.ascontiguousarray(grey[:, ::-1]), LOCAL)
-    assert inliers(photos[0], mirrored, SETTINGS) < 0.1 * inliers(*photos[:2], SETTINGS)
+    mirrored = detect_features(np.ascontiguousarray(grey[:, ::-1]), LOCAL)
+    assert count_pair_inliers(photos[0], mirrored, SETTINGS) < 0.1 * count_pair_inliers(
+        *photos[:2], SETTINGS
+    )
 
 
-def test_points_that_moved_apart_do_not_agree(photos):
-    """The same descriptors, their places shuffled: what looks alike must lie alike."""
+def test_points_at_shuffled_places_do_not_agree(photos):
+    """Similar descriptors alone are no inliers; their geometry must agree too."""
     query = photos[0]
     order = np.random.default_rng(0).permutation(len(query.points))
     shuffled = query._replace(points=query.points[order])
-    seen = inliers(query, shuffled, SETTINGS)
-    assert seen < 0.1 * inliers(query, query, SETTINGS)
+    inliers = count_pair_inliers(query, shuffled, SETTINGS)
+    assert inliers < 0.1 * count_pair_inliers(query, query, SETTINGS)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3])
-def test_photos_with_few_points_are_compared_all_the_same(photos, n):
+def test_photos_with_few_points_are_compared_without_errors(photos, n):
     few = Features(*(array[:n] for array in photos[0]))
     for pair in ((few, photos[0]), (photos[0], few), (few, few)):
-        value = inliers(*pair, SETTINGS)
-        points = matches(*pair, SETTINGS)
+        value = count_pair_inliers(*pair, SETTINGS)
+        points = find_inlier_points(*pair, SETTINGS)
         assert 0 <= value <= n
         assert points[0].shape == points[1].shape == (len(points[0]), 2)
-    assert inliers(photos[0], NO_FEATURES, SETTINGS) == 0
+    assert count_pair_inliers(photos[0], NO_FEATURES, SETTINGS) == 0
 
 
 def test_photos_of_one_repeated_descriptor_give_nothing():
-    repeated = some(9)._replace(descriptors=np.full((9, 128), 45, np.uint8))
-    assert inliers(repeated, repeated, SETTINGS) == 0
+    repeated = random_features(9)._replace(descriptors=np.full((9, 128), 45, np.uint8))
+    assert count_pair_inliers(repeated, repeated, SETTINGS) == 0
 
 
-def test_verified_agrees_pair_by_pair_alone_and_again(photos):
+def test_counts_of_pairs_are_the_same_alone_and_repeated(photos):
     rows = np.array([[1, 0, 2], [3, 4, 5], [0, 0, 1], [2, 5, 4]])
     gallery = [*photos, NO_FEATURES]
     queries = [photos[0], photos[1], NO_FEATURES, photos[4]]
-    found = count_inliers(queries, gallery, rows, SETTINGS)
-    assert found.shape == rows.shape
-    assert found.dtype == np.float32
-    for query, row, values in zip(queries, rows, found, strict=True):
-        expected = [inliers(query, gallery[i], SETTINGS) for i in row]
+    inliers = count_inliers(queries, gallery, rows, SETTINGS)
+    assert inliers.shape == rows.shape
+    assert inliers.dtype == np.float32
+    for query, row, values in zip(queries, rows, inliers, strict=True):
+        expected = [count_pair_inliers(query, gallery[i], SETTINGS) for i in row]
         assert values.tolist() == expected
         alone = count_inliers([query], gallery, row[None], SETTINGS)
         np.testing.assert_array_equal(alone[0], values)
     for _ in range(3):
-        again = count_inliers(queries, dict(enumerate(gallery)), rows, SETTINGS)
-        np.testing.assert_array_equal(again, found)
+        repetition = count_inliers(queries, dict(enumerate(gallery)), rows, SETTINGS)
+        np.testing.assert_array_equal(repetition, inliers)
 
 
-def test_verifying_nothing_gives_nothing(photos):
+def test_counts_of_no_pairs_are_empty(photos):
     assert count_inliers([], photos, np.empty((0, 5), np.int64), SETTINGS).shape == (
         0,
         5,
@@ -175,7 +185,7 @@ def test_verifying_nothing_gives_nothing(photos):
     assert none.shape == (2, 0)
 
 
-def test_a_fault_in_a_thread_is_not_swallowed(photos):
+def test_an_error_in_a_thread_is_raised(photos):
     with pytest.raises(IndexError):
         count_inliers(photos[:1], photos, np.array([[99]]), SETTINGS)
 
@@ -188,12 +198,19 @@ def test_magsac_finds_the_homography_of_a_photo_seen_from_the_side():
     moved = corners + rng.uniform(-0.12, 0.12, (4, 2)).astype(np.float32) * width
     view = cv2.getPerspectiveTransform(corners, moved)
     seen = cv2.warpPerspective(photo, view, (width, height), borderValue=128)
-    one, other = features(photo, config.Local()), features(seen, config.Local())
+    one, other = (
+        detect_features(photo, config.Local()),
+        detect_features(seen, config.Local()),
+    )
     magsac = config.Verification(geometry="homography", ratio=0.85, error_px=3)
-    start, end = matches(one, other, magsac)
+    start, end = find_inlier_points(one, other, magsac)
     assert len(start) > 30
     expected = cv2.perspectiveTransform(start[:, None], view)[:, 0]
     assert np.abs(expected - end).max() < 8
-    assert inliers(one, other, magsac) > 5 * inliers(one, some(200), magsac)
-    assert inliers(one, NO_FEATURES, magsac) == 0
-    assert inliers(one, other, magsac) == inliers(one, other, magsac)
+    assert count_pair_inliers(one, other, magsac) > 5 * count_pair_inliers(
+        one, random_features(200), magsac
+    )
+    assert count_pair_inliers(one, NO_FEATURES, magsac) == 0
+    assert count_pair_inliers(one, other, magsac) == count_pair_inliers(
+        one, other, magsac
+    )

@@ -1,4 +1,4 @@
-"""VLAD, held against its definition written slowly, and the words on disk."""
+"""VLAD, compared with a slow implementation of its definition, and the words on disk."""
 
 import numpy as np
 import pytest
@@ -22,19 +22,26 @@ def slow_vlad(descriptors, words):
     return [v / length if length else 0.0 for v in vector]
 
 
-def some(n, seed=0, d=128):
+def random_descriptors(n, seed=0, d=128):
+    """(n, d) uint8."""
     return np.random.default_rng(seed).integers(0, 256, (n, d), np.uint8)
 
 
 @pytest.mark.parametrize("n", [1, 3, 40])
 def test_agrees_with_definition(n):
-    descriptors, words = some(n), some(5, seed=1).astype(np.float32)
+    descriptors, words = (
+        random_descriptors(n),
+        random_descriptors(5, seed=1).astype(np.float32),
+    )
     expected = slow_vlad(descriptors.tolist(), words.tolist())
     np.testing.assert_allclose(vlad(descriptors, words), expected, atol=1e-5)
 
 
-def test_is_of_unit_length_and_does_not_depend_on_the_order_of_points():
-    descriptors, words = some(50), some(4, seed=1).astype(np.float32)
+def test_a_vector_has_unit_length_and_does_not_depend_on_the_order_of_points():
+    descriptors, words = (
+        random_descriptors(50),
+        random_descriptors(4, seed=1).astype(np.float32),
+    )
     vector = vlad(descriptors, words)
     assert vector.shape == (4 * 128,)
     assert vector.dtype == np.float32
@@ -42,25 +49,27 @@ def test_is_of_unit_length_and_does_not_depend_on_the_order_of_points():
     np.testing.assert_allclose(vlad(descriptors[::-1], words), vector, atol=1e-5)
 
 
-def test_a_photo_without_points_is_zeros():
-    vector = vlad(np.empty((0, 128), np.uint8), some(4).astype(np.float32))
+def test_a_photo_without_points_has_a_zero_vector():
+    vector = vlad(
+        np.empty((0, 128), np.uint8), random_descriptors(4).astype(np.float32)
+    )
     assert vector.shape == (4 * 128,)
     assert not vector.any()
 
 
-def test_descriptors_that_are_words_leave_nothing():
-    words = some(4)
+def test_descriptors_that_equal_words_have_no_residuals():
+    words = random_descriptors(4)
     assert not vlad(words, words.astype(np.float32)).any()
 
 
 def test_words_survive_saving(tmp_path):
-    words = some(4).astype(np.float32)
+    words = random_descriptors(4).astype(np.float32)
     Vocabulary(words).save(tmp_path / "words.npy")
     np.testing.assert_array_equal(Vocabulary.load(tmp_path / "words.npy").words, words)
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "array",
     [
         np.zeros((4, 128)),
         np.zeros(128, np.float32),
@@ -68,8 +77,8 @@ def test_words_survive_saving(tmp_path):
         np.full((4, 128), np.nan, np.float32),
     ],
 )
-def test_other_arrays_are_refused(tmp_path, wrong):
-    np.save(tmp_path / "words.npy", wrong)
+def test_other_arrays_are_refused(tmp_path, array):
+    np.save(tmp_path / "words.npy", array)
     with pytest.raises(ArtefactError, match="make the bundle again"):
         Vocabulary.load(tmp_path / "words.npy")
 
@@ -78,7 +87,7 @@ def test_missing_and_damaged_words_are_refused(tmp_path):
     path = tmp_path / "words.npy"
     with pytest.raises(ArtefactError):
         Vocabulary.load(path)
-    Vocabulary(some(4).astype(np.float32)).save(path)
+    Vocabulary(random_descriptors(4).astype(np.float32)).save(path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ArtefactError):
         Vocabulary.load(path)

@@ -1,4 +1,4 @@
-"""Visual words: means of what lies together, the same for the same seed."""
+"""Visual words: cluster centres of descriptors, the same for the same seed."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def centres():
 
 @pytest.fixture
 def photos(centres):
-    """Photos whose descriptors gather around six centres; some photos have none."""
+    """Photos whose descriptors cluster around six centres; some photos have none."""
     rng = np.random.default_rng(1)
     counts = [0, 30, 1, 0, 80, 200, 0]
     return [
@@ -35,7 +35,7 @@ def photos(centres):
     ]
 
 
-def test_words_are_where_the_descriptors_gather(photos, centres):
+def test_words_are_the_centres_of_clusters(photos, centres):
     words = fit_vocabulary(photos, config.Vlad(words=6), seed=0)
     assert words.shape == (6, 128)
     assert words.dtype == np.float32
@@ -46,19 +46,19 @@ def test_words_are_where_the_descriptors_gather(photos, centres):
 
 def test_the_same_seed_gives_the_same_words(photos, monkeypatch):
     monkeypatch.setattr(vocabulary, "SAMPLE", 100)
-    first, again, other = (
+    first, second, other = (
         fit_vocabulary(photos, config.Vlad(words=4), seed) for seed in (3, 3, 4)
     )
-    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first, second)
     assert not np.array_equal(first, other)
 
 
-def test_the_sample_is_bounded_and_of_the_photos(photos, monkeypatch):
+def test_the_sample_is_bounded_and_drawn_from_the_photos(photos, monkeypatch):
     monkeypatch.setattr(vocabulary, "SAMPLE", 50)
     sample = vocabulary._sample(photos, np.random.default_rng(0))
-    known = {row.tobytes() for p in photos for row in p.descriptors}
+    descriptors = {row.tobytes() for p in photos for row in p.descriptors}
     assert len(sample) == 50
-    assert {row.tobytes() for row in sample.astype(np.uint8)} <= known
+    assert {row.tobytes() for row in sample.astype(np.uint8)} <= descriptors
 
 
 def test_a_small_collection_is_sampled_whole(photos):

@@ -15,7 +15,7 @@ from kaggle_kit.model.deterministic import stabilise
 from kaggle_kit.model.export import export
 from kaggle_kit.storage.tables import read_sample
 from kaggle_kit.training.trainer import load_best
-from tests.helpers.decoding import photos
+from tests.helpers.decoding import decode_batches
 
 
 def runner(path):
@@ -47,7 +47,7 @@ def both(request, settings, run_dir, competition, tmp_path_factory):
     saved = Network(out / "model", TensorFlowEngine())
     ids = read_sample(competition / "sample_submission.csv")
     paths = [image_path(competition / "test", image_id) for image_id in ids]
-    ((_, pixels),) = photos(paths, saved.side, len(paths))
+    ((_, pixels),) = decode_batches(paths, saved.side, len(paths))
     return saved.runner.models[0], out / "model.tflite", np.asarray(pixels)
 
 
