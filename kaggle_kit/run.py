@@ -83,7 +83,7 @@ def _run(
         "bundle_dir": str(out / "bundle"),
         "submission": str(out / "submission.csv"),
         "score": scores,
-        "gap_of_sample": scores and score(place.sample_csv, place.solution_csv)["gap"],
+        "gap_of_sample": scores and score(place.sample_csv, place.solution_csv).gap,
         "gap": scores and scores["gap"],
     }
     write_json(result, out / RESULT)  # which the report reads
@@ -94,7 +94,6 @@ def _run(
             place.solution_csv,
             out / "report.html",
             competition,
-            scores=scores,
         )
         write_json(result, out / RESULT)
     return result

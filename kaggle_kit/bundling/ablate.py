@@ -137,13 +137,13 @@ def _row(
     """Tune what is left, and score it."""
     settings = bench.settings.recognition.model_copy(update=changes)
     chosen, _ = bench.tuned(settings, pinned=list(changes))
-    scores: Any = with_intervals(bench.guesses("test", chosen), truths)
-    logger.info("without %s: GAP %s", name, _shown(scores["gap"]))
+    scores = with_intervals(bench.guesses("test", chosen), truths)
+    logger.info("without %s: GAP %s", name, _shown(scores.gap))
     return {
         "without": name,
-        "gap": scores["gap"],
-        "interval": scores["interval"]["gap"],
-        "top1": scores["top1"],
-        "auc": scores["auc"],
+        "gap": scores.gap,
+        "interval": scores.interval and scores.interval.gap,
+        "top1": scores.top1,
+        "auc": scores.auc,
         "chosen": chosen.model_dump(mode="json"),
     }

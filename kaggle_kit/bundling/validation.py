@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from kaggle_kit.bundling.tune import Precisions, Search, Trial, tune
 from kaggle_kit.config import Config, Recognition
 from kaggle_kit.inference.embedder import Embedded, Embedder, joined, whitened
 from kaggle_kit.metrics.gap import mean_average_precision
-from kaggle_kit.metrics.score import Scores, precisions_of, with_intervals
+from kaggle_kit.metrics.score import precisions_of, with_intervals
 from kaggle_kit.retrieval.gallery import Gallery, gallery_from
 from kaggle_kit.retrieval.knn import top_k
 from kaggle_kit.retrieval.ranking import (
@@ -172,9 +172,10 @@ class Bench:
         ids = [query.image_id for query in self.pools[name].queries]
         return dict(zip(ids, found, strict=True))
 
-    def scores(self, name: str, recognition: Recognition) -> Scores:
+    def scores(self, name: str, recognition: Recognition) -> dict[str, Any]:
         """GAP and its companions on a pool, with intervals, and mAP of the search."""
-        scores = with_intervals(self.guesses(name, recognition), self.truths(name))
+        guesses = self.guesses(name, recognition)
+        scores = with_intervals(guesses, self.truths(name)).as_json()
         fitted = self.fitted(recognition)
         shown = [query.landmark_id for query in self.pools[name].queries]
         landmarks = set(fitted.gallery.landmark_ids.tolist())

@@ -234,7 +234,8 @@ def _checked(folder: Path, kernel: str, competitions: list[str]) -> dict[str, An
             f"{sorted(p.name for p in folder.iterdir())[:5]}; read its log"
         )
     with tempfile.TemporaryDirectory(prefix="kaggle-kit-") as place:
-        return validate(submission, sample_of(competitions[0], Path(place)))
+        sample = sample_of(competitions[0], Path(place))
+        return validate(submission, sample).as_json()
 
 
 def _bundle_of(metadata: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import psutil
 from kaggle_kit.bundling.library import check_fit
 from kaggle_kit.data.layout import Competition
 from kaggle_kit.errors import ArtefactError, KitError, RehearsalError
-from kaggle_kit.metrics.score import score, validate
+from kaggle_kit.metrics.score import Score, score, validate
 from kaggle_kit.progress import LOG_INTERVAL_S
 from kaggle_kit.rehearsal import sandbox
 from kaggle_kit.rehearsal.kaggle_image import hidden_packages
@@ -93,9 +93,12 @@ def rehearse(
         result["submission"] = str(submission)
         result |= _checked(script, submission, place)
         if place.solution_csv.exists():
-            result["score"] = score(submission, place.solution_csv, RESAMPLES)
+            scores = score(submission, place.solution_csv, RESAMPLES)
+            result["score"] = scores.as_json()
             if page:
-                result["report"] = _report(bundle, submission, place, out, result)
+                result["report"] = _report(
+                    bundle, submission, place, out, scores, result
+                )
         return result
     except KitError as error:
         result["failed"] = str(error)
@@ -109,6 +112,7 @@ def _report(
     submission: Path,
     place: Competition,
     out: Path,
+    scores: Score,
     result: dict[str, Any],
 ) -> str | None:
     """Where the page of a rehearsal is; None where it cannot be made."""
@@ -120,7 +124,7 @@ def _report(
         place.solution_csv,
         out / "report.html",
         place.root,
-        scores=result["score"],
+        scores=scores,
         rehearsal=result,
     )
 
@@ -309,4 +313,4 @@ def _checked(script: Path, submission: Path, place: Competition) -> dict[str, An
             f"{script}: expected the kernel to leave submission.csv in its working "
             f"folder, found none"
         )
-    return validate(submission, place.sample_csv)
+    return validate(submission, place.sample_csv).as_json()

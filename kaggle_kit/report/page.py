@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kaggle_kit.errors import KitError
-from kaggle_kit.metrics.score import Scores, score
+from kaggle_kit.metrics.score import Score, score
 from kaggle_kit.report.compare import compared, other
 from kaggle_kit.report.html import Html, document
 from kaggle_kit.report.losses import NO_LANDMARK, photo_losses
@@ -22,9 +23,25 @@ from kaggle_kit.report.section_run import config_section, time_section, training
 from kaggle_kit.report.subject import landmark_names, subject
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.files import written
+from kaggle_kit.storage.json_files import JsonObject
 
 logger = logging.getLogger(__name__)
 RESAMPLES = 1000  # for the interval of GAP, as ``score --intervals``
+
+
+@dataclass(frozen=True)
+class ReportPage(JsonObject):
+    """A report that was written.
+
+    Attributes:
+        report: path of the page.
+        megabytes: size of the page.
+        gap: GAP of the submission; None where it is not defined.
+    """
+
+    report: Path
+    megabytes: float
+    gap: float | None
 
 
 def report(
@@ -35,9 +52,9 @@ def report(
     competition: Path | None = None,
     bundle: Path | None = None,
     against: Sequence[Path] = (),
-    scores: Scores | None = None,
+    scores: Score | None = None,
     rehearsal: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+) -> ReportPage:
     """Write the page of a submission. It needs no network and no file beside it.
 
     Args:
@@ -65,7 +82,7 @@ def report(
     named = namer(landmark_names(competition, bundle))
     parts: list[Html | None] = [
         gap_section(scores),
-        lost_section(scores, photos, competition),
+        lost_section(scores.gap, photos, competition),
         ranking_section(photos),
         landmarks_section(photos, named),
         mistakes_section(photos, competition, bundle, named),
@@ -73,16 +90,16 @@ def report(
     ]
     for entry in others:
         there = photo_losses(tables.read_submission(entry.submission), truths)
-        gap_there = score(entry.submission, solution)["gap"]
-        if scores["gap"] is not None:
-            gaps = float(str(scores["gap"])), float(str(gap_there))
+        gap_there = score(entry.submission, solution).gap
+        if scores.gap is not None and gap_there is not None:
+            gaps = scores.gap, gap_there
             parts.append(compared(own, photos, entry, there, gaps, competition, named))
     parts += [config_section(own), time_section(own, rehearsal)]
     page = document(f"Report: {own.name}", *parts)
     with written(Path(out)) as part:
         part.write_text(page, encoding="utf-8")
     size = round(len(page.encode()) / 1e6, 3)
-    return {"report": str(out), "megabytes": size, "gap": scores["gap"]}
+    return ReportPage(Path(out), size, scores.gap)
 
 
 def report_if_possible(*args: Any, **options: Any) -> str | None:
@@ -92,7 +109,7 @@ def report_if_possible(*args: Any, **options: Any) -> str | None:
         Where the page is; None if there is none, and the log says why.
     """
     try:
-        return str(report(*args, **options)["report"])
+        return str(report(*args, **options).report)
     except KitError as error:
         logger.warning("no report: %s", error)
         return None

@@ -1,13 +1,13 @@
 """The sections of a report on the outcome: GAP, its losses, the ranking, the landmarks."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from kaggle_kit.data.index import look
 from kaggle_kit.data.layout import Competition, image_path
+from kaggle_kit.metrics.bootstrap import Interval
+from kaggle_kit.metrics.score import Score
 from kaggle_kit.report import losses, plots
 from kaggle_kit.report.html import Html, Number, join, plot, section, table, tag
 from kaggle_kit.report.losses import NO_LANDMARK, Parts
@@ -24,27 +24,28 @@ LOST = {
 }
 
 
-def gap_section(scores: Mapping[str, Any]) -> Html:
-    """The number itself, and its companions."""
-    gap = scores["gap"]
+def gap_section(score: Score) -> Html:
+    """GAP and the related values."""
+    gap, interval = score.gap, score.interval
     if gap is None:
         return section("GAP", tag("p", "Not defined: no photo shows a landmark."))
-    interval: Mapping[str, Any] = scores.get("interval") or {}
-    low, high = interval.get("gap") or (None, None)
     shown = tag("data", f"{gap:.4f}", id="gap", value=repr(gap), title=repr(gap))
-    within = f"95% interval {low:.4f} to {high:.4f}" if low is not None else ""
+    ends = interval and interval.gap
+    within = f"95% interval {ends[0]:.4f} to {ends[1]:.4f}" if ends else ""
+    top1_ends = _ends(interval and interval.top1)
+    auc_ends = _ends(interval and interval.auc)
     numbers = [
-        ("Landmark photos right", _decimal(scores["top1"]), _ends(interval, "top1")),
-        ("Landmark above other (AUC)", _decimal(scores["auc"]), _ends(interval, "auc")),
-        ("GAP on landmarks only", _decimal(scores["gap_landmarks_only"]), ""),
-        ("Photos", f"{scores['n_images']:,}", ""),
-        ("Photos of a landmark", f"{scores['n_positives']:,}", ""),
-        ("Guesses", f"{scores['n_guesses']:,}", ""),
-        ("Public GAP", *_part(scores, "public")),
-        ("Private GAP", *_part(scores, "private")),
+        ("Landmark photos right", _decimal(score.top1), top1_ends),
+        ("Landmark above other (AUC)", _decimal(score.auc), auc_ends),
+        ("GAP on landmarks only", _decimal(score.gap_landmarks_only), ""),
+        ("Photos", f"{score.n_images:,}", ""),
+        ("Photos of a landmark", f"{score.n_positives:,}", ""),
+        ("Guesses", f"{score.n_guesses:,}", ""),
+        ("Public GAP", *_part(score.public)),
+        ("Private GAP", *_part(score.private)),
         *(
-            (f"GAP at {100 * float(share):g}% landmarks", _decimal(value), "")
-            for share, value in scores["gap_at_share"].items()
+            (f"GAP at {100 * share:g}% landmarks", _decimal(value), "")
+            for share, value in score.gap_at_share.items()
         ),
     ]
     boxes = [
@@ -68,23 +69,21 @@ def _decimal(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def _ends(interval: Mapping[str, Any], name: str) -> str:
-    ends = interval.get(name)
-    return f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else ""
+def _ends(interval: Interval | None) -> str:
+    return f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
 
 
-def _part(scores: Mapping[str, Any], name: str) -> tuple[str, str]:
-    part = scores.get(name)
-    if not part:
+def _part(part: Score | None) -> tuple[str, str]:
+    """GAP of the public or the private rows, and their number; empty without such rows."""
+    if part is None:
         return "", ""
-    return _decimal(part["gap"]), f"{part['n_images']:,} photos"
+    return _decimal(part.gap), f"{part.n_images:,} photos"
 
 
 def lost_section(
-    scores: Mapping[str, Any], photos: pd.DataFrame, competition: Path | None
+    gap: float | None, photos: pd.DataFrame, competition: Path | None
 ) -> Html | None:
-    """The parts of 1 - GAP, as a bar and as a table."""
-    gap = scores["gap"]
+    """The causes of 1 - GAP, as a bar and as a table; None where GAP is not defined."""
     if gap is None:
         return None
     parts = losses.parts(photos)

@@ -61,7 +61,7 @@ def test_it_recognises_and_a_last_batch_of_one_is_right(made, competition, tmp_p
     counts = predict(out, competition, tmp_path / "s.csv")
     assert (counts["images"], counts["guesses"], counts["dropped"]) == (28, 28, [])
     known = score(tmp_path / "s.csv", competition / "solution.csv")
-    assert known["n_guesses"] == 28
+    assert known.n_guesses == 28
     before = tables.read_submission(tmp_path / "s.csv")
     copy = tmp_path / "copy"
     shutil.copytree(competition, copy)

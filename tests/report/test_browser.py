@@ -51,7 +51,7 @@ def pages(competition, run_dir, tmp_path_factory):
     index(competition, folder / "index.csv")
     sheet(competition, folder / "index.csv")
     found = {"report": folder / "report.html", "sheet": folder / "index.report.html"}
-    return found, score(submission, solution)["gap"]
+    return found, score(submission, solution).gap
 
 
 @pytest.fixture
