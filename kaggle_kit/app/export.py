@@ -129,7 +129,7 @@ def _copy_bundle(bundle: Path, part: Path, with_local: bool) -> None:
     (part / MANIFEST).unlink()
     files = sorted(path for path in part.rglob("*") if path.is_file())
     manifest["files"] = {
-        path.relative_to(part).as_posix(): described(path) for path in files
+        path.relative_to(part).as_posix(): described(path).as_json() for path in files
     }
     text = json_text(manifest, ensure_ascii=False)
     (part / MANIFEST).write_text(text, encoding="utf-8")

@@ -17,8 +17,14 @@ from kaggle_kit.config import Config
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.pretrained import IMAGENET, imagenet_package
 from kaggle_kit.storage.files import written_dir
-from kaggle_kit.storage.json_files import json_text, read_json
-from kaggle_kit.storage.manifest import MANIFEST, METADATA, described, uploaded
+from kaggle_kit.storage.json_files import json_text, read_json, to_json
+from kaggle_kit.storage.manifest import (
+    MANIFEST,
+    METADATA,
+    FileEntry,
+    described,
+    uploaded,
+)
 from kaggle_kit.training.run_folder import environment
 
 SUBTITLE = "Library, model and gallery for the landmark inference kernel"
@@ -108,7 +114,7 @@ def bundle(
         manifest = {
             "kind": "recognition",
             "name": settings.name,
-            "classes_sha256": described(part / "classes.csv")["sha256"],
+            "classes_sha256": described(part / "classes.csv").sha256,
             "made_with": [read_json(run / "environment.json") for run in runs],
             "validation": made["validation"],
             "test": made["test"],
@@ -167,7 +173,7 @@ def _copy_weights(weights: str | None, part: Path) -> None:
     shutil.copytree(package, part / package.name, ignore=ignored)
 
 
-def sizes_mb(files: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+def sizes_mb(files: Mapping[str, FileEntry]) -> dict[str, float]:
     """Megabytes of each part of a bundle, largest first, and in total.
 
     Args:
@@ -177,7 +183,7 @@ def sizes_mb(files: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     for name, file in files.items():
         top, slash, _ = name.partition("/")
         part = OTHER if not slash else LIBRARY if top == "kaggle_kit" else top
-        sizes[part] = sizes.get(part, 0) + file["bytes"]
+        sizes[part] = sizes.get(part, 0) + file.bytes
     ordered = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))
     ordered.append(("total", sum(sizes.values())))
     return {part: round(size / 1e6, 3) for part, size in ordered}
@@ -200,7 +206,7 @@ def _finish(
         "kit": {"version": kit["kaggle_kit"], "commit": kit["commit"]},
         "packages": kit["packages"],
     }
-    _write_json(head | manifest | {"files": files}, part / MANIFEST)
+    _write_json(head | manifest | {"files": to_json(files)}, part / MANIFEST)
     check_files(part)
     check_no_leaks(part, places)
     return {"files": len(files), "sizes_mb": sizes}

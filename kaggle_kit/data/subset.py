@@ -81,7 +81,7 @@ def choose(
     keep = chosen[inverse]
     if settings.max_images:
         keep &= _rank_within(inverse, rng) < settings.max_images
-    return labels.taken(keep)
+    return labels.select(keep)
 
 
 def set_apart(
@@ -114,7 +114,7 @@ def set_apart(
             "known landmarks",
             near.sum(),
         )
-    return labels.taken(~apart), labels.taken(apart & ~near)
+    return labels.select(~apart), labels.taken(apart & ~near)
 
 
 def split(

@@ -51,12 +51,12 @@ def publish(
     check_text("the version's note", notes or "")
     manifest = verify_upload(bundle)
     handle = read_handle(bundle)
-    expected = {name: file["bytes"] for name, file in manifest["files"].items()}
+    expected = {name: file.bytes for name, file in manifest.files.items()}
     expected[MANIFEST] = (bundle / MANIFEST).stat().st_size
     before = status(handle)
     notes = (
         notes
-        or f"{manifest.get('name', 'bundle')} {described(bundle / MANIFEST)['sha256'][:12]}"
+        or f"{manifest.name or 'bundle'} {described(bundle / MANIFEST).sha256[:12]}"
     )
     if before and before["status"] == "ready" and _unchanged(bundle, handle, expected):
         logger.info("%s: version %s is this bundle", handle, before["version"])

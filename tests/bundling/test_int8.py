@@ -38,11 +38,11 @@ def test_no_float_network_is_there_to_be_mixed_up_with_it(made):
 def test_scores_stand_beside_those_of_floats(made, bundle_dir):
     out, report = made
     tuning = json.loads((out / "tuning.json").read_text("utf-8"))
-    manifest = verify(out)
+    manifest = verify(out).content
     for values in (report, tuning, manifest):
         one, other = values["validation"]["gap"], values["validation_in_float"]["gap"]
         assert 0 < one <= 1 and one == pytest.approx(other, abs=0.25)
-    assert verify(bundle_dir)["validation_in_float"] is None
+    assert verify(bundle_dir).content["validation_in_float"] is None
 
 
 def test_the_gallery_is_of_the_integers(made, competition):
@@ -85,4 +85,4 @@ def test_a_bundle_without_its_integers_is_named(made, competition, tmp_path):
 def test_the_same_run_gives_the_same_bytes(made, run_dir, competition, tmp_path):
     out, _ = made
     bundle([run_dir], competition, tmp_path / "again", CHANGES)
-    assert verify(tmp_path / "again")["files"] == verify(out)["files"]
+    assert verify(tmp_path / "again").files == verify(out).files

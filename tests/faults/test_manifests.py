@@ -38,7 +38,7 @@ def rewritten(bundle, change):
 
 def test_a_bundle_whose_file_differs_is_refused_with_the_file_named(bundle, tmp_path):
     path = bundle / "gallery" / "vectors.npy"
-    assert verify(bundle)["files"]["gallery/vectors.npy"] == described(path)
+    assert verify(bundle).files["gallery/vectors.npy"] == described(path)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -63,7 +63,7 @@ def test_a_file_that_the_manifest_does_not_list_does_not_go_up(name, bundle):
     path = bundle / "kaggle_kit" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("open('hacked', 'w')\n")
-    assert "gallery/vectors.npy" in verify(bundle)["files"]
+    assert "gallery/vectors.npy" in verify(bundle).files
     with pytest.raises(ArtefactError) as caught:
         verify_upload(bundle)
     check_complaint(caught.value, path)
@@ -94,7 +94,7 @@ def test_a_link_in_a_bundle_is_refused(name, inside, bundle, tmp_path):
 )
 def test_a_manifest_with_a_name_that_leads_elsewhere_is_refused(name, bundle, tmp_path):
     (tmp_path / "secret").write_text("secret")
-    entry = described(tmp_path / "secret")
+    entry = described(tmp_path / "secret").as_json()
     rewritten(bundle, lambda files: files.update({name: entry}))
     with pytest.raises(ArtefactError) as caught:
         verify(bundle)
@@ -158,9 +158,9 @@ def test_a_changed_manifest_is_true_or_refused(n, bundle, tried):
             check_complaint(error, bundle)
             tried["bad manifests, each one line"] += 1
             return
-        listed = {k: (v["bytes"], v["sha256"]) for k, v in found["files"].items()}
-        assert listed == {k: (v["bytes"], v["sha256"]) for k, v in there.items()}
-        assert isinstance(found.get("name", ""), str)
+        assert found.files == there
+        assert isinstance(found.content.get("name", ""), str)
+        assert found.name == found.content.get("name")
 
     check()
 

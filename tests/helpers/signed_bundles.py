@@ -21,7 +21,7 @@ def sign(folder: Path) -> None:
     path = folder / MANIFEST
     said = json.loads(path.read_text("utf-8")) if path.exists() else TINY
     names = [name for name in uploaded(folder) if name != MANIFEST]
-    files = {name: described(folder / name) for name in names}
+    files = {name: described(folder / name).as_json() for name in names}
     path.write_text(json.dumps(said | {"files": files}), "utf-8")
 
 

@@ -391,7 +391,7 @@ COMPLAINTS = {
     ),
     "landmarks of a solution": (
         *("solution", f"id,landmarks\n{LONG},7 8{LONG}\n", f"row 2: image {QUOTE}"),
-        "landmark ids with spaces between",
+        "landmark ids separated by spaces",
         *(f"'7 8{QUOTE[3:]}'", "correct the row"),
     ),
     "a usage": (
