@@ -72,8 +72,8 @@ def _run(
     scores = rehearsed.pop("score", None)
     result = {
         "config": settings.name,
-        "subset": chosen,
-        "shards": made and made["counts"] | {"broken": len(made["broken"])},
+        "subset": chosen.as_json(),
+        "shards": made and made.counts.as_json() | {"broken": len(made.broken)},
         "training": trained,
         "bundle": bundled,
         "rehearsal": rehearsed,
@@ -122,9 +122,8 @@ def demo(settings: Config, out: Path) -> dict[str, Any]:
     out = Path(out)
     competition = out / "competition"
     drawn = draw(competition, settings.seed)
-    return {"drawn": drawn, "competition": str(competition)} | run(
-        settings, competition, out
-    )
+    places = {"drawn": drawn.as_json(), "competition": str(competition)}
+    return places | run(settings, competition, out)
 
 
 def _open(settings: Config, out: Path) -> None:

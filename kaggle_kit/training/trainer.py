@@ -12,7 +12,7 @@ import keras
 
 from kaggle_kit.config import Config, input_size
 from kaggle_kit.data.datasets import Photos
-from kaggle_kit.data.shards import read_manifest
+from kaggle_kit.data.shards import ShardsManifest, read_manifest
 from kaggle_kit.errors import ArtefactError, ConfigError
 from kaggle_kit.model.classifier import classifier
 from kaggle_kit.model.pretrained import load_weights
@@ -240,12 +240,12 @@ def _keep(history: History, run_dir: Path, step: Step) -> None:
         path(run_dir, n_epochs - 1).unlink(missing_ok=True)
 
 
-def _manifest(settings: Config, shards_dir: Path) -> dict[str, Any]:
+def _manifest(settings: Config, shards_dir: Path) -> ShardsManifest:
     manifest = read_manifest(shards_dir)
-    if manifest["stored_size"] != settings.data.stored_size:
+    if manifest.stored_size != settings.data.stored_size:
         raise ConfigError(
             f"{shards_dir}: expected photos of data.stored_size "
-            f"{settings.data.stored_size}, got {manifest['stored_size']}; make the shards "
+            f"{settings.data.stored_size}, got {manifest.stored_size}; make the shards "
             f"again"
         )
     return manifest

@@ -68,7 +68,7 @@ def test_an_epoch_with_all_changes_is_the_same_again(settings, shards_dir):
     data = settings.data.model_copy(update={"augment": everything})
     manifest = read_manifest(shards_dir)
     paths = shard_paths(shards_dir, manifest, "train")
-    sizes = [s["images"] for s in manifest["shards"] if s["split"] == "train"]
+    sizes = [s.images for s in manifest.shards if s.split == "train"]
     copies = [np.ones(n, np.int64) for n in sizes]
 
     def epoch(number):

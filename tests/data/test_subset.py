@@ -73,7 +73,7 @@ def test_rare_landmarks_are_left_out_and_common_ones_capped():
 
 
 LISTED = "subset.landmarks: expected landmarks of train.csv, got"
-OTHERS = "others that it does not have; take them out of the list"
+OTHERS = "others that it does not have; remove them from the list"
 LOWER = "lower n_landmarks or min_images"
 
 
@@ -87,11 +87,11 @@ LOWER = "lower n_landmarks or min_images"
         ),
         (
             {"n_landmarks": 7},
-            f"subset: expected 7 landmarks with at least 1 photos, train.csv has 6; {LOWER}",
+            f"subset: expected 7 landmarks with at least 1 photos, got 6 in train.csv; {LOWER}",
         ),
         (
             {"min_images": 31},
-            f"subset: expected 1 landmarks with at least 31 photos, train.csv has 0; {LOWER}",
+            f"subset: expected 1 landmarks with at least 31 photos, got 0 in train.csv; {LOWER}",
         ),
     ],
 )
@@ -103,7 +103,7 @@ def test_what_cannot_be_chosen_is_named(settings, message):
 
 def test_of_no_photos_none_can_be_chosen_and_none_split():
     with pytest.raises(
-        DataError, match="expected 1 landmarks .* train.csv has 0; lower"
+        DataError, match=r"expected 1 landmarks .* got 0 in train\.csv; lower"
     ):
         choose([], config.Subset(), rng())
     assert split([], 0.3, rng()) == []
@@ -209,7 +209,7 @@ def test_non_landmarks_are_the_photos_that_no_table_lists(competition, tmp_path)
     listed = {x.image_id for x in tables.read_labels(competition / "train.csv")}
     others = {m.image_id for m in members if m.landmark_id is None}
     assert len(others) == 20 and not others & listed
-    assert counts == {"landmarks": 4} | {
+    assert counts.as_json() == {"landmarks": 4} | {
         name: sum(m.split == name for m in members) for name in tables.SPLITS
     }
 
@@ -219,14 +219,14 @@ def test_the_image_tree_is_not_walked_without_need(tmp_path, caplog):
     (tmp_path / "train.csv").write_text("id,landmark_id\n0123456789abcdef,7\n")
     none = config.Pools(penalty=0, validation=0, test=0)
     settings = config.Subset(non_landmarks=none)
-    assert subset(settings, 0, tmp_path, tmp_path / "out")["train"] == 1
+    assert subset(settings, 0, tmp_path, tmp_path / "out").train == 1
     assert not caplog.records
 
 
 def test_one_pool_alone_is_drawn(competition, tmp_path):
     one = config.Pools(penalty=0, validation=0, test=0.5)
     counts = subset(config.Subset(non_landmarks=one), 0, competition, tmp_path / "out")
-    assert (counts["penalty"], counts["test"]) == (0, 10)
+    assert (counts.penalty, counts.test) == (0, 10)
 
 
 def test_a_competition_without_its_table_or_its_photos_is_named(tmp_path):
@@ -432,7 +432,7 @@ def test_files_hold_what_was_split(competition, tmp_path):
     classes = tables.read_classes(tmp_path / "out" / "classes.csv")
     in_train = Counter(m.landmark_id for m in members if m.split == "train")
     assert {c.landmark_id: c.n_images for c in classes} == in_train
-    assert counts["train"] == in_train.total()
+    assert counts.train == in_train.total()
 
 
 def test_an_earlier_subset_is_replaced_and_an_empty_folder_filled(
@@ -441,9 +441,7 @@ def test_an_earlier_subset_is_replaced_and_an_empty_folder_filled(
     out = tmp_path / "out"
     out.mkdir()
     for n in (4, 2):
-        assert (
-            subset(config.Subset(n_landmarks=n), 0, competition, out)["landmarks"] == n
-        )
+        assert subset(config.Subset(n_landmarks=n), 0, competition, out).landmarks == n
     assert len(tables.read_classes(out / "classes.csv")) == 2
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
@@ -563,8 +561,8 @@ def test_a_near_duplicate_of_a_known_landmarks_photo_is_left_out(seed, caplog):
     (record,) = caplog.records
     assert record.name == "kaggle_kit.data.subset"
     assert record.getMessage() == (
-        f"{len(left_out)} photos of unknown landmarks are left out: their groups have "
-        f"photos of known landmarks"
+        f"{len(left_out)} photos of unknown landmarks are dropped: their groups also "
+        f"have photos of known landmarks"
     )
 
 
@@ -650,7 +648,7 @@ def test_unknown_landmarks_are_neither_in_train_nor_in_classes(group_column, tmp
     }
     assert {c.landmark_id: c.n_images for c in classes} == of["train"]
     known = set(of["train"])
-    assert None not in known and len(known) == 11 == counts["landmarks"]
+    assert None not in known and len(known) == 11 == counts.landmarks
     n_known = sum(of[name][k] for name in tables.SPLITS for k in known)
     for name in ("validation", "test"):
         held_out = sum(of[name][k] for k in known)
@@ -661,7 +659,7 @@ def test_unknown_landmarks_are_neither_in_train_nor_in_classes(group_column, tmp
         assert len(unknown) == 5
         halves = [[of[name][k] for k in unknown] for name in ("validation", "test")]
         assert all(abs(a - b) <= 1 for a, b in zip(*halves, strict=True))
-    assert counts == {"landmarks": 11} | {
+    assert counts.as_json() == {"landmarks": 11} | {
         name: sum(m.split == name for m in members) for name in tables.SPLITS
     }
     assert of["penalty"] == {None: 24} and of["test"][None] == 8
@@ -671,8 +669,8 @@ def test_a_subset_of_unknown_landmarks_alone_is_refused(tmp_path):
     with pytest.raises(DataError) as caught:
         made(tmp_path, config.Subset(n_landmarks=3, unknown_landmarks=3))
     assert str(caught.value) == (
-        "subset.unknown_landmarks: expected fewer than the 3 landmarks that take part, "
-        "got 3; lower it or let more landmarks take part"
+        "subset.unknown_landmarks: expected fewer than the 3 landmarks of the subset, "
+        "got 3; lower it or choose more landmarks"
     )
     assert not (tmp_path / "out").exists()
 
@@ -701,9 +699,9 @@ def test_before_there_are_photos_a_subset_can_be_chosen_without_pools(
     shutil.copy(competition / "train.csv", tmp_path / "train.csv")
     settings = config.Subset(non_landmarks=config.Pools(penalty=0.5))
     made = subset(settings, 0, tmp_path, tmp_path / "out")
-    assert made["train"] > 0
-    assert made["penalty"] == 0
-    assert f"{tmp_path}: no photos yet, so no pools of non-landmarks" in caplog.text
+    assert made.train > 0
+    assert made.penalty == 0
+    assert f"{tmp_path}: no train folder, so no non-landmark pools" in caplog.text
 
 
 def test_ids_that_are_far_apart_are_split_as_those_that_are_not():

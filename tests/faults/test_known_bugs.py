@@ -118,7 +118,7 @@ def test_training_never_sees_a_batch_of_one_photo(settings, shards_dir):
     copies = [
         np.ones(len(c), np.int64) for c in photo_classes(shards_dir, manifest, "train")
     ]
-    n = manifest["counts"]["train"]
+    n = manifest.counts.train
     paths = shard_paths(shards_dir, manifest, "train")
     batches = training_batches(paths, copies, settings.data, n - 1, 0, 0)
     assert [len(labels) for _, labels in batches] == [n - 1]

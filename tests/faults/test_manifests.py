@@ -200,9 +200,8 @@ def test_a_changed_manifest_of_shards_is_of_that_form_or_refused(n, shards, trie
             check_complaint(error, shards)
             tried["bad manifests, each one line"] += 1
             return
-        images = [shard["images"] for shard in found["shards"]]
-        assert len(classes) == sum(images)
-        assert {s["file"] for s in found["shards"]} <= {"train-00000.tfrecord"}
+        assert len(classes) == sum(shard.images for shard in found.shards)
+        assert {s.file for s in found.shards} <= {"train-00000.tfrecord"}
 
     check()
 
