@@ -83,11 +83,8 @@ def test_counts_add_up_to_rows_and_ids(competition, tmp_path):
     image_path(copy / "train", other[0]).write_text("not a photo")
     image_path(copy / "train", other[1]).unlink()  # nobody knows of it any more
     counts = index(copy, tmp_path / "deep" / "photos.csv")
-    assert counts == {
-        "labelled": len(listed) - 3,
-        "unlabelled": len(other) - 2,
-        "broken": 4,
-    }
+    n_labelled, n_unlabelled = len(listed) - 3, len(other) - 2
+    assert counts == IndexCounts(n_labelled, n_unlabelled, broken=4)
     listed_rows = rows(tmp_path / "deep" / "photos.csv")
     assert len(listed_rows) == counts.labelled + counts.unlabelled
     assert sum(bool(row["landmark_id"]) for row in listed_rows) == counts.labelled

@@ -176,7 +176,7 @@ def test_pools_share_no_photo():
 
 
 def test_pools_of_more_than_all_photos_are_refused():
-    with pytest.raises(ValueError, match="add up to more than 1"):
+    with pytest.raises(ValueError, match="add up to at most 1"):
         config.Pools(penalty=0.8, validation=0.8, test=0.8)
 
 

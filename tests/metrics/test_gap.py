@@ -586,7 +586,7 @@ def test_a_share_that_is_none_is_a_callers_mistake():
     none = [False] * 3
     with pytest.raises(ValueError, match=r"n_non_landmarks \(2\) guesses .* got 3"):
         gap_at_share([0.5, 0.4, 0.3], none, none, 1, 2, 0.5)
-    with pytest.raises(ValueError, match="is on a landmark image"):
+    with pytest.raises(ValueError, match="correct guesses on landmark images only"):
         gap_at_share([0.5, 0.4], [True, False], [False, False], 1, 2, 0.5)
     with pytest.raises(ValueError, match="nan"):
         gap_at_share([float("nan")], [True], [True], 1, 1, 0.5)
