@@ -111,7 +111,7 @@ def match(args: argparse.Namespace) -> Result:
     """Draw which points of two photos match."""
     from kaggle_kit.report.matches import match
 
-    return match(args.photo, args.other, args.out)
+    return match(args.photo, args.other, args.out).as_json()
 
 
 @LOOKING.command(

@@ -62,8 +62,8 @@ class Config(Settings):
         if sampled is not None:
             if self.model.head == "dense":
                 raise ValueError(
-                    "model.head: expected cosine or arcface with model.sampled_classes, got "
-                    "dense"
+                    "model.head: expected cosine or arcface with model.sampled_classes, "
+                    "got dense"
                 )
             if self.train.accumulate > 1:
                 raise ValueError(

@@ -16,7 +16,7 @@ FRAME, EXTENSION = 0x2C, 0x21  # block types
 
 
 def bounded(photo: tf.Tensor) -> tf.Tensor:
-    """The bytes of a photo, unchanged; empty, so that it does not decode, if it is too large.
+    """The bytes of a photo; empty, so that it does not decode, if it is too large.
 
     Args:
         photo: () string, a file of any format; only a GIF can be too large here.

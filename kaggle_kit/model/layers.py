@@ -18,8 +18,8 @@ MIN_SCALE = 2.0  # of AdaCos, whose formula gives less for fewer than 6 classes
 class GeM(keras.layers.Layer):
     """Generalised-mean pooling over the positions of a feature map.
 
-    ``(mean max(x, 1e-6)^p)^(1/p)``: p = 1 is the mean, and a large p approaches the maximum.
-    The features are divided by their maximum before the power, to avoid overflow.
+    ``(mean max(x, 1e-6)^p)^(1/p)``: p = 1 is the mean, and a large p approaches the
+    maximum. The features are divided by their maximum before the power, to avoid overflow.
 
     Shapes: (batch, h, w, c) -> (batch, c).
 

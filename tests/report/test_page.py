@@ -197,7 +197,7 @@ def test_runs_are_told_apart_and_what_changed_sides_is_listed(
     )
     text = text_of(page)
     assert text.count("Against longer") == 2
-    assert "3 photos are right here alone, 0 there alone." in text
+    assert "3 photos are right only here, 0 only there." in text
     gaps = [
         score(path, competition / "solution.csv").gap
         for path in (submission, other / "submission.csv")
@@ -243,7 +243,7 @@ def test_a_perfect_submission_has_a_page(tmp_path):
     (tmp_path / "t.csv").write_text("id,landmarks\nabc0,7\n")
     out = tmp_path / "r.html"
     assert report(tmp_path, tmp_path / "s.csv", tmp_path / "t.csv", out).gap == 1
-    assert "There is none." in out.read_text("utf-8")
+    assert "There are none." in out.read_text("utf-8")
 
 
 def test_a_thumbnail_is_upright_and_keeps_nothing_of_the_file(tmp_path):
