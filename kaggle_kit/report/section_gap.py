@@ -30,10 +30,10 @@ def gap_section(score: Score) -> Html:
     if gap is None:
         return section("GAP", tag("p", "Not defined: no photo shows a landmark."))
     shown = tag("data", f"{gap:.4f}", id="gap", value=repr(gap), title=repr(gap))
-    ends = interval and interval.gap
+    ends = interval.gap if interval else None
     within = f"95% interval {ends[0]:.4f} to {ends[1]:.4f}" if ends else ""
-    top1_ends = _ends(interval and interval.top1)
-    auc_ends = _ends(interval and interval.auc)
+    top1_ends = _ends(interval.top1 if interval else None)
+    auc_ends = _ends(interval.auc if interval else None)
     numbers = [
         ("Landmark photos right (top-1)", _decimal(score.top1), top1_ends),
         ("Landmarks against others (AUC)", _decimal(score.auc), auc_ends),
