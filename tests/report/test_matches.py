@@ -42,7 +42,7 @@ def test_a_photo_matches_itself_shrunk(competition, tmp_path):
                 tmp_path / "small.png"
             )
         found = match(photo, tmp_path / "small.png", tmp_path / "out.png")
-        best = max(best, found["inliers"])
+        best = max(best, found.inliers)
         with Image.open(tmp_path / "out.png") as picture:
             assert picture.width > Image.open(photo).width
     assert best > 3
