@@ -18,7 +18,7 @@ from kaggle_kit.metrics.score import score
 from kaggle_kit.rehearsal.rehearse import VISIBLE, rehearse
 from kaggle_kit.report.page import report_if_possible
 from kaggle_kit.report.plots import learning_curves
-from kaggle_kit.storage.files import locked, written
+from kaggle_kit.storage.files import atomic_write, lock
 from kaggle_kit.storage.json_files import write_json
 from kaggle_kit.subprocess_call import apart
 
@@ -40,7 +40,7 @@ def run(settings: Config, competition: Path, out: Path) -> dict[str, Any]:
     place = Competition(Path(competition)).require(*VISIBLE)
     out = Path(out)
     _open(settings, out)
-    with locked(out / RESULT):
+    with lock(out / RESULT):
         return _run(settings, competition, place, out)
 
 
@@ -67,7 +67,7 @@ def _run(
     bundled = timed(bundle, competition, out)
     rehearsal_dir = out / "rehearsal"
     rehearsed = timed(rehearse, out / "bundle", competition, rehearsal_dir, page=False)
-    with written(out / "submission.csv") as part:
+    with atomic_write(out / "submission.csv") as part:
         shutil.copyfile(rehearsed.pop("submission"), part)
     scores = rehearsed.pop("score", None)
     result = {

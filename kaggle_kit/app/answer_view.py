@@ -139,13 +139,13 @@ def _matches(answers: Answers, album: Album, photo: Photo, one: Similar) -> None
 def matched_picture(answers: Answers, photo: Photo, other: Photo) -> NDArray[np.uint8]:
     """Two photos, shrunk as their points were found, and lines between these."""
     from kaggle_kit.local_features.matching import matches  # OpenCV
-    from kaggle_kit.report.matches import drawn
+    from kaggle_kit.report.matches import draw_matches
 
     local = answers.recogniser.settings.local
     verification = answers.settings.verification
     assert verification is not None
     one, two = answers.matched(photo, other)
-    return drawn(
+    return draw_matches(
         photo.pixels(),
         other.pixels(),
         *matches(one, two, verification),

@@ -14,7 +14,7 @@ from kaggle_kit.backends.base import WAYS, Outputs, Runner
 from kaggle_kit.backends.litert import Lite, joined_outputs
 from kaggle_kit.data.decode import photos, readable
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.model.convert_litert import without_notice
+from kaggle_kit.model.convert_litert import hide_interpreter_warning
 from kaggle_kit.model.safety import check_lite, check_saved_model
 
 logger = logging.getLogger(__name__)
@@ -148,5 +148,5 @@ def mix_precision() -> None:
 def _interpreter(path: str) -> Any:
     """An interpreter with one thread, of a file that is looked at before."""
     check_lite(Path(path))
-    with without_notice():
+    with hide_interpreter_warning():
         return tf.lite.Interpreter(path, num_threads=1)

@@ -14,7 +14,7 @@ from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.local_features.extract import LocalReader
 from kaggle_kit.metrics.score import with_intervals
 from kaggle_kit.storage import tables
-from kaggle_kit.storage.files import written
+from kaggle_kit.storage.files import atomic_write
 from kaggle_kit.storage.tables import Truth
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def ablate(
     for name, without in views(bench.settings):
         bench = _bench(runs, place, list(truths), changes | without)
         rows.append(_row(bench, name, {}, truths))
-    with written(out) as part:
+    with atomic_write(out) as part:
         part.write_text(table(rows), encoding="utf-8")
     return {"rows": rows, "table": str(out)}
 

@@ -16,14 +16,14 @@ from kaggle_kit.bundling.recogniser_files import prepare, settings_of
 from kaggle_kit.config import Config
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.pretrained import IMAGENET, imagenet_package
-from kaggle_kit.storage.files import written_dir
+from kaggle_kit.storage.files import atomic_write_dir
 from kaggle_kit.storage.json_files import json_text, read_json, to_json
 from kaggle_kit.storage.manifest import (
     MANIFEST,
     METADATA,
     FileEntry,
-    described,
-    uploaded,
+    describe_file,
+    upload_names,
 )
 from kaggle_kit.training.run_folder import environment
 
@@ -96,7 +96,7 @@ def bundle(
     competition, out = Path(competition), Path(out)
     title = title_of(handle, title)
     settings = settings_of(runs, dict(changes or {}))
-    with written_dir(out, MANIFEST) as part:
+    with atomic_write_dir(out, MANIFEST) as part:
         copy_library(part)
         stop_former_kernels(part)
         made = prepare(runs, competition, part, dict(changes or {}))
@@ -114,7 +114,7 @@ def bundle(
         manifest = {
             "kind": "recognition",
             "name": settings.name,
-            "classes_sha256": described(part / "classes.csv").sha256,
+            "classes_sha256": describe_file(part / "classes.csv").sha256,
             "made_with": [read_json(run / "environment.json") for run in runs],
             "validation": made["validation"],
             "test": made["test"],
@@ -141,7 +141,7 @@ def bundle_for_training(
     """
     out = Path(out)
     title = title_of(handle, title)
-    with written_dir(out, MANIFEST) as part:
+    with atomic_write_dir(out, MANIFEST) as part:
         copy_library(part)
         stop_former_kernels(part)
         config.write_json(portable(settings), part / "config.json")
@@ -197,7 +197,7 @@ def _finish(
     max_mb: float | None,
 ) -> dict[str, Any]:
     """Check what is in the folder, and write its manifest."""
-    files = {name: described(part / name) for name in uploaded(part)}
+    files = {name: describe_file(part / name) for name in upload_names(part)}
     sizes = sizes_mb(files)
     _check_size(out, sizes, max_mb)
     kit = environment()

@@ -18,7 +18,7 @@ from kaggle_kit.data.decode import photos
 from kaggle_kit.errors import ConfigError, DataError
 from kaggle_kit.local_features.extract import LocalReader
 from kaggle_kit.local_features.vlad import Vocabulary
-from kaggle_kit.model.convert_litert import lite_int8
+from kaggle_kit.model.convert_litert import convert_to_int8
 from kaggle_kit.model.export import export, has_head, view_sides
 from kaggle_kit.training.run_folder import read_run
 from kaggle_kit.training.trainer import load_best
@@ -111,4 +111,4 @@ def _write_network(
         seen = [photo for _, batch in read for photo in batch]
         if not seen:
             raise no_photos(trained)
-        lite_int8(folder / MODEL, seen, folder / INT8)
+        convert_to_int8(folder / MODEL, seen, folder / INT8)

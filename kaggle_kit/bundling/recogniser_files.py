@@ -27,7 +27,7 @@ from kaggle_kit.errors import ArtefactError
 from kaggle_kit.inference.calibration import CALIBRATION, PLAIN_CALIBRATION
 from kaggle_kit.inference.embedder import load_embedder
 from kaggle_kit.local_features.extract import LocalReader
-from kaggle_kit.model.convert_litert import lite
+from kaggle_kit.model.convert_litert import convert_to_litert
 from kaggle_kit.retrieval.gallery import Gallery, gallery_from
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
@@ -71,7 +71,7 @@ def prepare(
         if chosen.int8:  # its vectors and the gallery's do not go together
             shutil.rmtree(network)
         else:
-            lite(network, network.with_name(LITE))
+            convert_to_litert(network, network.with_name(LITE))
     fitted = bench.fitted(chosen)
     _write_whitenings(fitted, out)
     gallery = _shipped(bench, fitted, chosen)

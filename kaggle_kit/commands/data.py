@@ -90,9 +90,9 @@ def index(args: argparse.Namespace) -> Result:
 
     counts = index(args.competition, args.out).as_json()
     if args.report:
-        from kaggle_kit.report.dataset_page import sheet
+        from kaggle_kit.report.dataset_page import write_dataset_page
 
-        counts |= sheet(args.competition, args.out).as_json()
+        counts |= write_dataset_page(args.competition, args.out).as_json()
     return counts
 
 

@@ -11,7 +11,7 @@ import pydantic
 from kaggle_kit.config.names import no_setting
 from kaggle_kit.config.schema import Config
 from kaggle_kit.errors import ConfigError
-from kaggle_kit.storage.files import shipped, written
+from kaggle_kit.storage.files import atomic_write, package_path
 
 
 def load(path: Path) -> Config:
@@ -25,8 +25,8 @@ def load(path: Path) -> Config:
             out of range.
     """
     path = Path(path)
-    if not path.exists() and (shipped("configs") / path.name).exists():
-        path = shipped("configs") / path.name
+    if not path.exists() and (package_path("configs") / path.name).exists():
+        path = package_path("configs") / path.name
     try:
         return _resolve(_read_yaml(path, ()), str(path))
     except RecursionError:
@@ -89,7 +89,7 @@ def read_json(path: Path) -> Config:
 
 def write_json(config: Config, path: Path) -> None:
     """Write a config atomically."""
-    with written(path) as part:
+    with atomic_write(path) as part:
         part.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
@@ -103,7 +103,7 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
             raise ConfigError(f"{path}: expected YAML settings, got no regular file")
         values = _parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        names = sorted(p.name for p in shipped("configs").glob("*.yaml"))
+        names = sorted(p.name for p in package_path("configs").glob("*.yaml"))
         raise ConfigError(
             f"{path}: expected a config, found no file; the kit has {', '.join(names)}"
         ) from None

@@ -9,7 +9,7 @@ from kaggle_kit import config
 from kaggle_kit.data.decode import squashed
 
 
-def augmented(pixels: tf.Tensor, data: config.Data, seed: tf.Tensor) -> tf.Tensor:
+def augment(pixels: tf.Tensor, data: config.Data, seed: tf.Tensor) -> tf.Tensor:
     """Crop, flip and change the colours of a photo at random.
 
     Args:
@@ -44,7 +44,7 @@ def augmented(pixels: tf.Tensor, data: config.Data, seed: tf.Tensor) -> tf.Tenso
     return tf.clip_by_value(pixels, 0, 1) * 255
 
 
-def random_changes(
+def random_layers(
     changes: config.Augment, seed: int
 ) -> Callable[[tf.Tensor], tf.Tensor] | None:
     """Create the augmentation of keras-cv: RandAugment and cutout, if they are enabled.

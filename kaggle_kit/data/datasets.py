@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from kaggle_kit import config
 from kaggle_kit.config import Config, image_size
-from kaggle_kit.data.augment import augmented, random_changes
+from kaggle_kit.data.augment import augment, random_layers
 from kaggle_kit.data.decode import PARALLEL, options, squashed
-from kaggle_kit.data.shard_file import parsed
+from kaggle_kit.data.shard_file import parse_record
 from kaggle_kit.data.shards import ShardsManifest, photo_classes, shard_paths
 from kaggle_kit.errors import ConfigError
 
@@ -71,10 +71,10 @@ def training_batches(
     seeds = tf.data.Dataset.random(seed=int(rng.integers(2**31))).batch(2)
 
     n_images = int(sum(n.sum() for n in copies))
-    batch_size = batch_of(batch_size, n_images, part)
+    batch_size = effective_batch_size(batch_size, n_images, part)
     share = batch_size // part.of
     n_batches = n_images // batch_size
-    change = random_changes(data.augment, int(rng.integers(2**31)))
+    change = random_layers(data.augment, int(rng.integers(2**31)))
 
     def is_needed(position: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
         batch = position // batch_size
@@ -95,7 +95,7 @@ def training_batches(
     return dataset.apply(cardinality).with_options(options())
 
 
-def batch_of(batch_size: int, n_images: int, part: Part) -> int:
+def effective_batch_size(batch_size: int, n_images: int, part: Part) -> int:
     """The size of a training batch: at most ``n_images``, and a multiple of the devices."""
     n_devices = part.of * part.devices
     return min(batch_size, n_images // n_devices * n_devices)
@@ -123,7 +123,7 @@ def validation_batches(
     """
 
     def read(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels, label = parsed(record, stored_size)
+        pixels, label = parse_record(record, stored_size)
         return tf.cast(squashed(pixels, size), tf.float32), label
 
     n_batches = -(-n_images // batch_size)
@@ -189,8 +189,8 @@ def _decode_and_augment(
         position: tf.Tensor, record: tf.Tensor, seed_pair: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         def decode() -> tuple[tf.Tensor, tf.Tensor]:
-            pixels, label = parsed(record, data.stored_size)
-            return augmented(pixels, data, seed_pair), label
+            pixels, label = parse_record(record, data.stored_size)
+            return augment(pixels, data, seed_pair), label
 
         if not change:
             return position, *decode()
@@ -242,7 +242,7 @@ class Photos:
         self.classes = photo_classes(folder, manifest, "train")
         self.n_validation = manifest.counts.validation
         n_train = manifest.counts.train
-        batch_size = batch_of(settings.train.batch_size, n_train, part)
+        batch_size = effective_batch_size(settings.train.batch_size, n_train, part)
         if not batch_size:
             raise ConfigError(
                 f"{folder}: expected a training photo for each of "
@@ -267,7 +267,7 @@ class Photos:
         rng = np.random.default_rng((self.settings.seed, epoch, 1))
         copies = [np.ones(len(part), np.int64) for part in self.classes]
         if train.balance == "sampling":
-            flat = balanced(np.concatenate(self.classes), rng)
+            flat = balanced_copies(np.concatenate(self.classes), rng)
             copies = np.split(flat, np.cumsum([len(p) for p in copies])[:-1])
         batches = training_batches(
             self.shards,
@@ -294,7 +294,9 @@ class Photos:
         return batches, validation
 
 
-def balanced(classes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+def balanced_copies(
+    classes: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
     """Draw how often each photo occurs in an epoch with equally frequent classes.
 
     Args:

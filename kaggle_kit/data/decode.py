@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kaggle_kit.data.gif import MOST_PIXELS, bounded
+from kaggle_kit.data.gif import MOST_PIXELS, drop_large_gif
 from kaggle_kit.data.resize import RATIOS
 
 PARALLEL = os.cpu_count() or 1  # photos decoded at a time
@@ -26,7 +26,9 @@ EXACT = "INTEGER_ACCURATE"
 def decoded(photo: tf.Tensor) -> tf.Tensor:
     """The pixels of a photo, () bytes -> (h, w, 3) uint8. JPEG, PNG, GIF or BMP."""
     return tf.cond(
-        tf.io.is_jpeg(photo), lambda: _jpeg(photo, 1), lambda: _other(bounded(photo))
+        tf.io.is_jpeg(photo),
+        lambda: _jpeg(photo, 1),
+        lambda: _other(drop_large_gif(photo)),
     )
 
 

@@ -15,7 +15,7 @@ MOST_PIXELS = 2**29 // 3
 FRAME, EXTENSION = 0x2C, 0x21  # block types
 
 
-def bounded(photo: tf.Tensor) -> tf.Tensor:
+def drop_large_gif(photo: tf.Tensor) -> tf.Tensor:
     """The bytes of a photo; empty, so that it does not decode, if it is too large.
 
     Args:

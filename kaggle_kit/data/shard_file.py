@@ -9,7 +9,7 @@ from kaggle_kit import config
 from kaggle_kit.data.decode import readable, squashed
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.storage.json_files import JsonObject
-from kaggle_kit.storage.manifest import described
+from kaggle_kit.storage.manifest import describe_file
 
 FEATURES = {
     "id": tf.io.FixedLenFeature([], tf.string),
@@ -91,12 +91,12 @@ def write_shard(job: Job) -> JobResult:
     if not written:
         job.path.unlink()
         return JobResult(None, broken)
-    file = described(job.path)
+    file = describe_file(job.path)
     shard = Shard(job.path.name, job.split, len(written), file.bytes, file.sha256)
     return JobResult(shard, broken)
 
 
-def parsed(record: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+def parse_record(record: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Parse a record: its pixels, (size, size, 3) uint8, and its class, () int64."""
     fields = tf.io.parse_single_example(record, FEATURES)
     pixels = tf.ensure_shape(tf.io.decode_jpeg(fields["image"], 3), (size, size, 3))

@@ -17,7 +17,7 @@ from kaggle_kit.data.shard_file import Job, JobResult, Shard, write_shard
 from kaggle_kit.errors import ArtefactError, DataError
 from kaggle_kit.progress import progress
 from kaggle_kit.storage import json_files, tables
-from kaggle_kit.storage.files import locked, written_dir
+from kaggle_kit.storage.files import atomic_write_dir, lock
 from kaggle_kit.storage.json_files import JsonObject
 from kaggle_kit.storage.tables import Member
 
@@ -81,7 +81,7 @@ def shards(
     """
     place = Competition(Path(competition)).require("train")
     subset = Path(subset)
-    with locked(out):
+    with lock(out):
         existing = _existing(settings, subset, Path(out))
         return existing or _write(settings, place, subset, out, parallel_map)
 
@@ -103,7 +103,7 @@ def _write(
     broken: list[str] = []
     labelled = [m for m in members if m.landmark_id in class_of]
     n_left = sum(m.split in SPLITS for m in labelled)
-    with written_dir(out, MARKER) as part:
+    with atomic_write_dir(out, MARKER) as part:
         for split in SPLITS:
             photos = [m for m in labelled if m.split == split]
             jobs = _jobs(settings, place, split, photos, class_of, part)

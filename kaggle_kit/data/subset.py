@@ -16,7 +16,7 @@ from kaggle_kit.errors import DataError
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.columns import Columns
 from kaggle_kit.storage.csv_files import write_rows
-from kaggle_kit.storage.files import written_dir
+from kaggle_kit.storage.files import atomic_write_dir
 from kaggle_kit.storage.json_files import JsonObject
 from kaggle_kit.storage.tables import Class, Label, Member
 
@@ -35,7 +35,7 @@ class SubsetCounts(JsonObject):
     test: int
 
 
-@tables.uncollected()
+@tables.without_gc()
 def subset(
     settings: config.Subset, seed: int, competition: Path, out: Path
 ) -> SubsetCounts:
@@ -52,7 +52,7 @@ def subset(
     labels = tables.read_labels(place.train_csv, settings.group_column)
     rng = np.random.default_rng(seed)
     selection = choose(labels, settings, rng)
-    known, unknown = set_apart(selection, settings.unknown_landmarks, rng)
+    known, unknown = separate_unknown(selection, settings.unknown_landmarks, rng)
     members = split(known, settings.validation_share, rng, settings.test_share)
     members += split_unknown(unknown, rng)
     wants_pools = any(settings.non_landmarks.model_dump().values())
@@ -62,9 +62,9 @@ def subset(
         place.require("train")
         listed = set(labels.column("image_id").tolist())
         others = sorted(set(photo_ids(place.train_dir)) - listed)
-        members += pools(others, settings.non_landmarks, rng)
-    classes = classes_of(members)
-    with written_dir(out, MARKER) as part:
+        members += split_pools(others, settings.non_landmarks, rng)
+    classes = count_classes(members)
+    with atomic_write_dir(out, MARKER) as part:
         columns = ("id", "landmark_id", "split")
         write_rows(part / MARKER, columns, members.tuples())
         rows = [(i, *row) for i, row in enumerate(classes)]
@@ -95,7 +95,7 @@ def choose(
     return labels.select(keep)
 
 
-def set_apart(
+def separate_unknown(
     labels: Sequence[Label], n_unknown: int, rng: np.random.Generator
 ) -> tuple[Columns[Label], Columns[Label]]:
     """Draw ``n_unknown`` landmarks; return the photos of the other landmarks, and theirs.
@@ -156,7 +156,7 @@ def split_unknown(labels: Sequence[Label], rng: np.random.Generator) -> Columns[
     return _split(labels, {"validation": 0.5}, "test", 0, rng)
 
 
-def pools(
+def split_pools(
     image_ids: Sequence[str], shares: config.Pools, rng: np.random.Generator
 ) -> list[Member]:
     """Assign non-landmark photos to disjoint pools at random; the order is preserved."""
@@ -174,7 +174,7 @@ def pools(
     ]
 
 
-def classes_of(members: Sequence[Member]) -> list[Class]:
+def count_classes(members: Sequence[Member]) -> list[Class]:
     """The landmarks with training photos, sorted by id, and their number of these."""
     columns = Columns.of(Member, members)
     landmarks = columns.column("landmark_id")[columns.column("split") == "train"]

@@ -18,7 +18,7 @@ from kaggle_kit.demo.buildings import Face, random_building
 from kaggle_kit.demo.pictures import draw_building, draw_non_landmark
 from kaggle_kit.progress import progress
 from kaggle_kit.storage.csv_files import write_rows
-from kaggle_kit.storage.files import written_dir
+from kaggle_kit.storage.files import atomic_write_dir
 from kaggle_kit.storage.json_files import JsonObject
 
 Subject = tuple[
@@ -63,7 +63,7 @@ def draw(out: Path, seed: int = 0) -> DemoCounts:
         test += [(landmark_id, faces)] * TEST_PHOTOS
     train += [(None, None)] * TRAIN_OTHERS
     test += [(None, None)] * TEST_OTHERS
-    with written_dir(out, MARKER) as part:
+    with atomic_write_dir(out, MARKER) as part:
         train_ids = _draw_photos(part / "train", train, seed)
         test_ids = _draw_photos(part / "test", test, seed)
         _write_tables(part, train_ids, test_ids, landmark_ids[0])

@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kaggle_kit.progress import progress
-from kaggle_kit.storage.files import written
+from kaggle_kit.storage.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ FLOAT_OPERATIONS = [
 ]
 
 
-def lite(model_dir: Path, out: Path) -> None:
+def convert_to_litert(model_dir: Path, out: Path) -> None:
     """Convert a SavedModel of ``export`` to a LiteRT file with float32 weights.
 
     The signature ``serving_default`` has the inputs and outputs of ``serve``, for any batch
@@ -50,14 +50,16 @@ def lite(model_dir: Path, out: Path) -> None:
     logger.info("convert the network to LiteRT")
     converter = tf.lite.TFLiteConverter.from_saved_model(str(model_dir))
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    with written(out) as part:
+    with atomic_write(out) as part:
         part.write_bytes(converter.convert())
 
 
-def lite_int8(model_dir: Path, photos: Iterable[NDArray[np.uint8]], out: Path) -> None:
+def convert_to_int8(
+    model_dir: Path, photos: Iterable[NDArray[np.uint8]], out: Path
+) -> None:
     """Convert a SavedModel of ``export`` to a LiteRT file with a quantized backbone.
 
-    As ``lite``, but weights and activations of the backbone are 8-bit integers, and the
+    As ``convert_to_litert``, but weights and activations of the backbone are 8-bit integers, and the
     batch size is 1: with a fixed shape, the fast kernels of a CPU run the whole backbone.
 
     Args:
@@ -86,16 +88,16 @@ def lite_int8(model_dir: Path, photos: Iterable[NDArray[np.uint8]], out: Path) -
     options = tf.lite.experimental.QuantizationDebugOptions(
         denylisted_ops=FLOAT_OPERATIONS
     )
-    with without_notice():
+    with hide_interpreter_warning():
         debugger = tf.lite.experimental.QuantizationDebugger(
             converter=converter, debug_options=options
         )
-    with written(out) as part:
+    with atomic_write(out) as part:
         part.write_bytes(debugger.get_nondebug_quantized_model())
 
 
 @contextmanager
-def without_notice() -> Iterator[None]:
+def hide_interpreter_warning() -> Iterator[None]:
     """Hide the deprecation warning of ``tf.lite.Interpreter`` in a ``with`` block.
 
     It recommends a package that Kaggle's image does not have.

@@ -242,7 +242,9 @@ class ArcFaceLoss(SmoothedCrossentropy):
         return super().get_config() | own
 
 
-def margins(counts: ArrayLike, smallest: float, largest: float) -> NDArray[np.float64]:
+def class_margins(
+    counts: ArrayLike, smallest: float, largest: float
+) -> NDArray[np.float64]:
     """Margins by class size, in radians: the rarer a class, the larger its margin.
 
     For a class of n photos the margin is linear in ``t = n^(-1/4)``, from ``smallest`` for
@@ -258,7 +260,7 @@ def margins(counts: ArrayLike, smallest: float, largest: float) -> NDArray[np.fl
 
     Source: the third place of 2020 (Ha et al., arXiv:2010.05350).
 
-    >>> margins([1, 10_000], 0.05, 0.5)
+    >>> class_margins([1, 10_000], 0.05, 0.5)
     array([0.5 , 0.05])
     """
     t = np.maximum(np.asarray(counts, np.float64), 1) ** -0.25

@@ -21,9 +21,9 @@ from kaggle_kit.metrics.score import Score, score, validate
 from kaggle_kit.progress import LOG_INTERVAL_S
 from kaggle_kit.rehearsal import sandbox
 from kaggle_kit.rehearsal.kaggle_image import hidden_packages
-from kaggle_kit.storage.files import replaceable, shipped, written
+from kaggle_kit.storage.files import atomic_write, package_path, replaceable
 from kaggle_kit.storage.json_files import write_json
-from kaggle_kit.storage.manifest import uploaded, verify_upload
+from kaggle_kit.storage.manifest import upload_names, verify_upload
 
 logger = logging.getLogger(__name__)
 MARKER = "rehearsal.json"
@@ -75,7 +75,7 @@ def rehearse(
     """
     place = Competition(Path(competition)).require(*VISIBLE)
     verify_upload(bundle)
-    script = _script(Path(kernel or shipped("kernels") / "inference"))
+    script = _script(Path(kernel or package_path("kernels") / "inference"))
     check_fit(Path(bundle), script)
     out = _lay_out(Path(out), place, Path(bundle))
     isolation = _isolation()
@@ -161,7 +161,7 @@ def _lay_out(out: Path, place: Competition, bundle: Path) -> Path:
             f"files; choose another --out"
         )
     out.mkdir(parents=True, exist_ok=True)
-    with written(out / MARKER) as part:
+    with atomic_write(out / MARKER) as part:
         part.write_text('{"failed": "interrupted"}\n', encoding="utf-8")
     for path in out.iterdir():
         if path.is_dir():
@@ -175,7 +175,7 @@ def _lay_out(out: Path, place: Competition, bundle: Path) -> Path:
         folder.mkdir(parents=True)
     for name in VISIBLE:
         (competition / name).symlink_to((place.root / name).resolve())
-    for name in uploaded(bundle):
+    for name in upload_names(bundle):
         (dataset / name).parent.mkdir(parents=True, exist_ok=True)
         (dataset / name).symlink_to((bundle / name).resolve())
     return out

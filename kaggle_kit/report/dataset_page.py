@@ -25,7 +25,7 @@ from kaggle_kit.report.mistakes import NameOf
 from kaggle_kit.report.page import name_function
 from kaggle_kit.report.subject import landmark_names
 from kaggle_kit.storage.csv_files import read_rows
-from kaggle_kit.storage.files import written
+from kaggle_kit.storage.files import atomic_write
 from kaggle_kit.storage.json_files import JsonObject
 
 ROWS = 1000  # of the table of landmarks
@@ -56,7 +56,7 @@ class DatasetPage(JsonObject):
     duplicates: int
 
 
-def sheet(competition: Path, index_csv: Path) -> DatasetPage:
+def write_dataset_page(competition: Path, index_csv: Path) -> DatasetPage:
     """Write the page on the photos of an index, as ``<stem of the index>.report.html``.
 
     The sizes of photos are those in the index. Duplicate files are found by SHA-256 among
@@ -88,7 +88,7 @@ def sheet(competition: Path, index_csv: Path) -> DatasetPage:
         contact_sheets_section(list(landmark.items()), place.train_dir, name_of),
     )
     out = index_csv.with_name(f"{index_csv.stem}.report.html")
-    with written(out) as part:
+    with atomic_write(out) as part:
         part.write_text(page, encoding="utf-8")
     size = round(len(page.encode()) / 1e6, 3)
     return DatasetPage(out, size, n_copies)

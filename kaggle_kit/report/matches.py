@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from kaggle_kit import config
 from kaggle_kit.data.index import DAMAGE
 from kaggle_kit.errors import DataError
-from kaggle_kit.storage.files import written
+from kaggle_kit.storage.files import atomic_write
 from kaggle_kit.storage.json_files import JsonObject
 
 LINE = (0, 255, 0)
@@ -44,8 +44,8 @@ def match(photo: Path, other: Path, out: Path) -> MatchPicture:
     one, two = _pixels(photo), _pixels(other)
     first, second = (features(shrunk(p, local.long_side), local) for p in (one, two))
     start, end = matches(first, second, verification)
-    picture = drawn(one, two, start, end, local.long_side)
-    with written(out) as part:
+    picture = draw_matches(one, two, start, end, local.long_side)
+    with atomic_write(out) as part:
         Image.fromarray(picture).save(part, "PNG")
     n_inliers = round(inliers(first, second, verification), 3)
     return MatchPicture(n_inliers, len(start), out)
@@ -65,7 +65,7 @@ def _pixels(path: Path) -> NDArray[np.uint8]:
         ) from None
 
 
-def drawn(
+def draw_matches(
     pixels_q: NDArray[np.uint8],
     pixels_o: NDArray[np.uint8],
     points_q: NDArray[np.float32],

@@ -22,7 +22,7 @@ from kaggle_kit.report.section_gap import (
 from kaggle_kit.report.section_run import config_section, time_section, training_section
 from kaggle_kit.report.subject import landmark_names, subject
 from kaggle_kit.storage import tables
-from kaggle_kit.storage.files import written
+from kaggle_kit.storage.files import atomic_write
 from kaggle_kit.storage.json_files import JsonObject
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def report(
         )
     parts += [config_section(own), time_section(own, rehearsal)]
     page = document(f"Report: {own.name}", *parts)
-    with written(Path(out)) as part:
+    with atomic_write(Path(out)) as part:
         part.write_text(page, encoding="utf-8")
     size = round(len(page.encode()) / 1e6, 3)
     return ReportPage(Path(out), size, scores.gap)

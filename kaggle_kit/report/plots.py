@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from kaggle_kit.storage.files import written
+from kaggle_kit.storage.files import atomic_write
 
 INK = "#010203"  # placeholder, replaced by the text colour of the page
 LIGHT, DARK = "#1f2328", "#e6e9ed"
@@ -49,7 +49,7 @@ def learning_curves(history: Path, out: Path) -> None:
     for axis, value in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         _draw_curve(axis, table, value)
         axis.grid(alpha=0.3)
-    with written(out) as part:
+    with atomic_write(out) as part:
         figure.savefig(part, format="png", dpi=120)
 
 

@@ -7,7 +7,7 @@ import yaml
 
 from kaggle_kit import config
 from kaggle_kit.config import Config
-from kaggle_kit.storage.files import shipped
+from kaggle_kit.storage.files import package_path
 
 
 class Difference(NamedTuple):
@@ -50,8 +50,8 @@ def parent(settings: Config) -> tuple[str, Config]:
     A run stores the resolved config without ``extends``, so the parent is looked up by the
     config's name among the configs of the kit. For other configs it is the defaults.
     """
-    path = shipped("configs") / f"{settings.name}.yaml"
-    if path.parent == shipped("configs") and path.is_file():
+    path = package_path("configs") / f"{settings.name}.yaml"
+    if path.parent == package_path("configs") and path.is_file():
         extended = yaml.safe_load(path.read_text(encoding="utf-8")).get("extends")
         if extended:
             return str(extended), config.load(path.parent / extended)

@@ -49,7 +49,7 @@ class Arrays(Mapping[str, NDArray[Any]]):
         self._file.close()
 
 
-def mapped(path: Path) -> NDArray[Any]:
+def map_array(path: Path) -> NDArray[Any]:
     """Memory-map an ``.npy`` file, read-only.
 
     Raises:
@@ -58,13 +58,13 @@ def mapped(path: Path) -> NDArray[Any]:
     return _require_numbers(np.lib.format.open_memmap(path, mode="r"))
 
 
-def loaded(path: Path) -> NDArray[Any]:
+def load_array(path: Path) -> NDArray[Any]:
     """Read an ``.npy`` file into memory.
 
     Raises:
         DAMAGE: the file is damaged, or has a dtype other than numbers.
     """
-    return np.array(mapped(path))
+    return np.array(map_array(path))
 
 
 def _require_numbers(array: Any) -> NDArray[Any]:

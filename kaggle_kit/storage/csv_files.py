@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from kaggle_kit.errors import TableError
-from kaggle_kit.storage.files import written
+from kaggle_kit.storage.files import atomic_write
 
 QUOTED = 80  # longest excerpt of a cell in an error message, in characters
 
@@ -17,7 +17,10 @@ def write_rows(
     path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]
 ) -> None:
     """Write a CSV file atomically; None becomes an empty field."""
-    with written(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+    with (
+        atomic_write(path) as part,
+        part.open("w", encoding="utf-8", newline="") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)

@@ -16,7 +16,7 @@ _locked: set[Path] = set()  # paths that this process has locked
 
 
 @contextmanager
-def full_disk_told(path: Path) -> Iterator[None]:
+def report_full_disk(path: Path) -> Iterator[None]:
     """Convert the various errors that libraries raise for a full disk into one.
 
     Raises:
@@ -37,7 +37,7 @@ def full_disk_told(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked(path: Path, wait: bool = False) -> Iterator[None]:
+def lock(path: Path, wait: bool = False) -> Iterator[None]:
     """Lock a file or folder against writing by other processes.
 
     The operating system releases the lock when the process ends, also if it is killed. On
@@ -55,9 +55,9 @@ def locked(path: Path, wait: bool = False) -> Iterator[None]:
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.with_name(f"{path.name}.kit.lock")
+    lock_path = path.with_name(f"{path.name}.kit.lock")
     while True:
-        with lock.open("ab") as file:
+        with lock_path.open("ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
@@ -65,7 +65,7 @@ def locked(path: Path, wait: bool = False) -> Iterator[None]:
                     f"{path}: expected no other process to write it, found one at work; "
                     f"wait until it has ended, then run the same command again"
                 ) from None
-            if not _is_at(file.fileno(), lock):
+            if not _is_at(file.fileno(), lock_path):
                 continue  # the process that held the lock has removed the file
             _locked.add(path)
             try:
@@ -74,11 +74,11 @@ def locked(path: Path, wait: bool = False) -> Iterator[None]:
                 return
             finally:
                 _locked.remove(path)
-                lock.unlink(missing_ok=True)
+                lock_path.unlink(missing_ok=True)
 
 
 @contextmanager
-def written(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Write a file atomically: yield a temporary path, then rename it to ``path``.
 
     After an exception, ``path`` is unchanged. Processes that write the same file wait for
@@ -89,7 +89,7 @@ def written(path: Path) -> Iterator[Path]:
     """
     path = Path(path).absolute()
     part, _ = _temporary_paths(path)
-    with locked(path, wait=True), full_disk_told(path):
+    with lock(path, wait=True), report_full_disk(path):
         try:
             yield part
             os.replace(part, path)
@@ -98,7 +98,7 @@ def written(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def written_dir(path: Path, marker: str) -> Iterator[Path]:
+def atomic_write_dir(path: Path, marker: str) -> Iterator[Path]:
     """Write a folder atomically: yield an empty folder, then rename it to ``path``.
 
     After an exception, ``path`` is unchanged. An existing folder is replaced if it
@@ -110,7 +110,7 @@ def written_dir(path: Path, marker: str) -> Iterator[Path]:
     """
     path = Path(path).absolute()
     part, old = _temporary_paths(path)
-    with locked(path), full_disk_told(path):
+    with lock(path), report_full_disk(path):
         if path.exists() and not replaceable(path, marker):
             raise ArtefactError(
                 f"{path}: expected a new or empty folder or one with {marker}, found "
@@ -162,7 +162,7 @@ def replaceable(path: Path, marker: str) -> bool:
     return path.is_dir() and ((path / marker).exists() or not any(path.iterdir()))
 
 
-def shipped(name: str) -> Path:
+def package_path(name: str) -> Path:
     """The path of ``configs/`` or ``kernels/``, or of a file in them.
 
     Args:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from kaggle_kit.storage.files import written
+from kaggle_kit.storage.files import atomic_write
 
 # Reading a damaged file raises one of these. ValueError: not UTF-8, or not JSON.
 # RecursionError: nested too deeply.
@@ -55,7 +55,7 @@ def write_json(values: Any, path: Path) -> None:
     Raises:
         DataError: the disk is full.
     """
-    with written(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json_text(values), encoding="utf-8")
 
 

@@ -98,7 +98,7 @@ def verify_upload(folder: Path) -> BundleManifest:
                 f"again"
             )
     manifest = verify(folder)
-    for name in uploaded(folder):
+    for name in upload_names(folder):
         if name not in manifest.files and name != MANIFEST:
             raise ArtefactError(
                 f"{folder / name}: expected only files that {MANIFEST} lists, got one that "
@@ -107,12 +107,12 @@ def verify_upload(folder: Path) -> BundleManifest:
     return manifest
 
 
-def uploaded(folder: Path) -> list[str]:
+def upload_names(folder: Path) -> list[str]:
     """The files that the client uploads with ``-r zip``: relative paths, sorted."""
     return sorted(_walk_uploads(Path(folder)))
 
 
-def described(path: Path) -> FileEntry:
+def describe_file(path: Path) -> FileEntry:
     """Compute the size and the SHA-256 of a file."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -135,7 +135,7 @@ def _difference(path: Path, expected: FileEntry) -> str | None:
     if not path.is_file():
         return "other content" if path.exists() else "no file"
     try:
-        return None if described(path) == expected else "other content"
+        return None if describe_file(path) == expected else "other content"
     except OSError as error:
         return error.strerror or repr(error)
 

@@ -64,7 +64,7 @@ class Truth(NamedTuple):
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def without_gc() -> Iterator[None]:
     """Disable the cyclic garbage collector in a ``with`` block or a decorated function.
 
     Records have no reference cycles, and traversing millions of them took half the time.
@@ -78,7 +78,7 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-@uncollected()
+@without_gc()
 def read_labels(path: Path, group_column: str | None = None) -> Columns[Label]:
     """Read ``train.csv`` (id, landmark_id and, if it is named, ``group_column``)."""
     columns = ("id", "landmark_id", *([group_column] if group_column else []))
@@ -179,7 +179,7 @@ def read_solution(path: Path) -> dict[str, Truth]:
     return truths
 
 
-@uncollected()
+@without_gc()
 def read_subset(path: Path) -> list[Member]:
     """Read ``subset.csv`` (id, landmark_id, split)."""
     members: list[Member] = []

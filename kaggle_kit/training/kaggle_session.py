@@ -12,7 +12,7 @@ from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.data.shards import ShardsManifest, shards
 from kaggle_kit.data.subset import SubsetCounts, subset
-from kaggle_kit.storage.files import locked
+from kaggle_kit.storage.files import lock
 from kaggle_kit.storage.json_files import write_json
 from kaggle_kit.storage.manifest import verify
 from kaggle_kit.training.distribute import per_device, workers
@@ -67,7 +67,7 @@ def train_in_session(
     with (
         tempfile.TemporaryDirectory(prefix="kaggle-kit-") as scratch,
         contextlib.chdir(bundle),  # where a file of weights lies that the config names
-        locked(out / RUN),
+        lock(out / RUN),
     ):
         chosen, made, trained = _trained(
             settings, competition, Path(scratch), out / RUN, stop_at

@@ -17,7 +17,7 @@ from kaggle_kit.errors import ArtefactError, ConfigError
 from kaggle_kit.model.classifier import classifier
 from kaggle_kit.model.pretrained import load_weights
 from kaggle_kit.storage import tables
-from kaggle_kit.storage.files import full_disk_told, locked
+from kaggle_kit.storage.files import lock, report_full_disk
 from kaggle_kit.training.checkpoint import load_state, save_state
 from kaggle_kit.training.distribute import Workers, per_device, synchronise, workers
 from kaggle_kit.training.epoch import Place, load_within, train_epoch, validated
@@ -83,8 +83,8 @@ def fit(
     team = workers()
     settings = per_device(settings, team.n_devices)
     keras.utils.set_random_seed(settings.seed)
-    mine = locked(run_dir) if team.chief else nullcontext()
-    with team.together(), mine, full_disk_told(run_dir):
+    mine = lock(run_dir) if team.chief else nullcontext()
+    with team.together(), mine, report_full_disk(run_dir):
         return _fit(settings, shards_dir, run_dir, resume, stop_at, team)
 
 

@@ -13,7 +13,7 @@ from kaggle_kit.backends.litert import Lite
 from kaggle_kit.backends.tensorflow import Saved, load_runner, mix_precision
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.classifier import classifier
-from kaggle_kit.model.convert_litert import lite_int8
+from kaggle_kit.model.convert_litert import convert_to_int8
 from kaggle_kit.model.export import export
 from kaggle_kit.training.trainer import load_best
 
@@ -25,7 +25,7 @@ def folder(settings, run_dir, tmp_path_factory):
     recognition = settings.recognition.model_copy(update={"head_exponent": 0.1})
     own = settings.model_copy(update={"recognition": recognition})
     export(load_best(run_dir, own), own, out / "model")
-    lite_int8(out / "model", pixels(16, seed=1), out / "model.int8.tflite")
+    convert_to_int8(out / "model", pixels(16, seed=1), out / "model.int8.tflite")
     return out
 
 
@@ -137,13 +137,15 @@ def test_a_photo_has_the_same_integers_alone_and_among_others(folder):
 def test_integers_are_a_quarter_of_the_room(settings, tmp_path):
     resnet = config.override(settings, {"model.backbone": "resnet50"})
     export(classifier(resnet.model, 32, 4), resnet, tmp_path / "model")
-    lite_int8(tmp_path / "model", pixels(16, seed=1), tmp_path / "model.int8.tflite")
+    convert_to_int8(
+        tmp_path / "model", pixels(16, seed=1), tmp_path / "model.int8.tflite"
+    )
     values = sum(p.stat().st_size for p in (tmp_path / "model/variables").iterdir())
     assert (tmp_path / "model.int8.tflite").stat().st_size < 0.35 * values
 
 
 def test_the_same_network_and_photos_give_the_same_bytes(folder, tmp_path):
-    lite_int8(folder / "model", pixels(16, seed=1), tmp_path / "again.tflite")
+    convert_to_int8(folder / "model", pixels(16, seed=1), tmp_path / "again.tflite")
     again = (tmp_path / "again.tflite").read_bytes()
     assert again == (folder / "model.int8.tflite").read_bytes()
 

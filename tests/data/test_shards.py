@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from kaggle_kit import config
-from kaggle_kit.data.augment import augmented
+from kaggle_kit.data.augment import augment
 from kaggle_kit.data.datasets import training_batches, validation_batches
 from kaggle_kit.data.decode import photos, squashed
 from kaggle_kit.data.layout import image_path
@@ -222,7 +222,7 @@ def test_augmentation_stays_in_range_and_follows_its_seed():
     changes = config.Augment(flip=True, crop=0.3, brightness=0.5, contrast=0.5)
     data = DATA.model_copy(update={"augment": changes})
     one, same, other = (
-        augmented(pixels, data, s).numpy() for s in ([1, 2], [1, 2], [3, 4])
+        augment(pixels, data, s).numpy() for s in ([1, 2], [1, 2], [3, 4])
     )
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, other)

@@ -11,10 +11,10 @@ import pytest
 from kaggle_kit import config
 from kaggle_kit.data.subset import (
     choose,
-    classes_of,
-    pools,
-    set_apart,
+    count_classes,
+    separate_unknown,
     split,
+    split_pools,
     split_unknown,
     subset,
 )
@@ -168,7 +168,7 @@ def test_photos_without_a_group_are_split_one_by_one():
 def test_pools_share_no_photo():
     ids = [f"{i:016x}" for i in range(100)]
     shares = config.Pools(penalty=0.5, validation=0.2, test=0.1)
-    members = pools(ids, shares, rng())
+    members = split_pools(ids, shares, rng())
     sizes = Counter(m.split for m in members)
     assert sizes == {"penalty": 50, "validation": 20, "test": 10}
     assert len({m.image_id for m in members}) == 80
@@ -182,7 +182,7 @@ def test_pools_of_more_than_all_photos_are_refused():
 
 def test_classes_are_by_landmark_id_with_their_training_photos():
     members = split(labels_of(COUNTS), 0.3, rng())
-    classes = classes_of(members)
+    classes = count_classes(members)
     assert [row.landmark_id for row in classes] == sorted(COUNTS)
     train = Counter(m.landmark_id for m in members if m.split == "train")
     assert {row.landmark_id: row.n_images for row in classes} == train
@@ -387,7 +387,9 @@ def test_a_group_as_large_as_its_landmark_stays_in_train():
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 7, 10, 99, 1001])
 def test_pools_of_all_photos_leave_none_over(n):
     ids = [f"{i:016x}" for i in range(n)]
-    members = pools(ids, config.Pools(penalty=0.6, validation=0.3, test=0.1), rng(n))
+    members = split_pools(
+        ids, config.Pools(penalty=0.6, validation=0.3, test=0.1), rng(n)
+    )
     assert [m.image_id for m in members] == ids
     sizes = Counter(m.split for m in members)
     for name, share in (("penalty", 0.6), ("validation", 0.3), ("test", 0.1)):
@@ -397,7 +399,7 @@ def test_pools_of_all_photos_leave_none_over(n):
 def test_pools_are_drawn_at_random_by_seed():
     ids = [f"{i:016x}" for i in range(200)]
     shares = config.Pools(penalty=0.5, validation=0.0, test=0.0)
-    drawn = [[m.image_id for m in pools(ids, shares, rng(s))] for s in (0, 0, 1)]
+    drawn = [[m.image_id for m in split_pools(ids, shares, rng(s))] for s in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert all(len(one) == 100 and one == sorted(one) for one in drawn)
     assert drawn[0] != ids[:100]
@@ -503,7 +505,7 @@ def test_unknown_landmarks_are_drawn_whole_and_by_seed():
     labels = labels_of(dict.fromkeys(range(20), 5))
     draws = []
     for seed in (0, 0, 1):
-        known, unknown = set_apart(labels, 7, rng(seed))
+        known, unknown = separate_unknown(labels, 7, rng(seed))
         assert sorted(known + unknown) == sorted(labels)
         ids = {x.landmark_id for x in unknown}
         assert len(ids) == 7 and ids.isdisjoint(x.landmark_id for x in known)
@@ -513,7 +515,7 @@ def test_unknown_landmarks_are_drawn_whole_and_by_seed():
 
 def test_without_unknown_landmarks_nothing_is_drawn():
     labels, used = labels_of(COUNTS), rng()
-    assert set_apart(labels, 0, used) == (labels, [])
+    assert separate_unknown(labels, 0, used) == (labels, [])
     assert split_unknown([], used) == []
     assert used.bit_generator.state == rng().bit_generator.state
 
@@ -550,7 +552,7 @@ def test_a_near_duplicate_of_a_known_landmarks_photo_is_left_out(seed, caplog):
         dict.fromkeys(range(10), 6),
         lambda k, i: "" if i > 1 else f"{k} and {k + 1}" if i else f"{k - 1} and {k}",
     )
-    known, unknown = set_apart(labels, 3, rng(seed))
+    known, unknown = separate_unknown(labels, 3, rng(seed))
     drawn = {x.landmark_id for x in unknown}
     assert len(drawn) == 3 and len(known) == 7 * 6
     shared = {x.group for x in known} & {x.group for x in unknown}
@@ -569,8 +571,8 @@ def test_a_near_duplicate_of_a_known_landmarks_photo_is_left_out(seed, caplog):
 @pytest.mark.parametrize("n", [6, 7, 1000])
 def test_landmarks_are_left_for_train(n):
     with pytest.raises(DataError, match=f"fewer than the 6 .* got {n}; lower it"):
-        set_apart(labels_of(COUNTS), n, rng())
-    known, _ = set_apart(labels_of(COUNTS), 5, rng())
+        separate_unknown(labels_of(COUNTS), n, rng())
+    known, _ = separate_unknown(labels_of(COUNTS), 5, rng())
     assert len({x.landmark_id for x in known}) == 1
 
 
@@ -584,7 +586,7 @@ def test_classes_are_of_landmarks_with_training_photos():
         tables.Member("f", 2, "train"),
         tables.Member("g", 9, "train"),
     ]
-    assert classes_of(members) == [(2, 1), (9, 2)]
+    assert count_classes(members) == [(2, 1), (9, 2)]
 
 
 # Both, on disk.

@@ -41,7 +41,7 @@ from kaggle_kit.metrics.gap import gap
 from kaggle_kit.metrics.score import score
 from kaggle_kit.model.classifier import classifier
 from kaggle_kit.model.export import export
-from kaggle_kit.model.layers import margins
+from kaggle_kit.model.layers import class_margins
 from kaggle_kit.retrieval.gallery import Gallery
 from kaggle_kit.retrieval.ranking import (
     aggregated,
@@ -233,7 +233,7 @@ def test_accumulated_gradients_do_not_make_a_larger_step():
 
 @pytest.mark.parametrize("counts", [[5, 5, 5], [1], [1, 1], [10**6] * 4])
 def test_margins_of_classes_of_one_size_are_numbers(counts):
-    found = margins(counts, 0.05, 0.5)
+    found = class_margins(counts, 0.05, 0.5)
     assert np.isfinite(found).all() and len(set(found.tolist())) == 1
     assert 0.05 <= found[0] <= 0.5
 

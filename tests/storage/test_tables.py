@@ -284,7 +284,7 @@ def test_a_reader_leaves_the_collector_as_it_was(enabled, tmp_path):
         with pytest.raises(TableError):
             labels(tmp_path, "id,landmark_id\n!,7\n")
         assert gc.isenabled() is enabled
-        with tables.uncollected():
+        with tables.without_gc():
             assert not gc.isenabled()
     finally:
         (gc.enable if before else gc.disable)()
