@@ -57,7 +57,6 @@ def training_batches(
     draw from a state, so they process a grey photo for each photo that is not needed.)
 
     Args:
-        shards: paths.
         copies: for each shard, how often each of its photos occurs in the epoch.
         data: sizes, shuffle buffer and augmentation.
         batch_size: photos in a batch, over all hosts and devices; a multiple of their
@@ -115,7 +114,6 @@ def validation_batches(
     hosts without photos left get batches of one grey photo of class -1.
 
     Args:
-        shards: paths.
         n_images: photos in all shards.
         stored_size, size: side of the photos in the shards, and in the batches.
         batch_size: photos in a batch, on one device.
@@ -260,7 +258,7 @@ class Photos:
             start: training batches to skip.
 
         Returns:
-            Training batches, and validation batches or None without validation photos.
+            Training batches, and validation batches or None without such photos.
         """
         data, train = self.settings.data, self.settings.train
         size = image_size(epoch, self.settings)

@@ -97,10 +97,6 @@ def gap_at_share(
         GAP in 0..1, or nan when no image shows a landmark, or when the share is below 1
         and there is no non-landmark image to weight.
 
-    Raises:
-        ValueError: as for ``gap``; the share is out of range, or the counts contradict
-            the guesses.
-
     >>> gap_at_share([0.9, 0.8], [False, True], [False, True], 1, 1, share=0.2)  # w = 4
     0.2
     """
@@ -164,8 +160,8 @@ def gap_loss(
     """Divide 1 - GAP among its causes.
 
     A landmark image without a correct guess loses 1/M. A correct guess at rank i with w
-    wrong guesses above it loses (1/M) * w/i; this loss is divided between the wrong
-    guesses on landmark images and those on non-landmark images.
+    wrong guesses above it loses (1/M) * w/i, divided between those on landmark images and
+    those on non-landmark images.
 
     Args:
         confidence, correct, n_positives: as for ``gap``.
@@ -196,14 +192,7 @@ def auc(confidence: ArrayLike, positive: ArrayLike) -> float:
     """Area under the ROC curve, from the Mann-Whitney U statistic.
 
     It is the probability that a positive has a higher confidence than a negative, where a
-    tie counts one half.
-
-    Args:
-        confidence: (n,) floats.
-        positive: (n,) bools.
-
-    Returns:
-        AUC in 0..1, or nan when there are no positives or no negatives.
+    tie counts one half; nan when there are no positives or no negatives.
 
     >>> auc([0.9, 0.4, 0.6], [True, True, False])
     0.5
@@ -290,10 +279,9 @@ def _sorted_by_rank(
 ) -> NDArray[np.bool_]:
     """``correct`` by descending confidence; equal confidences keep their input order.
 
-    Non-negative floats sort as their bit patterns do. The fast path appends ``correct`` as
-    the lowest bit and sorts the integers without an index, in a fifth of the time. It does
-    not keep the input order of equal confidences, so it is used only where those are all
-    correct or all wrong.
+    Non-negative floats sort as their bit patterns. The fast path appends ``correct`` as the
+    lowest bit and sorts without an index, in a fifth of the time. It serves only if equal
+    confidences are all correct or all wrong, since it does not keep their order.
     """
     if len(confidence) and confidence.min() >= 0:
         bits = confidence.view(np.uint64) << np.uint64(1)  # drops the sign bit of -0.0
@@ -308,8 +296,7 @@ def _sorted_by_rank(
 def _rank_order(confidence: NDArray[np.float64]) -> NDArray[np.intp]:
     """Indices by descending confidence; equal confidences keep their input order.
 
-    NumPy's stable sort takes ten times as long as its default sort, so it runs only if
-    there are equal confidences.
+    NumPy's stable sort takes ten times as long, so it runs only for equal confidences.
     """
     order = np.argsort(-confidence)
     by_rank = confidence[order]
@@ -319,11 +306,7 @@ def _rank_order(confidence: NDArray[np.float64]) -> NDArray[np.intp]:
 
 
 def _mean_precision(correct: NDArray[np.bool_], n_positives: int) -> float:
-    """The sum of the precision at each correct guess, over M.
-
-    Args:
-        correct: (n,) in rank order.
-    """
+    """The sum of the precision at each correct guess, over M; in rank order."""
     if n_positives == 0:
         return np.nan
     ranks = np.flatnonzero(correct) + 1
