@@ -25,7 +25,7 @@ class Number(NamedTuple):
     """A table cell with a number: its sort value, None if unknown, and its text."""
 
     value: float | None
-    shown: str
+    text: str
 
 
 def tag(name: str, *children: object, **attributes: object) -> Html:
@@ -107,7 +107,7 @@ def _cell(cell: object, first: bool) -> Html:
     name, scope = ("th", "row") if first else ("td", None)
     if isinstance(cell, Number):
         value = "" if cell.value is None else repr(float(cell.value))
-        return tag(name, cell.shown, class_="n", data_value=value, scope=scope)
+        return tag(name, cell.text, class_="n", data_value=value, scope=scope)
     return tag(name, cell, scope=scope)
 
 
