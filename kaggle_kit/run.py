@@ -18,7 +18,7 @@ from kaggle_kit.metrics.score import score
 from kaggle_kit.rehearsal.rehearse import VISIBLE, rehearse
 from kaggle_kit.report.page import report_if_possible
 from kaggle_kit.report.plots import learning_curves
-from kaggle_kit.storage.files import locked, written
+from kaggle_kit.storage.files import atomic_write, lock
 from kaggle_kit.storage.json_files import write_json
 from kaggle_kit.subprocess_call import apart
 
@@ -40,7 +40,7 @@ def run(settings: Config, competition: Path, out: Path) -> dict[str, Any]:
     place = Competition(Path(competition)).require(*VISIBLE)
     out = Path(out)
     _open(settings, out)
-    with locked(out / RESULT):
+    with lock(out / RESULT):
         return _run(settings, competition, place, out)
 
 
@@ -67,13 +67,13 @@ def _run(
     bundled = timed(bundle, competition, out)
     rehearsal_dir = out / "rehearsal"
     rehearsed = timed(rehearse, out / "bundle", competition, rehearsal_dir, page=False)
-    with written(out / "submission.csv") as part:
+    with atomic_write(out / "submission.csv") as part:
         shutil.copyfile(rehearsed.pop("submission"), part)
     scores = rehearsed.pop("score", None)
     result = {
         "config": settings.name,
-        "subset": chosen,
-        "shards": made and made["counts"] | {"broken": len(made["broken"])},
+        "subset": chosen.as_json(),
+        "shards": made and made.counts.as_json() | {"broken": len(made.broken)},
         "training": trained,
         "bundle": bundled,
         "rehearsal": rehearsed,
@@ -83,7 +83,7 @@ def _run(
         "bundle_dir": str(out / "bundle"),
         "submission": str(out / "submission.csv"),
         "score": scores,
-        "gap_of_sample": scores and score(place.sample_csv, place.solution_csv)["gap"],
+        "gap_of_sample": scores and score(place.sample_csv, place.solution_csv).gap,
         "gap": scores and scores["gap"],
     }
     write_json(result, out / RESULT)  # which the report reads
@@ -94,7 +94,6 @@ def _run(
             place.solution_csv,
             out / "report.html",
             competition,
-            scores=scores,
         )
         write_json(result, out / RESULT)
     return result
@@ -123,9 +122,8 @@ def demo(settings: Config, out: Path) -> dict[str, Any]:
     out = Path(out)
     competition = out / "competition"
     drawn = draw(competition, settings.seed)
-    return {"drawn": drawn, "competition": str(competition)} | run(
-        settings, competition, out
-    )
+    places = {"drawn": drawn.as_json(), "competition": str(competition)}
+    return places | run(settings, competition, out)
 
 
 def _open(settings: Config, out: Path) -> None:

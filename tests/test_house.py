@@ -313,7 +313,7 @@ def test_wheel_carries_all_that_it_needs(tmp_path):
     for path in kernels:
         assert f"kaggle_kit/kernels/{path.parent.name}/{path.name}" in inside
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
-    code = "from kaggle_kit.storage.files import shipped; print(shipped('configs/demo.yaml'))"
+    code = "from kaggle_kit.storage.files import package_path; print(package_path('configs/demo.yaml'))"
     shown = subprocess.check_output(
         [sys.executable, "-S", "-c", code], cwd=tmp_path / "installed", text=True
     )

@@ -71,9 +71,9 @@ def test_a_run_leaves_a_valid_submission_that_scores_as_it_says(small, competiti
     result, out, _ = small
     submission = Path(result["submission"])
     assert submission == out / "submission.csv"
-    assert validate(submission, competition / "sample_submission.csv")["valid"]
+    assert validate(submission, competition / "sample_submission.csv").valid
     found = score(submission, competition / "solution.csv", n_resamples=1000)
-    assert json.loads(json.dumps(found)) == json.loads(json.dumps(result["score"]))
+    assert found.as_json() == result["score"]
 
 
 def test_a_run_says_where_everything_lies(small):
@@ -142,9 +142,9 @@ def test_demo_leaves_a_valid_submission_that_scores_as_it_says(demo):
     competition = Path(result["competition"])
     submission = Path(result["submission"])
     assert submission == out / "submission.csv"
-    assert validate(submission, competition / "sample_submission.csv")["valid"]
+    assert validate(submission, competition / "sample_submission.csv").valid
     found = score(submission, competition / "solution.csv", n_resamples=1000)
-    assert json.loads(json.dumps(found)) == result["score"]
+    assert found.as_json() == result["score"]
 
 
 @pytest.mark.extended

@@ -151,13 +151,13 @@ def matched_picture(
 ) -> NDArray[np.uint8]:
     """Two photos, shrunk as their points were found, and lines between these."""
     from kaggle_kit.local_features.matching import find_inlier_points  # OpenCV
-    from kaggle_kit.report.matches import drawn
+    from kaggle_kit.report.matches import draw_matches
 
     local = answers.recogniser.settings.local
     verification = answers.recogniser.ranking.verification
     assert verification is not None
     one, two = answers.features(photo, other)
-    return drawn(
+    return draw_matches(
         photo.pixels(),
         other.pixels(),
         *find_inlier_points(one, two, verification),

@@ -20,9 +20,9 @@ from kaggle_kit.errors import ArtefactError, DataError
 from kaggle_kit.progress import progress
 from kaggle_kit.retrieval.gallery import sort_rarest_first
 from kaggle_kit.storage import tables
-from kaggle_kit.storage.files import written_dir
+from kaggle_kit.storage.files import atomic_write_dir
 from kaggle_kit.storage.json_files import json_text, read_json
-from kaggle_kit.storage.manifest import MANIFEST, described, verify
+from kaggle_kit.storage.manifest import MANIFEST, describe_file, verify
 
 PAGE = (
     "streamlit_app.py"  # the name that hosts look for; also what an export is known by
@@ -91,7 +91,7 @@ def export(bundle: Path, out: Path, photos: Path | None) -> dict[str, Any]:
             )
     local = _size(bundle / "local") <= MOST_MB * 1e6
     n_thumbnails = 0
-    with written_dir(out, PAGE) as part:
+    with atomic_write_dir(out, PAGE) as part:
         _copy_bundle(bundle, part / "bundle", local)
         if photos:
             place = Competition(photos).require("train")
@@ -129,7 +129,8 @@ def _copy_bundle(bundle: Path, part: Path, with_local: bool) -> None:
     (part / MANIFEST).unlink()
     files = sorted(path for path in part.rglob("*") if path.is_file())
     manifest["files"] = {
-        path.relative_to(part).as_posix(): described(path) for path in files
+        path.relative_to(part).as_posix(): describe_file(path).as_json()
+        for path in files
     }
     text = json_text(manifest, ensure_ascii=False)
     (part / MANIFEST).write_text(text, encoding="utf-8")

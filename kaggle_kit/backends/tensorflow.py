@@ -15,7 +15,7 @@ from kaggle_kit.backends.images import decode_memory
 from kaggle_kit.backends.litert import LiteRunner, concatenate_outputs
 from kaggle_kit.data.decode import count_decoders, decode_file
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.model.convert_litert import without_notice
+from kaggle_kit.model.convert_litert import hide_interpreter_warning
 from kaggle_kit.model.safety import check_lite, check_saved_model
 
 logger = logging.getLogger(__name__)
@@ -166,5 +166,5 @@ def enable_mixed_precision() -> None:
 def _create_interpreter(path: str) -> Any:
     """Check a LiteRT file and create an interpreter with one thread."""
     check_lite(Path(path))
-    with without_notice():
+    with hide_interpreter_warning():
         return tf.lite.Interpreter(path, num_threads=1)

@@ -15,14 +15,15 @@ from kaggle_kit.config import Config
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.metrics.score import with_intervals
 from kaggle_kit.storage import tables
-from kaggle_kit.storage.files import written
+from kaggle_kit.storage.files import atomic_write
+from kaggle_kit.storage.json_files import JsonObject
 from kaggle_kit.storage.tables import Truth
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class AblationRow:
+class AblationRow(JsonObject):
     """The scores of recognition without one part of it.
 
     Attributes:
@@ -33,15 +34,15 @@ class AblationRow:
     """
 
     without: str
-    gap: float
+    gap: float | None
     interval: tuple[float | None, float | None]
-    top1: float
+    top1: float | None
     auc: float | None
     chosen: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Ablation:
+class Ablation(JsonObject):
     """All rows, and the file with the table of them."""
 
     rows: list[AblationRow]
@@ -80,7 +81,7 @@ def ablate(
     for name, without in views(evaluator.settings):
         evaluator = _evaluator(runs, files, list(truths), changes | without)
         rows.append(_row(evaluator, name, {}, truths))
-    with written(out) as part:
+    with atomic_write(out) as part:
         part.write_text(table(rows), encoding="utf-8")
     return Ablation(rows, str(out))
 
@@ -167,13 +168,8 @@ def _row(
     """Tune what is left, and score it."""
     settings = evaluator.settings.recognition.model_copy(update=changes)
     ranking, _ = tune(evaluator, settings, pinned=list(changes))
-    scores: Any = with_intervals(evaluator.guesses("test", ranking), truths)
-    logger.info("without %s: GAP %s", name, _shown(scores["gap"]))
-    return AblationRow(
-        name,
-        scores["gap"],
-        scores["interval"]["gap"],
-        scores["top1"],
-        scores["auc"],
-        ranking.model_dump(mode="json"),
-    )
+    score = with_intervals(evaluator.guesses("test", ranking), truths)
+    logger.info("without %s: GAP %s", name, _shown(score.gap))
+    interval = (score.interval and score.interval.gap) or (None, None)
+    chosen = ranking.model_dump(mode="json")
+    return AblationRow(name, score.gap, interval, score.top1, score.auc, chosen)

@@ -1,7 +1,7 @@
 """Build a bundle: all that a kernel needs in one folder, for ``kaggle datasets version``."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from kaggle_kit.bundling.embedders import (
     open_evaluator,
     write_whitenings,
 )
-from kaggle_kit.bundling.evaluator import Evaluator
+from kaggle_kit.bundling.evaluator import Evaluator, PoolScore
 from kaggle_kit.bundling.gallery_files import (
     write_gallery,
     write_local_features,
@@ -28,10 +28,9 @@ from kaggle_kit.bundling.tune import Trial, tune
 from kaggle_kit.config import Config, Recognition
 from kaggle_kit.data.layout import Competition
 from kaggle_kit.inference.embedder import load_embedder
-from kaggle_kit.metrics.score import Scores
-from kaggle_kit.storage.files import written_dir
-from kaggle_kit.storage.json_files import json_text, read_json
-from kaggle_kit.storage.manifest import MANIFEST, described
+from kaggle_kit.storage.files import atomic_write_dir
+from kaggle_kit.storage.json_files import JsonObject, json_text, read_json, to_json
+from kaggle_kit.storage.manifest import MANIFEST, describe_file
 
 SUBTITLE = "Library, model and gallery for the landmark inference kernel"
 DESCRIPTION = """\
@@ -49,7 +48,7 @@ the Google Landmarks Dataset v2, which are their authors', under licences of the
 
 
 @dataclass(frozen=True)
-class BundleReport:
+class BundleReport(JsonObject):
     """What a bundle is worth.
 
     Attributes:
@@ -63,14 +62,14 @@ class BundleReport:
 
     gallery: int
     non_landmarks: int
-    validation: Scores | None
-    test: Scores | None
-    validation_in_float: Scores | None
+    validation: PoolScore | None
+    test: PoolScore | None
+    validation_in_float: PoolScore | None
     chosen: Recognition
 
 
 @dataclass(frozen=True)
-class Bundle:
+class Bundle(JsonObject):
     """A bundle that was built: its sizes and its worth."""
 
     sizes: BundleSizes
@@ -78,8 +77,8 @@ class Bundle:
 
     def as_json(self) -> dict[str, Any]:
         """Both as one flat object."""
-        report = vars(self.report) | {"chosen": self.report.chosen.model_dump()}
-        return asdict(self.sizes) | report
+        report = self.report.as_json() | {"chosen": self.report.chosen.model_dump()}
+        return self.sizes.as_json() | report
 
 
 def build_bundle(
@@ -122,7 +121,7 @@ def build_bundle(
     title = title_of(handle, title)
     files = Competition(Path(competition)).require("train")
     settings = bundle_settings(run_dirs, changes or {})
-    with written_dir(out, MANIFEST) as folder:
+    with atomic_write_dir(out, MANIFEST) as folder:
         copy_library(folder)
         stop_former_kernels(folder)
         report = _write_recogniser(run_dirs, settings, files, folder)
@@ -131,11 +130,11 @@ def build_bundle(
         contents = {
             "kind": "recognition",
             "name": settings.name,
-            "classes_sha256": described(folder / "classes.csv")["sha256"],
+            "classes_sha256": describe_file(folder / "classes.csv").sha256,
             "made_with": [read_json(run / "environment.json") for run in run_dirs],
-            "validation": report.validation,
-            "test": report.test,
-            "validation_in_float": report.validation_in_float,
+            "validation": to_json(report.validation),
+            "test": to_json(report.test),
+            "validation_in_float": to_json(report.validation_in_float),
         }
         private = [*run_dirs, files.root, out, folder]
         sizes = write_manifest(folder, out, contents, private, max_mb)
@@ -175,7 +174,7 @@ def _write_recogniser(
 
 def _scores_in_float(
     evaluator: Evaluator, ranking: Recognition, folder: Path
-) -> Scores | None:
+) -> PoolScore | None:
     """The validation scores of the networks before they were integers, ranked alike."""
     if not ranking.int8:
         return None
@@ -196,9 +195,9 @@ def _scores_in_float(
 
 def _write_tuning(report: BundleReport, trials: Sequence[Trial], folder: Path) -> None:
     tuning = {
-        "validation": report.validation,
-        "test": report.test,
-        "validation_in_float": report.validation_in_float,
+        "validation": to_json(report.validation),
+        "test": to_json(report.test),
+        "validation_in_float": to_json(report.validation_in_float),
         "chosen": report.chosen.model_dump(),
         "trials": trials,
     }
@@ -220,11 +219,12 @@ def _write_listing(
     write_listing(listing, folder)
 
 
-def _in_words(scores: Mapping[str, Any] | None) -> str:
+def _in_words(scores: PoolScore | None) -> str:
     """One line of scores."""
     if scores is None:
         return "no photos"
+    score = scores.score
     return (
-        f"GAP {scores['gap']:.4f}, top-1 {scores['top1']:.4f} on {scores['n_images']} "
-        f"photos, {scores['n_positives']} of them of known landmarks"
+        f"GAP {score.gap:.4f}, top-1 {score.top1:.4f} on {score.n_images} photos, "
+        f"{score.n_positives} of them of known landmarks"
     )

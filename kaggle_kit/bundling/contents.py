@@ -8,8 +8,14 @@ from typing import Any
 from kaggle_kit.bundling.leaks import check_no_leaks
 from kaggle_kit.bundling.metadata import check_files
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.storage.json_files import json_text
-from kaggle_kit.storage.manifest import MANIFEST, METADATA, described, uploaded
+from kaggle_kit.storage.json_files import JsonObject, json_text, to_json
+from kaggle_kit.storage.manifest import (
+    MANIFEST,
+    METADATA,
+    FileEntry,
+    describe_file,
+    upload_names,
+)
 from kaggle_kit.training.run_folder import environment
 
 LIBRARY, OTHER = "library", "other"
@@ -21,7 +27,7 @@ SMALLER = {  # what to do about a part that is too large
 
 
 @dataclass(frozen=True)
-class BundleSizes:
+class BundleSizes(JsonObject):
     """What a bundle holds.
 
     Attributes:
@@ -50,7 +56,7 @@ def write_manifest(
     Args:
         private: paths of this machine that no file may name.
     """
-    files = {name: described(folder / name) for name in uploaded(folder)}
+    files = {name: describe_file(folder / name) for name in upload_names(folder)}
     sizes = sizes_mb(files)
     _check_size(out, sizes, max_mb)
     kit = environment()
@@ -59,13 +65,13 @@ def write_manifest(
         "kit": {"version": kit["kaggle_kit"], "commit": kit["commit"]},
         "packages": kit["packages"],
     }
-    _write_json({**head, **contents, "files": files}, folder / MANIFEST)
+    _write_json({**head, **contents, "files": to_json(files)}, folder / MANIFEST)
     check_files(folder)
     check_no_leaks(folder, private)
     return BundleSizes(len(files), sizes)
 
 
-def sizes_mb(files: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+def sizes_mb(files: Mapping[str, FileEntry]) -> dict[str, float]:
     """Megabytes of each part of a bundle, largest first, and in total.
 
     Args:
@@ -75,7 +81,7 @@ def sizes_mb(files: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     for name, file in files.items():
         top, slash, _ = name.partition("/")
         part = OTHER if not slash else LIBRARY if top == "kaggle_kit" else top
-        sizes[part] = sizes.get(part, 0) + file["bytes"]
+        sizes[part] = sizes.get(part, 0) + file.bytes
     ordered = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))
     ordered.append(("total", sum(sizes.values())))
     return {part: round(size / 1e6, 3) for part, size in ordered}

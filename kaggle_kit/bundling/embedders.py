@@ -20,7 +20,7 @@ from kaggle_kit.data.decode import decode_file
 from kaggle_kit.inference.embedder import load_embedder
 from kaggle_kit.local_features.extract import LocalReader
 from kaggle_kit.local_features.vlad import Vocabulary
-from kaggle_kit.model.convert_litert import lite, lite_int8
+from kaggle_kit.model.convert_litert import convert_to_int8, convert_to_litert
 from kaggle_kit.model.export import export, has_head, view_sides
 from kaggle_kit.retrieval.whitening import Whitening
 from kaggle_kit.storage import tables
@@ -87,7 +87,7 @@ def finish_networks(
         if after.recognition.int8:
             shutil.rmtree(network)
         else:
-            lite(network, network.with_name(LITE))
+            convert_to_litert(network, network.with_name(LITE))
 
 
 def write_whitenings(whitenings: Sequence[Whitening | None], folder: Path) -> None:
@@ -131,7 +131,7 @@ def _write_network(run: Path, own: Config, trained: Sequence[Query], out: Path) 
         images = [pixels for pixels in decoded if pixels is not None]
         if not images:
             raise no_images(trained)
-        lite_int8(out / MODEL, images, out / INT8)
+        convert_to_int8(out / MODEL, images, out / INT8)
 
 
 def _sample(trained: Sequence[Query], n: int, seed: int) -> list[Path]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,12 @@ from kaggle_kit.inference.embedder import Embedder, Embeddings, joined, whitened
 from kaggle_kit.inference.recogniser import Recogniser
 from kaggle_kit.local_features.extract import LocalReader
 from kaggle_kit.metrics.gap import mean_average_precision
-from kaggle_kit.metrics.score import Scores, precisions_of, with_intervals
+from kaggle_kit.metrics.score import Score, precisions_of, with_intervals
 from kaggle_kit.retrieval.gallery import Gallery, build_gallery
 from kaggle_kit.retrieval.knn import top_k
 from kaggle_kit.retrieval.ranking import Evidence
 from kaggle_kit.retrieval.whitening import Whitening, fit_whitening
+from kaggle_kit.storage.json_files import JsonObject, to_json
 from kaggle_kit.storage.tables import Class, Guess, Label, Truth
 
 WHITENING_IMAGES = 20_000  # that a whitening is fitted to
@@ -54,6 +56,35 @@ class Fit(NamedTuple):
     whitenings: list[Whitening | None]
     embeddings: dict[str, Embeddings]
     gallery: Gallery
+
+
+@dataclass(frozen=True)
+class QueryCounts(JsonObject):
+    """How many queries show a landmark of the gallery, another landmark, or none."""
+
+    landmark: int
+    unknown_landmark: int
+    non_landmark: int
+
+
+@dataclass(frozen=True)
+class PoolScore(JsonObject):
+    """The scores of a pool: of the guesses, and of the search.
+
+    Attributes:
+        score: GAP and related values, with intervals.
+        queries: counts.
+        map_at_10: mAP of the ten nearest; None if no query's landmark is in the gallery.
+    """
+
+    score: Score
+    queries: QueryCounts
+    map_at_10: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        """All as one flat object."""
+        queries, map_at_10 = to_json(self.queries), self.map_at_10
+        return self.score.as_json() | {"queries": queries, "map_at_10": map_at_10}
 
 
 class Evaluator:
@@ -164,27 +195,25 @@ class Evaluator:
             q.image_id: Truth(shown(q.landmark_id)) for q in self.pools[pool].queries
         }
 
-    def scores(self, pool: str, ranking: Recognition) -> Scores | None:
+    def scores(self, pool: str, ranking: Recognition) -> PoolScore | None:
         """GAP and its companions on a pool, with intervals, and mAP of the search.
 
         None where the pool has no image.
         """
         if not self.pools[pool].queries:
             return None
-        scores = with_intervals(self.guesses(pool, ranking), self.truths(pool))
         fit = self.fit(ranking)
         shown = [query.landmark_id for query in self.pools[pool].queries]
         landmarks = set(fit.gallery.landmark_ids.tolist())
-        scores["queries"] = {
-            "landmark": sum(i in landmarks for i in shown),
-            "unknown_landmark": sum(
-                i not in landmarks and i is not None for i in shown
-            ),
-            "non_landmark": sum(i is None for i in shown),
-        }
+        known = sum(i in landmarks for i in shown)
+        non_landmarks = sum(i is None for i in shown)
+        unknown = len(shown) - known - non_landmarks
         _, rows = top_k(fit.embeddings[pool].vectors, fit.gallery.vectors, MAP_AT)
-        scores[f"map_at_{MAP_AT}"] = _mean_average_precision(shown, rows, fit.gallery)
-        return scores
+        return PoolScore(
+            with_intervals(self.guesses(pool, ranking), self.truths(pool)),
+            QueryCounts(known, unknown, non_landmarks),
+            _mean_average_precision(shown, rows, fit.gallery),
+        )
 
     def _compute_fit(self, ranking: Recognition) -> Fit:
         train = self.pools["train"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_kit.errors import ArtefactError, KitError
-from kaggle_kit.storage.manifest import METADATA, uploaded
+from kaggle_kit.storage.manifest import METADATA, upload_names
 
 PLACEHOLDER = "INSERT_OWNER"  # in place of the user's name, until there is one
 HANDLE = f"{PLACEHOLDER}/landmark-kit"
@@ -138,7 +138,7 @@ def check_files(folder: Path) -> None:
             an archive that Kaggle would unpack.
     """
     folder = Path(folder)
-    kept = set(uploaded(folder))
+    kept = set(upload_names(folder))
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_dir():

@@ -12,7 +12,7 @@ from kaggle_kit.bundling.runs import without_folders
 from kaggle_kit.config import Config
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.pretrained import IMAGENET, imagenet_package
-from kaggle_kit.storage.files import written_dir
+from kaggle_kit.storage.files import atomic_write_dir
 from kaggle_kit.storage.manifest import MANIFEST
 
 SUBTITLE = "Library and config for the landmark training kernel"
@@ -39,7 +39,7 @@ def build_training_bundle(
     """
     out = Path(out)
     title = title_of(handle, title)
-    with written_dir(out, MANIFEST) as folder:
+    with atomic_write_dir(out, MANIFEST) as folder:
         copy_library(folder)
         stop_former_kernels(folder)
         config.write_json(without_folders(settings), folder / "config.json")

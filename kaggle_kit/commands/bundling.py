@@ -59,7 +59,7 @@ def bundle(args: argparse.Namespace) -> Result:
         from kaggle_kit.bundling.training_bundle import build_training_bundle
 
         sizes = build_training_bundle(asked, args.out, handle, title, args.max_mb)
-        return asdict(sizes)
+        return sizes.as_json()
     from kaggle_kit.bundling.build import build_bundle
 
     return build_bundle(
@@ -81,7 +81,7 @@ def ablate(args: argparse.Namespace) -> Result:
     changed = _changes(args)
     from kaggle_kit.bundling.ablate import ablate
 
-    return asdict(ablate(args.run, args.competition, args.out, changed))
+    return ablate(args.run, args.competition, args.out, changed).as_json()
 
 
 @BUNDLING.command(

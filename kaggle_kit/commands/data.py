@@ -88,11 +88,11 @@ def index(args: argparse.Namespace) -> Result:
     """List the photos that decode, with their landmark and size."""
     from kaggle_kit.data.index import index
 
-    counts: dict[str, Any] = dict(index(args.competition, args.out))
+    counts = index(args.competition, args.out).as_json()
     if args.report:
-        from kaggle_kit.report.dataset_page import sheet
+        from kaggle_kit.report.dataset_page import write_dataset_page
 
-        counts |= sheet(args.competition, args.out)
+        counts |= write_dataset_page(args.competition, args.out).as_json()
     return counts
 
 
@@ -109,7 +109,8 @@ def subset(args: argparse.Namespace) -> Result:
     asked = settings(args)
     from kaggle_kit.data.subset import subset
 
-    return subset(asked.subset, asked.seed, args.competition, args.out)
+    counts = subset(asked.subset, asked.seed, args.competition, args.out)
+    return counts.as_json()
 
 
 @DATA.command(
@@ -136,4 +137,5 @@ def shards(args: argparse.Namespace) -> Result:
         from kaggle_kit.data.shards import shards
 
         made = shards(asked.data, args.competition, args.subset, args.out)
-    return made["counts"] | {"broken": made["broken"], "shards": len(made["shards"])}
+    counts = made.counts.as_json()
+    return counts | {"broken": list(made.broken), "shards": len(made.shards)}

@@ -31,7 +31,7 @@ def validate(args: argparse.Namespace) -> Result:
     """Check that Kaggle would accept a submission."""
     from kaggle_kit.metrics.score import validate
 
-    return validate(args.submission, args.sample)
+    return validate(args.submission, args.sample).as_json()
 
 
 @LOOKING.command(
@@ -44,7 +44,8 @@ def score(args: argparse.Namespace) -> Result:
     """Score a submission by GAP, and say what the rest was lost to."""
     from kaggle_kit.metrics.score import score
 
-    return score(args.submission, args.solution, 1000 if args.intervals else 0)
+    n_resamples = 1000 if args.intervals else 0
+    return score(args.submission, args.solution, n_resamples).as_json()
 
 
 @LOOKING.command(
@@ -81,7 +82,7 @@ def report(args: argparse.Namespace) -> Result:
         args.competition,
         args.bundle,
         args.against,
-    )
+    ).as_json()
 
 
 @LOOKING.command(
@@ -121,7 +122,7 @@ def match(args: argparse.Namespace) -> Result:
     """Draw which points of two photos match."""
     from kaggle_kit.report.matches import match
 
-    return match(args.photo, args.other, args.out)
+    return match(args.photo, args.other, args.out).as_json()
 
 
 @LOOKING.command(

@@ -1,9 +1,9 @@
-"""Settings: what there is to set, in files and by name, and what each means.
+"""The settings of an experiment: types, defaults, descriptions, and their files.
 
-A file in ``configs/`` is YAML and only its difference from another (``extends:``). A run
-keeps what it resolved to as ``config.json``; the kernel reads that back.
+A file in ``configs/`` is YAML, and contains only the differences from the config that it
+``extends``. A run stores the resolved config as ``config.json``, which the kernel reads.
 
-The whole kit says ``config.X`` for what is listed here, whichever module it is in.
+Other modules use the names that are listed here as ``config.NAME``.
 """
 
 from kaggle_kit.config.files import load, override, parse_setting, read_json, write_json

@@ -1,4 +1,4 @@
-"""What all sections of a config are made of: their rules, and types that come often."""
+"""The base class of all config sections, and types that several sections use."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ Side = Annotated[int, Field(ge=32, le=2048)]  # pixels
 
 def _printable(text: str) -> str:
     if not text.isprintable():
-        raise ValueError("expected text that can be printed on one line")
+        raise ValueError("expected printable text on one line")
     return text
 
 
@@ -21,6 +21,6 @@ Text = Annotated[str, pydantic.AfterValidator(_printable)]
 
 
 class Settings(pydantic.BaseModel):
-    """A section: only the settings that it names, and never changed in place."""
+    """A section of a config: it is immutable and refuses unknown settings."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

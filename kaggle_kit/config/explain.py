@@ -1,4 +1,4 @@
-"""What a setting means, what it may be, and what it is unless it is set."""
+"""Describe settings: their meaning, type, range and default."""
 
 import json
 import textwrap
@@ -16,51 +16,54 @@ WIDTH = 80
 
 
 def explain(name: str | None = None) -> str:
-    """Meaning, type, range and default of a setting, or of all in a section.
+    """Describe a setting or a section: meaning, type, range and default.
 
     Args:
-        name: dotted, such as ``train.epochs`` or ``train``; None: all there are.
+        name: dotted, such as ``train.epochs`` or ``train``; None: all settings.
+
+    Returns:
+        Lines of text. A section is followed by the settings in it.
 
     Raises:
         ConfigError: there is no such setting.
     """
     if name is None:
-        return "\n".join(_of_all(Config, ""))
+        return "\n".join(_describe_section(Config, ""))
     *sections, key = name.split(".")
     owner: Any = Config
     for section in sections:
-        owner = _below(owner, section, name)
-    _below(owner, key, name)
-    return "\n".join(_of_one(owner, key, name))
+        owner = _child(owner, section, name)
+    _child(owner, key, name)
+    return "\n".join(_describe(owner, key, name))
 
 
-def _below(owner: Any, key: str, name: str) -> Any:
-    """The section, or the type, that is below another."""
+def _child(owner: Any, key: str, name: str) -> Any:
+    """The section or the type of a setting in a section."""
     if key not in getattr(owner, "model_fields", {}):
         raise ConfigError(no_setting(name))
     return section_of(owner.model_fields[key].annotation)
 
 
-def _of_all(owner: type[Settings], before: str) -> Iterator[str]:
+def _describe_section(owner: type[Settings], prefix: str) -> Iterator[str]:
     for key in owner.model_fields:
-        yield from _of_one(owner, key, f"{before}{key}")
+        yield from _describe(owner, key, f"{prefix}{key}")
 
 
-def _of_one(owner: type[Settings], key: str, name: str) -> Iterator[str]:
-    """The lines on a setting, and on those below it."""
+def _describe(owner: type[Settings], key: str, name: str) -> Iterator[str]:
+    """The lines for a setting, and for those in it if it is a section."""
     field = owner.model_fields[key]
     section = section_of(field.annotation)
-    has_others = hasattr(section, "model_fields")
+    is_section = hasattr(section, "model_fields")
     meaning = field.description or (section.__doc__ or "").split("\n\n")[0].replace(
         "``", ""
     )
     yield f"{name}{_default(field.default)}"
     yield from _indented(meaning)
-    if section is not field.annotation or not has_others:
+    if section is not field.annotation or not is_section:
         schema = owner.model_json_schema()
         yield from _indented(_words(schema["properties"][key]))
-    if has_others:
-        yield from _of_all(section, f"{name}.")
+    if is_section:
+        yield from _describe_section(section, f"{name}.")
 
 
 def _indented(text: str) -> list[str]:
@@ -75,7 +78,7 @@ def _indented(text: str) -> list[str]:
 
 
 def _default(value: Any) -> str:
-    """What a setting is unless it is set; a section is what its settings are."""
+    """The default of a setting, as a suffix of its name; empty for a section."""
     if value is PydanticUndefined:
         return " (required)"
     if isinstance(value, Settings):
@@ -85,7 +88,7 @@ def _default(value: Any) -> str:
 
 
 def _words(schema: Mapping[str, Any]) -> str:
-    """A type and its range, of JSON Schema, in words.
+    """A type and its range in words, from JSON Schema.
 
     >>> _words({"type": "integer", "minimum": 1})
     'a whole number from 1'

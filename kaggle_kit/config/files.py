@@ -1,4 +1,4 @@
-"""Configs in files: YAML with ``extends``, JSON of a run, and single changes."""
+"""Read and write configs: YAML with ``extends``, the JSON of a run, ``--set``."""
 
 import json
 import reprlib
@@ -11,48 +11,56 @@ import pydantic
 from kaggle_kit.config.names import no_setting
 from kaggle_kit.config.schema import Config
 from kaggle_kit.errors import ConfigError
-from kaggle_kit.storage.files import shipped, written
+from kaggle_kit.storage.files import atomic_write, package_path
 
 
 def load(path: Path) -> Config:
-    """Read a YAML config and those it extends.
+    """Read a YAML config and the configs that it extends.
 
-    A name that is no file, such as ``configs/r50_64.yaml`` outside a checkout, is looked
-    up among the configs that came with the kit.
+    A path that does not exist, such as ``configs/r50_64.yaml`` outside a checkout, is
+    looked up by its file name among the configs of the kit.
 
     Raises:
-        ConfigError: no such file, not YAML, an unknown setting, a value out of range.
+        ConfigError: the file is missing or not YAML, a setting is unknown, or a value is
+            out of range.
     """
     path = Path(path)
-    if not path.exists() and (shipped("configs") / path.name).exists():
-        path = shipped("configs") / path.name
+    if not path.exists() and (package_path("configs") / path.name).exists():
+        path = package_path("configs") / path.name
     try:
         return _resolve(_read_yaml(path, ()), str(path))
     except RecursionError:
         raise ConfigError(
-            f"{path}: expected sections of settings, got one within itself"
+            f"{path}: expected nested sections, got a section that contains itself"
         ) from None
 
 
 def override(config: Config, settings: Mapping[str, Any]) -> Config:
-    """A config with single settings replaced, by dotted name (``train.epochs``)."""
+    """A copy of a config with changed settings.
+
+    Args:
+        settings: new values by dotted name (``train.epochs``).
+
+    Raises:
+        ConfigError: a setting is unknown, or a value is out of range.
+    """
     values = config.model_dump()
     for name, value in settings.items():
         *sections, key = name.split(".")
-        place: Any = values
+        owner: Any = values
         for section in sections:
-            place = place.get(section) if isinstance(place, dict) else None
-        if not isinstance(place, dict) or key not in place:
+            owner = owner.get(section) if isinstance(owner, dict) else None
+        if not isinstance(owner, dict) or key not in owner:
             raise ConfigError(no_setting(name))
-        place[key] = value
+        owner[key] = value
     return _resolve(values, "--set")
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """Split ``train.epochs=3`` into its name and its value, read as YAML.
+    """Split ``train.epochs=3`` into the name and the value, which is parsed as YAML.
 
     Raises:
-        ConfigError: there is no ``=``, or the value is not YAML.
+        ConfigError: ``=`` is missing, or the value is not YAML.
     """
     import yaml  # not in the kernel, which reads config.json
 
@@ -60,13 +68,18 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not equals:
         raise ConfigError(f"--set: expected SETTING=VALUE, got {text!r}")
     try:
-        return name.strip(), _parsed(value)
+        return name.strip(), _parse_yaml(value)
     except yaml.YAMLError:
         raise ConfigError(f"--set: expected a value after '=', got {text!r}") from None
 
 
 def read_json(path: Path) -> Config:
-    """Read the ``config.json`` of a run or bundle."""
+    """Read the ``config.json`` of a run or bundle.
+
+    Raises:
+        ConfigError: the file is missing or damaged, or a setting is unknown or out of
+            range.
+    """
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -75,8 +88,8 @@ def read_json(path: Path) -> Config:
 
 
 def write_json(config: Config, path: Path) -> None:
-    """Write a config whole or not at all."""
-    with written(path) as part:
+    """Write a config atomically."""
+    with atomic_write(path) as part:
         part.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
@@ -85,12 +98,12 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 
     try:
         if path.resolve() in seen:
-            raise ConfigError(f"{path}: expected an end to 'extends', got a circle")
+            raise ConfigError(f"{path}: expected 'extends' to end, got a cycle")
         if path.exists() and not path.is_file():  # /dev/zero has no end
-            raise ConfigError(f"{path}: expected YAML settings, got no plain file")
-        values = _parsed(path.read_text(encoding="utf-8"))
+            raise ConfigError(f"{path}: expected YAML settings, got no regular file")
+        values = _parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        names = sorted(p.name for p in shipped("configs").glob("*.yaml"))
+        names = sorted(p.name for p in package_path("configs").glob("*.yaml"))
         raise ConfigError(
             f"{path}: expected a config, found no file; the kit has {', '.join(names)}"
         ) from None
@@ -98,42 +111,42 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(f"{path}: expected YAML settings, got {reason}") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected YAML settings, got {_shown(values)}")
+        raise ConfigError(f"{path}: expected YAML settings, got {_excerpt(values)}")
     parent = values.pop("extends", None)
     if parent is None:
         return values
     if not isinstance(parent, str) or len(parent) > 255:
         raise ConfigError(
             f"{path}: extends: expected the name of another config, got "
-            f"{_shown(parent)}"
+            f"{_excerpt(parent)}"
         )
-    return _merged(_read_yaml(path.parent / parent, (*seen, path.resolve())), values)
+    return _merge(_read_yaml(path.parent / parent, (*seen, path.resolve())), values)
 
 
-def _shown(value: Any) -> str:
-    """A value as a complaint quotes it, however large it is."""
+def _excerpt(value: Any) -> str:
+    """An excerpt of a value, for error messages."""
     return reprlib.repr(value)[:100]
 
 
-def _parsed(text: str) -> Any:
-    """A value in YAML, of its plain types alone.
+def _parse_yaml(text: str) -> Any:
+    """Parse YAML; only plain types are allowed.
 
     Raises:
-        YAMLError: it is not YAML, or a key comes twice.
+        YAMLError: it is not YAML, or a key is repeated.
     """
     import yaml  # not in the kernel, which reads config.json
 
     class Loader(yaml.SafeLoader):
-        """Refuses a key that comes twice."""
+        """Refuses repeated keys."""
 
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            """A mapping, once its keys differ."""
+            """Construct a mapping, if its keys are distinct."""
             names = [key.value for key, _ in node.value]
-            again = [name for name in names if names.count(name) > 1]
-            if again:
+            repeated = [name for name in names if names.count(name) > 1]
+            if repeated:
                 mark = node.start_mark
                 raise yaml.MarkedYAMLError(
-                    problem=f"{_shown(again[0])} twice", problem_mark=mark
+                    problem=f"{_excerpt(repeated[0])} twice", problem_mark=mark
                 )
             return super().construct_mapping(node, deep)
 
@@ -146,21 +159,23 @@ def _parsed(text: str) -> Any:
         TypeError,
         RecursionError,
     ) as error:
-        # PyYAML lets these through: of the date 2021-13-45, of !!bool x, of 5,000 digits
-        raise yaml.YAMLError(f"no value of YAML's: {error!r:.100}") from error
+        # PyYAML does not convert these: for the date 2021-13-45, !!bool x, 5,000 digits
+        raise yaml.YAMLError(f"a malformed value: {error!r:.100}") from error
 
 
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings with changes; ``base`` is not modified."""
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
-            value = _merged(old, value)
+            value = _merge(old, value)
         merged[key] = value
     return merged
 
 
 def _resolve(values: dict[str, Any], where: str) -> Config:
+    """Validate nested settings; report the first error in one line."""
     try:
         return Config.model_validate(values)
     except pydantic.ValidationError as error:
@@ -172,8 +187,8 @@ def _resolve(values: dict[str, Any], where: str) -> Config:
             raise ConfigError(f"{where}: expected the setting '{name}'") from None
         reason = first["msg"].removeprefix("Value error, ")
         reason = reason[0].lower() + reason[1:]
-        if not name:  # settings that do not go together
+        if not name:  # a rule between sections; the reason names the setting
             raise ConfigError(f"{where}: {reason}") from None
         raise ConfigError(
-            f"{where}: {name}: {reason}, got {_shown(first['input'])}"
+            f"{where}: {name}: {reason}, got {_excerpt(first['input'])}"
         ) from None

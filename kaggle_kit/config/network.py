@@ -1,4 +1,4 @@
-"""Settings of the network, and of how it is trained."""
+"""Settings of the network and of its training."""
 
 from typing import Annotated, Literal
 
@@ -17,172 +17,238 @@ class Model(Settings):
     backbone: Annotated[
         Literal["resnet50", "efficientnet_lite0", "tiny", "none"],
         Field(
-            description="what the network is built on. tiny: three convolutions, to try "
-            "things out with; none: no network, the embedding is VLAD alone"
+            description="network that computes the features. tiny: three convolutions, "
+            "for tests; none: no network, the embedding is VLAD alone (see vlad)"
         ),
     ] = "resnet50"
     weights: Annotated[
         Text | None,
         Field(
-            description="what training begins with: a file of weights in the layout of "
-            "keras-applications or keras-cv, or imagenet: those that a Python package "
-            "has (efficientnet_lite0 only); null: random"
+            description="initial weights of the backbone: the path of a weights file of "
+            "keras-applications or keras-cv, or imagenet: those of a Python package "
+            "(efficientnet_lite0 only); null: random"
         ),
     ] = None
     pixels: Annotated[
         Literal["unit", "centred", "caffe"],
         Field(
-            description="what the backbone reads. unit: 0..1; centred: (x - 127) / 128; "
-            "caffe: 0..255 less ImageNet's means, as the weights of keras-applications' "
-            "ResNet-50 expect"
+            description="input of the backbone, from pixel values x in 0..255. unit: "
+            "x / 255; centred: (x - 127) / 128; caffe: x minus the ImageNet mean of each "
+            "channel, for the ResNet-50 weights of keras-applications"
         ),
     ] = "unit"
     batch_norm_momentum: Annotated[
         float,
-        Field(gt=0, lt=1, description="how much of their old mean batch norms keep"),
+        Field(
+            gt=0,
+            lt=1,
+            description="momentum of the moving averages in batch normalization; a lower "
+            "value adapts faster",
+        ),
     ] = 0.99
     zero_residual: Annotated[
-        bool, Field(description="residual branches begin as nothing")
+        bool,
+        Field(
+            description="initialize the last batch-norm scale of each residual branch "
+            "with 0, so that the branch starts as zero (resnet50)"
+        ),
     ] = False
     pooling: Annotated[
         Literal["average", "gem", "flatten"],
         Field(
-            description="how the backbone's map becomes a vector. gem: a mean of powers; "
-            "flatten: all of the map, for one image size only"
+            description="how the feature map becomes a vector. average: mean over the "
+            "positions; gem: generalised mean with exponent gem_p; flatten: all values, "
+            "for one image size only"
         ),
     ] = "average"
     gem_p: Annotated[
-        float, Field(ge=1, description="power of gem: 1 is the mean, much the maximum")
+        float,
+        Field(
+            ge=1,
+            description="exponent of gem pooling: 1 is the mean, a large value approaches "
+            "the maximum",
+        ),
     ] = 3.0
-    gem_trainable: Annotated[bool, Field(description="gem_p is trained too")] = False
+    gem_trainable: Annotated[
+        bool, Field(description="train gem_p together with the weights")
+    ] = False
     embedding: Annotated[
         Count | None,
-        Field(description="width of a dense layer with batch norm; null: no layer"),
+        Field(
+            description="dimensions of the embedding, computed by a dense layer with batch "
+            "normalization; null: no such layer, the pooled features are the embedding"
+        ),
     ] = None
     dropout: Annotated[
         float,
         Field(
-            ge=0, lt=1, description="share of the embedding that training leaves out"
+            ge=0,
+            lt=1,
+            description="share of the embedding's values that training sets to 0",
         ),
     ] = 0.0
     head: Annotated[
         Literal["dense", "cosine", "arcface"],
-        Field(description="what tells the landmarks apart while training"),
+        Field(
+            description="classifier that training uses. dense: linear layer; cosine: "
+            "scaled cosine to the centre of each class; arcface: cosine with an angular "
+            "margin in the loss"
+        ),
     ] = "dense"
     scale: Annotated[
         Positive | None,
         Field(
-            description="largest logit of the cosine and arcface heads; null: AdaCos, "
-            "by the number of classes"
+            description="largest logit of the cosine and arcface heads: the factor of the "
+            "cosine; null: AdaCos, computed from the number of classes"
         ),
     ] = 12.0
     sub_centres: Annotated[
-        Count, Field(description="directions per class, of which the nearest counts")
+        Count,
+        Field(
+            description="centres of each class in the cosine and arcface heads; the "
+            "nearest one counts (sub-center ArcFace)"
+        ),
     ] = 1
     sampled_classes: Annotated[
         Count | None,
         Field(
-            description="cosine and arcface: so many classes, those of a batch and "
-            "random others, stand for all in a training step (Partial FC); for tens of "
-            "thousands of landmarks. null: all"
+            description="classes in the softmax of a training step (Partial FC): those of "
+            "the batch and random others; for tens of thousands of landmarks, with the "
+            "cosine and arcface heads. null: all classes"
         ),
     ] = None
     margin: Annotated[
         tuple[Margin, Margin],
-        Field(description="arcface: radians for the largest class and the smallest"),
+        Field(
+            description="margins of the arcface head in radians: for the largest class and "
+            "for the smallest; classes of other sizes have margins between these"
+        ),
     ] = (0.05, 0.5)
 
 
 class Stage(Settings):
-    """Some epochs at an image size of their own."""
+    """Epochs at an image size of their own."""
 
-    epochs: Annotated[Count, Field(description="how many epochs it takes")]
+    epochs: Annotated[Count, Field(description="number of epochs")]
     image_size: Annotated[
-        Side, Field(description="side of the photos that the network sees, in pixels")
+        Side, Field(description="side of the photos at the network's input, in pixels")
     ]
 
 
 class Train(Settings):
-    """How the network is trained."""
+    """The training of the network."""
 
     epochs: Annotated[
         Whole,
-        Field(
-            description="how often all photos are trained on; 0: the weights stay as "
-            "they are"
-        ),
+        Field(description="number of epochs; 0: no training, the weights stay initial"),
     ] = 30
     stages: Annotated[
         tuple[Stage, ...],
-        Field(description="the first epochs, at other image sizes than the rest"),
+        Field(
+            description="image sizes of the first epochs, stage by stage; the epochs "
+            "after all stages use data.image_size"
+        ),
     ] = ()
     frozen_epochs: Annotated[
         Whole,
-        Field(description="the first epochs, in which the backbone stays as it is"),
+        Field(
+            description="the first epochs, in which the backbone is frozen and only the "
+            "layers after it are trained"
+        ),
     ] = 0
     frozen_learning_rate: Annotated[
         Positive | None,
-        Field(description="learning rate of the frozen epochs; null: the same"),
+        Field(description="learning rate of the frozen epochs; null: learning_rate"),
     ] = None
     trained_share: Annotated[
         float,
         Field(
             gt=0,
             le=1,
-            description="share of the backbone's trained weights that is kept; the rest "
-            "is of model.weights",
+            description="weight of the trained backbone in its average with model.weights, "
+            "which is validated and saved; 1: no averaging",
         ),
     ] = 1.0
     batch_size: Annotated[
-        Count, Field(description="photos of a batch, on all devices together")
+        Count, Field(description="photos in a batch, over all devices")
     ] = 32
     per_device: Annotated[
         bool,
-        Field(description="batch_size and the learning rates are of one device"),
+        Field(
+            description="batch_size and the learning rates are those of one device, and "
+            "are multiplied by the number of devices"
+        ),
     ] = False
     accumulate: Annotated[
-        Count, Field(description="batches whose mean gradient makes one step")
+        Count,
+        Field(
+            description="gradient accumulation: the optimizer steps once every accumulate "
+            "batches, with their mean gradient"
+        ),
     ] = 1
     mixed_precision: Annotated[
-        bool, Field(description="float16 where it is safe; for GPUs")
+        bool, Field(description="compute in float16 where that is safe; for GPUs")
     ] = False
     balance: Annotated[
         Literal["none", "sampling", "loss"],
-        Field(description="what evens out the classes"),
+        Field(
+            description="correction for classes of different sizes. sampling: all classes "
+            "occur equally often in an epoch; loss: the loss of a photo is weighted by "
+            "the inverse size of its class"
+        ),
     ] = "none"
     label_smoothing: Annotated[
         float,
-        Field(ge=0, lt=1, description="share of the target that all classes divide"),
+        Field(
+            ge=0,
+            lt=1,
+            description="share of the target probability that is divided equally among "
+            "all classes",
+        ),
     ] = 0.0
     optimizer: Annotated[
-        Literal["adam", "adamw"], Field(description="what makes steps of gradients")
+        Literal["adam", "adamw"],
+        Field(description="optimizer. adamw: Adam with decoupled weight decay"),
     ] = "adam"
     learning_rate: Annotated[
-        Positive, Field(description="learning rate at its highest")
+        Positive, Field(description="learning rate, the highest one of a schedule")
     ] = 1e-3
-    weight_decay: Annotated[
-        Weight, Field(description="how much weights shrink; adamw only")
-    ] = 0.0
+    weight_decay: Annotated[Weight, Field(description="weight decay; adamw only")] = 0.0
     schedule: Annotated[
         Literal["constant", "cosine"],
-        Field(description="how the learning rate goes on after the warm-up"),
+        Field(
+            description="learning-rate schedule. cosine: linear warm-up, then half a "
+            "cosine down to 0"
+        ),
     ] = "constant"
     warmup_epochs: Annotated[
-        Weight, Field(description="epochs in which the learning rate rises from 0")
+        Weight,
+        Field(
+            description="epochs of the warm-up, in which the learning rate rises from 0; "
+            "cosine schedule only"
+        ),
     ] = 0.0
     clip_norm: Annotated[
         Positive | None,
-        Field(description="largest norm of all gradients together; null: any"),
+        Field(
+            description="gradient clipping: largest global norm of the gradients; null: "
+            "no clipping"
+        ),
     ] = None
     monitor: Annotated[
         Literal["val_loss", "val_accuracy"],
-        Field(description="what tells the best epoch, whose weights are kept"),
+        Field(
+            description="validation metric that decides the best epoch, whose weights are "
+            "saved"
+        ),
     ] = "val_loss"
     patience: Annotated[
         Count | None,
-        Field(description="epochs without a better monitor before it stops; null: all"),
+        Field(
+            description="early stopping: epochs without improvement of monitor; null: no "
+            "early stopping"
+        ),
     ] = None
     checkpoint_minutes: Annotated[
-        Positive,
-        Field(description="minutes between checkpoints within an epoch"),
+        Positive, Field(description="minutes between checkpoints within an epoch")
     ] = 10.0

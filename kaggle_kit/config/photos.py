@@ -1,4 +1,4 @@
-"""Settings of the photos: which take part, and how they are stored and read."""
+"""Settings of the photos: which ones are used, and how they are stored and read."""
 
 from typing import Annotated, Literal
 
@@ -7,148 +7,181 @@ from pydantic import Field
 
 from kaggle_kit.config.base import Count, Settings, Share, Side, Text
 
-Rest = Annotated[float, Field(ge=0, lt=1)]  # a share that leaves something
+Rest = Annotated[float, Field(ge=0, lt=1)]  # a share below the whole
 
 
 class Pools(Settings):
-    """How photos without a landmark are divided; what is left over is not used.
+    """Pools of photos that show no landmark; the remaining photos are not used.
 
     Such photos are those below ``train/`` that ``train.csv`` does not list.
     """
 
     penalty: Annotated[
-        Share, Field(description="share that is ranked against in the kernel")
+        Share,
+        Field(
+            description="share of the penalty pool, which goes into the bundle: a photo "
+            "similar to the pool gets a lower confidence (see recognition.query_penalty)"
+        ),
     ] = 0.6
     validation: Annotated[
-        Share, Field(description="share that joins the validation landmarks")
+        Share, Field(description="share that is added to the validation split")
     ] = 0.2
     test: Annotated[
-        Share, Field(description="share that joins the test split, to tune nothing on")
+        Share,
+        Field(
+            description="share that is added to the test split, never used for tuning"
+        ),
     ] = 0.2
 
     @pydantic.model_validator(mode="after")
-    def _fit_into_all(self) -> "Pools":
+    def _check_sum(self) -> "Pools":
         if self.penalty + self.validation + self.test > 1 + 1e-9:
-            raise ValueError("the shares add up to more than 1")
+            raise ValueError("expected shares that add up to at most 1")
         return self
 
 
 class Subset(Settings):
-    """Which landmarks and photos take part, and how they are split."""
+    """The landmarks and photos to use, and their split into train, validation and test."""
 
     landmarks: Annotated[
         Annotated[tuple[int, ...], Field(min_length=1)] | None,
-        Field(description="the ids of the landmarks; null: n_landmarks, or all"),
+        Field(description="ids of the landmarks; null: chosen by the next settings"),
     ] = None
     n_landmarks: Annotated[
         Count | None,
-        Field(description="how many of the landmarks with min_images; null: all"),
+        Field(
+            description="number of landmarks, of those with at least min_images photos; "
+            "null: all of those"
+        ),
     ] = None
     choice: Annotated[
         Literal["most_images", "random"],
-        Field(description="which n_landmarks: those of most photos, or drawn by seed"),
+        Field(
+            description="how n_landmarks are chosen. most_images: those with most photos; "
+            "random: drawn with seed"
+        ),
     ] = "most_images"
     min_images: Annotated[
-        Count, Field(description="the photos that a landmark has at least")
+        Count, Field(description="smallest number of photos of a landmark")
     ] = 1
     max_images: Annotated[
         Count | None,
-        Field(description="how many photos of a landmark are drawn at most; null: all"),
+        Field(
+            description="largest number of photos of a landmark, drawn at random; null: "
+            "all photos"
+        ),
     ] = None
     validation_share: Annotated[
-        Rest, Field(description="share of each landmark's photos, for tuning")
+        Rest,
+        Field(description="share of each landmark's photos for validation and tuning"),
     ] = 0.15
     test_share: Annotated[
         Rest,
-        Field(description="share of each landmark's photos, to tune nothing on"),
+        Field(description="share of each landmark's photos for test, never for tuning"),
     ] = 0.0
     unknown_landmarks: Annotated[
         int,
         Field(
             ge=0,
-            description="how many landmarks are kept out of train; their photos, half "
-            "to validation and half to test, are queries whose landmark cannot be named",
+            description="number of landmarks without training photos, for the open-set "
+            "protocol: half of their photos go to validation and half to test, where "
+            "they cannot be named",
         ),
     ] = 0
     group_column: Annotated[
         Text | None,
         Field(
-            description="the column of train.csv that near-duplicates share; they are "
-            "kept in one split. null: each photo is alone"
+            description="column of train.csv whose value near-duplicates share; they go to "
+            "the same split. null: no groups"
         ),
     ] = None
     non_landmarks: Pools = Pools()
 
     @pydantic.model_validator(mode="after")
-    def _leaves_some_to_train(self) -> "Subset":
+    def _check_shares(self) -> "Subset":
         if self.validation_share + self.test_share >= 1:
-            raise ValueError("validation_share and test_share leave nothing to train")
+            raise ValueError(
+                "expected validation_share and test_share to add up to less than 1"
+            )
         return self
 
 
 class Augment(Settings):
-    """Random changes of a training photo.
+    """Augmentation: random changes of a training photo.
 
-    ``rand_augment`` and ``cutout`` are keras-cv's.
+    ``rand_augment`` and ``cutout`` are those of keras-cv.
     """
 
-    flip: Annotated[bool, Field(description="mirror a photo, or not, at random")] = (
-        False
-    )
+    flip: Annotated[
+        bool, Field(description="flip a photo left to right with probability 1/2")
+    ] = False
     crop: Annotated[
         Rest,
         Field(
-            description="the most that a random crop leaves out, as a share of a side; "
-            "what is left is resized"
+            description="random crop: the largest part of a side that is cut off; the crop "
+            "is resized to image_size. 0: the whole photo"
         ),
     ] = 0.0
     brightness: Annotated[
-        Share, Field(description="largest change, as a share of the full range")
+        Share,
+        Field(
+            description="largest random change of brightness, as a share of the full range"
+        ),
     ] = 0.0
-    contrast: Annotated[Share, Field(description="largest relative change")] = 0.0
-    saturation: Annotated[Share, Field(description="largest relative change")] = 0.0
+    contrast: Annotated[
+        Share, Field(description="largest relative random change of contrast")
+    ] = 0.0
+    saturation: Annotated[
+        Share, Field(description="largest relative random change of saturation")
+    ] = 0.0
     rand_augment: Annotated[
         Share,
-        Field(description="strength of two random changes out of many (keras-cv)"),
+        Field(
+            description="RandAugment of keras-cv: magnitude of two random changes; 0: none"
+        ),
     ] = 0.0
     cutout: Annotated[
         Share,
         Field(
-            description="side of a square that is greyed, as a share of the photo's "
-            "(keras-cv)"
+            description="cutout of keras-cv: side of a random grey square, as a share of "
+            "the photo's side; 0: none"
         ),
     ] = 0.0
 
 
 class Data(Settings):
-    """How photos are stored and read. Sizes are squares, in pixels.
+    """How photos are stored and read. All photos are squares, with sides in pixels.
 
-    Training sees crops of the stored photo, if ``augment`` says so; validation and
-    inference see photos whole.
+    Training uses random crops of the stored photo if ``augment`` says so; validation and
+    inference use whole photos.
     """
 
     image_size: Annotated[
-        Side, Field(description="side of the photos that the network sees, in pixels")
+        Side, Field(description="side of the photos at the network's input, in pixels")
     ] = 224
     stored_size: Annotated[
         Side,
         Field(
-            description="side of the photos in a shard, in pixels; at least image_size"
+            description="side of the photos in the shards, in pixels; at least image_size"
         ),
     ] = 256
     jpeg_quality: Annotated[
-        int, Field(ge=50, le=100, description="quality of the stored photos")
+        int,
+        Field(ge=50, le=100, description="JPEG quality of the photos in the shards"),
     ] = 95
-    shard_images: Annotated[Count, Field(description="photos in a shard")] = 2048
+    shard_images: Annotated[Count, Field(description="number of photos in a shard")] = (
+        2048
+    )
     shuffle_images: Annotated[
-        Count, Field(description="encoded photos held in memory to be shuffled")
+        Count,
+        Field(description="size of the shuffle buffer, in encoded photos in memory"),
     ] = 4096
     augment: Augment = Augment()
 
     @pydantic.model_validator(mode="after")
-    def _crop_fits(self) -> "Data":
+    def _check_sizes(self) -> "Data":
         if self.stored_size < self.image_size:
             raise ValueError(
-                f"stored_size {self.stored_size} is below image_size {self.image_size}"
+                f"expected stored_size to be at least image_size {self.image_size}"
             )
         return self

@@ -1,4 +1,4 @@
-"""Settings of recognition: local features, their geometry, and how guesses are ranked."""
+"""Settings of recognition: local features, verification, and the ranking of guesses."""
 
 import math
 from typing import Annotated, Literal
@@ -12,38 +12,46 @@ Scale = Annotated[float, Field(gt=0, le=2)]
 
 
 class Local(Settings):
-    """Local features of a photo: SIFT points with RootSIFT descriptors."""
+    """Local features: SIFT keypoints with RootSIFT descriptors."""
 
     long_side: Annotated[
         int,
         Field(
             ge=64,
             le=4096,
-            description="pixels; a photo of a longer side is shrunk to it",
+            description="longest side of a photo in pixels; a larger photo is downscaled",
         ),
     ] = 512
     n_features: Annotated[
-        Count, Field(description="points of a photo at most, strongest first")
+        Count,
+        Field(
+            description="largest number of keypoints of a photo; the strongest count"
+        ),
     ] = 800
 
 
 class Vlad(Settings):
-    """An embedding without a network: local features gathered by visual words."""
+    """An embedding of local features (VLAD), which needs no network."""
 
-    words: Annotated[Count, Field(description="how many visual words")] = 64
+    words: Annotated[
+        Count, Field(description="number of visual words in the vocabulary")
+    ] = 64
 
 
 class Verification(Settings):
-    """Geometry of the nearest photos: how many local features agree on it, weighed."""
+    """Geometric verification: local features of the query and of its nearest photos.
+
+    Their weighted number of inliers is added to the cosine.
+    """
 
     candidates: Annotated[
-        Count, Field(description="how many of the nearest photos are checked")
+        Count, Field(description="number of nearest gallery photos to verify")
     ] = 60
     geometry: Annotated[
         Literal["similarity", "homography"],
         Field(
-            description="similarity: upright, by votes of all matches; homography: by "
-            "MAGSAC"
+            description="model that inliers agree on. similarity: shift and scale without "
+            "rotation, by votes of all matches; homography: estimated by MAGSAC"
         ),
     ] = "similarity"
     ratio: Annotated[
@@ -51,139 +59,172 @@ class Verification(Settings):
         Field(
             gt=0,
             le=1,
-            description="largest distance of a match, as a share of that of the second "
-            "nearest",
+            description="Lowe's ratio test: largest distance of a match, as a share of the "
+            "distance to the second nearest descriptor",
         ),
     ] = 0.95
     error_px: Annotated[
-        Positive, Field(description="how far an inlier may be off, in pixels")
+        Positive, Field(description="largest error of an inlier in pixels")
     ] = 30.0
     full_inliers: Annotated[
-        Positive, Field(description="inliers, weighed, that count as certain")
+        Positive,
+        Field(
+            description="M: weighted number of inliers that gives the full weight; by "
+            "chance it is about 0.7, and 3 is certain"
+        ),
     ] = 3.0
     weight: Annotated[
-        Weight, Field(description="what full_inliers add to the cosine")
+        Weight,
+        Field(description="v: what full_inliers or more inliers add to the cosine"),
     ] = 1.0
 
 
 class Recognition(Settings):
-    """How a photo gets its guess; the formula is in ``retrieval.ranking``."""
+    """How the guess for a photo is made; ``retrieval.ranking`` has the formula."""
 
     ranking: Annotated[
         Literal["gallery", "head"],
         Field(
-            description="head: the most probable class; gallery: the nearest photos, "
-            "class by class"
+            description="gallery: the landmark with the highest score over the nearest "
+            "gallery photos; head: the most probable class of the trained head"
         ),
     ] = "gallery"
-    flip: Annotated[bool, Field(description="average with the mirrored photo")] = True
+    flip: Annotated[
+        bool,
+        Field(description="average the embedding with that of the mirrored photo"),
+    ] = True
     scales: Annotated[
         tuple[Scale, ...],
         Field(
             min_length=1,
-            description="sizes at which a whole photo is seen, of image_size; their "
-            "embeddings are averaged",
+            description="sizes at which a photo is embedded, as multiples of "
+            "data.image_size; the embeddings are averaged",
         ),
     ] = (1.0,)
     weights: Annotated[
         tuple[Weight, ...],
-        Field(description="weights of several embedders, in order; []: alike"),
+        Field(
+            description="weights of the embedders of an ensemble, in order; []: equal "
+            "weights"
+        ),
     ] = ()
     whiten: Annotated[
         Count | None,
         Field(
-            description="axes kept by a whitening fitted on the gallery; null: no "
-            "whitening"
+            description="dimensions of the embedding after whitening, which is fitted to "
+            "the gallery; null: no whitening"
         ),
     ] = None
     whitening: Annotated[
         Literal["pca", "within"],
         Field(
-            description="pca: what spreads photos is evened out; within: what spreads "
-            "those of one landmark"
+            description="covariance that becomes the identity. pca: that of all photos; "
+            "within: that of photos of the same landmark"
         ),
     ] = "pca"
     candidates: Annotated[
-        Count, Field(description="how many nearest photos are looked at")
+        Count, Field(description="number of nearest gallery photos to rank (shortlist)")
     ] = 50
     neighbours: Annotated[
         Count,
         Field(
-            description="how many of them, after penalties, have their scores summed "
-            "landmark by landmark"
+            description="number of candidates, those with the highest scores after "
+            "penalties, whose scores are added up for each landmark"
         ),
     ] = 3
     per_landmark: Annotated[
         Count | None,
         Field(
-            description="of the neighbours at most so many for a landmark; null: all"
+            description="largest number of neighbours that count for the same landmark; "
+            "null: all"
         ),
     ] = None
     exponent: Annotated[
         float,
-        Field(ge=1, description="a: 1 sums neighbours, much leaves the best alone"),
+        Field(
+            ge=1,
+            description="a: how the scores of a landmark are added up: 1 is the sum, a "
+            "large value approaches the maximum",
+        ),
     ] = 1.0
     gallery_penalty: Annotated[
         Count,
-        Field(description="nearest non-landmarks averaged for a gallery photo (B)"),
+        Field(
+            description="number of nearest photos of the penalty pool whose mean cosine is "
+            "the penalty B of a gallery photo"
+        ),
     ] = 5
     gallery_penalty_weight: Annotated[
-        Weight, Field(description="beta: how much of B a gallery photo loses")
+        Weight,
+        Field(description="beta: factor of B, subtracted from a gallery photo's score"),
     ] = 1.0
     query_penalty: Annotated[
-        Count, Field(description="nearest non-landmarks averaged for a query (C)")
+        Count,
+        Field(
+            description="number of nearest photos of the penalty pool whose mean cosine is "
+            "the penalty C of a query"
+        ),
     ] = 10
     query_penalty_weight: Annotated[
-        Weight, Field(description="gamma: how much of C a confidence loses")
+        Weight, Field(description="gamma: factor of C, subtracted from the confidence")
     ] = 1.0
     head_exponent: Annotated[
-        Weight, Field(description="b: how much the head's probability counts")
+        Weight,
+        Field(
+            description="b: exponent of the head's probability, by which a landmark's "
+            "score is multiplied; 0: the head is not used"
+        ),
     ] = 0.0
     verification: Verification | None = None
     demote_share: Annotated[
         Share | None,
         Field(
-            description="a landmark that has more than this share of all guesses is "
-            "ranked below the others; null: a photo has the same guess alone as among "
-            "others"
+            description="guesses of a landmark that has more than this share of all "
+            "guesses are ranked below all others; null: no guess depends on the other "
+            "photos"
         ),
     ] = None
     int8: Annotated[
         bool,
         Field(
-            description="networks compute in 8-bit integers: faster on a CPU, and never "
-            "on a GPU; a bundle's gallery and its ranking are of the same integers"
+            description="quantize the networks to 8-bit integers: faster on a CPU, not for "
+            "GPUs; the bundle's gallery and its tuning use the quantized networks too"
         ),
     ] = False
     mixed_precision: Annotated[
-        bool, Field(description="float16 where it is safe; for GPUs")
+        bool, Field(description="compute in float16 where that is safe; for GPUs")
     ] = False
     tune: Annotated[
         bool,
         Field(
-            description="choose neighbours, exponents and the weights of penalties, head "
-            "and geometry by GAP on the validation photos"
+            description="tune neighbours, per_landmark, the exponents, and the weights of "
+            "penalties, verification and embedders, by GAP on the validation photos"
         ),
     ] = False
-    batch_size: Annotated[Count, Field(description="photos embedded at a time")] = 64
+    batch_size: Annotated[
+        Count, Field(description="photos in a batch of embeddings")
+    ] = 64
     new_gallery_limit: Annotated[
         int,
         Field(
             ge=0,
-            description="photos of train.csv that the bundle does not know are embedded "
-            "in the kernel, if there are at most so many; the private rerun has at most "
-            "100,000",
+            description="photos of train.csv that are not in the bundle are embedded in "
+            "the kernel and added to the gallery, unless there are more than this number; "
+            "the private rerun has at most 100,000",
         ),
     ] = 100_000
 
     @property
     def main_scale(self) -> float:
-        """The scale of the one view that is left where time is short: nearest to 1."""
+        """The scale nearest to 1, for the only view if time is short."""
         return min(self.scales, key=lambda scale: abs(math.log(scale)))
 
     @property
     def pixels(self) -> dict[str, float]:
-        """Of what a photo is seen at, by function of the SavedModel, a photo being 1."""
+        """Pixels that each function of the SavedModel processes for a photo.
+
+        The unit is the number of pixels of a photo of ``data.image_size``.
+        """
         squares = [scale**2 for scale in self.scales]
         every = sum(squares) * (2 if self.flip else 1)
         return {"serve": every, "one": self.main_scale**2, "small": min(squares)}

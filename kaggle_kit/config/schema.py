@@ -1,4 +1,4 @@
-"""The whole config, what of it must go together, and what follows from it."""
+"""The config with all sections, and the rules between settings of several sections."""
 
 from typing import Annotated
 
@@ -12,11 +12,11 @@ from kaggle_kit.config.recognition import Local, Recognition, Vlad
 
 
 class Config(Settings):
-    """One experiment."""
+    """The settings of one experiment."""
 
-    name: Annotated[Text, Field(description="what the experiment is called")]
+    name: Annotated[Text, Field(description="name of the experiment")]
     seed: Annotated[
-        int, Field(ge=0, lt=2**31, description="what all random choices follow from")
+        int, Field(ge=0, lt=2**31, description="random seed of all stages")
     ] = 0
     subset: Subset = Subset()
     data: Data = Data()
@@ -25,58 +25,78 @@ class Config(Settings):
     local: Local = Local()
     vlad: Annotated[
         Vlad | None,
-        Field(description="an embedding beside the network's, or alone; null: none"),
+        Field(
+            description="VLAD embedding, joined to that of the network or alone; null: none"
+        ),
     ] = None
     recognition: Recognition = Recognition()
 
     @pydantic.model_validator(mode="after")
-    def _fits_together(self) -> "Config":
+    def _check_sections(self) -> "Config":
         if self.model.backbone == "none":
             if self.vlad is None:
-                raise ValueError("without a network (model.backbone) vlad is needed")
+                raise ValueError(
+                    "vlad: expected a section with model.backbone: none, got null"
+                )
             if self.train.epochs:
-                raise ValueError("without a network train.epochs must be 0")
+                raise ValueError(
+                    f"train.epochs: expected 0 with model.backbone: none, got "
+                    f"{self.train.epochs}"
+                )
         without_package = self.model.backbone in ("resnet50", "tiny")
         if self.model.weights == "imagenet" and without_package:
             raise ValueError(
-                "model.weights: imagenet is there for efficientnet_lite0 only; for "
-                "resnet50 give the path of a file"
+                f"model.weights: expected the path of a file or null with model.backbone: "
+                f"{self.model.backbone}, got imagenet, which works with efficientnet_lite0 "
+                f"only"
             )
         recognition = self.recognition
         if not self.train.epochs and (
             recognition.ranking == "head" or recognition.head_exponent
         ):
             raise ValueError(
-                "recognition.ranking: head and recognition.head_exponent need a trained "
-                "head, and train.epochs is 0"
+                "train.epochs: expected at least 1 with recognition.ranking: head or "
+                "recognition.head_exponent, which use a trained head, got 0"
             )
         sampled = self.model.sampled_classes
         if sampled is not None:
             if self.model.head == "dense":
-                raise ValueError("model.sampled_classes needs a cosine or arcface head")
+                raise ValueError(
+                    "model.head: expected cosine or arcface with model.sampled_classes, "
+                    "got dense"
+                )
             if self.train.accumulate > 1:
-                raise ValueError("model.sampled_classes needs train.accumulate: 1")
+                raise ValueError(
+                    f"train.accumulate: expected 1 with model.sampled_classes, got "
+                    f"{self.train.accumulate}"
+                )
             if sampled < self.train.batch_size:
                 raise ValueError(
-                    f"model.sampled_classes {sampled} is below train.batch_size "
-                    f"{self.train.batch_size}: the classes of a batch are always among them"
+                    f"model.sampled_classes: expected at least train.batch_size "
+                    f"{self.train.batch_size}, since the classes of a batch are always "
+                    f"sampled, got {sampled}"
                 )
         if self.train.trained_share < 1 and self.model.weights is None:
-            raise ValueError("train.trained_share below 1 needs model.weights")
+            raise ValueError(
+                "model.weights: expected weights with train.trained_share below 1, got null"
+            )
         if self.train.frozen_epochs > self.train.epochs:
-            raise ValueError("train.frozen_epochs is more than train.epochs")
+            raise ValueError(
+                f"train.frozen_epochs: expected at most train.epochs {self.train.epochs}, "
+                f"got {self.train.frozen_epochs}"
+            )
         if self.model.pooling == "flatten" and (
             self.train.stages or recognition.scales != (1.0,)
         ):
             raise ValueError(
-                "model.pooling: flatten knows one size only, without train.stages and "
-                "recognition.scales"
+                "model.pooling: expected average or gem with train.stages or several "
+                "recognition.scales, got flatten, which works with one image size only"
             )
         return self
 
 
 def image_size(epoch: int, settings: Config) -> int:
-    """The side of the photos in an epoch, counted from 0."""
+    """The image size of an epoch, in pixels; epochs are counted from 0."""
     for stage in settings.train.stages:
         if epoch < stage.epochs:
             return stage.image_size
@@ -85,6 +105,6 @@ def image_size(epoch: int, settings: Config) -> int:
 
 
 def input_size(settings: Config) -> int | None:
-    """The one side of all photos that the network sees; None where there are several."""
+    """The image size of the network's input in pixels; None if there are several sizes."""
     several = settings.train.stages or settings.recognition.scales != (1.0,)
     return None if several else settings.data.image_size

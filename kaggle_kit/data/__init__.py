@@ -1,1 +1,1 @@
-"""The competition's layout, and from its photos to training batches: index, subset, shards."""
+"""The competition's layout, and the way to training batches: index, subset, shards."""

@@ -1,4 +1,4 @@
-"""Random changes of a training photo, each following from a seed alone."""
+"""Augmentation: random changes of a training photo, reproducible from a seed."""
 
 from collections.abc import Callable
 
@@ -9,21 +9,21 @@ from kaggle_kit import config
 from kaggle_kit.data.decode import resize_to_square
 
 
-def augmented(pixels: tf.Tensor, data: config.Data, seed: tf.Tensor) -> tf.Tensor:
-    """Crop, mirror and recolour, (stored, stored, 3) uint8 -> (image, image, 3).
+def augment(pixels: tf.Tensor, data: config.Data, seed: tf.Tensor) -> tf.Tensor:
+    """Crop, flip and change the colours of a photo at random.
 
     Args:
-        pixels: a photo as a shard holds it.
-        data: the sizes and how much may change.
-        seed: (2,) integers; the same seed makes the same changes.
+        pixels: (s, s, 3) uint8, where s is ``data.stored_size``.
+        data: the sizes and the strength of the changes.
+        seed: (2,) integers; the same seed gives the same changes.
 
     Returns:
-        float32 in 0..255.
+        (i, i, 3) float32 in 0..255, where i is ``data.image_size``.
     """
     changes, size = data.augment, data.image_size
     seeds = tf.unstack(tf.random.split(tf.cast(seed, tf.int32), 5))
     if changes.crop:
-        pixels = _cropped(pixels, changes.crop, size, seeds[0])
+        pixels = _crop(pixels, changes.crop, size, seeds[0])
     else:
         pixels = resize_to_square(pixels, size)
     pixels = tf.cast(pixels, tf.float32) / 255
@@ -44,13 +44,17 @@ def augmented(pixels: tf.Tensor, data: config.Data, seed: tf.Tensor) -> tf.Tenso
     return tf.clip_by_value(pixels, 0, 1) * 255
 
 
-def random_changes(
+def random_layers(
     changes: config.Augment, seed: int
 ) -> Callable[[tf.Tensor], tf.Tensor] | None:
-    """RandAugment (Cubuk et al., arXiv:1909.13719) and cutout, as far as asked for.
+    """Create the augmentation of keras-cv: RandAugment and cutout, if they are enabled.
 
-    Shapes: (s, s, 3) float32 in 0..255 -> the same. keras-cv draws from a state, so only
-    photos that are changed one at a time, in order, are changed alike by the same seed.
+    keras-cv layers draw from a state: the same seed gives the same changes only if photos
+    pass one at a time, in the same order. Source of RandAugment: Cubuk et al.,
+    arXiv:1909.13719.
+
+    Returns:
+        A function, (s, s, 3) float32 in 0..255 -> the same; None if neither is enabled.
     """
     layers = []
     if changes.rand_augment:
@@ -60,7 +64,7 @@ def random_changes(
             )
         )
     if changes.cutout:
-        side = (changes.cutout, changes.cutout)  # from, to
+        side = (changes.cutout, changes.cutout)  # lowest and highest share of a side
         layers.append(
             keras_cv.layers.RandomCutout(side, side, fill_value=128.0, seed=seed)
         )
@@ -74,8 +78,8 @@ def random_changes(
     return change if layers else None
 
 
-def _cropped(pixels: tf.Tensor, crop: float, size: int, seed: tf.Tensor) -> tf.Tensor:
-    """A random part, whose sides are 1 - crop of the photo's or more, at ``size``."""
+def _crop(pixels: tf.Tensor, crop: float, size: int, seed: tf.Tensor) -> tf.Tensor:
+    """Crop a random part of at least (1 - crop)^2 of the area, resized to ``size``."""
     begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
         tf.shape(pixels),
         tf.zeros((1, 0, 4)),

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kaggle_kit.data.gif import MOST_PIXELS, bounded
+from kaggle_kit.data.gif import MOST_PIXELS, drop_large_gif
 from kaggle_kit.data.resize import RATIOS
 
 PARALLEL = os.cpu_count() or 1  # photos decoded at a time
@@ -30,7 +30,7 @@ def decode(photo: tf.Tensor) -> tf.Tensor:
     return tf.cond(
         tf.io.is_jpeg(photo),
         lambda: _decode_jpeg(photo, 1),
-        lambda: _decode_other(bounded(photo)),
+        lambda: _decode_other(drop_large_gif(photo)),
     )
 
 

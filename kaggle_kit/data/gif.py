@@ -1,6 +1,7 @@
-"""GIFs that unpack to more than memory: half a megabyte may become gigabytes.
+"""Refuse GIF files that decompress to gigabytes, before TensorFlow decodes them.
 
-TensorFlow's other decoders refuse photos of billions of pixels, the one of GIFs does not.
+TensorFlow limits the size of other formats, but not of GIF: a file of half a megabyte can
+fill the memory.
 """
 
 import struct
@@ -8,49 +9,55 @@ from typing import Any
 
 import tensorflow as tf
 
-# TensorFlow's own limit for photos of other kinds: 2^29 bytes of pixels. Of a GIF it is that
-# of all its pictures, since all are unpacked.
+# TensorFlow's limit for other formats: 2^29 bytes of pixels. It applies to the sum over all
+# frames of a GIF, since TensorFlow decodes all of them.
 MOST_PIXELS = 2**29 // 3
-PICTURE, EXTENSION = 0x2C, 0x21
+FRAME, EXTENSION = 0x2C, 0x21  # block types
 
 
-def bounded(photo: tf.Tensor) -> tf.Tensor:
-    """A photo, () bytes, as it is; empty, so that it does not decode, if it is too large a GIF."""
+def drop_large_gif(photo: tf.Tensor) -> tf.Tensor:
+    """The bytes of a photo; empty, so that it does not decode, if it is too large.
+
+    Args:
+        photo: () string, a file of any format; only a GIF can be too large here.
+    """
     is_gif = tf.strings.substr(photo, 0, 3) == b"GIF"
 
-    def checked() -> tf.Tensor:
-        kept = tf.numpy_function(_kept, [photo], tf.string, stateful=False)
-        return tf.ensure_shape(kept, ())
+    def check() -> tf.Tensor:
+        content = tf.numpy_function(
+            _empty_if_too_large, [photo], tf.string, stateful=False
+        )
+        return tf.ensure_shape(content, ())
 
-    return tf.cond(is_gif, checked, lambda: photo)
+    return tf.cond(is_gif, check, lambda: photo)
 
 
 def pixels(content: bytes) -> int:
-    """How many pixels the pictures of a GIF have together, as far as it is whole."""
+    """The number of pixels of all frames of a GIF, up to where the file is cut off."""
     total = 0
     try:
-        at = 13 + _colours(content[10])
-        while content[at] in (PICTURE, EXTENSION):
-            if content[at] == PICTURE:
+        at = 13 + _colour_table_size(content[10])
+        while content[at] in (FRAME, EXTENSION):
+            if content[at] == FRAME:
                 width, height = struct.unpack_from("<HH", content, at + 5)
                 total += width * height
-                at += 11 + _colours(content[at + 9])
+                at += 11 + _colour_table_size(content[at + 9])
             else:
                 at += 2
-            # blocks of data, each with its length, up to an empty one
+            # data sub-blocks, each preceded by its length; an empty one ends them
             while content[at]:
                 at += content[at] + 1
             at += 1
-    except (IndexError, struct.error):  # it is cut off
+    except (IndexError, struct.error):  # the file is cut off
         pass
     return total
 
 
-def _kept(content: Any) -> bytes:
-    whole = content if isinstance(content, bytes) else content.item()  # of an array
-    return whole if pixels(whole) <= MOST_PIXELS else b""
+def _empty_if_too_large(content: Any) -> bytes:
+    file = content if isinstance(content, bytes) else content.item()  # NumPy: an array
+    return file if pixels(file) <= MOST_PIXELS else b""
 
 
-def _colours(flags: int) -> int:
-    """The bytes of a table of colours, if there is one."""
+def _colour_table_size(flags: int) -> int:
+    """The size of a colour table in bytes; 0 if the flags say that there is none."""
     return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0

@@ -1,4 +1,4 @@
-"""Which photos there are: the image tree held against ``train.csv``."""
+"""List the photos below ``train/``, with their landmark, size or decoding error."""
 
 import logging
 import os
@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
@@ -14,29 +15,39 @@ from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.progress import progress
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
+from kaggle_kit.storage.json_files import JsonObject
 
 logger = logging.getLogger(__name__)
-# What Pillow raises of a damaged photo; to its own kinds its plugins add Python's.
+# Pillow and its plugins raise one of these for a damaged photo.
 DAMAGE = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, MemoryError),
     *(ArithmeticError, AttributeError, RuntimeError, struct.error, zlib.error),
     Image.DecompressionBombError,
 )
-AT_ONCE = 4096  # photos that wait for a thread: each takes more memory than its row
+CHUNK = (
+    4096  # photos queued for the threads; a queued photo takes more memory than a row
+)
 
 
-def index(competition: Path, out: Path) -> dict[str, int]:
-    """Write ``index.csv``: id, landmark_id, width and height of every photo that decodes.
+@dataclass(frozen=True)
+class IndexCounts(JsonObject):
+    """Photos with a landmark, photos without one, and photos that do not decode."""
 
-    A photo that ``train.csv`` does not list has no landmark id: it is a non-landmark.
-    Photos that do not decode, and listed ones without a file, go to ``<out>.broken.csv``
-    (id, reason) and are counted.
+    labelled: int
+    unlabelled: int
+    broken: int
 
-    Returns:
-        Counts: labelled, unlabelled, broken.
+
+def index(competition: Path, out: Path) -> IndexCounts:
+    """Write id, landmark_id, width and height of every photo that decodes to ``out``.
+
+    The landmark id is empty for a photo that ``train.csv`` does not list: a non-landmark.
+    Photos that do not decode, and listed photos without a file, are written to
+    ``<stem of out>.broken.csv`` (id, reason).
 
     Raises:
-        DataError, TableError: the folder or ``train.csv`` is not as it should be.
+        DataError: the folder is not in the competition's layout.
+        TableError: ``train.csv`` is malformed.
     """
     place = Competition(Path(competition)).require("train.csv", "train")
     labels = tables.read_labels(place.train_csv)
@@ -44,12 +55,12 @@ def index(competition: Path, out: Path) -> dict[str, int]:
     ids = sorted(set(landmark).union(photo_ids(place.train_dir)))
     rows, broken = [], []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = _looked(pool, place.train_dir, ids)
-        for image_id, seen in zip(progress(ids, label="index"), found, strict=True):
-            if isinstance(seen, str):
-                broken.append((image_id, seen))
+        sizes = _look_all(pool, place.train_dir, ids)
+        for image_id, size in zip(progress(ids, label="index"), sizes, strict=True):
+            if isinstance(size, str):
+                broken.append((image_id, size))
             else:
-                rows.append((image_id, landmark.get(image_id), *seen))
+                rows.append((image_id, landmark.get(image_id), *size))
     out = Path(out)
     broken_csv = out.with_name(f"{out.stem}.broken.csv")
     write_rows(broken_csv, ("id", "reason"), broken)
@@ -57,21 +68,20 @@ def index(competition: Path, out: Path) -> dict[str, int]:
     if broken:
         logger.warning("%d photos do not decode: see %s", len(broken), broken_csv)
     labelled = sum(row[1] is not None for row in rows)
-    unlabelled = len(rows) - labelled
-    return {"labelled": labelled, "unlabelled": unlabelled, "broken": len(broken)}
+    return IndexCounts(labelled, len(rows) - labelled, len(broken))
 
 
-def _looked(
+def _look_all(
     pool: ThreadPoolExecutor, folder: Path, ids: Sequence[str]
 ) -> Iterator[tuple[int, int] | str]:
-    """What ``look`` says of each photo, in order."""
-    for start in range(0, len(ids), AT_ONCE):
-        some = ids[start : start + AT_ONCE]
-        yield from pool.map(lambda i: look(image_path(folder, i)), some)
+    """The results of ``look`` for all photos, in order."""
+    for start in range(0, len(ids), CHUNK):
+        chunk = ids[start : start + CHUNK]
+        yield from pool.map(lambda i: look(image_path(folder, i)), chunk)
 
 
 def photo_ids(folder: Path) -> Iterator[str]:
-    """The ids of all photos below ``folder`` (a/b/c/<id>.jpg), in no given order."""
+    """The ids of all photos below ``folder`` (a/b/c/<id>.jpg), in arbitrary order."""
     depth = 3
     folders = [(str(folder), 0)]
     while folders:
@@ -88,9 +98,10 @@ def photo_ids(folder: Path) -> Iterator[str]:
 
 
 def look(path: Path) -> tuple[int, int] | str:
-    """Width and height of a photo, or why it does not decode to its last line.
+    """Decode a photo; return its width and height, or the reason why it does not decode.
 
-    An eighth of the size is decoded, which reads the whole file at a fifth of the cost.
+    A JPEG is decoded at an eighth of its size. That reads the whole file and so finds
+    every error, at a fifth of the cost.
     """
     try:
         with Image.open(path) as photo:

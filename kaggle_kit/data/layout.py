@@ -1,4 +1,4 @@
-"""The competition's layout: where its tables and photos lie."""
+"""The folder layout of the competition: paths of its tables and photos."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,9 @@ from kaggle_kit.errors import DataError
 
 
 def image_path(folder: Path, image_id: str) -> Path:
-    """The photo of an id below ``train/`` or ``test/``: one folder per leading letter.
+    """The path of a photo below ``train/`` or ``test/``.
+
+    The first three characters of the id are the names of nested folders.
 
     >>> image_path(Path("train"), "0108dac4511cf183").as_posix()
     'train/0/1/0/0108dac4511cf183.jpg'
@@ -17,46 +19,53 @@ def image_path(folder: Path, image_id: str) -> Path:
 
 @dataclass(frozen=True)
 class Competition:
-    """A folder in the competition's layout."""
+    """A folder in the competition's layout.
+
+    Attributes:
+        root: the folder; the files in it may be missing (see ``require``).
+    """
 
     root: Path
 
     @property
     def train_dir(self) -> Path:
-        """The folder of the labelled photos, and of non-landmarks."""
+        """The labelled photos, and photos that show no landmark."""
         return self.root / "train"
 
     @property
     def test_dir(self) -> Path:
-        """The folder of the photos to be recognised."""
+        """The photos to recognise."""
         return self.root / "test"
 
     @property
     def train_csv(self) -> Path:
-        """The table of the labelled photos."""
+        """The landmark ids of the labelled photos."""
         return self.root / "train.csv"
 
     @property
     def sample_csv(self) -> Path:
-        """The table whose ids a submission has."""
+        """The ids that a submission must have."""
         return self.root / "sample_submission.csv"
 
     @property
     def solution_csv(self) -> Path:
-        """The table of what the test photos show, where it is known."""
+        """The landmark ids of the test photos, if they are available."""
         return self.root / "solution.csv"
 
     @property
     def names_csv(self) -> Path:
-        """The table of landmarks' names: ``landmarks.csv``, or else the data set's own."""
+        """The names of the landmarks: ``landmarks.csv``, or else the data set's table."""
         own = self.root / "landmarks.csv"
         return own if own.exists() else self.root / "train_label_to_category.csv"
 
     def require(self, *names: str) -> "Competition":
-        """This competition, once ``names`` exist and named folders hold something.
+        """Check that ``names`` exist and that the folders among them are not empty.
+
+        Returns:
+            This competition.
 
         Raises:
-            DataError: what is missing.
+            DataError: a file or folder is missing, or a folder is empty.
         """
         if not self.root.is_dir():
             raise DataError(

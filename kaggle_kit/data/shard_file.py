@@ -1,15 +1,15 @@
-"""One shard: a TFRecord file of resized photos, as it is written and as it is read."""
+"""Write and parse one shard: a TFRecord file of resized photos."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
 from kaggle_kit import config
 from kaggle_kit.data.decode import decode_files, resize_to_square
 from kaggle_kit.data.layout import image_path
+from kaggle_kit.storage.json_files import JsonObject
+from kaggle_kit.storage.manifest import describe_file
 
 FEATURES = {
     "id": tf.io.FixedLenFeature([], tf.string),
@@ -20,7 +20,15 @@ FEATURES = {
 
 @dataclass(frozen=True)
 class Job:
-    """One shard to write: what it is of, and the class of each of its photos."""
+    """A shard to write.
+
+    Attributes:
+        settings: size and JPEG quality of the stored photos.
+        train_dir: the folder of the photos.
+        path: of the shard.
+        split: of its photos.
+        image_ids, classes: of its photos, in order.
+    """
 
     settings: config.Data
     train_dir: Path
@@ -30,13 +38,42 @@ class Job:
     classes: tuple[int, ...]
 
 
-Written = tuple[dict[str, Any] | None, list[str]]  # what it is, and its broken ids
+@dataclass(frozen=True)
+class Shard(JsonObject):
+    """A shard as the manifest lists it.
+
+    Attributes:
+        file: its name.
+        split: train or validation.
+        images: the number of its photos.
+        bytes: its size.
+        sha256: of its content, in hexadecimal.
+    """
+
+    file: str
+    split: str
+    images: int
+    bytes: int
+    sha256: str
 
 
-def write_shard(job: Job) -> Written:
-    """Write one shard; none where none of its photos is there and decodes."""
+@dataclass(frozen=True)
+class JobResult:
+    """A shard that was written, and the photos that are missing from it.
 
-    def encoded(pixels: tf.Tensor) -> tf.Tensor:
+    Attributes:
+        shard: None if no photo decodes; there is no file then.
+        broken: ids of the photos that are missing or do not decode.
+    """
+
+    shard: Shard | None
+    broken: tuple[str, ...]
+
+
+def write_shard(job: Job) -> JobResult:
+    """Decode, resize and encode the photos of a shard, and write those that decode."""
+
+    def encode(pixels: tf.Tensor) -> tf.Tensor:
         return tf.io.encode_jpeg(
             resize_to_square(pixels, job.settings.stored_size),
             quality=job.settings.jpeg_quality,
@@ -44,28 +81,30 @@ def write_shard(job: Job) -> Written:
         )
 
     paths = [image_path(job.train_dir, image_id) for image_id in job.image_ids]
-    done = set()
+    written = set()
     with tf.io.TFRecordWriter(str(job.path)) as writer:
-        images = decode_files(paths, encoded, job.settings.stored_size).prefetch(64)
+        images = decode_files(paths, encode, job.settings.stored_size).prefetch(64)
         for i, image in images.as_numpy_iterator():
             writer.write(_record(job.image_ids[i], job.classes[i], image))
-            done.add(int(i))
-    broken = [name for i, name in enumerate(job.image_ids) if i not in done]
-    if done:
-        return _described(job.path, job.split, len(done)), broken
-    job.path.unlink()
-    return None, broken
+            written.add(int(i))
+    broken = tuple(name for i, name in enumerate(job.image_ids) if i not in written)
+    if not written:
+        job.path.unlink()
+        return JobResult(None, broken)
+    file = describe_file(job.path)
+    shard = Shard(job.path.name, job.split, len(written), file.bytes, file.sha256)
+    return JobResult(shard, broken)
 
 
-def parsed(record: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """The pixels, (size, size, 3) uint8, and the class of a record."""
+def parse_record(record: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Parse a record: its pixels, (size, size, 3) uint8, and its class, () int64."""
     fields = tf.io.parse_single_example(record, FEATURES)
     pixels = tf.ensure_shape(tf.io.decode_jpeg(fields["image"], 3), (size, size, 3))
     return pixels, fields["class"]
 
 
 def _record(image_id: str, label: int, image: bytes) -> bytes:
-    """One photo as ``FEATURES`` reads it back."""
+    """Serialize a photo; ``FEATURES`` describes the result."""
     feature, strings, integers = (
         tf.train.Feature,
         tf.train.BytesList,
@@ -78,16 +117,3 @@ def _record(image_id: str, label: int, image: bytes) -> bytes:
     }
     example = tf.train.Example(features=tf.train.Features(feature=features))
     return example.SerializeToString(deterministic=True)
-
-
-def _described(path: Path, split: str, n_images: int) -> dict[str, Any]:
-    """A shard as the manifest lists it."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {
-        "file": path.name,
-        "split": split,
-        "images": n_images,
-        "bytes": path.stat().st_size,
-        "sha256": digest,
-    }

@@ -1,9 +1,10 @@
-"""Resized photos in TFRecord files, so that training reads a few large files in order."""
+"""Store resized photos in TFRecord shards, which training reads sequentially."""
 
 import logging
 import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 
 from kaggle_kit import config
 from kaggle_kit.data.layout import Competition
-from kaggle_kit.data.shard_file import Job, Written, write_shard
+from kaggle_kit.data.shard_file import Job, JobResult, Shard, write_shard
 from kaggle_kit.errors import ArtefactError, DataError
 from kaggle_kit.progress import progress
 from kaggle_kit.storage import json_files, tables
-from kaggle_kit.storage.files import locked, written_dir
+from kaggle_kit.storage.files import atomic_write_dir, lock
+from kaggle_kit.storage.json_files import JsonObject
 from kaggle_kit.storage.tables import Member
 
 logger = logging.getLogger(__name__)
@@ -24,8 +26,35 @@ MARKER = "shards.json"
 SPLITS = ("train", "validation")
 SHARD = re.compile(r"(?:train|validation)-\d{5,}\.tfrecord", re.ASCII)
 
+# As ``map`` of a function over jobs: the results are in the order of the jobs.
+ParallelMap = Callable[[Callable[[Job], JobResult], Sequence[Job]], Iterable[JobResult]]
 
-Spread = Callable[[Callable[[Job], Written], Sequence[Job]], Iterable[Written]]
+
+@dataclass(frozen=True)
+class SplitCounts(JsonObject):
+    """The number of photos in the shards of each split."""
+
+    train: int
+    validation: int
+
+
+@dataclass(frozen=True)
+class ShardsManifest(JsonObject):
+    """The content of ``shards.json``.
+
+    Attributes:
+        stored_size, jpeg_quality, shard_images: the settings ``data.*`` of the shards.
+        counts: photos in the shards.
+        broken: ids of the photos that are missing or do not decode.
+        shards: all shards, those of a split in order.
+    """
+
+    stored_size: int
+    jpeg_quality: int
+    shard_images: int
+    counts: SplitCounts
+    broken: tuple[str, ...]
+    shards: tuple[Shard, ...]
 
 
 def shards(
@@ -33,75 +62,68 @@ def shards(
     competition: Path,
     subset: Path,
     out: Path,
-    spread: Spread = map,
-) -> dict[str, Any]:
+    parallel_map: ParallelMap = map,
+) -> ShardsManifest:
     """Write the folder ``out``: shards of the subset's landmark photos, and a manifest.
 
-    Photos are decoded, resized and encoded on all cores; memory holds a few at a time.
-    One that is missing or broken is left out, named in the manifest and counted.
-    Shards that are there already, whole and of the same subset and settings, are kept.
+    Photos are decoded, resized and encoded on all cores, a few at a time in memory. A
+    photo that is missing or does not decode is left out and listed in the manifest. Shards
+    that exist are kept if they are complete and of the same subset and settings.
 
     Args:
-        spread: what calls a function with each of several jobs and gives the results in
-            their order, as ``map`` does; on other hosts, say, that see the same folders.
-
-    Returns:
-        The manifest, as in ``shards.json``: sizes, counts, broken ids, and of each shard
-        its name, split, number of photos and SHA-256.
+        parallel_map: calls a function with each of several jobs, and returns the results
+            in order; the default is ``map``. It may use other hosts that see the folders.
 
     Raises:
-        DataError: a split that should have photos has none that decode, or the disk has
-            no room for all shards, by the size of the first.
-        ArtefactError: another process makes them.
+        DataError: no photo of a split decodes, or the disk is too small for all shards,
+            estimated from the size of the first.
+        ArtefactError: another process writes ``out``.
     """
     place = Competition(Path(competition)).require("train")
     subset = Path(subset)
-    form = settings.model_dump(include={"stored_size", "jpeg_quality", "shard_images"})
-    with locked(out):
-        kept = _kept(form, subset, Path(out))
-        return kept or _made(settings, form, place, subset, out, spread)
+    with lock(out):
+        existing = _existing(settings, subset, Path(out))
+        return existing or _write(settings, place, subset, out, parallel_map)
 
 
-def _made(
+def _write(
     settings: config.Data,
-    form: dict[str, Any],
     place: Competition,
     subset: Path,
     out: Path,
-    spread: Spread,
-) -> dict[str, Any]:
-    """Write the shards anew; the manifest."""
+    parallel_map: ParallelMap,
+) -> ShardsManifest:
+    """Write all shards and the manifest."""
     members = tables.read_subset(subset / "subset.csv")
     classes = tables.read_classes(subset / "classes.csv")
     class_of: dict[int | None, int] = {
         row.landmark_id: i for i, row in enumerate(classes)
     }
-    files: list[dict[str, Any]] = []
+    files: dict[str, list[Shard]] = {}
     broken: list[str] = []
-    known = [m for m in members if m.landmark_id in class_of]
-    n_left = sum(m.split in SPLITS for m in known)
-    with written_dir(out, MARKER) as part:
+    labelled = [m for m in members if m.landmark_id in class_of]
+    n_left = sum(m.split in SPLITS for m in labelled)
+    with atomic_write_dir(out, MARKER) as part:
         for split in SPLITS:
-            chosen = [m for m in known if m.split == split]
-            jobs = _jobs(settings, place, split, chosen, class_of, part)
-            made, lost = _write_split(jobs, n_left, spread)
-            n_left -= len(chosen)
-            files += made
-            broken += lost
-            if chosen and not made:
+            photos = [m for m in labelled if m.split == split]
+            jobs = _jobs(settings, place, split, photos, class_of, part)
+            files[split], split_broken = _write_split(jobs, n_left, parallel_map)
+            n_left -= len(photos)
+            broken += split_broken
+            if photos and not files[split]:
                 raise DataError(
-                    f"{place.train_dir}: expected the {split} photos of {subset}, none of "
-                    f"{len(chosen)} is there and decodes; check --competition"
+                    f"{place.train_dir}: expected the {split} photos of {subset}, got none "
+                    f"of {len(photos)} that decodes; check --competition"
                 )
-        manifest = form | {
-            "counts": {
-                split: sum(f["images"] for f in files if f["split"] == split)
-                for split in SPLITS
-            },
-            "broken": broken,
-            "shards": files,
-        }
-        text = json_files.json_text(manifest)
+        manifest = ShardsManifest(
+            settings.stored_size,
+            settings.jpeg_quality,
+            settings.shard_images,
+            SplitCounts(**{s: sum(f.images for f in files[s]) for s in SPLITS}),
+            tuple(broken),
+            tuple(file for split in SPLITS for file in files[split]),
+        )
+        text = json_files.json_text(manifest.as_json())
         (part / MARKER).write_text(text, encoding="utf-8")
         for name in ("subset.csv", "classes.csv"):
             shutil.copyfile(subset / name, part / name)
@@ -112,96 +134,110 @@ def _made(
     return manifest
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a shards folder, once every shard has the size it should have.
+def read_manifest(folder: Path) -> ShardsManifest:
+    """Read the manifest of a shards folder, and check the size of every shard.
 
     Raises:
-        ArtefactError: there is none, or a shard is missing or cut short.
+        ArtefactError: the manifest is missing or damaged, or a shard is missing or has
+            another size.
     """
     path = Path(folder) / MARKER
     try:
-        manifest = json_files.read_json(path)
-        _check_form(manifest)
+        manifest = _parse(json_files.read_json(path))
     except (*json_files.DAMAGE, KeyError, TypeError) as error:
         raise ArtefactError(
             f"{path}: expected the manifest of a shards folder, got {error!r:.200}; make "
             f"the shards again"
         ) from None
-    for shard in manifest["shards"]:
-        file = path.parent / shard["file"]
+    for shard in manifest.shards:
+        file = path.parent / shard.file
         size = file.stat().st_size if file.exists() else None
-        if size != shard["bytes"]:
+        if size != shard.bytes:
             raise ArtefactError(
-                f"{file}: expected {shard['bytes']} bytes, got {size or 'no file'}; make "
+                f"{file}: expected {shard.bytes} bytes, got {size or 'no file'}; make "
                 f"the shards again"
             )
     return manifest
 
 
-def _check_form(manifest: dict[str, Any]) -> None:
-    """Refuse what ``shards`` does not write, such as a file of another folder.
+def _parse(values: Any) -> ShardsManifest:
+    """Convert parsed JSON; refuse what ``shards`` does not write.
 
     Raises:
-        ValueError, KeyError, TypeError: it is not of that form.
+        ValueError, KeyError, TypeError: a key is missing, or a value is malformed.
     """
-    shards = manifest["shards"]
-    counts = [manifest["counts"][split] for split in SPLITS]
-    counts += [manifest["stored_size"]]
-    counts += [shard[name] for shard in shards for name in ("images", "bytes")]
-    if not all(type(count) is int and count >= 0 for count in counts):
-        raise ValueError("a count that is none")
-    if not all(isinstance(image_id, str) for image_id in manifest["broken"]):
-        raise ValueError("broken ids that are none")
-    for shard in shards:
-        if not SHARD.fullmatch(shard["file"]) or shard["split"] not in SPLITS:
-            raise ValueError(f"the shard {shard['file']!r} of {shard['split']!r}")
+    broken = values["broken"]
+    if not isinstance(broken, list) or not all(isinstance(i, str) for i in broken):
+        raise ValueError("the broken ids are not a list of strings")
+    return ShardsManifest(
+        _count(values["stored_size"]),
+        _count(values["jpeg_quality"]),
+        _count(values["shard_images"]),
+        SplitCounts(**{split: _count(values["counts"][split]) for split in SPLITS}),
+        tuple(broken),
+        tuple(map(_parse_shard, values["shards"])),
+    )
 
 
-def shard_paths(folder: Path, manifest: dict[str, Any], split: str) -> list[Path]:
-    """The shards of one split, in order."""
-    return [
-        Path(folder) / shard["file"]
-        for shard in manifest["shards"]
-        if shard["split"] == split
-    ]
+def _parse_shard(values: Any) -> Shard:
+    file, split = values["file"], values["split"]
+    if not SHARD.fullmatch(file) or split not in SPLITS:
+        raise ValueError(f"the shard {file!r} of {split!r}")
+    sizes = _count(values["images"]), _count(values["bytes"])
+    return Shard(file, split, *sizes, str(values["sha256"]))
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r:.80} instead of a count")
+    return value
+
+
+def shard_paths(folder: Path, manifest: ShardsManifest, split: str) -> list[Path]:
+    """The paths of the shards of a split, in order."""
+    return [Path(folder) / s.file for s in manifest.shards if s.split == split]
 
 
 def photo_classes(
-    folder: Path, manifest: dict[str, Any], split: str
+    folder: Path, manifest: ShardsManifest, split: str
 ) -> list[NDArray[np.int64]]:
-    """The class of every photo of a split, shard by shard, in order.
+    """The class of each photo of a split, in order: an array for each shard.
 
     Raises:
-        ArtefactError: the tables beside the shards are of other photos.
+        ArtefactError: ``subset.csv`` and ``classes.csv`` do not match the shards.
     """
     classes = tables.read_classes(Path(folder) / "classes.csv")
     class_of = {row.landmark_id: i for i, row in enumerate(classes)}
-    broken = set(manifest["broken"])
-    found = [
+    broken = set(manifest.broken)
+    labels = [
         class_of[m.landmark_id]
         for m in tables.read_subset(Path(folder) / "subset.csv")
         if m.split == split and m.landmark_id in class_of and m.image_id not in broken
     ]
-    sizes = [s["images"] for s in manifest["shards"] if s["split"] == split]
-    if len(found) != sum(sizes):
+    sizes = [shard.images for shard in manifest.shards if shard.split == split]
+    if len(labels) != sum(sizes):
         raise ArtefactError(
             f"{folder}: expected subset.csv and classes.csv to have the {sum(sizes)} "
-            f"{split} photos of the shards, got {len(found)}; make the shards again"
+            f"{split} photos of the shards, got {len(labels)}; make the shards again"
         )
-    return np.split(np.array(found, np.int64), np.cumsum(sizes)[:-1])
+    return np.split(np.array(labels, np.int64), np.cumsum(sizes)[:-1])
 
 
-def _kept(form: dict[str, Any], subset: Path, folder: Path) -> dict[str, Any] | None:
-    """The manifest of shards that need not be made again, or None."""
+def _existing(
+    settings: config.Data, subset: Path, folder: Path
+) -> ShardsManifest | None:
+    """The manifest of complete shards of this subset and settings; None without such."""
     if not (folder / MARKER).exists():
         return None
     try:
         manifest = read_manifest(folder)
     except ArtefactError:
         return None
-    same = (folder / "subset.csv").read_bytes() == (subset / "subset.csv").read_bytes()
-    alike = all(manifest.get(name) == value for name, value in form.items())
-    return manifest if same and alike and not manifest["broken"] else None
+    names = ("stored_size", "jpeg_quality", "shard_images")
+    same_settings = all(getattr(manifest, n) == getattr(settings, n) for n in names)
+    tables_of = [(place / "subset.csv").read_bytes() for place in (folder, subset)]
+    same_subset = tables_of[0] == tables_of[1]
+    return manifest if same_settings and same_subset and not manifest.broken else None
 
 
 def _jobs(
@@ -212,7 +248,7 @@ def _jobs(
     class_of: dict[int | None, int],
     folder: Path,
 ) -> list[Job]:
-    """The shards that a split is to become."""
+    """Divide the photos of a split among shards."""
     jobs = []
     for start in range(0, len(members), settings.shard_images):
         chunk = members[start : start + settings.shard_images]
@@ -224,32 +260,32 @@ def _jobs(
 
 
 def _write_split(
-    jobs: Sequence[Job], n_left: int, spread: Spread
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Write the shards of one split; return what was written and the broken ids.
+    jobs: Sequence[Job], n_left: int, parallel_map: ParallelMap
+) -> tuple[list[Shard], list[str]]:
+    """Write the shards of a split; return them and the ids of broken photos.
 
     Args:
-        n_left: photos to write, with those of the splits that follow.
+        n_left: photos to write in this split and those that follow.
     """
-    files: list[dict[str, Any]] = []
+    files: list[Shard] = []
     broken: list[str] = []
     if not jobs:
         return files, broken
     total = sum(len(job.image_ids) for job in jobs)
     with progress(total=total, label=f"{jobs[0].split} shards") as bar:
-        for job, (file, lost) in zip(jobs, spread(write_shard, jobs), strict=True):
-            broken += lost
+        for job, result in zip(jobs, parallel_map(write_shard, jobs), strict=True):
+            broken += result.broken
             n_left -= len(job.image_ids)
-            if file:
-                files.append(file)
-                _require_space(file, n_left, job.path.parent)
+            if result.shard:
+                files.append(result.shard)
+                _require_space(result.shard, n_left, job.path.parent)
             bar.update(len(job.image_ids))
     return files, broken
 
 
-def _require_space(shard: dict[str, Any], n_left: int, folder: Path) -> None:
-    """Stop at once if so many more photos as those of a shard do not fit."""
-    expected = n_left * shard["bytes"] / shard["images"]
+def _require_space(shard: Shard, n_left: int, folder: Path) -> None:
+    """Raise an error if the remaining photos, of the size of this shard's, do not fit."""
+    expected = n_left * shard.bytes / shard.images
     free = shutil.disk_usage(folder).free
     if expected > free:
         raise DataError(

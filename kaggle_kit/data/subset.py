@@ -1,8 +1,9 @@
-"""Choose landmarks and photos, and split them so that validation means something."""
+"""Choose landmarks and photos, and split them into train, validation and test."""
 
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,85 +16,95 @@ from kaggle_kit.errors import DataError
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.columns import Columns
 from kaggle_kit.storage.csv_files import write_rows
-from kaggle_kit.storage.files import written_dir
+from kaggle_kit.storage.files import atomic_write_dir
+from kaggle_kit.storage.json_files import JsonObject
 from kaggle_kit.storage.tables import Class, Label, Member
 
 logger = logging.getLogger(__name__)
 MARKER = "subset.csv"
 
 
-@tables.uncollected()
+@dataclass(frozen=True)
+class SubsetCounts(JsonObject):
+    """The number of landmarks in train, and of photos in each split."""
+
+    landmarks: int
+    train: int
+    validation: int
+    penalty: int
+    test: int
+
+
+@tables.without_gc()
 def subset(
     settings: config.Subset, seed: int, competition: Path, out: Path
-) -> dict[str, int]:
+) -> SubsetCounts:
     """Write the folder ``out``: ``subset.csv`` and ``classes.csv``.
 
-    The same settings, seed and files give the same bytes. The image tree is walked only
-    when a pool of non-landmarks is asked for.
-
-    Returns:
-        How many landmarks, and how many photos in each split.
+    The same settings, seed and files give the same bytes. The photo folders are listed
+    only if ``settings.non_landmarks`` has a share above 0.
 
     Raises:
-        DataError: no landmark fits the settings, or none would be left for train.
+        DataError: too few landmarks match the settings, or none would remain for train.
+        TableError: ``train.csv`` is malformed.
     """
     place = Competition(Path(competition)).require("train.csv")
     labels = tables.read_labels(place.train_csv, settings.group_column)
     rng = np.random.default_rng(seed)
-    chosen = choose(labels, settings, rng)
-    known, unknown = set_apart(chosen, settings.unknown_landmarks, rng)
+    selection = choose(labels, settings, rng)
+    known, unknown = separate_unknown(selection, settings.unknown_landmarks, rng)
     members = split(known, settings.validation_share, rng, settings.test_share)
     members += split_unknown(unknown, rng)
-    asked = any(settings.non_landmarks.model_dump().values())
-    if asked and not place.train_dir.exists():
-        logger.warning("%s: no photos yet, so no pools of non-landmarks", place.root)
-    elif asked:
+    wants_pools = any(settings.non_landmarks.model_dump().values())
+    if wants_pools and not place.train_dir.exists():
+        logger.warning("%s: no train folder, so no non-landmark pools", place.root)
+    elif wants_pools:
         place.require("train")
         listed = set(labels.column("image_id").tolist())
         others = sorted(set(photo_ids(place.train_dir)) - listed)
-        members += pools(others, settings.non_landmarks, rng)
-    classes = classes_of(members)
-    with written_dir(out, MARKER) as part:
+        members += split_pools(others, settings.non_landmarks, rng)
+    classes = count_classes(members)
+    with atomic_write_dir(out, MARKER) as part:
         columns = ("id", "landmark_id", "split")
         write_rows(part / MARKER, columns, members.tuples())
         rows = [(i, *row) for i, row in enumerate(classes)]
         write_rows(part / "classes.csv", ("class", "landmark_id", "n_images"), rows)
     sizes = Counter(members.column("split").tolist())
-    return {"landmarks": len(classes)} | {name: sizes[name] for name in tables.SPLITS}
+    return SubsetCounts(len(classes), **{name: sizes[name] for name in tables.SPLITS})
 
 
 def choose(
     labels: Sequence[Label], settings: config.Subset, rng: np.random.Generator
 ) -> Columns[Label]:
-    """The photos that take part, in the order given.
+    """Choose the photos of a subset; their relative order is preserved.
 
-    First the landmarks: those of ``settings.landmarks``, or those with at least
-    ``min_images`` photos, and of these ``n_landmarks`` by ``choice`` (ties by landmark
-    id). Then the photos: at most ``max_images`` of each, drawn with ``rng``.
+    Landmarks: those of ``settings.landmarks``, or ``n_landmarks`` of those with at least
+    ``min_images`` photos, by ``choice``; equal numbers of photos are ordered by landmark
+    id. Photos: at most ``max_images`` of each landmark, drawn with ``rng``.
 
     Raises:
-        DataError: a landmark that is asked for is not there, or too few fit.
+        DataError: a landmark of ``settings.landmarks`` is not in ``labels``, or too few
+            landmarks have ``min_images`` photos.
     """
     labels = Columns.of(Label, labels)
     landmark = labels.column("landmark_id")
     ids, inverse, counts = _counted(landmark)
-    chosen = _landmarks(ids, counts, settings, rng)
-    keep = chosen[inverse]
+    keep = _choose_landmarks(ids, counts, settings, rng)[inverse]
     if settings.max_images:
         keep &= _rank_within(inverse, rng) < settings.max_images
-    return labels.taken(keep)
+    return labels.select(keep)
 
 
-def set_apart(
+def separate_unknown(
     labels: Sequence[Label], n_unknown: int, rng: np.random.Generator
 ) -> tuple[Columns[Label], Columns[Label]]:
-    """The photos of known landmarks and those of ``n_unknown`` others, drawn at random.
+    """Draw ``n_unknown`` landmarks; return the photos of the other landmarks, and theirs.
 
-    A photo of an unknown landmark whose group has a photo of a known one is left out:
-    its near-duplicate may come to be in train.
+    A photo of an unknown landmark is dropped if its group also has a photo of a known
+    landmark: that near-duplicate could be in train.
 
     Raises:
-        DataError: no landmark would be left.
+        DataError: no known landmark would remain.
     """
     labels = Columns.of(Label, labels)
     if n_unknown == 0:
@@ -103,18 +114,18 @@ def set_apart(
     if n_unknown >= len(ids):
         raise DataError(
             f"subset.unknown_landmarks: expected fewer than the {len(ids)} landmarks "
-            f"that take part, got {n_unknown}; lower it or let more landmarks take part"
+            f"of the subset, got {n_unknown}; lower it or choose more landmarks"
         )
-    apart = np.isin(landmark, rng.permutation(ids)[:n_unknown])
-    taken = set(group[~apart].tolist()) - {""}
-    near = np.array([name in taken for name in group.tolist()]) & apart
+    unknown = np.isin(landmark, rng.permutation(ids)[:n_unknown])
+    known_groups = set(group[~unknown].tolist()) - {""}
+    near = np.array([name in known_groups for name in group.tolist()]) & unknown
     if near.any():
         logger.warning(
-            "%d photos of unknown landmarks are left out: their groups have photos of "
-            "known landmarks",
+            "%d photos of unknown landmarks are dropped: their groups also have photos "
+            "of known landmarks",
             near.sum(),
         )
-    return labels.taken(~apart), labels.taken(apart & ~near)
+    return labels.select(~unknown), labels.select(unknown & ~near)
 
 
 def split(
@@ -123,38 +134,38 @@ def split(
     rng: np.random.Generator,
     test_share: float = 0.0,
 ) -> Columns[Member]:
-    """Divide photos into train, validation and test, landmark by landmark.
+    """Split photos into train, validation and test, stratified by landmark.
 
-    A landmark of n photos gives n * share of them to validation, rounded up or down at
-    random so that rare landmarks have their share too, then to test likewise, and
-    always keeps one in train. Photos of one group stay on one side; a group is moved
-    only as a whole and only where no landmark gives more than its number.
+    Of the n photos of a landmark, n * share go to validation, rounded up or down at random
+    so that the expected number is exact for rare landmarks too; test likewise. At least
+    one photo stays in train. Photos of a group go to the same split: a group moves as a
+    whole, and only if no landmark exceeds its number.
 
-    Validation has the same photos whatever the share of test.
+    The validation photos do not depend on ``test_share``.
     """
     shares = {"validation": validation_share, "test": test_share}
-    return _divided(labels, shares, "train", 1, rng)
+    return _split(labels, shares, "train", 1, rng)
 
 
 def split_unknown(labels: Sequence[Label], rng: np.random.Generator) -> Columns[Member]:
-    """Divide photos of landmarks that train lacks: half to validation, half to test.
+    """Split the photos of unknown landmarks in halves, validation and test.
 
-    Landmark by landmark and by whole groups, as ``split`` does; an odd photo goes to
-    either at random.
+    Stratified by landmark and by whole groups, as in ``split``; the last photo of an odd
+    number goes to either at random.
     """
-    return _divided(labels, {"validation": 0.5}, "test", 0, rng)
+    return _split(labels, {"validation": 0.5}, "test", 0, rng)
 
 
-def pools(
+def split_pools(
     image_ids: Sequence[str], shares: config.Pools, rng: np.random.Generator
 ) -> list[Member]:
-    """Divide non-landmark photos into disjoint pools, at random, in the order given."""
+    """Assign non-landmark photos to disjoint pools at random; the order is preserved."""
     order = rng.permutation(len(image_ids))
     pool = np.full(len(image_ids), "", object)
     start = 0.0
     for name, share in shares.model_dump().items():
         end = start + share
-        pool[order[_places(start, end, len(image_ids))]] = name
+        pool[order[_slice(start, end, len(image_ids))]] = name
         start = end
     return [
         Member(image_id, None, name)
@@ -163,130 +174,140 @@ def pools(
     ]
 
 
-def classes_of(members: Sequence[Member]) -> list[Class]:
-    """The landmarks that have training photos, by id, with the number of those."""
+def count_classes(members: Sequence[Member]) -> list[Class]:
+    """The landmarks with training photos, sorted by id, and their number of these."""
     columns = Columns.of(Member, members)
     landmarks = columns.column("landmark_id")[columns.column("split") == "train"]
-    found, n_train = np.unique(landmarks.astype(np.int64), return_counts=True)
-    return list(map(Class, found.tolist(), n_train.tolist()))
+    ids, counts = np.unique(landmarks.astype(np.int64), return_counts=True)
+    return list(map(Class, ids.tolist(), counts.tolist()))
 
 
-def _landmarks(
+def _choose_landmarks(
     ids: NDArray[np.int64],
     counts: NDArray[np.int64],
     settings: config.Subset,
     rng: np.random.Generator,
 ) -> NDArray[np.bool_]:
-    """Which of ``ids`` take part."""
+    """A mask of the landmarks to choose.
+
+    Args:
+        ids, counts: (n,) landmark ids in rising order, and their numbers of photos.
+    """
     if settings.landmarks is not None:
         absent = sorted(set(settings.landmarks) - set(ids.tolist()))
         if absent:
             raise DataError(
                 f"subset.landmarks: expected landmarks of train.csv, got "
                 f"{', '.join(map(str, absent[:5]))} and {max(0, len(absent) - 5)} others "
-                f"that it does not have; take them out of the list"
+                f"that it does not have; remove them from the list"
             )
         return np.isin(ids, settings.landmarks)
-    fit = np.flatnonzero(counts >= settings.min_images)
-    n = settings.n_landmarks or len(fit)
-    if not len(fit) or n > len(fit):
+    large = np.flatnonzero(counts >= settings.min_images)
+    n = settings.n_landmarks or len(large)
+    if not len(large) or n > len(large):
         raise DataError(
             f"subset: expected {max(n, 1)} landmarks with at least "
-            f"{settings.min_images} photos, train.csv has {len(fit)}; lower n_landmarks "
-            f"or min_images"
+            f"{settings.min_images} photos, got {len(large)} in train.csv; lower "
+            f"n_landmarks or min_images"
         )
     if settings.choice == "random":
-        taken = rng.permutation(fit)[:n]
+        selection = rng.permutation(large)[:n]
     else:
-        taken = fit[np.lexsort((ids[fit], -counts[fit]))[:n]]
-    chosen = np.zeros(len(ids), bool)
-    chosen[taken] = True
-    return chosen
+        selection = large[np.lexsort((ids[large], -counts[large]))[:n]]
+    mask = np.zeros(len(ids), bool)
+    mask[selection] = True
+    return mask
 
 
-def _divided(
+def _split(
     labels: Sequence[Label],
     shares: Mapping[str, float],
     rest: str,
-    n_kept: int,
+    min_rest: int,
     rng: np.random.Generator,
 ) -> Columns[Member]:
-    """Give each split its share of every landmark, and what is left to ``rest``.
+    """Give each split its share of every landmark, and the remaining photos to ``rest``.
 
-    ``rest`` has at least ``n_kept`` photos of each landmark.
+    Args:
+        shares: by split, in order.
+        min_rest: photos of each landmark that ``rest`` gets at least.
     """
     columns = Columns.of(Label, labels)
     landmark, group = columns.column("landmark_id"), columns.column("group").tolist()
     _, inverse, counts = _counted(landmark)
-    # (shares, landmarks): where in a random order of its photos each split ends
-    upto = np.cumsum(list(shares.values()))[:, None]
-    ends = np.floor(counts * upto + rng.random(len(counts)))
-    ends = np.minimum(ends, counts - n_kept).astype(np.int64)
+    # (splits, landmarks): the end of each split in a random order of a landmark's photos
+    cumulative = np.cumsum(list(shares.values()))[:, None]
+    ends = np.floor(counts * cumulative + rng.random(len(counts)))
+    ends = np.minimum(ends, counts - min_rest).astype(np.int64)
     if any(group):
-        side = _whole_groups(group, inverse, np.diff(ends, axis=0, prepend=0), rng)
+        index = _split_groups(group, inverse, np.diff(ends, axis=0, prepend=0), rng)
     else:
-        side = (_rank_within(inverse, rng) >= ends[:, inverse]).sum(axis=0)
+        index = (_rank_within(inverse, rng) >= ends[:, inverse]).sum(axis=0)
     names = np.array([*shares, rest], object)
-    return Columns(Member, columns.column("image_id"), landmark, names[side])
+    return Columns(Member, columns.column("image_id"), landmark, names[index])
 
 
 def _counted(
     landmark: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.int64]]:
-    """The ids that occur, the place of each element's among them, and their counts.
+    """The distinct ids, the index of each element in these, and their counts.
 
-    As ``np.unique`` has it, and without a sort where the ids are not far apart.
+    The result is that of ``np.unique``, without a sort if the ids are small.
     """
     if not len(landmark) or landmark.max() >= 2**22:
         return np.unique(landmark, return_inverse=True, return_counts=True)
     counts = np.bincount(landmark)
     ids = np.flatnonzero(counts)
-    place = np.cumsum(counts > 0) - 1
-    return ids, place[landmark], counts[ids]
+    index = np.cumsum(counts > 0) - 1
+    return ids, index[landmark], counts[ids]
 
 
 def _rank_within(group: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
-    """For each element its place, from 0, in a random order of its group."""
+    """The rank of each element, from 0, in a random order of its group."""
     n = len(group)
-    place, rank = np.empty_like(group), np.empty_like(group)
-    place[np.argsort(rng.random(n))] = np.arange(n)
-    order = np.argsort(group * n + place)  # one sort of whole numbers is quickest
+    position, rank = np.empty_like(group), np.empty_like(group)
+    position[np.argsort(rng.random(n))] = np.arange(n)
+    order = np.argsort(group * n + position)  # one sort of integers is fastest
     sizes = np.bincount(group)
     starts = np.cumsum(sizes) - sizes
     rank[order] = np.arange(n) - np.repeat(starts, sizes)
     return rank
 
 
-def _whole_groups(
+def _split_groups(
     group: Sequence[str],
     landmark: NDArray[np.intp],
-    wanted: NDArray[np.int64],
+    capacity: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """The split of each photo: groups, in random order, go where they still fit.
+    """Assign whole groups, in random order, to the first split with enough capacity.
 
-    ``wanted`` (splits, landmarks) says how many photos of a landmark a split may have
-    at most; a group goes to the first that it does not overfill, or else to the rest,
-    whose number is the one after the last.
+    Args:
+        group: (n,) the group of each photo; a photo with "" is a group of its own.
+        landmark: (n,) the landmark of each photo, as an index.
+        capacity: (splits, landmarks) the most photos of a landmark in a split.
+
+    Returns:
+        (n,) the index of each photo's split; the number of splits for the rest.
     """
     groups: dict[str, list[int]] = defaultdict(list)
-    for place, name in enumerate(group):
-        groups[name or f"\0{place}"].append(place)
-    side = np.full(len(group), len(wanted))
-    left = wanted.copy()
+    for i, name in enumerate(group):
+        groups[name or f"\0{i}"].append(i)
+    index = np.full(len(group), len(capacity))
+    remaining = capacity.copy()
     names = list(groups)
     for name in (names[i] for i in rng.permutation(len(names))):
-        places = groups[name]
-        taken = Counter(landmark[places].tolist())
-        for k, room in enumerate(left):
-            if all(room[i] >= n for i, n in taken.items()):
-                side[places] = k
-                for i, n in taken.items():
-                    room[i] -= n
+        photos = groups[name]
+        counts = Counter(landmark[photos].tolist())
+        for k, free in enumerate(remaining):
+            if all(free[i] >= n for i, n in counts.items()):
+                index[photos] = k
+                for i, n in counts.items():
+                    free[i] -= n
                 break
-    return side
+    return index
 
 
-def _places(start: float, end: float, n: int) -> slice:
-    """The part of n places between two shares; parts that meet share no place."""
+def _slice(start: float, end: float, n: int) -> slice:
+    """The elements of n between two shares; adjacent slices do not overlap."""
     return slice(round(start * n), round(end * n))

@@ -1,1 +1,1 @@
-"""A small competition, drawn: buildings, scenery, and photos of them."""
+"""Draw a small competition: buildings, scenery, and photos of them."""

@@ -1,4 +1,4 @@
-"""Buildings for the drawn competition: a body, and towers, roofs and domes on or beside it.
+"""Random buildings for the demo competition: a body, and towers, roofs and domes.
 
 A building is a list of flat faces in space.
 """
@@ -15,15 +15,21 @@ Point = tuple[float, float, float]  # right, away from the street, up; in storey
 
 @dataclass(frozen=True)
 class Face:
-    """A flat side of a building; ``windows`` is (columns, rows) or None."""
+    """A flat polygon of a building.
+
+    Attributes:
+        corners: counterclockwise, seen from outside.
+        colour: of the wall or roof.
+        windows: (columns, rows) of windows, or None.
+    """
 
     corners: tuple[Point, ...]
     colour: Colour
     windows: tuple[int, int] | None = None
 
 
-def building(rng: np.random.Generator) -> list[Face]:
-    """A body, and perhaps towers beside it, each with a roof of some kind."""
+def random_building(rng: np.random.Generator) -> list[Face]:
+    """Create a body and up to two towers, each with a roof."""
     hue = rng.random()
     wall = colorsys.hsv_to_rgb(hue, rng.uniform(0.15, 0.65), rng.uniform(0.55, 0.95))
     roof = colorsys.hsv_to_rgb(
@@ -33,7 +39,7 @@ def building(rng: np.random.Generator) -> list[Face]:
     height = rng.uniform(1.5, 4.5)
     windows = int(rng.integers(2, 7)), int(rng.integers(1, 5))
     faces = _box((0, 0, 0), (width, depth, height), wall, windows)
-    faces += _top(rng, (0, 0, height), width, depth, roof)
+    faces += _roof(rng, (0, 0, height), width, depth, roof)
     for side in (-1, 1):
         if rng.random() < 0.55:
             tower = rng.uniform(0.6, 1.4)
@@ -42,14 +48,14 @@ def building(rng: np.random.Generator) -> list[Face]:
             dark = rng.uniform(0.75, 1.0)
             shade = wall[0] * dark, wall[1] * dark, wall[2] * dark
             faces += _box((x, -0.2, 0), (tower, tower, rise), shade, (1, 4))
-            faces += _top(rng, (x, -0.2, rise), tower, tower, roof)
+            faces += _roof(rng, (x, -0.2, rise), tower, tower, roof)
     return faces
 
 
-def _top(
+def _roof(
     rng: np.random.Generator, base: Point, width: float, depth: float, colour: Colour
 ) -> list[Face]:
-    """A roof, a dome or a flat slab on top of a box."""
+    """A random roof on a box: a pyramid, a gable, a dome or a flat slab."""
     kind = rng.integers(4)
     if kind == 0:
         return _pyramid(base, width, depth, rng.uniform(0.5, 2.2), colour)
@@ -66,7 +72,7 @@ def _box(
     colour: Colour,
     windows: tuple[int, int] | None,
 ) -> list[Face]:
-    """Four walls, counted from the front, and a flat top."""
+    """Four walls, the front first, and a flat top."""
     x, y, z = base
     w, d, h = size[0] / 2, size[1] / 2, size[2]
     ring = [(x - w, y - d), (x + w, y - d), (x + w, y + d), (x - w, y + d)]

@@ -1,45 +1,60 @@
-"""A small competition, drawn: buildings seen from several sides, in several lights.
+"""Draw a small competition: buildings from several sides and in several lights.
 
-It has the competition's exact layout, so that every stage can be tried before the first
-photo is downloaded. What it teaches about recognition is little; that a stage is broken,
-it shows at once.
+It has the exact layout of the real competition, so that all stages can run before any photo
+is downloaded. It is a test of the stages, not of the quality of recognition.
 """
 
 import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from kaggle_kit.data.layout import image_path
-from kaggle_kit.demo.buildings import Face, building
-from kaggle_kit.demo.pictures import other, photo
+from kaggle_kit.demo.buildings import Face, random_building
+from kaggle_kit.demo.pictures import draw_building, draw_non_landmark
 from kaggle_kit.progress import progress
 from kaggle_kit.storage.csv_files import write_rows
-from kaggle_kit.storage.files import written_dir
+from kaggle_kit.storage.files import atomic_write_dir
+from kaggle_kit.storage.json_files import JsonObject
 
-Subject = tuple[int | None, list[Face] | None]  # landmark id and building, or neither
+Subject = tuple[
+    int | None, list[Face] | None
+]  # landmark id and building, or None twice
 MARKER = "drawn.txt"
 N_LANDMARKS = 12
-TRAIN_PHOTOS = (16, 40)  # of a landmark
+TRAIN_PHOTOS = (16, 40)  # of a landmark: at least, below
 TEST_PHOTOS = 8  # of a landmark
-TRAIN_OTHERS, TEST_OTHERS = 80, 64  # non-landmarks
+TRAIN_OTHERS, TEST_OTHERS = 80, 64  # photos without a landmark
 
 
-def draw(out: Path, seed: int = 0) -> dict[str, int]:
+@dataclass(frozen=True)
+class DemoCounts(JsonObject):
+    """The number of landmarks, and of photos with those that show no landmark."""
+
+    landmarks: int
+    train: int
+    test: int
+
+
+def draw(out: Path, seed: int = 0) -> DemoCounts:
     """Draw a competition: ``train/``, ``test/``, their tables and ``solution.csv``.
 
-    The same seed gives the same pictures. Photos below ``train/`` that ``train.csv`` does
-    not list show no landmark, as do the test photos without one in the solution.
+    Photos below ``train/`` that ``train.csv`` does not list show no landmark, and so do
+    test photos without a landmark in the solution.
 
-    Returns:
-        Counts: landmarks, train, test (photos, with the non-landmarks).
+    Args:
+        out: the folder to write.
+        seed: the same seed gives the same files.
     """
     rng = np.random.default_rng(seed)
     landmark_ids = sorted(rng.choice(203_094, N_LANDMARKS, replace=False).tolist())
-    buildings = [building(np.random.default_rng((seed, i))) for i in landmark_ids]
+    buildings = [
+        random_building(np.random.default_rng((seed, i))) for i in landmark_ids
+    ]
     train: list[Subject] = []
     test: list[Subject] = []
     for landmark_id, faces in zip(landmark_ids, buildings, strict=True):
@@ -48,33 +63,37 @@ def draw(out: Path, seed: int = 0) -> dict[str, int]:
         test += [(landmark_id, faces)] * TEST_PHOTOS
     train += [(None, None)] * TRAIN_OTHERS
     test += [(None, None)] * TEST_OTHERS
-    with written_dir(out, MARKER) as part:
+    with atomic_write_dir(out, MARKER) as part:
         train_ids = _draw_photos(part / "train", train, seed)
         test_ids = _draw_photos(part / "test", test, seed)
         _write_tables(part, train_ids, test_ids, landmark_ids[0])
         (part / MARKER).write_text(f"drawn by kaggle-kit, seed {seed}\n", "utf-8")
-    return {"landmarks": N_LANDMARKS, "train": len(train), "test": len(test)}
+    return DemoCounts(N_LANDMARKS, len(train), len(test))
 
 
 def _draw_photos(
     folder: Path, subjects: Sequence[Subject], seed: int
 ) -> list[tuple[str, int | None]]:
-    """Draw and save each subject; return the image and landmark ids, by image id."""
+    """Draw and save a photo of each subject.
 
-    def one(place: int) -> tuple[str, int | None]:
-        landmark_id, faces = subjects[place]
-        key = f"{seed} {folder.name} {place}"
+    Returns:
+        (image id, landmark id or None) of each photo, sorted by image id.
+    """
+
+    def draw_photo(index: int) -> tuple[str, int | None]:
+        landmark_id, faces = subjects[index]
+        key = f"{seed} {folder.name} {index}"
         image_id = hashlib.sha256(key.encode()).hexdigest()[:16]
         rng = np.random.default_rng(int(image_id, 16))
-        picture = photo(faces, rng) if faces else other(rng)
+        picture = draw_building(faces, rng) if faces else draw_non_landmark(rng)
         path = image_path(folder, image_id)
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(path, quality=int(rng.integers(80, 96)))
         return image_id, landmark_id
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        drawn = pool.map(one, range(len(subjects)))
-        bar = progress(drawn, total=len(subjects), label=f"draw {folder.name}")
+        labels = pool.map(draw_photo, range(len(subjects)))
+        bar = progress(labels, total=len(subjects), label=f"draw {folder.name}")
         return sorted(bar, key=lambda pair: pair[0])
 
 

@@ -1,7 +1,7 @@
-"""Photos for the drawn competition: of buildings, and of anything but a landmark.
+"""Draw the photos of the demo competition: of buildings, and of other subjects.
 
-A photo of a building shows the faces that point at the camera, drawn farthest first.
-Trees, lamps and people go over them, and then a camera's faults.
+A photo of a building shows the faces that point at the camera, drawn from far to near, and
+in front of them trees, lamps and people. Blur, noise and tilt imitate a camera.
 """
 
 import colorsys
@@ -11,43 +11,43 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from kaggle_kit.demo.buildings import Colour, Face, Point, building
+from kaggle_kit.demo.buildings import Colour, Face, Point, random_building
 from kaggle_kit.demo.scenery import (
     HEIGHT,
     WIDTH,
     Scene,
     backdrop,
     draw_clutter,
-    mixed,
+    illuminate,
+    mix,
     random_scene,
     rgb,
-    shone,
 )
 
-HOUSES = 0.25  # share of non-landmarks that are some house
+HOUSES = 0.25  # share of non-landmarks that show a random house
 
 
-def photo(faces: Sequence[Face], rng: np.random.Generator) -> Image.Image:
-    """A building from some side, in some light, with what stands in the way."""
+def draw_building(faces: Sequence[Face], rng: np.random.Generator) -> Image.Image:
+    """Draw a building from a random side, in random light, with random clutter."""
     scene = random_scene(rng)
     picture = backdrop(scene, rng)
     canvas = ImageDraw.Draw(picture)
-    seen = [(face, [_projected(p, scene) for p in face.corners]) for face in faces]
-    seen.sort(key=lambda pair: -sum(p[2] for p in pair[1]) / len(pair[1]))
-    for face, corners in seen:
+    projections = [(face, [_project(p, scene) for p in face.corners]) for face in faces]
+    projections.sort(key=lambda pair: -sum(p[2] for p in pair[1]) / len(pair[1]))
+    for face, corners in projections:
         flat = [(x, y) for x, y, _ in corners]
-        if _area(flat) > 0:  # a back face is the other way round
-            canvas.polygon(flat, rgb(_lit(face, scene)))
+        if _area(flat) > 0:  # else the face points away from the camera
+            canvas.polygon(flat, rgb(_face_colour(face, scene)))
             if face.windows:
                 _draw_windows(canvas, flat, face.windows, scene)
     draw_clutter(canvas, rng, scene, int(rng.integers(0, 5)))
-    return _developed(picture, rng)
+    return _add_camera_effects(picture, rng)
 
 
-def other(rng: np.random.Generator) -> Image.Image:
-    """A picture of anything but a landmark."""
+def draw_non_landmark(rng: np.random.Generator) -> Image.Image:
+    """Draw a picture that shows no landmark."""
     if rng.random() < HOUSES:
-        return photo(building(rng), rng)
+        return draw_building(random_building(rng), rng)
     scene = random_scene(rng)
     kinds: Sequence[Callable[..., Image.Image]] = (
         _plant,
@@ -56,11 +56,11 @@ def other(rng: np.random.Generator) -> Image.Image:
         _view,
         _sign,
     )
-    return _developed(kinds[rng.integers(len(kinds))](scene, rng), rng)
+    return _add_camera_effects(kinds[rng.integers(len(kinds))](scene, rng), rng)
 
 
-def _projected(point: Point, scene: Scene) -> Point:
-    """Where a point is in the picture, in pixels, and how far it is away."""
+def _project(point: Point, scene: Scene) -> Point:
+    """Project a point: x and y in the picture in pixels, and the distance in storeys."""
     x, y, z = point
     cos, sin = math.cos(scene.turn), math.sin(scene.turn)
     right, away = x * cos - y * sin, x * sin + y * cos + scene.distance
@@ -73,18 +73,19 @@ def _projected(point: Point, scene: Scene) -> Point:
 
 
 def _area(corners: Sequence[tuple[float, float]]) -> float:
-    """Twice the signed area; positive for a face whose front is seen."""
+    """Twice the signed area of a polygon; positive if its front faces the camera."""
     pairs = zip(corners, [*corners[1:], corners[0]], strict=True)
     return -sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairs)
 
 
-def _lit(face: Face, scene: Scene) -> Colour:
+def _face_colour(face: Face, scene: Scene) -> Colour:
+    """The colour of a face, by its angle to the light."""
     a, b, c = (np.array(corner) for corner in face.corners[:3])
     normal = np.cross(b - a, c - a)
     cosine = normal @ scene.sun / (np.linalg.norm(normal) * np.linalg.norm(scene.sun))
     shade = 0.6 + 0.4 * max(float(cosine), 0)
     red, green, blue = (c * shade for c in face.colour)
-    return shone((red, green, blue), scene)
+    return illuminate((red, green, blue), scene)
 
 
 def _draw_windows(
@@ -110,7 +111,7 @@ def _draw_windows(
 def _plant(scene: Scene, rng: np.random.Generator) -> Image.Image:
     photo = backdrop(scene, rng)
     canvas = ImageDraw.Draw(photo)
-    petal = rgb(shone(colorsys.hsv_to_rgb(rng.random(), 0.8, 0.9), scene))
+    petal = rgb(illuminate(colorsys.hsv_to_rgb(rng.random(), 0.8, 0.9), scene))
     for _ in range(int(rng.integers(4, 14))):
         x, y, r = (
             rng.uniform(0, WIDTH),
@@ -125,13 +126,15 @@ def _plant(scene: Scene, rng: np.random.Generator) -> Image.Image:
 
 
 def _plate(scene: Scene, rng: np.random.Generator) -> Image.Image:
-    table = shone(mixed((0.5, 0.3, 0.15), (0.85, 0.8, 0.75), rng), scene)
+    table = illuminate(mix((0.5, 0.3, 0.15), (0.85, 0.8, 0.75), rng), scene)
     photo = Image.new("RGB", (WIDTH, HEIGHT), rgb(table))
     canvas = ImageDraw.Draw(photo)
     x, y, r = WIDTH / 2 + rng.uniform(-30, 30), HEIGHT / 2, rng.uniform(55, 90)
     canvas.ellipse((x - r, y - r * 0.8, x + r, y + r * 0.8), (235, 235, 230))
     for _ in range(int(rng.integers(5, 12))):
-        food = rgb(shone(colorsys.hsv_to_rgb(rng.uniform(0, 0.35), 0.8, 0.8), scene))
+        food = rgb(
+            illuminate(colorsys.hsv_to_rgb(rng.uniform(0, 0.35), 0.8, 0.8), scene)
+        )
         a, b, s = rng.normal(x, r / 3), rng.normal(y, r / 4), rng.uniform(6, 20)
         canvas.ellipse((a - s, b - s, a + s, b + s), food)
     return photo
@@ -141,8 +144,8 @@ def _portrait(scene: Scene, rng: np.random.Generator) -> Image.Image:
     photo = backdrop(scene, rng)
     canvas = ImageDraw.Draw(photo)
     x, y, r = WIDTH / 2 + rng.uniform(-40, 40), HEIGHT * 0.4, rng.uniform(30, 55)
-    skin = rgb(shone(mixed((0.35, 0.22, 0.15), (0.95, 0.78, 0.66), rng), scene))
-    coat = rgb(shone(tuple(rng.random(3)), scene))
+    skin = rgb(illuminate(mix((0.35, 0.22, 0.15), (0.95, 0.78, 0.66), rng), scene))
+    coat = rgb(illuminate(tuple(rng.random(3)), scene))
     canvas.ellipse((x - 2 * r, y + r, x + 2 * r, y + 6 * r), coat)
     canvas.ellipse((x - r, y - r * 1.2, x + r, y + r * 1.2), skin)
     canvas.pieslice((x - r, y - r * 1.4, x + r, y + r * 0.8), 180, 360, (50, 35, 25))
@@ -160,16 +163,16 @@ def _view(scene: Scene, rng: np.random.Generator) -> Image.Image:
         xs = np.linspace(0, WIDTH, 9)
         ys = base - rng.uniform(0, 50 - 12 * layer, len(xs))
         ridge = [(float(x), float(y)) for x, y in zip(xs, ys, strict=True)]
-        shade = mixed((0.25, 0.35, 0.3), (0.5, 0.5, 0.6), rng)
+        shade = mix((0.25, 0.35, 0.3), (0.5, 0.5, 0.6), rng)
         corners = [*ridge, (WIDTH, HEIGHT), (0, HEIGHT)]
-        canvas.polygon(corners, rgb(shone(shade, scene)))
+        canvas.polygon(corners, rgb(illuminate(shade, scene)))
     return photo
 
 
 def _sign(scene: Scene, rng: np.random.Generator) -> Image.Image:
     photo = backdrop(scene, rng)
     canvas = ImageDraw.Draw(photo)
-    board = rgb(shone(colorsys.hsv_to_rgb(rng.random(), 0.7, 0.7), scene))
+    board = rgb(illuminate(colorsys.hsv_to_rgb(rng.random(), 0.7, 0.7), scene))
     canvas.rectangle((40, 30, WIDTH - 40, HEIGHT - 50), board, (240, 240, 240), 4)
     for row in range(int(rng.integers(2, 5))):
         y, end = 48 + row * 20, rng.uniform(0.4, 1) * (WIDTH - 110)
@@ -177,8 +180,8 @@ def _sign(scene: Scene, rng: np.random.Generator) -> Image.Image:
     return photo
 
 
-def _developed(photo: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """What a camera adds: blur, noise, a little tilt."""
+def _add_camera_effects(photo: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Tilt and blur a picture, and add noise."""
     edge = tuple(int(c) for c in np.asarray(photo)[0, 0])
     photo = photo.rotate(rng.uniform(-4, 4), Image.Resampling.BILINEAR, fillcolor=edge)
     photo = photo.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 1.0)))

@@ -29,7 +29,7 @@ from kaggle_kit.download.staging import (
 from kaggle_kit.errors import IncompleteError, KitError
 from kaggle_kit.progress import progress
 from kaggle_kit.storage import tables
-from kaggle_kit.storage.files import full_disk_told
+from kaggle_kit.storage.files import report_full_disk
 from kaggle_kit.storage.json_files import read_json, write_json
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def download(
             f"got {slug!r}; it is the last part of the competition's address"
         )
     chosen = wanted(subset, ids)
-    with full_disk_told(out), held(out, slug) as stage:
+    with report_full_disk(out), held(out, slug) as stage:
         if only_tables:
             made = _tables(stage, slug)
         elif chosen is None:

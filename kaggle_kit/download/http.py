@@ -16,7 +16,7 @@ from urllib3.util.retry import Retry
 from kaggle_kit.errors import RefusedError, UnreachableError
 from kaggle_kit.kaggle import client
 from kaggle_kit.progress import progress
-from kaggle_kit.storage.files import written
+from kaggle_kit.storage.files import atomic_write
 from kaggle_kit.storage.json_files import read_json
 
 logger = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ def _write_note(note: Path, response: requests.Response, size: int | None) -> No
     etag = response.headers.get("ETag", "")
     validator = etag if etag.startswith('"') else response.headers.get("Last-Modified")
     if validator and size is not None:
-        with written(note) as beside:
+        with atomic_write(note) as beside:
             beside.write_text(json.dumps({"validator": validator, "size": size}))
     else:
         note.unlink(missing_ok=True)

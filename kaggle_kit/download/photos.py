@@ -22,7 +22,7 @@ from kaggle_kit.errors import (
 from kaggle_kit.progress import progress
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
-from kaggle_kit.storage.files import written
+from kaggle_kit.storage.files import atomic_write
 
 logger = logging.getLogger(__name__)
 AT_ONCE = 4
@@ -217,7 +217,7 @@ def _unzipped(path: Path) -> Path:
         unpacked = path.with_name(f"{path.name}.unpacked")
         with (
             archive.open(members[0]) as source,
-            written(unpacked) as part,
+            atomic_write(unpacked) as part,
             part.open("wb") as out,
         ):
             shutil.copyfileobj(source, out)

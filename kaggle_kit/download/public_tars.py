@@ -25,7 +25,7 @@ from kaggle_kit.download.staging import Broken, Stage, held, size_text
 from kaggle_kit.errors import DataError, IncompleteError, KitError, RefusedError
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import read_rows, write_rows
-from kaggle_kit.storage.files import full_disk_told
+from kaggle_kit.storage.files import report_full_disk
 from kaggle_kit.storage.json_files import read_json, write_json
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def tars(
     url = url.rstrip("/")
     limits = Limits(frozenset(accept_md5), disk_gb * 1e9 if disk_gb else float("inf"))
     chosen = wanted(subset, ids)
-    with full_disk_told(out), held(out, SOURCE) as stage, http.session() as web:
+    with report_full_disk(out), held(out, SOURCE) as stage, http.session() as web:
         _fetch_tables(web, url, stage)
         made: dict[str, Any] = {}
         if not only_tables:

@@ -20,7 +20,7 @@ from pathlib import Path
 from kaggle_kit.errors import ArtefactError, DataError, WaitError
 from kaggle_kit.kaggle import client
 from kaggle_kit.storage.csv_files import write_rows
-from kaggle_kit.storage.files import written
+from kaggle_kit.storage.files import atomic_write
 from kaggle_kit.storage.json_files import read_json
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Stage:
         """Move a whole file to ``name`` below the root, where it appears at once."""
         with self._claiming:
             if not (self.folder / "source").exists():
-                with written(self.folder / "source") as part:
+                with atomic_write(self.folder / "source") as part:
                     part.write_text(self.source, "utf-8")
         target = self.root / name
         target.parent.mkdir(parents=True, exist_ok=True)

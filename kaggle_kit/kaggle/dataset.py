@@ -17,7 +17,7 @@ from kaggle_kit.errors import (
 )
 from kaggle_kit.kaggle import client
 from kaggle_kit.kaggle.checks import check_text
-from kaggle_kit.storage.manifest import MANIFEST, METADATA, described, verify_upload
+from kaggle_kit.storage.manifest import MANIFEST, METADATA, describe_file, verify_upload
 
 logger = logging.getLogger(__name__)
 READY_S = 3600.0  # Kaggle takes minutes for a gigabyte
@@ -51,12 +51,12 @@ def publish(
     check_text("the version's note", notes or "")
     manifest = verify_upload(bundle)
     handle = read_handle(bundle)
-    expected = {name: file["bytes"] for name, file in manifest["files"].items()}
+    expected = {name: file.bytes for name, file in manifest.files.items()}
     expected[MANIFEST] = (bundle / MANIFEST).stat().st_size
     before = status(handle)
     notes = (
         notes
-        or f"{manifest.get('name', 'bundle')} {described(bundle / MANIFEST)['sha256'][:12]}"
+        or f"{manifest.name or 'bundle'} {describe_file(bundle / MANIFEST).sha256[:12]}"
     )
     if before and before["status"] == "ready" and _unchanged(bundle, handle, expected):
         logger.info("%s: version %s is this bundle", handle, before["version"])

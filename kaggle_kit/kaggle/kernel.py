@@ -19,7 +19,7 @@ from kaggle_kit.errors import (
 )
 from kaggle_kit.kaggle import client
 from kaggle_kit.kaggle.kernel_output import check_room, collect
-from kaggle_kit.storage.files import shipped
+from kaggle_kit.storage.files import package_path
 
 logger = logging.getLogger(__name__)
 METADATA = "kernel-metadata.json"
@@ -53,7 +53,7 @@ def push(
             place for the output.
         KaggleError: by its kind. No submission was spent in any case.
     """
-    kernel = Path(kernel or shipped("kernels") / "inference")
+    kernel = Path(kernel or package_path("kernels") / "inference")
     metadata = completed(kernel, handle, dataset)
     check_room(metadata["id"])
     if dry_run:

@@ -21,7 +21,7 @@ from kaggle_kit.kaggle import client
 from kaggle_kit.kaggle.checks import check_folder, check_text
 from kaggle_kit.kaggle.dataset import remote_file
 from kaggle_kit.metrics.score import validate
-from kaggle_kit.storage.files import replaceable, written_dir
+from kaggle_kit.storage.files import atomic_write_dir, replaceable
 from kaggle_kit.storage.json_files import json_text
 from kaggle_kit.storage.manifest import MANIFEST
 
@@ -65,7 +65,7 @@ def collect(metadata: dict[str, Any], version: int) -> dict[str, Any]:
     ending = client.wait(
         _ending_of(kernel), RUN_S, f"kernel {kernel} version {version}"
     )
-    with written_dir(folder, PUSHED) as part:
+    with atomic_write_dir(folder, PUSHED) as part:
         _fetch(kernel, part)
         lines = _log_lines(part / f"{slug}.log")
         if ending != "complete":
@@ -234,7 +234,8 @@ def _checked(folder: Path, kernel: str, competitions: list[str]) -> dict[str, An
             f"{sorted(p.name for p in folder.iterdir())[:5]}; read its log"
         )
     with tempfile.TemporaryDirectory(prefix="kaggle-kit-") as place:
-        return validate(submission, sample_of(competitions[0], Path(place)))
+        sample = sample_of(competitions[0], Path(place))
+        return validate(submission, sample).as_json()
 
 
 def _bundle_of(metadata: dict[str, Any]) -> dict[str, Any]:

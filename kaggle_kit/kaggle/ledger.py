@@ -6,7 +6,7 @@ from typing import Any
 
 from kaggle_kit.kaggle.checks import check_folder
 from kaggle_kit.storage.csv_files import read_rows, write_rows
-from kaggle_kit.storage.files import locked
+from kaggle_kit.storage.files import lock
 
 LEDGER = Path("submissions") / "ledger.csv"
 
@@ -57,7 +57,7 @@ def check_ledger(path: Path = LEDGER) -> None:
 
 def record(row: Row, path: Path = LEDGER) -> None:
     """Write a row in place of the one with the same ``ref``, or as the last."""
-    with locked(path, wait=True):
+    with lock(path, wait=True):
         rows = read(path)
         places = [i for i, other in enumerate(rows) if other.ref == row.ref]
         if places:

@@ -14,7 +14,7 @@ from kaggle_kit.kaggle.kernel import completed, push, send
 from kaggle_kit.kaggle.kernel_output import SUBMISSIONS, check_room, collect
 from kaggle_kit.kaggle.ledger import LEDGER, check_ledger
 from kaggle_kit.kaggle.submit import submit
-from kaggle_kit.storage.files import shipped
+from kaggle_kit.storage.files import package_path
 from kaggle_kit.storage.json_files import write_json
 from kaggle_kit.storage.manifest import MANIFEST
 
@@ -48,7 +48,7 @@ def ship(
         KitError: as the steps do.
     """
     bundle = Path(bundle)
-    kernel = Path(kernel or shipped("kernels") / "inference")
+    kernel = Path(kernel or package_path("kernels") / "inference")
     handle = read_handle(bundle)
     metadata = completed(kernel, None, handle)
     if slug not in metadata["competition_sources"]:

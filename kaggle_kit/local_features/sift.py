@@ -176,7 +176,7 @@ class LocalFeatures(Sequence[Features]):
         """
         try:
             points, descriptors, sizes, offsets = (
-                arrays.mapped(folder / f"{name}.npy") for name in ARRAYS
+                arrays.map_array(folder / f"{name}.npy") for name in ARRAYS
             )
         except arrays.DAMAGE as error:
             raise ArtefactError(

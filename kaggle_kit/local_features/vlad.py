@@ -38,7 +38,7 @@ class Vocabulary:
             ArtefactError: the file is missing, damaged or of another kind.
         """
         try:
-            words = arrays.loaded(path)
+            words = arrays.load_array(path)
         except arrays.DAMAGE as error:
             raise ArtefactError(
                 f"{path}: expected visual words, got {error!r:.200}; make the bundle again"

@@ -1,1 +1,1 @@
-"""GAP, its bootstrap intervals, and the scores of a submission file."""
+"""GAP, its bootstrap intervals, and the score of a submission."""

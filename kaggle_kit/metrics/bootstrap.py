@@ -1,8 +1,8 @@
-"""How far GAP and its companions might be off: bootstrap intervals over images.
+"""Bootstrap intervals of GAP, top-1 and AUC over images.
 
-The images are drawn anew with replacement, as many landmark images as there are and as
-many others, so that the share of landmark images stays; each draw is scored. Source:
-Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
+Each resample draws images with replacement, separately from the landmark images and from
+the others, so that both numbers stay the same; then it is scored. Source: Efron and
+Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from kaggle_kit.metrics.gap import share_weight
 
 PERCENT = 95
+_ENDS = ((100 - PERCENT) / 2, 100 - (100 - PERCENT) / 2)  # percentiles
 Interval = tuple[float, float]
 
 
 class Intervals(NamedTuple):
-    """The lower and upper end of each value; both are nan where it is not defined."""
+    """The ends (low, high) of each value's interval; nan where it is not defined."""
 
     gap: Interval
     top1: Interval
@@ -26,20 +27,26 @@ class Intervals(NamedTuple):
     gap_at_share: tuple[Interval, ...]
 
 
-class _Ranked(NamedTuple):
-    """The images in the order of their rank, landmark images apart from the others."""
+class _Ranking(NamedTuple):
+    """Images by descending confidence, landmark images apart from the others.
 
-    n_positives: int  # landmark images
+    Attributes:
+        n_positives, n_others: landmark images, other images.
+        hits: (r,) indices of the landmark images with a correct guess.
+        others_above: (r,) other images ranked above each of these.
+        others_higher: (n_positives,) other images with a higher confidence than each
+            landmark image.
+        others_as_high: (n_positives,) the same, with equal confidences.
+        weights: the weight of an other image, for each share (see ``gap.share_weight``).
+    """
+
+    n_positives: int
     n_others: int
-    # (r,) which of the landmark images have a correct guess, and how many of the others
-    # are ranked above each of those
-    right: NDArray[np.intp]
-    above: NDArray[np.intp]
-    # (n_positives,) how many of the others have a higher confidence than each landmark
-    # image, and how many one that is as high or higher
-    higher: NDArray[np.intp]
-    as_high: NDArray[np.intp]
-    weights: list[float]  # for each share, how often one of the others counts
+    hits: NDArray[np.intp]
+    others_above: NDArray[np.intp]
+    others_higher: NDArray[np.intp]
+    others_as_high: NDArray[np.intp]
+    weights: list[float]
 
 
 def intervals(
@@ -52,30 +59,29 @@ def intervals(
 ) -> Intervals:
     """The middle 95% of GAP, top-1 and AUC over resamples of the images.
 
-    A value of a resample is exactly what ``gap``, ``gap_at_share`` and ``auc`` give for
-    its images, copies of one image keeping together among equal confidences. Time and
-    memory: n_resamples passes over the images, and the memory of one.
+    The values of a resample are exactly those of ``gap``, ``gap_at_share`` and ``auc`` for
+    its images; copies of one image stay together among equal confidences. The time is that
+    of ``n_resamples`` passes over the images, the memory that of one pass.
 
     Args:
-        confidence: (n,) floats, one per image, guessed or not; -inf where there is no
-            guess. Ties keep input order, so pass rows sorted by image id.
-        correct: (n,) bools, whether the guess names a landmark its image shows.
-        landmark: (n,) bools, whether the image shows any landmark.
-        shares: of landmark images, at each of which GAP is wanted.
-        n_resamples: draws of the images; about 1,000 for the ends of an interval.
+        confidence: (n,) floats, one per image; -inf for an image without a guess. Equal
+            confidences keep their input order, so pass rows sorted by image id.
+        correct: (n,) bools, whether the guess names a landmark that the image shows.
+        landmark: (n,) bools, whether the image shows a landmark.
+        shares: of landmark images, for the intervals of ``gap_at_share``.
+        n_resamples: at least 1; about 1,000 give stable ends.
         seed: the same seed gives the same intervals.
 
     Raises:
-        ValueError: lengths differ, a confidence is nan, a guess is correct where there
-            is no landmark, a share is not one, or there is no resample.
+        ValueError: lengths differ, a confidence is nan, a guess is correct on a
+            non-landmark image, a share is out of range, or there is no resample.
     """
     if n_resamples < 1:
         raise ValueError(f"expected at least one resample, got {n_resamples}")
-    ranked = _ranked(confidence, correct, landmark, shares)
+    ranking = _rank(confidence, correct, landmark, shares)
     rng = np.random.default_rng(seed)
-    found = np.array([_values(ranked, rng) for _ in range(n_resamples)])
-    outside = (100 - PERCENT) / 2
-    low, high = np.percentile(found, [outside, 100 - outside], axis=0).tolist()
+    values = np.array([_resample(ranking, rng) for _ in range(n_resamples)])
+    low, high = np.percentile(values, _ENDS, axis=0).tolist()
     gap, top1, auc, *at_share = zip(low, high, strict=True)
     return Intervals(gap, top1, auc, tuple(at_share))
 
@@ -87,41 +93,40 @@ def gap_difference(
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Interval:
-    """The middle 95% of GAP of ``one`` less that of ``other``, over the same images.
+    """The middle 95% of GAP of ``one`` minus GAP of ``other``, over resamples.
 
-    Both are scored on the same draws, so what makes an image hard or easy for both
-    cancels: the interval is narrower than those of the two GAPs are.
+    Both are scored on the same resamples, so that the difficulty of an image cancels. The
+    interval is narrower than the difference of two independent intervals.
 
     Args:
         one, other: (confidence, correct) of the same images, as for ``intervals``.
         landmark, n_resamples, seed: as for ``intervals``.
 
     Raises:
-        ValueError: as for ``intervals``, or the two are not of equally many images.
+        ValueError: as for ``intervals``, or the two have different numbers of images.
     """
     if n_resamples < 1:
         raise ValueError(f"expected at least one resample, got {n_resamples}")
-    ranked = [_ranked(*values, landmark, ()) for values in (one, other)]
-    orders = [_by_rank(values[0], landmark) for values in (one, other)]
+    rankings = [_rank(*values, landmark, ()) for values in (one, other)]
+    orders = [_rank_orders(values[0], landmark) for values in (one, other)]
     rng = np.random.default_rng(seed)
-    found = np.zeros(n_resamples)
+    differences = np.zeros(n_resamples)
     for i in range(n_resamples):
-        shown = _copies(ranked[0].n_positives, rng)  # in the order given
-        others = _copies(ranked[0].n_others, rng)
+        landmark_copies = _draw_copies(rankings[0].n_positives, rng)  # in input order
+        other_copies = _draw_copies(rankings[0].n_others, rng)
         first, second = (
-            _gap(rank, shown[of_shown], others[of_others])
-            for rank, (of_shown, of_others) in zip(ranked, orders, strict=True)
+            _gap(ranking, landmark_copies[landmarks], other_copies[others])
+            for ranking, (landmarks, others) in zip(rankings, orders, strict=True)
         )
-        found[i] = first - second
-    outside = (100 - PERCENT) / 2
-    low, high = np.percentile(found, [outside, 100 - outside]).tolist()
+        differences[i] = first - second
+    low, high = np.percentile(differences, _ENDS).tolist()
     return low, high
 
 
-def _by_rank(
+def _rank_orders(
     confidence: ArrayLike, landmark: ArrayLike
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Of the landmark images, and of the others, their numbers in the order of rank."""
+    """The indices of the landmark images, and of the others, by descending confidence."""
     confidence, landmark = np.asarray(confidence, float), np.asarray(landmark, bool)
     return (
         np.argsort(-confidence[landmark], kind="stable"),
@@ -129,24 +134,29 @@ def _by_rank(
     )
 
 
-def _gap(ranked: _Ranked, shown: NDArray[np.intp], others: NDArray[np.intp]) -> float:
-    """GAP where each image, in the order of rank, is there so many times."""
-    if ranked.n_positives == 0:
+def _gap(
+    ranking: _Ranking,
+    landmark_copies: NDArray[np.intp],
+    other_copies: NDArray[np.intp],
+) -> float:
+    """GAP of a resample, given the number of copies of each image in rank order."""
+    if ranking.n_positives == 0:
         return float("nan")
-    copies = shown[ranked.right]
-    wrong = np.cumsum(shown)[ranked.right] - np.cumsum(copies)
-    n_right = np.arange(1.0, copies.sum() + 1)
-    none = np.concatenate([[0], np.cumsum(others)])[ranked.above]
-    ranks = n_right + np.repeat(wrong + none, copies)
-    return float((n_right / ranks).sum() / ranked.n_positives)
+    copies = landmark_copies[ranking.hits]
+    wrong = np.cumsum(landmark_copies)[ranking.hits] - np.cumsum(copies)
+    n_hits = np.arange(1.0, copies.sum() + 1)
+    others = np.concatenate([[0], np.cumsum(other_copies)])[ranking.others_above]
+    ranks = n_hits + np.repeat(wrong + others, copies)
+    return float((n_hits / ranks).sum() / ranking.n_positives)
 
 
-def _ranked(
+def _rank(
     confidence: ArrayLike,
     correct: ArrayLike,
     landmark: ArrayLike,
     shares: Sequence[float],
-) -> _Ranked:
+) -> _Ranking:
+    """Check the images and rank them, as ``intervals`` describes."""
     confidence = np.asarray(confidence, np.float64)
     correct, landmark = np.asarray(correct, bool), np.asarray(landmark, bool)
     shapes = confidence.shape, correct.shape, landmark.shape
@@ -156,57 +166,61 @@ def _ranked(
             f"got shapes {', '.join(map(str, shapes))}"
         )
     if np.isnan(confidence).any():
-        raise ValueError("a confidence is nan, which has no rank")
+        raise ValueError("expected confidences that have a rank, got nan")
     if (correct & ~landmark).any():
         raise ValueError("a guess is correct on an image without a landmark")
     order = np.argsort(-confidence, kind="stable")
     confidence, correct, landmark = confidence[order], correct[order], landmark[order]
-    others, shown = -confidence[~landmark], -confidence[landmark]  # both ascending
-    n_positives, n_others = len(shown), len(others)
-    return _Ranked(
+    others, landmarks = -confidence[~landmark], -confidence[landmark]  # both ascending
+    n_positives, n_others = len(landmarks), len(others)
+    return _Ranking(
         n_positives=n_positives,
         n_others=n_others,
-        right=np.flatnonzero(correct[landmark]),
-        above=np.cumsum(~landmark)[correct],
-        higher=np.searchsorted(others, shown, side="left"),
-        as_high=np.searchsorted(others, shown, side="right"),
+        hits=np.flatnonzero(correct[landmark]),
+        others_above=np.cumsum(~landmark)[correct],
+        others_higher=np.searchsorted(others, landmarks, side="left"),
+        others_as_high=np.searchsorted(others, landmarks, side="right"),
         weights=[share_weight(n_positives, n_others, share) for share in shares],
     )
 
 
-def _values(ranked: _Ranked, rng: np.random.Generator) -> list[float]:
-    """GAP, top-1, AUC and GAP at each share, of one draw of the images."""
-    shown = _copies(ranked.n_positives, rng)  # of each landmark image
-    others = np.concatenate([[0], np.cumsum(_copies(ranked.n_others, rng))])
-    if ranked.n_positives == 0:
-        return [np.nan] * (3 + len(ranked.weights))
-    copies = shown[ranked.right]
-    wrong = np.cumsum(shown)[ranked.right] - np.cumsum(copies)
-    # From here on one element for each copy of a correct guess, in the order of rank.
-    n_right = np.arange(1.0, copies.sum() + 1)
-    n_landmark = n_right + np.repeat(wrong, copies)
-    n_none = np.repeat(others[ranked.above], copies)
+def _resample(ranking: _Ranking, rng: np.random.Generator) -> list[float]:
+    """Draw a resample; return its GAP, top-1, AUC and GAP at each share."""
+    landmark_copies = _draw_copies(ranking.n_positives, rng)
+    other_copies = _draw_copies(ranking.n_others, rng)
+    others_to = np.concatenate([[0], np.cumsum(other_copies)])  # of the first k others
+    if ranking.n_positives == 0:
+        return [np.nan] * (3 + len(ranking.weights))
+    copies = landmark_copies[ranking.hits]
+    wrong = np.cumsum(landmark_copies)[ranking.hits] - np.cumsum(copies)
+    # The following arrays have one element per copy of a correct guess, in rank order.
+    n_hits = np.arange(1.0, copies.sum() + 1)
+    n_landmarks = n_hits + np.repeat(wrong, copies)
+    n_others = np.repeat(others_to[ranking.others_above], copies)
     gap, *at_share = (
-        float((n_right / (n_landmark + weight * n_none)).sum()) / ranked.n_positives
-        for weight in (1.0, *ranked.weights)
+        float((n_hits / (n_landmarks + weight * n_others)).sum()) / ranking.n_positives
+        for weight in (1.0, *ranking.weights)
     )
     return [
         gap,
-        len(n_right) / ranked.n_positives,
-        _auc(shown, others, ranked),
+        len(n_hits) / ranking.n_positives,
+        _auc(landmark_copies, others_to, ranking),
         *at_share,
     ]
 
 
-def _auc(shown: NDArray[np.intp], others: NDArray[np.intp], ranked: _Ranked) -> float:
-    """How often a landmark image outranks one of the others (ties half)."""
-    if ranked.n_others == 0:
+def _auc(
+    landmark_copies: NDArray[np.intp], others_to: NDArray[np.intp], ranking: _Ranking
+) -> float:
+    """AUC of a resample; a tie counts one half."""
+    if ranking.n_others == 0:
         return float("nan")
-    lost = (others[ranked.higher] + others[ranked.as_high]) @ shown / 2
-    return float(1 - lost / (ranked.n_positives * ranked.n_others))
+    above = others_to[ranking.others_higher] + others_to[ranking.others_as_high]
+    lost = above @ landmark_copies / 2
+    return float(1 - lost / (ranking.n_positives * ranking.n_others))
 
 
-def _copies(n: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """How often each of n images comes up in n draws with replacement."""
+def _draw_copies(n: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Draw n of n images with replacement; return the number of copies of each."""
     drawn = rng.integers(0, n, n, np.int32) if n else np.zeros(0, np.int32)
     return np.bincount(drawn, minlength=n)

@@ -1,9 +1,10 @@
-"""GAP of a submission file against a solution file, and what the rest was lost to."""
+"""Score a submission by GAP, and divide the missing GAP among its causes."""
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,81 +20,173 @@ from kaggle_kit.metrics.gap import (
     precisions,
 )
 from kaggle_kit.storage import tables
+from kaggle_kit.storage.json_files import JsonObject
 from kaggle_kit.storage.tables import Guess, Truth
 
-Scores = dict[str, object]
-# Shares of landmark images at which GAP is told: about that of the competition's test
-# set (1.1%), and larger ones.
+# Shares of landmark images at which GAP is reported: about that of the competition's test
+# set (1.1%), and two larger ones.
 SHARES = (0.011, 0.1, 0.3)
 
 
+@dataclass(frozen=True)
+class LostGap(JsonObject):
+    """The causes of 1 - GAP, which add up to it (see ``gap.gap_loss``).
+
+    Attributes:
+        wrong_landmarks: guesses of a wrong landmark, on images that show a landmark.
+        non_landmarks: guesses on non-landmark images that outrank correct ones.
+        missing_guesses: landmark images without a guess.
+    """
+
+    wrong_landmarks: float | None
+    non_landmarks: float | None
+    missing_guesses: float | None
+
+
+@dataclass(frozen=True)
+class ScoreIntervals(JsonObject):
+    """95% bootstrap intervals (low, high), by resampling images; None: not defined."""
+
+    gap: Interval | None
+    top1: Interval | None
+    auc: Interval | None
+    gap_at_share: Mapping[float, Interval | None]
+
+
+@dataclass(frozen=True)
+class Score(JsonObject):
+    """GAP of a set of images, and related values. A value that is not defined is None.
+
+    GAP, for one, is not defined where no image shows a landmark.
+
+    Attributes:
+        gap: as Kaggle computes it; equal confidences are ranked by image id.
+        gap_worst_ties, gap_best_ties: bounds over all orders of equal confidences.
+        gap_landmarks_only: GAP without the non-landmark images.
+        gap_at_share: for each of ``SHARES``, the GAP if landmark images were that share of
+            all images (see ``gap.gap_at_share``).
+        top1: share of landmark images with a correct guess.
+        auc: probability that a landmark image has a higher confidence than a non-landmark
+            image; an image without a guess has the lowest confidence.
+        n_images: images that were scored.
+        n_positives: images that show a landmark.
+        n_guesses: images with a guess.
+        lost: the causes of 1 - GAP.
+        interval: bootstrap intervals, if they were computed.
+        public, private: scores of the rows of that Usage, if there are any.
+        has_usage: whether the solution has a Usage column.
+    """
+
+    gap: float | None
+    gap_worst_ties: float | None
+    gap_best_ties: float | None
+    gap_landmarks_only: float | None
+    gap_at_share: Mapping[float, float | None]
+    top1: float | None
+    auc: float | None
+    n_images: int
+    n_positives: int
+    n_guesses: int
+    lost: LostGap
+    interval: ScoreIntervals | None = None
+    public: "Score | None" = None
+    private: "Score | None" = None
+    has_usage: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields by name, without those that were not asked for.
+
+        ``interval`` is left out if it was not computed, ``public`` and ``private`` if the
+        solution has no Usage column.
+        """
+        values = super().as_json()
+        del values["has_usage"]
+        if self.interval is None:
+            del values["interval"]
+        if not self.has_usage:
+            del values["public"], values["private"]
+        return values
+
+
+@dataclass(frozen=True)
+class Validation(JsonObject):
+    """A submission that Kaggle would accept.
+
+    Attributes:
+        valid: always True; an invalid submission raises an error.
+        n_images: rows.
+        n_guesses: rows with a guess.
+    """
+
+    valid: bool
+    n_images: int
+    n_guesses: int
+
+
+class Rows(NamedTuple):
+    """Arrays with one element per image, sorted by image id."""
+
+    confidence: NDArray[np.float64]  # -inf: no guess
+    correct: NDArray[np.bool_]
+    positive: NDArray[np.bool_]  # whether the image shows a landmark
+    guessed: NDArray[np.bool_]  # whether the image has a guess
+
+
 def score(
-    submission: Path, solution: Path, n_resamples: int = 0, seed: int = 0
-) -> Scores:
-    """Score a submission as Kaggle does; rows marked Ignored are left out.
+    submission: str | Path, solution: str | Path, n_resamples: int = 0, seed: int = 0
+) -> Score:
+    """Score a submission file as Kaggle does; rows with the Usage Ignored are left out.
 
     Args:
-        submission, solution: CSV files of the same image ids.
-        n_resamples, seed: as for ``with_intervals``; 0: no intervals, which cost time.
-
-    Returns:
-        The values of ``score_guesses`` and, where the solution has a Usage column,
-        those of its Public and Private rows apart, under ``public`` and ``private``.
+        submission: CSV file with the columns id, landmarks.
+        solution: CSV file with the columns id, landmarks and, optionally, Usage; it has
+            the same ids.
+        n_resamples: bootstrap resamples for ``Score.interval``, about 1,000; 0 computes no
+            intervals.
+        seed: of the resamples.
 
     Raises:
-        TableError: either file is malformed, or their ids are not the same.
+        TableError: a file is malformed, or the two have different ids.
     """
+    submission, solution = Path(submission), Path(solution)
     guesses = tables.read_submission(submission)
     truths = tables.read_solution(solution)
     if not truths:
         raise TableError(
-            f"{solution}: expected rows of images, got none; check that it is the solution"
+            f"{solution}: expected a row for each image, got none; check that it is the "
+            f"solution"
         )
     tables.require_ids(submission, guesses, truths, solution)
     rows = rows_of(guesses, truths)
     usage = np.array([truths[i].usage for i in sorted(truths)])
 
-    def scored(part: NDArray[np.bool_]) -> Scores:
-        of_part = Rows._make(column[part] for column in rows)
-        if n_resamples:
-            return _with_intervals(of_part, n_resamples, seed)
-        return _scores(of_part)
+    def score_part(part: NDArray[np.bool_]) -> Score | None:
+        if not part.any():
+            return None
+        return _score(Rows._make(column[part] for column in rows), n_resamples, seed)
 
-    scores = scored(usage != "Ignored")
-    if (usage != "").any():
-        for name in ("Public", "Private"):
-            part = usage == name
-            scores[name.lower()] = scored(part) if part.any() else None
-    return scores
+    counted = usage != "Ignored"
+    whole = _score(Rows._make(column[counted] for column in rows), n_resamples, seed)
+    if not (usage != "").any():
+        return whole
+    return replace(
+        whole,
+        public=score_part(usage == "Public"),
+        private=score_part(usage == "Private"),
+        has_usage=True,
+    )
 
 
 def score_guesses(
     guesses: Mapping[str, Guess | None], truths: Mapping[str, Truth]
-) -> Scores:
-    """GAP and its companions over the images of ``truths``.
+) -> Score:
+    """Score guesses over the images of ``truths``, without intervals.
 
-    Returns:
-        gap: Kaggle's, ties by image id.
-        gap_worst_ties, gap_best_ties: the bounds over all orders of tied guesses.
-        gap_landmarks_only: non-landmark images dropped first.
-        gap_at_share: by share (its key, a string), what GAP would be if landmark images
-            were that share of all images (see ``gap.gap_at_share``).
-        top1: the share of landmark images whose guess is right, none being wrong.
-        auc: landmark against non-landmark images by confidence, no guess being lowest.
-        n_images, n_positives, n_guesses: counts; a positive shows a landmark.
-        lost: how much GAP went where (see ``gap.gap_loss``).
-
-        A value that is not defined (no landmark at all, say) is None.
+    Args:
+        guesses: by image id; an image that is absent or None has no guess.
+        truths: by image id; ``Truth.usage`` is not considered.
     """
-    return _scores(rows_of(guesses, truths))
-
-
-def precisions_of(
-    guesses: Mapping[str, Guess | None], truths: Mapping[str, Truth]
-) -> NDArray[np.float64]:
-    """What each landmark image adds to GAP, times their number M; (M,) by image id."""
-    rows = rows_of(guesses, truths)
-    return precisions(rows.confidence, rows.correct)[rows.positive]
+    return _score(rows_of(guesses, truths), 0, 0)
 
 
 def with_intervals(
@@ -101,43 +194,42 @@ def with_intervals(
     truths: Mapping[str, Truth],
     n_resamples: int = 1000,
     seed: int = 0,
-) -> Scores:
-    """The values of ``score_guesses``, and how far some vary with the images drawn.
+) -> Score:
+    """As ``score_guesses``, with bootstrap intervals (see ``bootstrap.intervals``)."""
+    return _score(rows_of(guesses, truths), n_resamples, seed)
+
+
+def precisions_of(
+    guesses: Mapping[str, Guess | None], truths: Mapping[str, Truth]
+) -> NDArray[np.float64]:
+    """The contribution of each landmark image to GAP, times M, their number.
 
     Returns:
-        interval: [low, high] of gap, top1 and auc and, by share, of gap_at_share: the
-            middle 95% over resamples of the images (see ``bootstrap.intervals``), or
-            None where the value is not defined.
+        (M,) sorted by image id: the precision at the rank of a correct guess, else 0.
     """
-    return _with_intervals(rows_of(guesses, truths), n_resamples, seed)
+    rows = rows_of(guesses, truths)
+    return precisions(rows.confidence, rows.correct)[rows.positive]
 
 
-def validate(submission: Path, sample: Path) -> Scores:
-    """Check that Kaggle would accept a submission.
+def validate(submission: str | Path, sample: str | Path) -> Validation:
+    """Check that Kaggle would accept a submission, and count its rows.
 
-    Returns:
-        The counts of its rows and guesses.
+    Args:
+        submission: CSV file with the columns id, landmarks.
+        sample: the competition's ``sample_submission.csv``.
 
     Raises:
         TableError: a cell is malformed, or the ids are not exactly the sample's.
     """
+    submission, sample = Path(submission), Path(sample)
     guesses = tables.read_submission(submission)
     tables.require_ids(submission, guesses, tables.read_sample(sample), sample)
     n_guesses = sum(guess is not None for guess in guesses.values())
-    return {"valid": True, "n_images": len(guesses), "n_guesses": n_guesses}
-
-
-class Rows(NamedTuple):
-    """One element for each image, by image id."""
-
-    confidence: NDArray[np.float64]  # -inf where there is no guess
-    correct: NDArray[np.bool_]
-    positive: NDArray[np.bool_]
-    guessed: NDArray[np.bool_]
+    return Validation(valid=True, n_images=len(guesses), n_guesses=n_guesses)
 
 
 def rows_of(guesses: Mapping[str, Guess | None], truths: Mapping[str, Truth]) -> Rows:
-    """The images of ``truths`` and their guesses as arrays, by image id."""
+    """Convert guesses and truths to arrays, for the images of ``truths``."""
     pairs = [(guesses.get(i), truths[i].landmark_ids) for i in sorted(truths)]
     return Rows(
         confidence=np.array([g.confidence if g else -math.inf for g, _ in pairs]),
@@ -147,55 +239,54 @@ def rows_of(guesses: Mapping[str, Guess | None], truths: Mapping[str, Truth]) ->
     )
 
 
-def _scores(rows: Rows) -> Scores:
+def _score(rows: Rows, n_resamples: int, seed: int) -> Score:
+    """The score of all rows; with intervals unless ``n_resamples`` is 0."""
     confidence, correct, positive, guessed = rows
     n_positives = int(positive.sum())
     n_others = len(positive) - n_positives
-    made = confidence[guessed], correct[guessed]
-    shown = positive[guessed]
-    worst, best = gap_tie_bounds(*made, n_positives)
-    of_landmarks = guessed & positive
-    lost = gap_loss(*made, shown, n_positives)
-    return {
-        "gap": _defined(gap(*made, n_positives)),
-        "gap_worst_ties": _defined(worst),
-        "gap_best_ties": _defined(best),
-        "gap_landmarks_only": _defined(
-            gap(confidence[of_landmarks], correct[of_landmarks], n_positives)
+    ranking = confidence[guessed], correct[guessed]
+    landmark = positive[guessed]
+    worst, best = gap_tie_bounds(*ranking, n_positives)
+    on_landmarks = guessed & positive
+    lost = gap_loss(*ranking, landmark, n_positives)
+    return Score(
+        gap=_none_if_nan(gap(*ranking, n_positives)),
+        gap_worst_ties=_none_if_nan(worst),
+        gap_best_ties=_none_if_nan(best),
+        gap_landmarks_only=_none_if_nan(
+            gap(confidence[on_landmarks], correct[on_landmarks], n_positives)
         ),
-        "gap_at_share": {
-            str(share): _defined(
-                gap_at_share(*made, shown, n_positives, n_others, share)
+        gap_at_share={
+            share: _none_if_nan(
+                gap_at_share(*ranking, landmark, n_positives, n_others, share)
             )
             for share in SHARES
         },
-        "top1": correct.sum() / n_positives if n_positives else None,
-        "auc": _defined(auc(confidence, positive)),
-        "n_images": len(positive),
-        "n_positives": n_positives,
-        "n_guesses": int(guessed.sum()),
-        "lost": {name: _defined(value) for name, value in lost._asdict().items()},
-    }
+        top1=float(correct.sum() / n_positives) if n_positives else None,
+        auc=_none_if_nan(auc(confidence, positive)),
+        n_images=len(positive),
+        n_positives=n_positives,
+        n_guesses=int(guessed.sum()),
+        lost=LostGap(*map(_none_if_nan, lost)),
+        interval=_intervals(rows, n_resamples, seed) if n_resamples else None,
+    )
 
 
-def _with_intervals(rows: Rows, n_resamples: int, seed: int) -> Scores:
+def _intervals(rows: Rows, n_resamples: int, seed: int) -> ScoreIntervals:
     confidence, correct, positive, _ = rows
-    found = intervals(confidence, correct, positive, SHARES, n_resamples, seed)
-    at_share = zip(map(str, SHARES), map(_ends, found.gap_at_share), strict=True)
-    return _scores(rows) | {
-        "interval": {
-            "gap": _ends(found.gap),
-            "top1": _ends(found.top1),
-            "auc": _ends(found.auc),
-            "gap_at_share": dict(at_share),
-        }
-    }
+    ends = intervals(confidence, correct, positive, SHARES, n_resamples, seed)
+    at_share = map(_none_if_undefined, ends.gap_at_share)
+    return ScoreIntervals(
+        gap=_none_if_undefined(ends.gap),
+        top1=_none_if_undefined(ends.top1),
+        auc=_none_if_undefined(ends.auc),
+        gap_at_share=dict(zip(SHARES, at_share, strict=True)),
+    )
 
 
-def _ends(interval: Interval) -> list[float] | None:
-    low, high = interval
-    return None if math.isnan(low) else [low, high]
+def _none_if_undefined(interval: Interval) -> Interval | None:
+    return None if math.isnan(interval[0]) else interval
 
 
-def _defined(value: float) -> float | None:
+def _none_if_nan(value: float) -> float | None:
     return None if math.isnan(value) else float(value)

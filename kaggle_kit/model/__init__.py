@@ -1,4 +1,4 @@
-"""The networks: backbones, heads, losses, weights, and what is exported of them.
+"""The networks: backbones, heads, losses, pretrained weights, and export.
 
-Networks and weights of strangers are looked at before they are loaded.
+Networks and weights from untrusted sources are checked before they are loaded.
 """

@@ -1,4 +1,4 @@
-"""Backbones by keras-cv, built without the network."""
+"""Backbones from keras-cv, built without internet access."""
 
 import keras
 import keras_cv
@@ -18,20 +18,23 @@ LITE0 = {
 
 
 def backbone(settings: config.Model, size: int | None = None) -> keras.Model:
-    """A network from pixels to features, with random weights, named "backbone".
+    """Create a network from pixels to features, with random weights, named "backbone".
 
-    Shapes: (batch, s, s, 3) as ``model.pixels`` says -> (batch, s/32, s/32, c); c is 2048
-    for ResNet-50 (He et al., arXiv:1512.03385), 1280 for EfficientNet-Lite0 (Tan & Le,
-    arXiv:1905.11946, without squeeze-and-excitation) and 32 for ``tiny``, three
-    convolutions with which all stages run in seconds. Without ``size`` s is any number
-    that 32 divides.
+    Shapes: (batch, s, s, 3), scaled as ``model.pixels`` says -> (batch, s/32, s/32, c). The
+    number of channels c is 2048 for ResNet-50 (He et al., arXiv:1512.03385), 1280 for
+    EfficientNet-Lite0 (Tan & Le, arXiv:1905.11946, without squeeze-and-excitation) and 32
+    for ``tiny``, three convolutions for fast tests.
 
-    With ``zero_residual`` the last batch norm of each of ResNet's residual branches begins
-    with scale 0, so that the network begins shallow (Goyal et al., arXiv:1706.02677,
-    section 5.1).
+    With ``zero_residual``, the scale of the last batch norm in each residual branch is
+    initialized with 0, so that training starts with a shallow network (Goyal et al.,
+    arXiv:1706.02677, section 5.1).
 
-    keras-cv's presets, which ``ResNet50Backbone`` uses too, ask the network for a file;
-    the classes below them do not.
+    The presets of keras-cv, which ``ResNet50Backbone`` uses too, download a file. The
+    classes used here do not.
+
+    Args:
+        settings: of the model.
+        size: s in pixels; None: any multiple of 32.
     """
     if settings.backbone == "resnet50":
         network = keras_cv.models.ResNetBackbone(
@@ -55,12 +58,12 @@ def backbone(settings: config.Model, size: int | None = None) -> keras.Model:
             layer.momentum = settings.batch_norm_momentum
         if settings.zero_residual and layer.name.endswith("_3_bn"):
             layer.gamma.assign(keras.ops.zeros_like(layer.gamma))
-    # keras-cv's own class would come back from a checkpoint without these changes
+    # a checkpoint of keras-cv's own class would restore a network without these changes
     return keras.Model(network.input, network.output, name="backbone")
 
 
 def _tiny(size: int | None) -> keras.Model:
-    """Three convolutions."""
+    """A network of three convolutions."""
     pixels = x = keras.Input((size, size, 3))
     for filters, stride in ((8, 4), (16, 4), (32, 2)):
         x = keras.layers.Conv2D(filters, 5, stride, padding="same", use_bias=False)(x)

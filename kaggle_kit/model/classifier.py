@@ -1,4 +1,4 @@
-"""The network that is trained: pixels, backbone, pooling, embedding, class head."""
+"""The network in training: pixels, backbone, pooling, embedding, class head."""
 
 import keras
 
@@ -6,22 +6,28 @@ from kaggle_kit import config
 from kaggle_kit.model.backbones import backbone
 from kaggle_kit.model.layers import CosineHead, GeM, adacos_scale
 
-EMBEDDING = "embedding"  # the layer whose output, at unit length, is the embedding
-IMAGENET_MEANS = (123.68, 116.779, 103.939)  # of red, green, blue in 0..255
+EMBEDDING = (
+    "embedding"  # layer whose output, normalized to unit length, is the embedding
+)
+IMAGENET_MEANS = (123.68, 116.779, 103.939)  # red, green, blue in 0..255
 
 
 def classifier(
     settings: config.Model, image_size: int | None, n_classes: int
 ) -> keras.Model:
-    """A network from pixels to class logits, with random weights.
+    """Create a network from pixels to class logits, with random weights.
 
-    Shapes: (batch, s, s, 3) pixels in 0..255 -> (batch, n_classes) logits; s is
-    ``image_size``, or with None any number that 32 divides, which is slower on CPU. The
-    layer named ``EMBEDDING`` gives the (batch, d) features that the head reads.
+    Shapes: (batch, s, s, 3) pixels in 0..255 -> (batch, n_classes) logits. The output of
+    the layer named ``EMBEDDING``, (batch, d), is the input of the head.
+
+    Args:
+        settings: of the model.
+        image_size: s in pixels; None: any multiple of 32, which is slower on a CPU.
+        n_classes: number of classes.
     """
     pixels = keras.Input((image_size, image_size, 3), name="pixels")
-    x = backbone(settings, image_size)(_scaled(pixels, settings.pixels))
-    x = _pooled(x, settings)
+    x = backbone(settings, image_size)(_scale(pixels, settings.pixels))
+    x = _pool(x, settings)
     if settings.embedding:
         x = keras.layers.Dense(settings.embedding, name="neck")(x)
         x = keras.layers.BatchNormalization(
@@ -44,12 +50,12 @@ def classifier(
 
 
 def logit_scale(settings: config.Model, n_classes: int) -> float:
-    """The largest logit of a cosine or arcface head."""
+    """The factor of the cosine, which is the largest logit, of a cosine or arcface head."""
     return adacos_scale(n_classes) if settings.scale is None else settings.scale
 
 
-def _scaled(pixels: keras.KerasTensor, kind: str) -> keras.KerasTensor:
-    """Pixels in 0..255 as the backbone's weights expect them."""
+def _scale(pixels: keras.KerasTensor, kind: str) -> keras.KerasTensor:
+    """Convert pixels in 0..255 to the input range of the backbone."""
     if kind == "unit":
         return keras.layers.Rescaling(1 / 255, name="rescaled")(pixels)
     if kind == "centred":
@@ -60,7 +66,7 @@ def _scaled(pixels: keras.KerasTensor, kind: str) -> keras.KerasTensor:
     )(pixels)
 
 
-def _pooled(x: keras.KerasTensor, settings: config.Model) -> keras.KerasTensor:
+def _pool(x: keras.KerasTensor, settings: config.Model) -> keras.KerasTensor:
     if settings.pooling == "flatten":
         return keras.layers.Flatten(name="pooling")(x)
     if settings.pooling == "gem":

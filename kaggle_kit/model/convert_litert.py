@@ -1,4 +1,4 @@
-"""The same network as a LiteRT (TFLite) file, for the app and for CPUs."""
+"""Convert the exported network to LiteRT (TFLite), for the app and for CPUs."""
 
 import logging
 import warnings
@@ -11,13 +11,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kaggle_kit.progress import progress
-from kaggle_kit.storage.files import written
+from kaggle_kit.storage.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
-# What comes after the backbone, and the views before it, stays in float32: as 8-bit
-# integers GeM's powers become 0, and an embedding of 256 steps is not one of a photo.
-IN_FLOAT = [
+# Operations that stay in float32: those after the backbone, and the resizing before it. In
+# 8-bit integers the powers of GeM become 0, and 256 steps are too few for an embedding.
+FLOAT_OPERATIONS = [
     "BATCH_MATMUL",
     "DIV",
     "FULLY_CONNECTED",
@@ -35,29 +35,37 @@ IN_FLOAT = [
 ]
 
 
-def lite(model_dir: Path, out: Path) -> None:
-    """Convert what ``export`` made into one file, its weights as they are.
+def convert_to_litert(model_dir: Path, out: Path) -> None:
+    """Convert a SavedModel of ``export`` to a LiteRT file with float32 weights.
 
-    Its signature ``serving_default`` takes and gives what ``serve`` of the SavedModel
-    does, for any number of photos. It has built-in operations only, so that every
-    interpreter runs it. With float16 weights it would take half the room, but of 693 real
-    photos 4 would show another landmark than the SavedModel says, so they stay float32.
+    The signature ``serving_default`` has the inputs and outputs of ``serve``, for any batch
+    size. The file uses built-in operations only, so that every interpreter can run it. With
+    float16 weights the file would be half as large, but the guesses for 4 of 693 real
+    photos would differ from those of the SavedModel.
+
+    Args:
+        model_dir: the SavedModel.
+        out: the file to write.
     """
     logger.info("convert the network to LiteRT")
     converter = tf.lite.TFLiteConverter.from_saved_model(str(model_dir))
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    with written(out) as part:
+    with atomic_write(out) as part:
         part.write_bytes(converter.convert())
 
 
-def lite_int8(model_dir: Path, photos: Iterable[NDArray[np.uint8]], out: Path) -> None:
-    """Convert what ``export`` made into one file whose backbone has 8-bit integers.
+def convert_to_int8(
+    model_dir: Path, photos: Iterable[NDArray[np.uint8]], out: Path
+) -> None:
+    """Convert a SavedModel of ``export`` to a LiteRT file with a quantized backbone.
 
-    As ``lite``, but for one photo at a time: of a fixed shape all of the backbone goes to
-    the fast kernels of a CPU.
+    As ``convert_to_litert``, but weights and activations of the backbone are 8-bit integers, and the
+    batch size is 1: with a fixed shape, the fast kernels of a CPU run the whole backbone.
 
     Args:
-        photos: some, (s, s, 3) each, to find the range of each layer's activations.
+        model_dir: the SavedModel.
+        photos: (s, s, 3) each, to calibrate the range of each layer's activations.
+        out: the file to write.
 
     Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient
     Integer-Arithmetic-Only Inference", arXiv:1712.05877.
@@ -68,27 +76,32 @@ def lite_int8(model_dir: Path, photos: Iterable[NDArray[np.uint8]], out: Path) -
     (images,), _ = serve.structured_input_signature
     one = tf.TensorSpec((1, *images.shape[1:]), images.dtype, "images")
     function = tf.function(lambda images: model.serve(images))
-    found = function.get_concrete_function(one)
-    some = [photo[None] for photo in photos]
+    concrete = function.get_concrete_function(one)
+    batches = [photo[None] for photo in photos]
 
     def calibration() -> Iterator[list[NDArray[np.uint8]]]:
-        return ([photo] for photo in progress(some, label="ranges of integers"))
+        return ([batch] for batch in progress(batches, label="calibration"))
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([found], model)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = calibration
-    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=IN_FLOAT)
-    with without_notice():
+    options = tf.lite.experimental.QuantizationDebugOptions(
+        denylisted_ops=FLOAT_OPERATIONS
+    )
+    with hide_interpreter_warning():
         debugger = tf.lite.experimental.QuantizationDebugger(
             converter=converter, debug_options=options
         )
-    with written(out) as part:
+    with atomic_write(out) as part:
         part.write_bytes(debugger.get_nondebug_quantized_model())
 
 
 @contextmanager
-def without_notice() -> Iterator[None]:
-    """Hide a warning of TensorFlow's interpreter: it names a package that Kaggle lacks."""
+def hide_interpreter_warning() -> Iterator[None]:
+    """Hide the deprecation warning of ``tf.lite.Interpreter`` in a ``with`` block.
+
+    It recommends a package that Kaggle's image does not have.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"[\s\S]*tf\.lite\.Interpreter")
         yield

@@ -1,4 +1,4 @@
-"""A SavedModel whose bytes depend on the network alone."""
+"""Make the bytes of a SavedModel reproducible."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -7,16 +7,16 @@ from pathlib import Path
 from tensorflow.core.framework import node_def_pb2
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-NUMBERED = re.compile(r"(.+_)(\d+)")  # a function, and how many things were made before
-GIVEN_NAME = "_user_specified_name"  # of an argument; of a captured weight, a number
+FUNCTION_NAME = re.compile(r"(.+_)(\d+)")  # the number counts objects of the process
+ARGUMENT_NAME = "_user_specified_name"  # attribute; a number for a captured weight
 
 
 def stabilise(folder: Path) -> None:
-    """Take out of a SavedModel what differs each time the same network is saved.
+    """Remove from a SavedModel what differs each time the same network is saved.
 
-    TensorFlow numbers functions and captured weights by all that a process has made
-    before; here functions are numbered among themselves. Its fingerprint is random and is
-    deleted, which loading does not mind, and so is the folder for assets if it is empty.
+    TensorFlow numbers functions and captured weights by a counter of the process; here
+    functions are renumbered from 0. The fingerprint is random and is deleted, which does
+    not affect loading; an empty folder for assets is deleted too.
     """
     path = folder / "saved_model.pb"
     saved = saved_model_pb2.SavedModel()
@@ -30,16 +30,19 @@ def stabilise(folder: Path) -> None:
         assets.rmdir()
 
 
-def renumbered(names: Iterable[str]) -> dict[str, str]:
-    """New names by old ones: numbers begin at 0 for each name, in the same order.
+def renumber(names: Iterable[str]) -> dict[str, str]:
+    """Renumber function names from 0 for each prefix, in the same order.
 
-    >>> renumbered(["save_812", "serve_71", "serve_9"])
+    Returns:
+        The new names by the old ones, without names that have no number.
+
+    >>> renumber(["save_812", "serve_71", "serve_9"])
     {'save_812': 'save_0', 'serve_9': 'serve_0', 'serve_71': 'serve_1'}
     """
-    found = [match for name in names if (match := NUMBERED.fullmatch(name))]
+    matches = [match for name in names if (match := FUNCTION_NAME.fullmatch(name))]
     new: dict[str, str] = {}
     counts: dict[str, int] = {}
-    for match in sorted(found, key=lambda match: (match[1], int(match[2]))):
+    for match in sorted(matches, key=lambda match: (match[1], int(match[2]))):
         number = counts.get(match[1], 0)
         counts[match[1]] = number + 1
         new[match[0]] = f"{match[1]}{number}"
@@ -48,7 +51,7 @@ def renumbered(names: Iterable[str]) -> dict[str, str]:
 
 def _renumber(graph: meta_graph_pb2.MetaGraphDef) -> None:
     library = graph.graph_def.library
-    new = renumbered(function.signature.name for function in library.function)
+    new = renumber(function.signature.name for function in library.function)
     _rename_calls(graph.graph_def.node, new)
     for function in library.function:
         function.signature.name = new.get(
@@ -56,9 +59,9 @@ def _renumber(graph: meta_graph_pb2.MetaGraphDef) -> None:
         )
         _rename_calls(function.node_def, new)
         for argument in function.arg_attr.values():
-            given = argument.attr.get(GIVEN_NAME)
-            if given is not None and given.s.isdigit():
-                del argument.attr[GIVEN_NAME]
+            user_name = argument.attr.get(ARGUMENT_NAME)
+            if user_name is not None and user_name.s.isdigit():
+                del argument.attr[ARGUMENT_NAME]
     library.function.sort(key=lambda function: function.signature.name)
     objects = graph.object_graph_def
     for node in objects.nodes:
@@ -69,13 +72,13 @@ def _renumber(graph: meta_graph_pb2.MetaGraphDef) -> None:
             bare = node.bare_concrete_function
             name = bare.concrete_function_name
             bare.concrete_function_name = new.get(name, name)
-    captures = {
-        new.get(name, name): type(found).FromString(found.SerializeToString())
-        for name, found in objects.concrete_functions.items()
+    functions = {
+        new.get(name, name): type(saved).FromString(saved.SerializeToString())
+        for name, saved in objects.concrete_functions.items()
     }
     objects.concrete_functions.clear()
-    for name, found in captures.items():
-        objects.concrete_functions[name].CopyFrom(found)
+    for name, saved in functions.items():
+        objects.concrete_functions[name].CopyFrom(saved)
 
 
 def _rename_calls(

@@ -1,8 +1,8 @@
-"""What leaves training: a SavedModel from pixels to unit embeddings."""
+"""Export a trained network as a SavedModel from pixels to unit embeddings."""
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -15,24 +15,41 @@ from kaggle_kit.model.deterministic import stabilise
 
 logger = logging.getLogger(__name__)
 
-STRIDE = 32  # of the backbones; a side is a multiple of it
+STRIDE = 32  # of the backbones, in pixels; image sizes are multiples of it
+
+
+class Views(NamedTuple):
+    """The views of a photo that a function of the SavedModel averages.
+
+    Attributes:
+        sides: of the views, in pixels.
+        flip: whether each is mirrored too.
+    """
+
+    sides: list[int]
+    flip: bool
 
 
 def export(model: keras.Model, settings: Config, out: Path) -> None:
-    """Write a SavedModel that needs neither Keras nor the kit to run.
+    """Write a SavedModel that runs without Keras and without the kit.
 
-    Its function ``serve`` maps (batch, s, s, 3) uint8, whole photos at the side of the
-    largest view, to a dictionary: ``embedding``
-    (batch, d) float32 at unit length and, if the head has a say in guesses,
-    ``log_probability`` (batch, C). Both are means over the views: every size of
-    ``recognition.scales``, mirrored too with ``recognition.flip``. The class head is left
-    out where it is not used: with 81,313 landmarks it would be nine tenths of the file.
+    Its function ``serve`` maps (batch, s, s, 3) uint8, whole photos at the side s of the
+    largest view, to a dictionary: ``embedding``, (batch, d) float32 of unit length, and
+    ``log_probability``, (batch, C), if guesses use the head. Both are means over the views:
+    every size of ``recognition.scales``, and its mirror image with ``recognition.flip``.
+    An unused head is not exported: with 81,313 landmarks it would be nine tenths of the
+    file.
 
-    Up to two more functions, of the same photos and weights, are for where time is short:
-    ``one``, if there are several views, sees the photo once, at the size nearest to
-    ``data.image_size``; ``small``, if there is a smaller size, sees it at the smallest.
+    Up to two further functions with the same inputs and weights take less time: ``one``, if
+    there are several views, computes only the view nearest to ``data.image_size``;
+    ``small``, if there is a smaller view, computes only the smallest.
 
-    The same network and settings give the same bytes, without a trace of where it was.
+    The bytes depend only on the network and the settings, and contain no machine paths.
+
+    Args:
+        model: a trained ``classifier``.
+        settings: of its run.
+        out: the folder to write.
     """
     logger.info("export the network")
     outputs = {"features": model.get_layer(EMBEDDING).output}
@@ -42,43 +59,43 @@ def export(model: keras.Model, settings: Config, out: Path) -> None:
     module = tf.Module()
     module.weights = [variable.value for variable in network.weights]
     largest = max(view_sides(settings))
-    for name, (sides, flip) in functions(settings).items():
-        setattr(module, name, _function(network, largest, sides, flip))
+    for name, views in functions(settings).items():
+        setattr(module, name, _function(network, largest, views))
     tf.saved_model.save(module, str(out), signatures=module.serve)
     stabilise(out)
 
 
-def functions(settings: Config) -> dict[str, tuple[list[int], bool]]:
-    """Sides and whether mirrored too, of the views of each function of a SavedModel."""
+def functions(settings: Config) -> dict[str, Views]:
+    """The functions of a SavedModel by name, with the views that they average."""
     recognition, sides = settings.recognition, view_sides(settings)
     main = sides[recognition.scales.index(recognition.main_scale)]
-    found = {"serve": (sides, recognition.flip)}
+    views = {"serve": Views(sides, recognition.flip)}
     if len(sides) > 1 or recognition.flip:
-        found["one"] = ([main], False)
+        views["one"] = Views([main], False)
     if min(sides) < main:
-        found["small"] = ([min(sides)], False)
-    return found
+        views["small"] = Views([min(sides)], False)
+    return views
 
 
 def _function(
-    network: keras.Model, largest: int, sides: Sequence[int], flip: bool
+    network: keras.Model, largest: int, views: Views
 ) -> tf.types.experimental.PolymorphicFunction:
-    """From photos of the largest side to the means over some views."""
-    matrices = [_resizing(largest, side) for side in sides]
+    """A function from photos of the largest side to the means over the views."""
+    matrices = [_resize_matrix(largest, side) for side in views.sides]
 
-    def views(images: tf.Tensor) -> list[tf.Tensor]:
+    def view_pixels(images: tf.Tensor) -> list[tf.Tensor]:
         pixels = tf.cast(images, tf.float32)
-        seen = [_resized(pixels, matrix) for matrix in matrices]
-        if flip:
-            seen += [tf.reverse(view, axis=[2]) for view in seen]
-        return seen
+        batches = [_resize(pixels, matrix) for matrix in matrices]
+        if views.flip:
+            batches += [tf.reverse(batch, axis=[2]) for batch in batches]
+        return batches
 
     def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        seen = [network(view, training=False) for view in views(images)]
-        units = [tf.math.l2_normalize(view["features"], -1) for view in seen]
+        outputs = [network(view, training=False) for view in view_pixels(images)]
+        units = [tf.math.l2_normalize(output["features"], -1) for output in outputs]
         result = {"embedding": tf.math.l2_normalize(tf.add_n(units), -1)}
-        if "logits" in seen[0]:
-            logs = [tf.nn.log_softmax(view["logits"]) for view in seen]
+        if "logits" in outputs[0]:
+            logs = [tf.nn.log_softmax(output["logits"]) for output in outputs]
             result["log_probability"] = tf.add_n(logs) / len(logs)
         return result
 
@@ -87,14 +104,17 @@ def _function(
 
 
 def has_head(settings: Config) -> bool:
-    """Whether guesses may depend on a trained head's class scores."""
+    """Whether guesses use the class probabilities of a trained head."""
     recognition = settings.recognition
     used = recognition.ranking == "head" or recognition.head_exponent > 0
     return settings.train.epochs > 0 and (used or recognition.tune)
 
 
 def view_sides(settings: Config) -> list[int]:
-    """The sides at which a photo is seen, each a multiple of the backbone's stride."""
+    """The sides of the views, in the order of ``recognition.scales``, in pixels.
+
+    Sides other than ``data.image_size`` are rounded to multiples of ``STRIDE``.
+    """
     size = settings.data.image_size
     sides = [
         round(size * scale / STRIDE) * STRIDE for scale in settings.recognition.scales
@@ -105,11 +125,12 @@ def view_sides(settings: Config) -> list[int]:
     ]
 
 
-def _resizing(largest: int, side: int) -> NDArray[np.float32] | None:
-    """The matrix, (side, largest), that rows and columns are multiplied by to resize.
+def _resize_matrix(largest: int, side: int) -> NDArray[np.float32] | None:
+    """The matrix (side, largest) that resizes rows and columns; None for the same side.
 
-    ``tf.image.resize`` with antialias uses an operation that LiteRT has not. It is linear
-    and treats rows and columns alike, so it shows its matrix when it resizes an identity.
+    ``tf.image.resize`` with antialiasing uses an operation that LiteRT does not have. The
+    operation is linear and treats rows and columns alike, so resizing an identity matrix
+    gives its matrix.
     """
     if side == largest:
         return None
@@ -118,8 +139,8 @@ def _resizing(largest: int, side: int) -> NDArray[np.float32] | None:
     return rows[0, :, :, 0].numpy()
 
 
-def _resized(pixels: tf.Tensor, matrix: NDArray[np.float32] | None) -> tf.Tensor:
-    """(b, largest, largest, 3) -> (b, side, side, 3); as they are without a matrix."""
+def _resize(pixels: tf.Tensor, matrix: NDArray[np.float32] | None) -> tf.Tensor:
+    """(b, largest, largest, 3) -> (b, side, side, 3); unchanged without a matrix."""
     if matrix is None:
         return pixels
     x = tf.transpose(pixels, (0, 3, 1, 2))  # (b, 3, y, x)

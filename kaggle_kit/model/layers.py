@@ -1,4 +1,4 @@
-"""Layers and losses that Keras does not have; float32 inside, whatever is around them."""
+"""Layers and losses that Keras does not have. They compute in float32."""
 
 import math
 from collections.abc import Sequence
@@ -10,22 +10,22 @@ from keras import KerasTensor, ops
 from numpy.typing import ArrayLike, NDArray
 
 EPSILON = 1e-6
-LEAST_SINE = 2e-7**0.5  # that of a cosine of 1 - 1e-7
-LEAST_SCALE = 2.0  # of AdaCos, whose formula gives less for fewer than 6 classes
+MIN_SINE = 2e-7**0.5  # of a cosine of 1 - 1e-7
+MIN_SCALE = 2.0  # of AdaCos, whose formula gives less for fewer than 6 classes
 
 
 @keras.saving.register_keras_serializable("kaggle_kit")
 class GeM(keras.layers.Layer):
-    """Generalised mean over the places of a feature map.
+    """Generalised-mean pooling over the positions of a feature map.
 
-    ``(mean max(x, 1e-6)^p)^(1/p)``: p = 1 is the mean, and a large p comes near the maximum. What is
-    raised to the power is divided by its maximum first, so nothing overflows.
+    ``(mean max(x, 1e-6)^p)^(1/p)``: p = 1 is the mean, and a large p approaches the
+    maximum. The features are divided by their maximum before the power, to avoid overflow.
 
     Shapes: (batch, h, w, c) -> (batch, c).
 
     Args:
         p: the exponent, at least 1.
-        trainable_p: whether p is learnt, one for all channels.
+        trainable_p: whether p, one for all channels, is trained.
 
     Source: Radenović et al., arXiv:1711.02512.
     """
@@ -36,7 +36,7 @@ class GeM(keras.layers.Layer):
         self.trainable_p = trainable_p
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the exponent, one number."""
+        """Create the exponent, a scalar."""
         self.exponent = self.add_weight(
             name="p",
             shape=(),
@@ -44,7 +44,7 @@ class GeM(keras.layers.Layer):
             initializer=keras.initializers.Constant(self.p),
             constraint=AtLeastOne(),
             trainable=self.trainable_p,
-            autocast=False,  # float16 would round it
+            autocast=False,  # float16 would round p
         )
 
     def call(self, inputs: KerasTensor) -> KerasTensor:
@@ -57,34 +57,35 @@ class GeM(keras.layers.Layer):
         return ops.cast(pooled, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """What makes it again, for Keras's files."""
+        """The constructor arguments, for serialization by Keras."""
         own = {"p": self.p, "trainable_p": self.trainable_p}
         return super().get_config() | own
 
 
 @keras.saving.register_keras_serializable("kaggle_kit")
 class AtLeastOne(keras.constraints.Constraint):
-    """Keeps a weight at 1 or above."""
+    """Constrains a weight to at least 1."""
 
     def __call__(self, w: KerasTensor) -> KerasTensor:
-        """The weight, any shape, or 1 where it is less."""
+        """The weight, of any shape, with values below 1 replaced by 1."""
         return ops.maximum(w, ops.cast(1, w.dtype))
 
 
 @keras.saving.register_keras_serializable("kaggle_kit")
 class CosineHead(keras.layers.Layer):
-    """Scaled cosine between an embedding and learnt directions of each class.
+    """Scaled cosine between an embedding and the trained centres of each class.
 
-    ``logit_c = scale * max_k x.w_ck / (|x| |w_ck|)``. A class of several looks (inside and
-    outside, say) may have a direction for each (Deng et al., "Sub-center ArcFace", ECCV
-    2020). Shapes: (batch, d) -> (batch, n_classes) float32, whatever ``dtype`` is asked.
+    ``logit_c = scale * max_k x.w_ck / (|x| |w_ck|)``. A class with different appearances,
+    such as inside and outside, can have several centres (Deng et al., "Sub-center
+    ArcFace", ECCV 2020). Shapes: (batch, d) -> (batch, n_classes) float32, for any
+    ``dtype``.
 
     Args:
         n_classes: C.
-        scale: the largest logit; softmax of plain cosines would be almost flat.
-        sub_centres: directions per class.
-        by_rows: keep a direction in a row of the weight and not in a column, so that
-            those of some classes can be taken out and put back.
+        scale: the largest logit; the softmax of unscaled cosines would be almost uniform.
+        sub_centres: centres per class.
+        by_rows: store a centre in a row of the weight instead of a column, so that the
+            centres of some classes can be gathered and scattered.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class CosineHead(keras.layers.Layer):
         self.by_rows = by_rows
 
     def build(self, input_shape: tuple[int, ...]) -> None:
-        """Make the directions: (d, C * sub_centres), or the reverse with ``by_rows``."""
+        """Create the centres: (d, C * sub_centres), transposed with ``by_rows``."""
         shape = (input_shape[-1], self.n_classes * self.sub_centres)
         self.directions = self.add_weight(
             name="directions",
@@ -117,7 +118,7 @@ class CosineHead(keras.layers.Layer):
         return self._logits(inputs, _unit(ops.cast(self.directions, "float32"), axis=0))
 
     def logits(self, inputs: KerasTensor, rows: KerasTensor) -> KerasTensor:
-        """The logits of the classes whose directions are given.
+        """The logits of the classes whose centres are given as rows.
 
         Shapes: (batch, d), (n * sub_centres, d) -> (batch, n).
         """
@@ -133,7 +134,7 @@ class CosineHead(keras.layers.Layer):
         return self.scale * cosine
 
     def get_config(self) -> dict[str, Any]:
-        """What makes it again, for Keras's files."""
+        """The constructor arguments, for serialization by Keras."""
         own = {
             "n_classes": self.n_classes,
             "scale": self.scale,
@@ -145,7 +146,7 @@ class CosineHead(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("kaggle_kit")
 class SmoothedCrossentropy(keras.losses.Loss):
-    """Cross-entropy of logits with label smoothing, for labels that are class numbers.
+    """Cross-entropy of logits with label smoothing, for integer labels.
 
     ``(1 - e) * -log p_y + e * mean_c -log p_c``. Shapes: (batch,), (batch, C) -> (batch,).
     """
@@ -157,43 +158,43 @@ class SmoothedCrossentropy(keras.losses.Loss):
         self.label_smoothing = label_smoothing
 
     def call(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
-        """The losses: (batch,) class numbers, (batch, C) logits -> (batch,)."""
+        """The losses: (batch,) labels, (batch, C) logits -> (batch,)."""
         labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
         log_p = ops.log_softmax(ops.cast(y_pred, "float32"), axis=-1)
-        right = ops.take_along_axis(log_p, labels[:, None], axis=-1)[:, 0]
+        own = ops.take_along_axis(log_p, labels[:, None], axis=-1)[:, 0]
         e = self.label_smoothing
-        return -(1 - e) * right - e * ops.mean(log_p, axis=-1)
+        return -(1 - e) * own - e * ops.mean(log_p, axis=-1)
 
     def among(
         self, y_true: KerasTensor, y_pred: KerasTensor, classes: KerasTensor
     ) -> KerasTensor:
-        """The losses, (batch,), where logits are of some classes only.
+        """The losses, (batch,), from logits of a subset of the classes.
 
         Args:
-            y_true: (batch,) class numbers, among all classes.
+            y_true: (batch,) labels, among all classes.
             y_pred: (batch, n) logits.
-            classes: (n,) the classes of these logits, in rising order; every class of
-                ``y_true`` is among them.
+            classes: (n,) the classes of the logits in rising order, which include all of
+                ``y_true``.
         """
-        return SmoothedCrossentropy.call(self, _places(classes, y_true), y_pred)
+        return SmoothedCrossentropy.call(self, _index_in(classes, y_true), y_pred)
 
     def get_config(self) -> dict[str, Any]:
-        """What makes it again, for Keras's files."""
+        """The constructor arguments, for serialization by Keras."""
         return super().get_config() | {"label_smoothing": self.label_smoothing}
 
 
 @keras.saving.register_keras_serializable("kaggle_kit")
 class ArcFaceLoss(SmoothedCrossentropy):
-    """Cross-entropy after the right class's angle has been made larger by a margin.
+    """Cross-entropy after adding a margin to the angle of the true class.
 
-    The network gives ``scale * cos(theta)``, as it does in use; only the loss knows of
-    margins::
+    The network computes ``scale * cos(theta)``, as in inference. The loss replaces the
+    cosine of the true class y by::
 
-        cos(theta_y + m_y)          where theta_y + m_y < pi
-        cos(theta_y) - m_y sin(m_y) where it is not, so that it goes on falling
+        cos(theta_y + m_y)          if theta_y + m_y < pi
+        cos(theta_y) - m_y sin(m_y) otherwise, so that it stays monotone
 
     Args:
-        scale: that of the head.
+        scale: of the head.
         margins: (C,) radians.
         label_smoothing: as in ``SmoothedCrossentropy``.
 
@@ -213,44 +214,53 @@ class ArcFaceLoss(SmoothedCrossentropy):
         self.margins = tuple(map(float, margins))
 
     def call(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
-        """As in ``SmoothedCrossentropy``, after the margins."""
+        """As in ``SmoothedCrossentropy``, with margins."""
         labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
-        return super().call(labels, self._widened(y_pred, labels, labels))
+        return super().call(labels, self._add_margins(y_pred, labels, labels))
 
     def among(
         self, y_true: KerasTensor, y_pred: KerasTensor, classes: KerasTensor
     ) -> KerasTensor:
-        """As in ``SmoothedCrossentropy``, after the margins of ``y_true``."""
-        widened = self._widened(y_pred, y_true, _places(classes, y_true))
-        return super().among(y_true, widened, classes)
+        """As in ``SmoothedCrossentropy``, with margins."""
+        logits = self._add_margins(y_pred, y_true, _index_in(classes, y_true))
+        return super().among(y_true, logits, classes)
 
-    def _widened(
-        self, logits: KerasTensor, labels: KerasTensor, place: KerasTensor
+    def _add_margins(
+        self, logits: KerasTensor, labels: KerasTensor, index: KerasTensor
     ) -> KerasTensor:
-        """Logits after the margins of ``labels``, whose own logits are at ``place``."""
+        """Add the margins of ``labels`` to the logits at ``index`` of each row."""
         margin = ops.take(ops.convert_to_tensor(self.margins, "float32"), labels)
         logits = ops.cast(logits, "float32")
-        own = ops.take_along_axis(logits, place[:, None], axis=-1)[:, 0]
-        changed = self.scale * _with_margin(own / self.scale, margin)
-        is_own = ops.one_hot(place, logits.shape[-1], dtype="float32")
+        own = ops.take_along_axis(logits, index[:, None], axis=-1)[:, 0]
+        changed = self.scale * _cosine_with_margin(own / self.scale, margin)
+        is_own = ops.one_hot(index, logits.shape[-1], dtype="float32")
         return logits + is_own * (changed - own)[:, None]
 
     def get_config(self) -> dict[str, Any]:
-        """What makes it again, for Keras's files."""
+        """The constructor arguments, for serialization by Keras."""
         own = {"scale": self.scale, "margins": list(self.margins)}
         return super().get_config() | own
 
 
-def margins(counts: ArrayLike, smallest: float, largest: float) -> NDArray[np.float64]:
-    """Margins by class size, (C,) radians: the rarer the class, the larger.
+def class_margins(
+    counts: ArrayLike, smallest: float, largest: float
+) -> NDArray[np.float64]:
+    """Margins by class size, in radians: the rarer a class, the larger its margin.
 
-    With ``t = n^(-1/4)``, linear in t from ``smallest`` for the largest class to
-    ``largest`` for the smallest. An empty class counts as one photo. Classes that are all
-    of one size, for which the formula is 0 / 0, have the mean of both: none is rare.
+    For a class of n photos the margin is linear in ``t = n^(-1/4)``, from ``smallest`` for
+    the largest class to ``largest`` for the smallest class. An empty class counts as one
+    photo. If all classes have the same size, all margins are the mean of both.
+
+    Args:
+        counts: (C,) photos of each class.
+        smallest, largest: margins of the largest and of the smallest class.
+
+    Returns:
+        (C,) radians.
 
     Source: the third place of 2020 (Ha et al., arXiv:2010.05350).
 
-    >>> margins([1, 10_000], 0.05, 0.5)
+    >>> class_margins([1, 10_000], 0.05, 0.5)
     array([0.5 , 0.05])
     """
     t = np.maximum(np.asarray(counts, np.float64), 1) ** -0.25
@@ -260,36 +270,36 @@ def margins(counts: ArrayLike, smallest: float, largest: float) -> NDArray[np.fl
 
 
 def adacos_scale(n_classes: int) -> float:
-    """The scale of logits that suits a number of classes, ``sqrt(2) ln(C - 1)``.
+    """The scale of a cosine head for a number of classes C, ``sqrt(2) ln(C - 1)``.
 
-    At least 2: below that, softmax is flat however sure the network is.
+    It is at least 2: a lower scale makes the softmax almost uniform for any cosines.
 
     Source: Zhang et al., arXiv:1905.00292.
     """
-    return max(LEAST_SCALE, math.sqrt(2) * math.log(max(2, n_classes) - 1))
+    return max(MIN_SCALE, math.sqrt(2) * math.log(max(2, n_classes) - 1))
 
 
-def _places(classes: KerasTensor, labels: KerasTensor) -> KerasTensor:
-    """The place of each label, (batch,), among classes in rising order."""
+def _index_in(classes: KerasTensor, labels: KerasTensor) -> KerasTensor:
+    """The index of each label, (batch,), in classes in rising order."""
     labels = ops.cast(labels, "int32")
     return ops.cast(ops.searchsorted(ops.cast(classes, "int32"), labels), "int32")
 
 
 def _unit(x: KerasTensor, axis: int) -> KerasTensor:
-    """Vectors at length 1; one shorter than 1e-6 becomes 0, and so does its gradient.
+    """Normalize vectors to length 1; vectors shorter than 1e-6, and their gradients, are 0.
 
-    Divided by 1e-6 instead, it would have a gradient too large for float16.
+    Dividing those by 1e-6 would give a gradient too large for float16.
     """
     squares = ops.sum(ops.square(x), axis=axis, keepdims=True)
     x = ops.where(squares > EPSILON**2, x, 0.0)
     return x * ops.rsqrt(ops.maximum(squares, EPSILON**2))
 
 
-def _with_margin(cosine: KerasTensor, margin: KerasTensor) -> KerasTensor:
-    """The cosine of an angle that is larger by a margin, (batch,); see ``ArcFaceLoss``."""
-    # (1 - c)(1 + c) loses less than 1 - c^2; the floor keeps the root's slope finite
-    # and, unlike a clipped cosine, leaves the right class a gradient at -1
-    sine = ops.sqrt(ops.maximum((1 - cosine) * (1 + cosine), LEAST_SINE**2))
-    larger = cosine * ops.cos(margin) - sine * ops.sin(margin)
-    beyond = cosine - margin * ops.sin(margin)
-    return ops.where(cosine > -ops.cos(margin), larger, beyond)
+def _cosine_with_margin(cosine: KerasTensor, margin: KerasTensor) -> KerasTensor:
+    """The cosine after adding a margin to the angle, (batch,); see ``ArcFaceLoss``."""
+    # (1 - c)(1 + c) is more accurate than 1 - c^2. The lower bound keeps the gradient of
+    # the root finite and, unlike a clipped cosine, nonzero at a cosine of -1.
+    sine = ops.sqrt(ops.maximum((1 - cosine) * (1 + cosine), MIN_SINE**2))
+    added = cosine * ops.cos(margin) - sine * ops.sin(margin)
+    beyond_pi = cosine - margin * ops.sin(margin)
+    return ops.where(cosine > -ops.cos(margin), added, beyond_pi)

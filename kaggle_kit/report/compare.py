@@ -1,4 +1,4 @@
-"""Two submissions side by side: what differs, and how sure that is."""
+"""Compare two submissions: difference of GAP, its interval, and the photos that differ."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -12,86 +12,94 @@ from kaggle_kit.metrics.bootstrap import gap_difference
 from kaggle_kit.report import losses
 from kaggle_kit.report.html import Html, Number, section, table, tag
 from kaggle_kit.report.losses import NO_LANDMARK, changes
-from kaggle_kit.report.mistakes import Named
+from kaggle_kit.report.mistakes import NameOf
 from kaggle_kit.report.photos import photo
 from kaggle_kit.report.settings import differences
 from kaggle_kit.report.subject import Subject, subject
 
 SUBMISSION = "submission.csv"
-SHOWN, SEEN = 50, 12  # photos that changed: as rows, and as pictures
+TABLE_ROWS, PICTURES = 50, 12  # of photos that changed
 RESAMPLES = 1000
 
 
-class Other(NamedTuple):
-    """What a submission is compared with."""
+class Baseline(NamedTuple):
+    """A run that another is compared with.
+
+    Attributes:
+        subject: the run.
+        submission: its submission file.
+        folder: of the run.
+    """
 
     subject: Subject
     submission: Path
     folder: Path
 
 
-def other(folder: Path) -> Other:
-    """A folder with a config and its submission, as ``kaggle-kit run`` leaves it.
+def read_baseline(folder: Path) -> Baseline:
+    """Read a folder with a config and a submission, as ``kaggle-kit run`` writes it.
 
     Raises:
-        ArtefactError: there is no submission.
+        ArtefactError: the folder or its submission is missing, or a file is damaged.
     """
     folder = Path(folder)
-    found = subject(folder)
+    run = subject(folder)
     path = folder / SUBMISSION
     if not path.is_file():
         raise ArtefactError(
             f"{folder}: expected a run with its {SUBMISSION} to compare with, found no "
             f"{SUBMISSION}; put it there, or choose another --against"
         )
-    return Other(found, path, folder)
+    return Baseline(run, path, folder)
 
 
-def compared(
+def comparison_section(
     own: Subject,
     photos: pd.DataFrame,
-    against: Other,
-    others: pd.DataFrame,
+    baseline: Baseline,
+    baseline_photos: pd.DataFrame,
     gaps: tuple[float, float],
     competition: Path | None,
-    named: Named,
+    name_of: NameOf,
 ) -> Html:
-    """A section of the page: GAP, settings, and the photos that changed sides.
+    """A section of the page: GAP, settings, and photos that are right in one run only.
 
     Args:
-        photos, others: ``losses.photo_losses`` of the two submissions.
-        gaps: the GAP of each.
+        own, baseline: the two runs.
+        photos, baseline_photos: ``losses.photo_losses`` of their submissions.
+        gaps: GAP of own and of baseline.
+        competition: a competition folder, to show photos; None: a table only.
+        name_of: the name of a landmark.
     """
     low, high = gap_difference(
-        _pair(photos), _pair(others), photos["positive"].to_numpy(), RESAMPLES
+        _pair(photos), _pair(baseline_photos), photos["positive"].to_numpy(), RESAMPLES
     )
-    less = gaps[0] - gaps[1]
-    sure = (
-        "is not told apart from chance" if low <= 0 <= high else "is more than chance"
-    )
-    said = tag(
+    difference = gaps[0] - gaps[1]
+    contains_zero = low <= 0 <= high
+    summary = tag(
         "p",
-        tag("strong", f"{less:+.4f}"),
-        f" GAP ({gaps[0]:.4f} here, {gaps[1]:.4f} there), 95% interval {low:+.4f} to "
-        f"{high:+.4f} over the same photos drawn again: the difference {sure}.",
+        tag("strong", f"{difference:+.4f}"),
+        f" GAP ({gaps[0]:.4f} here, {gaps[1]:.4f} there), 95% bootstrap interval "
+        f"{low:+.4f} to {high:+.4f}: the difference is "
+        f"{'not ' if contains_zero else ''}significant.",
     )
-    changed = changes(photos, others)
-    gained = int(changed["right"].sum())
-    count = tag(
+    changed = changes(photos, baseline_photos)
+    n_gained = int(changed["right"].sum())
+    counts = tag(
         "p",
-        f"{gained} photos are right here alone, {len(changed) - gained} there alone.",
+        f"{n_gained} photos are right only here, {len(changed) - n_gained} only there.",
     )
-    name = against.subject.name
+    name = baseline.subject.name
     if name == own.name:  # two runs of one config
-        name = f"{name} ({against.folder.name})"
+        name = f"{name} ({baseline.folder.name})"
     return section(
         f"Against {name}",
-        said,
-        _settings(own, against.subject),
-        tag("h3", "Photos that changed sides"),
-        count,
-        _seen(changed.head(SEEN), competition, named),
-        _changed(changed, named),
+        summary,
+        _settings_table(own, baseline.subject),
+        tag("h3", "Photos that are right in one submission only"),
+        counts,
+        _pictures(changed.head(PICTURES), competition, name_of),
+        _photo_table(changed, name_of),
     )
 
 
@@ -99,48 +107,50 @@ def _pair(photos: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return photos["confidence"].to_numpy(), photos["right"].to_numpy()
 
 
-def _settings(own: Subject, against: Subject) -> Html:
-    if own.settings is None or against.settings is None:
+def _settings_table(own: Subject, other: Subject) -> Html:
+    if own.settings is None or other.settings is None:
         return tag("p", "One of the two has no config.json to compare.", class_="quiet")
     return table(
         "Settings that differ",
         ("Setting", "Here", "There"),
-        [tuple(map(str, d)) for d in differences(own.settings, against.settings)],
+        [tuple(map(str, d)) for d in differences(own.settings, other.settings)],
     )
 
 
-def _seen(changed: pd.DataFrame, competition: Path | None, named: Named) -> Html | None:
+def _pictures(
+    changed: pd.DataFrame, competition: Path | None, name_of: NameOf
+) -> Html | None:
     if competition is None or changed.empty:
         return None
     folder = Competition(Path(competition)).test_dir
     figures = []
     for row in losses.rows(changed):
-        shows = named(row.landmark) if row.landmark != NO_LANDMARK else "no landmark"
+        shows = name_of(row.landmark) if row.landmark != NO_LANDMARK else "no landmark"
         caption = f"Right {'here' if row.right else 'there'}: {shows}"
         path = image_path(folder, str(row.Index))
-        shown = photo(path, f"Test photo of {shows}")
-        figures.append(tag("figure", shown, tag("figcaption", caption)))
+        picture = photo(path, f"Test photo of {shows}")
+        figures.append(tag("figure", picture, tag("figcaption", caption)))
     return tag("div", *figures, class_="photos")
 
 
-def _changed(changed: pd.DataFrame, named: Named) -> Html:
+def _photo_table(changed: pd.DataFrame, name_of: NameOf) -> Html:
     def guess(landmark: int) -> str:
-        return "nothing" if landmark == NO_LANDMARK else named(landmark)
+        return "nothing" if landmark == NO_LANDMARK else name_of(landmark)
 
     rows = [
         (
             row.Index,
-            named(row.landmark),
+            name_of(row.landmark),
             guess(row.guess),
             guess(row.other_guess),
             Number(row.gained, f"{row.gained:+.5f}"),
         )
-        for row in losses.rows(changed.head(SHOWN))
+        for row in losses.rows(changed.head(TABLE_ROWS))
     ]
-    more = f", the {SHOWN} of most weight" if len(changed) > SHOWN else ""
+    limit = f", the {TABLE_ROWS} with most effect" if len(changed) > TABLE_ROWS else ""
     return table(
-        f"Photos that are right in one alone{more}",
-        ("Photo", "Shows", "Guessed here", "Guessed there", "GAP it gained here"),
+        f"Photos that are right in one submission only{limit}",
+        ("Photo", "Shows", "Guessed here", "Guessed there", "GAP gained here"),
         rows,
         sortable=True,
     )

@@ -1,4 +1,4 @@
-"""HTML that cannot be broken by what is put into it: all is escaped but ``Html`` itself."""
+"""Build HTML safely: everything is escaped, except ``Html`` itself."""
 
 import base64
 from collections.abc import Iterable, Sequence
@@ -7,33 +7,35 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
-# No request can leave the page, not even by a mistake of ours: nothing but what is in it.
+# The page cannot send requests: only content of the file itself is allowed.
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 )
-EMPTY = {"br", "img", "meta"}  # elements without an end
+VOID = {"br", "img", "meta"}  # elements without an end tag
 
 
 class Html(str):
-    """Text that is markup already."""
+    """Text that is markup, and is not escaped."""
 
     __slots__ = ()
 
 
 class Number(NamedTuple):
-    """A cell that is sorted by its value, whatever is shown; None is not known."""
+    """A table cell with a number: its sort value, None if unknown, and its text."""
 
     value: float | None
-    shown: str
+    text: str
 
 
 def tag(name: str, *children: object, **attributes: object) -> Html:
-    """An element; what is not ``Html`` among its children and attributes is escaped.
+    """An element; children and attributes other than ``Html`` are escaped.
 
     Args:
-        attributes: ``class_`` is class, ``data_id`` is data-id; None leaves one out, True
-            is one without a value.
+        name: of the element.
+        children: text or elements; None is left out.
+        attributes: ``class_`` stands for class, ``data_id`` for data-id; None and False
+            are left out, True is an attribute without a value.
 
     >>> tag("p", "1 < 2", class_="a")
     '<p class="a">1 &lt; 2</p>'
@@ -45,13 +47,13 @@ def tag(name: str, *children: object, **attributes: object) -> Html:
         key = key.rstrip("_").replace("_", "-")
         parts.append(f" {key}" if value is True else f' {key}="{escape(str(value))}"')
     parts.append(">")
-    if name not in EMPTY:
+    if name not in VOID:
         parts += [join(children), f"</{name}>"]
     return Html("".join(parts))
 
 
 def join(children: Iterable[object]) -> Html:
-    """Several pieces in a row; what is not ``Html`` is escaped, and None is nothing."""
+    """Concatenate; other values than ``Html`` are escaped, None is left out."""
     return Html(
         "".join(
             child if isinstance(child, Html) else escape(str(child))
@@ -62,7 +64,7 @@ def join(children: Iterable[object]) -> Html:
 
 
 def section(title: str, *children: object) -> Html:
-    """A part of the page, with its heading."""
+    """A section of the page with a heading."""
     return tag("section", tag("h2", title), *children)
 
 
@@ -72,18 +74,22 @@ def table(
     rows: Iterable[Sequence[object]],
     sortable: bool = False,
 ) -> Html:
-    """A table whose rows are headed by their first cell.
+    """A table; the first cell of each row is its heading.
 
     Args:
-        caption: what is in it, for those who see it and those who hear it.
-        rows: cells; a ``Number`` is set to the right.
-        sortable: the page's script lets its columns be sorted.
+        caption: of the table, also for screen readers.
+        head: headings of the columns.
+        rows: cells; a ``Number`` is aligned right.
+        sortable: whether the script of the page makes the columns sortable.
+
+    Returns:
+        The table, or without rows a paragraph that says so.
     """
-    bodies = [[_cell(cell, i == 0) for i, cell in enumerate(row)] for row in rows]
-    if not bodies:
+    cells = [[_cell(cell, i == 0) for i, cell in enumerate(row)] for row in rows]
+    if not cells:
         return tag("p", f"{caption}: none.")
     columns = [tag("th", name, scope="col") for name in head]
-    body = join(tag("tr", *cells) for cells in bodies)
+    body = join(tag("tr", *row) for row in cells)
     inner = tag(
         "table",
         tag("caption", caption),
@@ -91,7 +97,7 @@ def table(
         tag("tbody", body),
         class_="sortable" if sortable else None,
     )
-    # wide ones scroll, also by the keyboard, and not the page with them
+    # a wide table scrolls by itself, also with the keyboard
     return tag(
         "div", inner, class_="wide", tabindex=0, role="group", aria_label=caption
     )
@@ -101,33 +107,34 @@ def _cell(cell: object, first: bool) -> Html:
     name, scope = ("th", "row") if first else ("td", None)
     if isinstance(cell, Number):
         value = "" if cell.value is None else repr(float(cell.value))
-        return tag(name, cell.shown, class_="n", data_value=value, scope=scope)
+        return tag(name, cell.text, class_="n", data_value=value, scope=scope)
     return tag(name, cell, scope=scope)
 
 
 def details(summary: str, *children: object) -> Html:
-    """What is shown when asked for."""
+    """Content that is shown when the reader opens it."""
     return tag("details", tag("summary", summary), *children)
 
 
 def picture(data: bytes, kind: str, alt: str, **attributes: object) -> Html:
-    """An image whose bytes are in the page.
+    """An image, embedded in the page.
 
     Args:
-        kind: such as "jpeg" or "svg+xml".
-        alt: what it shows, for those who do not see it.
+        data: the image file.
+        kind: subtype of its media type, such as "jpeg" or "svg+xml".
+        alt: text alternative.
     """
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     return tag("img", src=source, alt=alt, **attributes)
 
 
 def plot(svg: bytes, alt: str, caption: str) -> Html:
-    """A plot with its caption; ``alt`` says what is to be seen in it."""
+    """A plot with a text alternative and a caption."""
     return tag("figure", picture(svg, "svg+xml", alt), tag("figcaption", caption))
 
 
 def document(title: str, *children: object) -> str:
-    """A whole page, of one file."""
+    """A complete page in one file, with its style and script."""
     style = Html((HERE / "page.css").read_text(encoding="utf-8"))
     script = Html((HERE / "page.js").read_text(encoding="utf-8"))
     head = tag(

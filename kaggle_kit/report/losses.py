@@ -1,19 +1,19 @@
-"""What a submission lost GAP to: by cause, by landmark, by photo.
+"""The losses of a submission: 1 - GAP divided among causes, landmarks and photos.
 
-Everything here is a sum over one division of ``1 - GAP`` among the photos. With M photos
-that show a landmark, and R(i) right guesses among the first i ranks::
+With M photos that show a landmark, and R(i) right guesses among the first i ranks::
 
     1 - GAP = (1 / M) * [ sum over landmark photos without a right guess of 1
                           + sum over right guesses i of (1 - R(i) / i) ]
 
-The first sum is each such photo's own: what it did not earn. In the second, a right guess
-at rank i has i - R(i) wrong ones above it, each of which takes 1/i. So a photo costs::
+The terms of the first sum are charged to the photos themselves. In the second sum, a right
+guess at rank i has i - R(i) wrong guesses above it, and each of these is charged 1/i. The
+loss of a photo j is::
 
-    own(j)   = 1 / M                                if it shows a landmark and is not right
-    above(j) = (1 / M) * sum of 1/i over right i    ranked below its wrong guess
+    own(j)   = 1 / M    if it shows a landmark and its guess is not right, else 0
+    above(j) = (1 / M) * sum of 1/i over the right guesses i ranked below its wrong guess
     loss(j)  = own(j) + above(j)
 
-and the losses of all photos add up to 1 - GAP exactly, but for rounding.
+The losses of all photos add up to 1 - GAP, up to rounding.
 """
 
 from collections.abc import Mapping
@@ -25,16 +25,17 @@ import pandas as pd
 from kaggle_kit.metrics.score import rows_of
 from kaggle_kit.storage.tables import Guess, Truth
 
-NO_LANDMARK = -1  # in a column of landmark ids
+NO_LANDMARK = -1  # in columns of landmark ids
 
 
 class Parts(NamedTuple):
-    """What 1 - GAP was lost to; the four add up to it.
+    """The causes of 1 - GAP, which add up to it.
 
-    wrong_landmarks: landmark photos whose guess is another landmark, by ``own``.
-    wrong_above: those same guesses, ranked above right ones, by ``above``.
-    non_landmarks_above: guesses on photos without a landmark, ranked above right ones.
-    missing_guesses: landmark photos without a guess.
+    Attributes:
+        wrong_landmarks: the sum of ``own`` over landmark photos with a wrong guess.
+        wrong_above: the sum of ``above`` over the same photos.
+        non_landmarks_above: the sum of ``above`` over photos without a landmark.
+        missing_guesses: the sum of ``own`` over landmark photos without a guess.
     """
 
     wrong_landmarks: float
@@ -46,40 +47,41 @@ class Parts(NamedTuple):
 def photo_losses(
     guesses: Mapping[str, Guess | None], truths: Mapping[str, Truth]
 ) -> pd.DataFrame:
-    """Each photo that counts (not Ignored) and what it cost, by image id.
+    """The loss of each photo, except those with the Usage Ignored.
 
     Returns:
-        positive: whether it shows a landmark.
-        landmark: its landmark (the lowest id of several), or ``NO_LANDMARK``.
-        guess: the landmark guessed, or ``NO_LANDMARK`` where there is no guess.
-        confidence: of the guess; -inf where there is none.
-        right: whether the guess is one of its landmarks.
-        rank: of the guess, from 1; 0 where there is none.
-        own, above, loss: as above; nan when no photo shows a landmark.
+        A table sorted and indexed by image id, with the columns:
+        positive: whether the photo shows a landmark.
+        landmark: its landmark, the lowest id of several, or ``NO_LANDMARK``.
+        guess: the landmark of the guess, or ``NO_LANDMARK`` without a guess.
+        confidence: of the guess; -inf without a guess.
+        right: whether the guess is one of the photo's landmarks.
+        rank: of the guess, from 1; 0 without a guess.
+        own, above, loss: see the module; nan when no photo shows a landmark.
     """
     counted = {i: truth for i, truth in truths.items() if truth.usage != "Ignored"}
     ids = sorted(counted)
-    known = rows_of(guesses, counted)
-    made = [guesses.get(i) for i in ids]
-    order = np.argsort(-known.confidence, kind="stable")[: known.guessed.sum()]
+    arrays = rows_of(guesses, counted)
+    guess_of = [guesses.get(i) for i in ids]
+    order = np.argsort(-arrays.confidence, kind="stable")[: arrays.guessed.sum()]
     rank = np.zeros(len(ids), np.int64)
     rank[order] = np.arange(1, len(order) + 1)
-    n_positives = int(known.positive.sum())
+    n_positives = int(arrays.positive.sum())
     share = 1 / n_positives if n_positives else np.nan
-    takes = np.where(known.correct[order], 1 / np.arange(1.0, len(order) + 1), 0.0)
-    below = np.cumsum(takes[::-1])[::-1] - takes  # of the right guesses further down
+    charge = np.where(arrays.correct[order], 1 / np.arange(1.0, len(order) + 1), 0.0)
+    below = np.cumsum(charge[::-1])[::-1] - charge  # of the right guesses ranked below
     above = np.zeros(len(ids))
-    above[order] = np.where(known.correct[order], 0.0, below) * share
-    own = np.where(known.positive & ~known.correct, share, 0.0)
+    above[order] = np.where(arrays.correct[order], 0.0, below) * share
+    own = np.where(arrays.positive & ~arrays.correct, share, 0.0)
     return pd.DataFrame(
         {
-            "positive": known.positive,
+            "positive": arrays.positive,
             "landmark": [
                 min(counted[i].landmark_ids, default=NO_LANDMARK) for i in ids
             ],
-            "guess": [g.landmark_id if g else NO_LANDMARK for g in made],
-            "confidence": known.confidence,
-            "right": known.correct,
+            "guess": [g.landmark_id if g else NO_LANDMARK for g in guess_of],
+            "confidence": arrays.confidence,
+            "right": arrays.correct,
             "rank": rank,
             "own": own,
             "above": above,
@@ -93,7 +95,7 @@ def parts(photos: pd.DataFrame) -> Parts:
     """Divide 1 - GAP among its causes.
 
     Args:
-        photos: what ``photo_losses`` gives.
+        photos: the result of ``photo_losses``.
     """
     guessed = photos["rank"] > 0
     wrong = photos["positive"] & guessed & ~photos["right"]
@@ -107,69 +109,76 @@ def parts(photos: pd.DataFrame) -> Parts:
 
 
 def landmark_table(photos: pd.DataFrame) -> pd.DataFrame:
-    """How each landmark fared, most loss first.
+    """The results of each landmark, sorted by descending loss.
 
-    A photo counts for one landmark: the one guessed if that is right, else its lowest id.
+    A photo of several landmarks counts for the guess if that is right, else for the lowest
+    id.
+
+    Args:
+        photos: the result of ``photo_losses``.
 
     Returns:
-        By landmark id, ``NO_LANDMARK`` being all photos without one:
-        n, right: photos and right guesses; recall: right / n (nan of non-landmarks).
-        false: guesses of the landmark on photos that do not show it.
-        loss, share: of its photos, and of all loss.
-        confused, times: the landmark most often guessed instead, and how often.
+        A table indexed by landmark id, where ``NO_LANDMARK`` stands for all photos without
+        a landmark, with the columns:
+        n, right: numbers of photos and of right guesses.
+        recall: right / n; nan for ``NO_LANDMARK``.
+        false: number of guesses of the landmark on photos that do not show it.
+        loss, share: loss of its photos, and its share of the total loss.
+        confused, times: the landmark guessed most often instead, and how often.
     """
-    shown = photos["guess"].where(photos["right"], photos["landmark"])
+    landmark = photos["guess"].where(photos["right"], photos["landmark"])
     wrong = photos[(photos["rank"] > 0) & ~photos["right"]]
-    by_shown = photos.groupby(shown)
-    found = pd.DataFrame(
+    groups = photos.groupby(landmark)
+    table = pd.DataFrame(
         {
-            "n": by_shown.size(),
-            "right": by_shown["right"].sum(),
-            "loss": by_shown["loss"].sum(),
+            "n": groups.size(),
+            "right": groups["right"].sum(),
+            "loss": groups["loss"].sum(),
         }
     )
-    guessed = wrong.groupby("guess").size()
-    found = found.reindex(found.index.union(guessed.index), fill_value=0)
-    found["false"] = guessed.reindex(found.index, fill_value=0)
-    found["recall"] = (found["right"] / found["n"]).where(found.index != NO_LANDMARK)
-    total = found["loss"].sum()
-    found["share"] = found["loss"] / total if total else 0.0
+    false = wrong.groupby("guess").size()
+    table = table.reindex(table.index.union(false.index), fill_value=0)
+    table["false"] = false.reindex(table.index, fill_value=0)
+    table["recall"] = (table["right"] / table["n"]).where(table.index != NO_LANDMARK)
+    total = table["loss"].sum()
+    table["share"] = table["loss"] / total if total else 0.0
     pairs = wrong.groupby(["landmark", "guess"]).size().rename("times").reset_index()
     pairs = pairs.sort_values(["times", "guess"], ascending=[False, True])
     most = pairs.drop_duplicates("landmark").set_index("landmark")
-    found["confused"] = most["guess"].reindex(found.index, fill_value=NO_LANDMARK)
-    found["times"] = most["times"].reindex(found.index, fill_value=0)
-    found.index.name = "landmark"
-    return found.sort_values("loss", ascending=False, kind="stable")
+    table["confused"] = most["guess"].reindex(table.index, fill_value=NO_LANDMARK)
+    table["times"] = most["times"].reindex(table.index, fill_value=0)
+    table.index.name = "landmark"
+    return table.sort_values("loss", ascending=False, kind="stable")
 
 
 def worst(photos: pd.DataFrame, n: int) -> pd.DataFrame:
-    """The ``n`` photos that cost most; of equal ones the more confident first."""
+    """The ``n`` photos with the highest loss above 0; equal ones by confidence."""
     costly = photos[photos["loss"] > 0]
     order = ["loss", "confidence"]
     return costly.sort_values(order, ascending=False, kind="stable").head(n)
 
 
 def changes(photos: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """The photos that are right in one submission and not in the other.
+    """The photos that are right in only one of two submissions.
 
     Args:
-        photos, other: of the same images.
+        photos, other: the results of ``photo_losses`` for the same images.
 
     Returns:
-        By image id, those whose loss differs most first: right (in ``photos``), landmark,
-        guess, other_guess, and gained: the loss in ``other`` less that in ``photos``.
+        A table indexed by image id and sorted by descending difference of the losses, with
+        the columns right, landmark and guess of ``photos``, other_guess, and gained: the
+        loss in ``other`` minus the loss in ``photos``.
     """
     changed = photos["right"] != other["right"]
-    found = photos.loc[changed, ["right", "landmark", "guess"]].copy()
-    found["other_guess"] = other.loc[changed, "guess"]
-    found["gained"] = other.loc[changed, "loss"] - photos.loc[changed, "loss"]
-    order = found["gained"].abs().sort_values(ascending=False, kind="stable").index
-    return found.loc[order]
+    table = photos.loc[changed, ["right", "landmark", "guess"]].copy()
+    table["other_guess"] = other.loc[changed, "guess"]
+    table["gained"] = other.loc[changed, "loss"] - photos.loc[changed, "loss"]
+    order = table["gained"].abs().sort_values(ascending=False, kind="stable").index
+    return table.loc[order]
 
 
 def precision_over_rank(photos: pd.DataFrame) -> pd.DataFrame:
-    """By rank, from 1: the share of right guesses among those down to it."""
+    """The columns rank, from 1, and precision: the share of right guesses down to it."""
     ranked = photos[photos["rank"] > 0].sort_values("rank")
     rank = np.arange(1, len(ranked) + 1)
     precision = np.cumsum(ranked["right"].to_numpy()) / rank
@@ -177,7 +186,7 @@ def precision_over_rank(photos: pd.DataFrame) -> pd.DataFrame:
 
 
 def rows(frame: pd.DataFrame) -> list[Any]:
-    """The rows of a table as named tuples, ``Index`` being a row's id."""
+    """The rows of a table as named tuples; ``Index`` is the id of a row."""
     return list(frame.itertuples())
 
 

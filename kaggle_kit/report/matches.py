@@ -1,7 +1,7 @@
-"""Two photos and what matches in them, as a picture."""
+"""Draw two photos and the local features that match between them."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,20 +10,32 @@ from PIL import Image, ImageDraw
 from kaggle_kit import config
 from kaggle_kit.data.index import DAMAGE
 from kaggle_kit.errors import DataError
-from kaggle_kit.storage.files import written
+from kaggle_kit.storage.files import atomic_write
+from kaggle_kit.storage.json_files import JsonObject
 
 LINE = (0, 255, 0)
 
 
-def match(photo: Path, other: Path, out: Path) -> dict[str, Any]:
-    """Draw two photos side by side with lines between the points that match, as PNG.
+@dataclass(frozen=True)
+class MatchPicture(JsonObject):
+    """A picture of matches.
 
-    Returns:
-        ``inliers``, weighed as ranking weighs them (3 is certain, 0.7 is chance), how many
-        ``points`` they are, and where the ``picture`` is.
+    Attributes:
+        inliers: weighted number, as in the ranking: 0.7 is chance, 3 is certain.
+        points: number of matches.
+        picture: path of the PNG file.
+    """
+
+    inliers: float
+    points: int
+    picture: Path
+
+
+def match(photo: Path, other: Path, out: Path) -> MatchPicture:
+    """Draw two photos side by side with lines between matching points, as a PNG file.
 
     Raises:
-        DataError: a photo does not decode.
+        DataError: a photo is missing or does not decode.
     """
     from kaggle_kit.local_features.matching import (
         count_pair_inliers,
@@ -37,14 +49,11 @@ def match(photo: Path, other: Path, out: Path) -> dict[str, Any]:
         detect_features(shrink(p, local.long_side), local) for p in (one, two)
     )
     start, end = find_inlier_points(first, second, verification)
-    picture = drawn(one, two, start, end, local.long_side)
-    with written(out) as part:
+    picture = draw_matches(one, two, start, end, local.long_side)
+    with atomic_write(out) as part:
         Image.fromarray(picture).save(part, "PNG")
-    return {
-        "inliers": round(count_pair_inliers(first, second, verification), 3),
-        "points": len(start),
-        "picture": str(out),
-    }
+    n_inliers = round(count_pair_inliers(first, second, verification), 3)
+    return MatchPicture(n_inliers, len(start), out)
 
 
 def _pixels(path: Path) -> NDArray[np.uint8]:
@@ -61,19 +70,19 @@ def _pixels(path: Path) -> NDArray[np.uint8]:
         ) from None
 
 
-def drawn(
+def draw_matches(
     pixels_q: NDArray[np.uint8],
     pixels_o: NDArray[np.uint8],
     points_q: NDArray[np.float32],
     points_o: NDArray[np.float32],
     long_side: int,
 ) -> NDArray[np.uint8]:
-    """Two photos side by side and a line between each two points that match.
+    """Draw two photos side by side, and a line between each pair of matching points.
 
     Args:
-        pixels_q, pixels_o: (h, w, 3), as they were before they were shrunk.
-        points_q, points_o: (m, 2) each, as ``matches`` gives them.
-        long_side: what the photos were shrunk to.
+        pixels_q, pixels_o: (h, w, 3) each, before downscaling.
+        points_q, points_o: (m, 2) each, of the downscaled photos, as from ``matches``.
+        long_side: of the downscaled photos.
 
     Returns:
         (larger h, sum of w, 3) uint8; white below the lower photo.
@@ -85,20 +94,20 @@ def drawn(
     picture[: len(pixels_o), width:] = pixels_o
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image)
-    thick = max(1, round(height / 500))
-    starts = _unshrunk(points_q, pixels_q, long_side)
-    ends = _unshrunk(points_o, pixels_o, long_side) + (width, 0)
+    line_width = max(1, round(height / 500))
+    starts = _upscale(points_q, pixels_q, long_side)
+    ends = _upscale(points_o, pixels_o, long_side) + (width, 0)
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        draw.line((*start, *end), LINE, thick)
+        draw.line((*start, *end), LINE, line_width)
         for x, y in (start, end):
-            reach = 3 * thick
-            draw.ellipse((x - reach, y - reach, x + reach, y + reach), None, LINE)
+            radius = 3 * line_width
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), None, LINE)
     return np.asarray(image)
 
 
-def _unshrunk(
+def _upscale(
     points: NDArray[np.float32], pixels: NDArray[np.uint8], long_side: int
 ) -> NDArray[np.int64]:
-    """Points of the shrunk photo as pixels of the photo itself, (m, 2)."""
+    """Convert points of the downscaled photo to pixels of the photo, (m, 2)."""
     factor = max(1.0, max(pixels.shape[:2]) / long_side)
     return np.rint((points + 0.5) * factor - 0.5).astype(np.int64)

@@ -1,4 +1,4 @@
-"""The mistakes that cost most: the photo, and the gallery photo that misled."""
+"""The costliest mistakes: test photos beside the gallery photos that they resemble."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,82 +16,86 @@ from kaggle_kit.subprocess_call import apart
 if TYPE_CHECKING:
     from kaggle_kit.report.nearest import Nearest
 
-Named = Callable[[int], str]
+NameOf = Callable[[int], str]  # the name of a landmark
 
 
-def mistakes(
-    worst: pd.DataFrame, competition: Path, bundle: Path | None, named: Named
+def mistake_list(
+    worst: pd.DataFrame, competition: Path, bundle: Path | None, name_of: NameOf
 ) -> Html:
-    """A list of photos, each beside the nearest gallery photo of what was guessed.
+    """A list of mistakes: the test photo, and gallery photos for comparison.
 
-    Beside it too, for comparison, the nearest one of the landmark that is right.
+    The gallery photos are the most similar one of the guessed landmark, and the most
+    similar one of the true landmark.
 
     Args:
         worst: rows of ``losses.photo_losses``.
-        bundle: whose gallery misled; without it, the photos alone.
-        named: what to call a landmark.
+        competition: a competition folder with the photos.
+        bundle: whose gallery is searched; None: no gallery photos.
+        name_of: the name of a landmark.
     """
     place = Competition(Path(competition))
     paths = [image_path(place.test_dir, str(image_id)) for image_id in worst.index]
     rows = losses.rows(worst)
-    evidence = _evidence(bundle, paths, rows)
     items = []
-    for row, path, nearest in zip(rows, paths, evidence, strict=True):
-        shows = named(row.landmark) if row.positive else "no landmark"
-        guess = named(row.guess) if row.rank else "nothing"
+    for row, path, nearest in zip(
+        rows, paths, _nearest(bundle, paths, rows), strict=True
+    ):
+        shows = name_of(row.landmark) if row.positive else "no landmark"
+        guess = name_of(row.guess) if row.rank else "nothing"
         figures = [_figure(path, f"Test photo of {shows}", f"Test photo {row.Index}")]
-        for landmark, what in ((row.guess, "Guessed"), (row.landmark, "Right")):
+        for landmark, label in ((row.guess, "Guessed"), (row.landmark, "Right")):
             if bundle and landmark != NO_LANDMARK:
-                figures.append(
-                    _gallery(place, nearest.get(landmark), what, named(landmark))
-                )
-        said = (
+                name = name_of(landmark)
+                figure = _gallery_figure(place, nearest.get(landmark), label, name)
+                figures.append(figure)
+        rank = (
             f"Rank {row.rank:,}, confidence {row.confidence:.4g}. " if row.rank else ""
         )
         items.append(
             tag(
                 "li",
                 tag("h3", f"Shows {shows}, guessed: {guess}"),
-                tag("p", f"{said}Costs {row.loss:.4f} of GAP."),
+                tag("p", f"{rank}Costs {row.loss:.4f} of GAP."),
                 tag("div", *figures, class_="photos"),
             )
         )
     return tag("ol", *items, class_="mistakes")
 
 
-def _evidence(
+def _nearest(
     bundle: Path | None, paths: list[Path], rows: list
 ) -> "list[dict[int, Nearest]]":
-    """What ``report.nearest`` finds, its networks in a process of their own."""
+    """The nearest gallery photos of the landmarks of each row, by landmark id.
+
+    The networks are loaded in a process of their own.
+    """
     if bundle is None or not any(path.is_file() for path in paths):
         return [{} for _ in paths]
-    wanted = [
+    landmarks = [
         [i for i in (row.guess, row.landmark) if i != NO_LANDMARK] for row in rows
     ]
-    return list(apart(misleading, bundle, paths, wanted))
+    return list(apart(search_gallery, bundle, paths, landmarks))
 
 
-def misleading(
-    bundle: Path, paths: list[Path], wanted: list[list[int]]
+def search_gallery(
+    bundle: Path, paths: list[Path], landmarks: list[list[int]]
 ) -> "list[dict[int, Nearest]]":
-    """``report.nearest.nearest``, imported where it runs."""
-    from kaggle_kit.report.nearest import (
-        nearest_images,
-    )  # TensorFlow, in this process alone
+    """``report.nearest.nearest_images``, imported in the process that runs it."""
+    from kaggle_kit.report.nearest import nearest_images  # TensorFlow
 
-    return nearest_images(bundle, paths, wanted)
+    return nearest_images(bundle, paths, landmarks)
 
 
 def _figure(path: Path, alt: str, caption: object) -> Html:
     return tag("figure", photo(path, alt), tag("figcaption", caption))
 
 
-def _gallery(
-    place: Competition, nearest: "Nearest | None", what: str, name: str
+def _gallery_figure(
+    place: Competition, nearest: "Nearest | None", label: str, name: str
 ) -> Html:
     if nearest is None:
-        frame = photo(None, "", "the bundle has no photo of it")
-        return tag("figure", frame, tag("figcaption", f"{what}: {name}"))
-    caption = f"{what}: {name}, {nearest.image_id}, cosine {nearest.similarity:.3f}"
+        frame = photo(None, "", "no photo in the bundle")
+        return tag("figure", frame, tag("figcaption", f"{label}: {name}"))
+    caption = f"{label}: {name}, {nearest.image_id}, cosine {nearest.similarity:.3f}"
     path = image_path(place.train_dir, nearest.image_id)
     return _figure(path, f"Nearest gallery photo of {name}", caption)

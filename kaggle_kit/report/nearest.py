@@ -1,4 +1,4 @@
-"""The gallery photo of a landmark that is most like a photo; loads the bundle's networks."""
+"""Find the most similar gallery photo of a landmark; loads the networks of a bundle."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from kaggle_kit.retrieval.knn import top_k
 
 
 class Nearest(NamedTuple):
-    """A gallery photo, and its cosine to the photo asked about."""
+    """A gallery photo, and its cosine to the query."""
 
     image_id: str
     similarity: float
@@ -20,31 +20,32 @@ class Nearest(NamedTuple):
 def nearest_images(
     bundle: Path, photos: Sequence[Path], landmarks: Sequence[Sequence[int]]
 ) -> list[dict[int, Nearest]]:
-    """Embed some photos as the kernel does, and search each one's landmarks.
+    """Embed photos as the kernel does, and find the nearest gallery photos of landmarks.
 
-    This is by the embedding alone, before penalties and geometry.
+    The search uses the embedding only, without penalties and verification.
 
     Args:
-        landmarks: for each photo, those whose nearest gallery photo is wanted.
+        bundle: the folder of a bundle.
+        photos: paths of the queries.
+        landmarks: for each query, the landmarks to search.
 
     Returns:
-        For each photo, the nearest gallery photo by landmark id. A landmark of which the
-        bundle has no photo is left out; a photo that does not decode has none.
+        For each query, the nearest gallery photo by landmark id, without landmarks that
+        are not in the gallery; empty if the photo does not decode.
 
     Raises:
         ArtefactError, ConfigError: the bundle is damaged.
     """
-    nearest: list[dict[int, Nearest]] = [{} for _ in photos]
+    results: list[dict[int, Nearest]] = [{} for _ in photos]
     with Recogniser.load(bundle, geometry_optional=True) as recogniser:
         gallery = recogniser.gallery
-        embedded = recogniser.embedder.embed_all(photos, "mistakes")
-    for place, vector in zip(
-        embedded.positions.tolist(), embedded.vectors, strict=True
-    ):
-        for landmark in landmarks[place]:
+        embeddings = recogniser.embedder.embed_all(photos, "mistakes")
+    pairs = zip(embeddings.positions.tolist(), embeddings.vectors, strict=True)
+    for i, vector in pairs:
+        for landmark in landmarks[i]:
             rows = np.flatnonzero(gallery.landmark_ids == landmark)
             if len(rows):
                 cosines, best = top_k(vector[None], gallery.vectors[rows], 1)
                 image_id = gallery.image_ids[rows[best[0, 0]]]
-                nearest[place][landmark] = Nearest(image_id, float(cosines[0, 0]))
-    return nearest
+                results[i][landmark] = Nearest(image_id, float(cosines[0, 0]))
+    return results

@@ -1,16 +1,17 @@
-"""The report: one page, of one file, on what a submission is worth and what it lost."""
+"""The report on a submission: GAP, its losses, and the run, as one HTML file."""
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kaggle_kit.errors import KitError
-from kaggle_kit.metrics.score import Scores, score
-from kaggle_kit.report.compare import compared, other
+from kaggle_kit.metrics.score import Score, score
+from kaggle_kit.report.compare import comparison_section, read_baseline
 from kaggle_kit.report.html import Html, document
 from kaggle_kit.report.losses import NO_LANDMARK, photo_losses
-from kaggle_kit.report.mistakes import Named
+from kaggle_kit.report.mistakes import NameOf
 from kaggle_kit.report.section_gap import (
     gap_section,
     landmarks_section,
@@ -21,10 +22,26 @@ from kaggle_kit.report.section_gap import (
 from kaggle_kit.report.section_run import config_section, time_section, training_section
 from kaggle_kit.report.subject import landmark_names, subject
 from kaggle_kit.storage import tables
-from kaggle_kit.storage.files import written
+from kaggle_kit.storage.files import atomic_write
+from kaggle_kit.storage.json_files import JsonObject
 
 logger = logging.getLogger(__name__)
-RESAMPLES = 1000  # for the interval of GAP, as ``score --intervals``
+RESAMPLES = 1000  # for the interval of GAP, as in ``score --intervals``
+
+
+@dataclass(frozen=True)
+class ReportPage(JsonObject):
+    """A report that was written.
+
+    Attributes:
+        report: path of the page.
+        megabytes: size of the page.
+        gap: GAP of the submission; None where it is not defined.
+    """
+
+    report: Path
+    megabytes: float
+    gap: float | None
 
 
 def report(
@@ -35,76 +52,82 @@ def report(
     competition: Path | None = None,
     bundle: Path | None = None,
     against: Sequence[Path] = (),
-    scores: Scores | None = None,
+    scores: Score | None = None,
     rehearsal: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Write the page of a submission. It needs no network and no file beside it.
+) -> ReportPage:
+    """Write the report of a submission: a page that loads nothing from elsewhere.
 
     Args:
-        run: a folder that ``train``, ``run`` or ``bundle`` made.
-        competition: where the photos are, of which the worst mistakes are shown.
-        bundle: whose gallery photos are shown beside them; None: the one in ``run``, if
+        run: a folder of ``train``, ``run`` or ``bundle``.
+        submission, solution: CSV files.
+        out: the HTML file to write.
+        competition: a competition folder, to show photos of the worst mistakes.
+        bundle: whose gallery photos are shown beside these; None: the bundle in ``run``, if
             there is one.
-        against: folders of other runs with their ``submission.csv``.
-        scores: of ``score`` with intervals, if they are known already.
-        rehearsal: what one says of itself; None: what ``run``'s ``result.json`` says.
-
-    Returns:
-        Where the page is, its megabytes, and GAP.
+        against: folders of other runs with a ``submission.csv``, to compare with.
+        scores: the result of ``score`` with intervals, if it is available.
+        rehearsal: the result of a rehearsal; None: that in ``result.json`` of ``run``.
 
     Raises:
-        TableError: a CSV file is malformed, or the ids are not the same.
-        ArtefactError, ConfigError: a folder is not what it should be.
+        TableError: a CSV file is malformed, or the ids differ.
+        ArtefactError, ConfigError: a folder is missing, or a file in it is damaged.
     """
     own = subject(run)
     bundle = Path(bundle) if bundle else own.bundle
-    others = [other(folder) for folder in against]
+    baselines = [read_baseline(folder) for folder in against]
     scores = scores or score(submission, solution, RESAMPLES)
     truths = tables.read_solution(solution)
     photos = photo_losses(tables.read_submission(submission), truths)
-    named = namer(landmark_names(competition, bundle))
+    name_of = name_function(landmark_names(competition, bundle))
     parts: list[Html | None] = [
         gap_section(scores),
-        lost_section(scores, photos, competition),
+        lost_section(scores.gap, photos, competition),
         ranking_section(photos),
-        landmarks_section(photos, named),
-        mistakes_section(photos, competition, bundle, named),
+        landmarks_section(photos, name_of),
+        mistakes_section(photos, competition, bundle, name_of),
         training_section(own),
     ]
-    for entry in others:
-        there = photo_losses(tables.read_submission(entry.submission), truths)
-        gap_there = score(entry.submission, solution)["gap"]
-        if scores["gap"] is not None:
-            gaps = float(str(scores["gap"])), float(str(gap_there))
-            parts.append(compared(own, photos, entry, there, gaps, competition, named))
+    for baseline in baselines:
+        gap = score(baseline.submission, solution).gap
+        if scores.gap is None or gap is None:
+            continue
+        others = photo_losses(tables.read_submission(baseline.submission), truths)
+        gaps = scores.gap, gap
+        parts.append(
+            comparison_section(
+                own, photos, baseline, others, gaps, competition, name_of
+            )
+        )
     parts += [config_section(own), time_section(own, rehearsal)]
     page = document(f"Report: {own.name}", *parts)
-    with written(Path(out)) as part:
+    with atomic_write(Path(out)) as part:
         part.write_text(page, encoding="utf-8")
     size = round(len(page.encode()) / 1e6, 3)
-    return {"report": str(out), "megabytes": size, "gap": scores["gap"]}
+    return ReportPage(Path(out), size, scores.gap)
 
 
 def report_if_possible(*args: Any, **options: Any) -> str | None:
-    """``report`` after hours of other work, which must not fail for want of a page.
+    """As ``report``, but log an error of the kit instead of raising it.
+
+    For use after hours of other work, which must not fail because of the page.
 
     Returns:
-        Where the page is; None if there is none, and the log says why.
+        The path of the page, or None.
     """
     try:
-        return str(report(*args, **options)["report"])
+        return str(report(*args, **options).report)
     except KitError as error:
         logger.warning("no report: %s", error)
         return None
 
 
-def namer(names: Mapping[int, str]) -> Named:
-    """What a landmark is called: its name and id, as far as known."""
+def name_function(names: Mapping[int, str]) -> NameOf:
+    """A function from a landmark id to the text for the page: name and id, or the id."""
 
-    def named(landmark: int) -> str:
+    def name_of(landmark: int) -> str:
         if landmark == NO_LANDMARK:
             return "no landmark"
         name = names.get(landmark)
         return f"{name} ({landmark})" if name else f"landmark {landmark}"
 
-    return named
+    return name_of

@@ -1,22 +1,30 @@
-"""Photos made small enough to be put into a page."""
+"""Read photos for a page: thumbnails, and a parallel map over files."""
 
 import io
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image, ImageOps
 
 from kaggle_kit.data.index import DAMAGE
 from kaggle_kit.report.html import Html, picture, tag
 
-SIDE = 256  # pixels of a photo's longer side
-QUALITY = 80
+SIDE = 256  # longer side of a thumbnail in pixels
+QUALITY = 80  # of JPEG
+QUEUE = 512  # values queued for the threads of ``parallel_map``
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def thumbnail(path: Path, side: int = SIDE) -> bytes | None:
-    """A photo as a JPEG file of at most ``side`` pixels, upright; None if it is no photo.
+    """A JPEG thumbnail with sides of at most ``side`` pixels; None if it does not decode.
 
-    Nothing but its pixels is kept: no place, no name of a camera's owner. JPEGs are decoded
-    at the smallest size that is large enough.
+    The thumbnail is rotated upright and has no metadata, such as a position or the name of
+    the camera's owner. JPEGs are decoded at the smallest size that suffices.
     """
     try:
         with Image.open(path) as photo:
@@ -33,9 +41,23 @@ def thumbnail(path: Path, side: int = SIDE) -> bytes | None:
 
 
 def photo(path: Path | None, alt: str, absent: str = "no photo at hand") -> Html:
-    """A photo for the page, or a frame that says why there is none."""
+    """An element with a thumbnail, or with the reason why there is none.
+
+    Args:
+        path: of the photo, or None.
+        alt: text alternative.
+        absent: the reason if ``path`` is None.
+    """
     data = thumbnail(path) if path else None
     if data is None:
         reason = "no file, or it does not decode" if path else absent
         return tag("div", reason, class_="absent")
     return picture(data, "jpeg", alt)
+
+
+def parallel_map(function: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
+    """As ``map``, with threads and a bounded queue."""
+    iterator = iter(values)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        while chunk := list(islice(iterator, QUEUE)):
+            yield from pool.map(function, chunk)

@@ -1,4 +1,4 @@
-"""Plots: of a run, as a file, and for a page, as SVG that follows its light and dark."""
+"""Plots: learning curves as PNG, and plots for pages as SVG in light and dark colours."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from kaggle_kit.storage.files import written
+from kaggle_kit.storage.files import atomic_write
 
-INK = "#010203"  # becomes the page's colour of text
+INK = "#010203"  # placeholder, replaced by the text colour of the page
 LIGHT, DARK = "#1f2328", "#e6e9ed"
-BLUE, ORANGE, VIOLET = "#2f81d6", "#d9730d", "#9a6ddd"  # seen on white and on black
-MOST_POINTS = 1000  # of a line
+BLUE, ORANGE, VIOLET = "#2f81d6", "#d9730d", "#9a6ddd"  # visible on white and black
+MAX_POINTS = 1000  # of a line
 STYLE = {
     "font.size": 11,
     "text.color": INK,
@@ -32,45 +32,45 @@ STYLE = {
     "grid.alpha": 0.25,
     "grid.color": INK,
     "legend.frameon": False,
-    "svg.hashsalt": "kaggle-kit",  # the same ids each time
+    "svg.hashsalt": "kaggle-kit",  # reproducible ids
     "svg.fonttype": "path",
 }
-SIZE = (5.4, 3.4)  # inches: a column of the page, and still to be read on a phone
+SIZE = (5.4, 3.4)  # inches: the width of a column, readable on a phone
 
 
 def learning_curves(history: Path, out: Path) -> None:
     """Draw loss and accuracy over the epochs of ``history.csv`` into a PNG.
 
-    The loss axis is logarithmic where validation runs away from training, as it does
-    when batch norm's statistics lag behind.
+    The loss axis is logarithmic if losses differ by a factor of more than 20, as when the
+    batch-norm statistics of validation lag behind.
     """
     table = pd.read_csv(history)
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axis, value in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         _draw_curve(axis, table, value)
         axis.grid(alpha=0.3)
-    with written(out) as part:
+    with atomic_write(out) as part:
         figure.savefig(part, format="png", dpi=120)
 
 
 def curve_svg(history: Path, value: str) -> bytes:
-    """Loss or accuracy over the epochs of ``history.csv``, as SVG."""
+    """Plot loss or accuracy over the epochs of ``history.csv``, as SVG."""
     table = pd.read_csv(history)
     return _svg(lambda axis: _draw_curve(axis, table, value))
 
 
 def precision_svg(lines: Mapping[str, pd.DataFrame], n_positives: int) -> bytes:
-    """Precision over rank, as SVG.
+    """Plot precision over rank, as SVG.
 
     Args:
-        lines: by name, the columns rank and precision.
-        n_positives: the rank at which a perfect submission has found all.
+        lines: by name, tables with the columns rank and precision.
+        n_positives: number of landmark photos, marked by a vertical line.
     """
 
     def draw(axis: Axes) -> None:
         for (name, line), colour in zip(lines.items(), (BLUE, ORANGE, VIOLET)):
-            kept = _spread(len(line))
-            rank, precision = line["rank"].iloc[kept], line["precision"].iloc[kept]
+            index = _sample(len(line))
+            rank, precision = line["rank"].iloc[index], line["precision"].iloc[index]
             axis.plot(rank, precision, color=colour, label=name, linewidth=2)
         axis.axvline(n_positives, color=INK, linestyle=":", linewidth=1.2)
         axis.text(
@@ -92,13 +92,13 @@ def precision_svg(lines: Mapping[str, pd.DataFrame], n_positives: int) -> bytes:
 
 
 def confidence_svg(groups: Mapping[str, NDArray[np.float64]]) -> bytes:
-    """Histograms of confidences by kind of photo, in the same bins, as SVG.
+    """Plot histograms of confidence by kind of photo, with common bins, as SVG.
 
     Args:
-        groups: at most three, by name; confidences are finite.
+        groups: finite confidences by name, at most three arrays.
     """
-    every = np.concatenate(list(groups.values())) if groups else np.zeros(0)
-    bins = np.histogram_bin_edges(every, bins=30).tolist()
+    values = np.concatenate(list(groups.values())) if groups else np.zeros(0)
+    bins = np.histogram_bin_edges(values, bins=30).tolist()
 
     def draw(axis: Axes) -> None:
         for (name, values), colour in zip(groups.items(), (BLUE, ORANGE, VIOLET)):
@@ -118,7 +118,7 @@ def confidence_svg(groups: Mapping[str, NDArray[np.float64]]) -> bytes:
 def histogram_svg(
     values: Sequence[float], xlabel: str, ylabel: str = "photos", log: bool = False
 ) -> bytes:
-    """One histogram, as SVG; with ``log`` the bins grow, for counts of many sizes."""
+    """Plot a histogram, as SVG; with ``log``, values of a wide range get a log axis."""
     data = np.asarray(values, np.float64)
     bins = np.histogram_bin_edges(data, bins=min(40, max(10, len(data) // 5)))
     if log and len(data) and data.min() > 0 and data.max() > 20 * data.min():
@@ -139,11 +139,11 @@ def histogram_svg(
 def scatter_svg(
     x: Sequence[float], y: Sequence[float], xlabel: str, ylabel: str
 ) -> bytes:
-    """Points, as SVG; of very many an even selection."""
-    kept = _spread(len(x))
+    """Plot points, at most ``MAX_POINTS`` of them, as SVG."""
+    index = _sample(len(x))
 
     def draw(axis: Axes) -> None:
-        points = np.asarray(x)[kept], np.asarray(y)[kept]
+        points = np.asarray(x)[index], np.asarray(y)[index]
         axis.scatter(*points, s=9, alpha=0.45, color=BLUE, linewidths=0)
         axis.set(xlabel=xlabel, ylabel=ylabel)
         axis.set_xlim(left=0)
@@ -169,9 +169,9 @@ def _draw_curve(axis: Axes, table: pd.DataFrame, value: str) -> None:
         axis.set_yscale("log")
 
 
-def _spread(n: int) -> NDArray[np.intp]:
-    """At most ``MOST_POINTS`` places of n, the first and the last among them."""
-    return np.unique(np.linspace(0, n - 1, min(n, MOST_POINTS)).round().astype(np.intp))
+def _sample(n: int) -> NDArray[np.intp]:
+    """At most ``MAX_POINTS`` evenly spaced indices below n, with the first and the last."""
+    return np.unique(np.linspace(0, n - 1, min(n, MAX_POINTS)).round().astype(np.intp))
 
 
 def _longest(lines: Mapping[str, pd.DataFrame]) -> int:
@@ -179,13 +179,13 @@ def _longest(lines: Mapping[str, pd.DataFrame]) -> int:
 
 
 def _svg(draw: Callable[[Axes], None]) -> bytes:
-    """A drawing as SVG, without a background, in the reader's colours."""
+    """Draw a plot as SVG, transparent, in the text colour of the page."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=SIZE, layout="constrained")
         draw(figure.subplots())
         file = io.StringIO()
-        none = {"Date": None, "Creator": None}
-        figure.savefig(file, format="svg", transparent=True, metadata=none)
+        metadata = {"Date": None, "Creator": None}  # reproducible
+        figure.savefig(file, format="svg", transparent=True, metadata=metadata)
     style = (
         f"<style>svg{{color:{LIGHT}}}@media(prefers-color-scheme:dark)"
         f"{{svg{{color:{DARK}}}}}</style>"

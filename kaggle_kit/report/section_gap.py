@@ -1,50 +1,51 @@
-"""The sections of a report on the outcome: GAP, its losses, the ranking, the landmarks."""
+"""Report sections on the result: GAP, its losses, the ranking, landmarks, mistakes."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from kaggle_kit.data.index import look
 from kaggle_kit.data.layout import Competition, image_path
+from kaggle_kit.metrics.bootstrap import Interval
+from kaggle_kit.metrics.score import Score
 from kaggle_kit.report import losses, plots
 from kaggle_kit.report.html import Html, Number, join, plot, section, table, tag
 from kaggle_kit.report.losses import NO_LANDMARK, Parts
-from kaggle_kit.report.mistakes import Named, mistakes
+from kaggle_kit.report.mistakes import NameOf, mistake_list
 
-WORST = 12  # mistakes that are shown
+WORST = 12  # mistakes to show
 LANDMARKS = 1000  # rows of the table by landmark
-LOOKED_AT = 1000  # photos without a guess that are tried to be read
-LOST = {
-    "wrong_landmarks": "Landmark photos with another landmark guessed",
-    "wrong_above": "Those wrong guesses, ranked above right ones",
-    "non_landmarks_above": "Photos of no landmark, ranked above right guesses",
+CHECKED = 1000  # photos without a guess that are decoded again
+CAUSES = {
+    "wrong_landmarks": "Landmark photos with a wrong guess",
+    "wrong_above": "The same guesses, ranked above right guesses",
+    "non_landmarks_above": "Guesses on photos of no landmark, ranked above right guesses",
     "missing_guesses": "Landmark photos without a guess",
 }
 
 
-def gap_section(scores: Mapping[str, Any]) -> Html:
-    """The number itself, and its companions."""
-    gap = scores["gap"]
+def gap_section(score: Score) -> Html:
+    """GAP and the related values."""
+    gap, interval = score.gap, score.interval
     if gap is None:
         return section("GAP", tag("p", "Not defined: no photo shows a landmark."))
-    interval: Mapping[str, Any] = scores.get("interval") or {}
-    low, high = interval.get("gap") or (None, None)
     shown = tag("data", f"{gap:.4f}", id="gap", value=repr(gap), title=repr(gap))
-    within = f"95% interval {low:.4f} to {high:.4f}" if low is not None else ""
+    ends = interval.gap if interval else None
+    within = f"95% interval {ends[0]:.4f} to {ends[1]:.4f}" if ends else ""
+    top1_ends = _ends(interval.top1 if interval else None)
+    auc_ends = _ends(interval.auc if interval else None)
     numbers = [
-        ("Landmark photos right", _decimal(scores["top1"]), _ends(interval, "top1")),
-        ("Landmark above other (AUC)", _decimal(scores["auc"]), _ends(interval, "auc")),
-        ("GAP on landmarks only", _decimal(scores["gap_landmarks_only"]), ""),
-        ("Photos", f"{scores['n_images']:,}", ""),
-        ("Photos of a landmark", f"{scores['n_positives']:,}", ""),
-        ("Guesses", f"{scores['n_guesses']:,}", ""),
-        ("Public GAP", *_part(scores, "public")),
-        ("Private GAP", *_part(scores, "private")),
+        ("Landmark photos right (top-1)", _decimal(score.top1), top1_ends),
+        ("Landmarks against others (AUC)", _decimal(score.auc), auc_ends),
+        ("GAP on landmarks only", _decimal(score.gap_landmarks_only), ""),
+        ("Photos", f"{score.n_images:,}", ""),
+        ("Photos of a landmark", f"{score.n_positives:,}", ""),
+        ("Guesses", f"{score.n_guesses:,}", ""),
+        ("Public GAP", *_part(score.public)),
+        ("Private GAP", *_part(score.private)),
         *(
-            (f"GAP at {100 * float(share):g}% landmarks", _decimal(value), "")
-            for share, value in scores["gap_at_share"].items()
+            (f"GAP at {100 * share:g}% landmarks", _decimal(value), "")
+            for share, value in score.gap_at_share.items()
         ),
     ]
     boxes = [
@@ -68,23 +69,21 @@ def _decimal(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def _ends(interval: Mapping[str, Any], name: str) -> str:
-    ends = interval.get(name)
-    return f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else ""
+def _ends(interval: Interval | None) -> str:
+    return f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
 
 
-def _part(scores: Mapping[str, Any], name: str) -> tuple[str, str]:
-    part = scores.get(name)
-    if not part:
+def _part(part: Score | None) -> tuple[str, str]:
+    """GAP of the public or the private rows, and their number; empty without such rows."""
+    if part is None:
         return "", ""
-    return _decimal(part["gap"]), f"{part['n_images']:,} photos"
+    return _decimal(part.gap), f"{part.n_images:,} photos"
 
 
 def lost_section(
-    scores: Mapping[str, Any], photos: pd.DataFrame, competition: Path | None
+    gap: float | None, photos: pd.DataFrame, competition: Path | None
 ) -> Html | None:
-    """The parts of 1 - GAP, as a bar and as a table."""
-    gap = scores["gap"]
+    """The causes of 1 - GAP, as a bar and as a table; None where GAP is not defined."""
     if gap is None:
         return None
     parts = losses.parts(photos)
@@ -99,20 +98,21 @@ def lost_section(
         table(
             "GAP and its losses",
             ("Part", "of GAP", "Photos"),
-            _parts(gap, parts, photos),
+            _cause_rows(gap, parts, photos),
         ),
         tag(
             "p",
-            "A landmark photo that is not right costs its whole share. A right guess earns "
-            "its share times the precision at its rank; what that is short of 1 is charged "
-            "to the wrong guesses above it, each alike. So the parts add up to 1.",
+            "A landmark photo without a right guess loses its whole share. A right guess "
+            "earns its share times the precision at its rank; the rest of the share is "
+            "charged in equal parts to the wrong guesses above it. The parts add up to 1.",
             class_="quiet",
         ),
-        _unread(photos, competition),
+        _unreadable(photos, competition),
     )
 
 
-def _parts(gap: float, parts: Parts, photos: pd.DataFrame) -> list[list[object]]:
+def _cause_rows(gap: float, parts: Parts, photos: pd.DataFrame) -> list[list[object]]:
+    """The rows of the table: GAP, each cause with its number of photos, and the sum."""
     guessed, positive = photos["rank"] > 0, photos["positive"]
     wrong = int((positive & guessed & ~photos["right"]).sum())
     counts = {
@@ -122,9 +122,9 @@ def _parts(gap: float, parts: Parts, photos: pd.DataFrame) -> list[list[object]]
         "missing_guesses": int((positive & ~guessed).sum()),
     }
     rows = [_row("gap", "Earned: GAP", gap, int(photos["right"].sum()))]
-    rows += [_row(n, LOST[n], v, counts[n]) for n, v in parts._asdict().items()]
-    whole = gap + sum(parts)
-    return [*rows, ["Sum", Number(whole, f"{whole:.4f}"), ""]]
+    rows += [_row(n, CAUSES[n], v, counts[n]) for n, v in parts._asdict().items()]
+    total = gap + sum(parts)
+    return [*rows, ["Sum", Number(total, f"{total:.4f}"), ""]]
 
 
 def _row(name: str, label: str, value: float, n: int) -> list[object]:
@@ -132,27 +132,27 @@ def _row(name: str, label: str, value: float, n: int) -> list[object]:
     return [join([key, label]), Number(value, f"{value:.4f}"), Number(n, f"{n:,}")]
 
 
-def _unread(photos: pd.DataFrame, competition: Path | None) -> Html | None:
-    """How many of the photos without a guess could not be read at all."""
+def _unreadable(photos: pd.DataFrame, competition: Path | None) -> Html | None:
+    """The number of photos without a guess that are missing or do not decode."""
     missing = photos.index[photos["rank"] == 0]
     if competition is None or not len(missing):
         return None
     folder = Competition(Path(competition)).test_dir
-    some = missing[:LOOKED_AT]
-    unread = sum(isinstance(look(image_path(folder, i)), str) for i in some)
-    of = (
-        f"{len(missing):,}" if len(some) == len(missing) else f"the first {len(some):,}"
-    )
+    checked = missing[:CHECKED]
+    n = sum(isinstance(look(image_path(folder, i)), str) for i in checked)
+    limit = "the first " if len(checked) < len(missing) else ""
     return tag(
-        "p", f"Of {of} photos without a guess, {unread:,} have no file that decodes."
+        "p",
+        f"Of {limit}{len(checked):,} photos without a guess, {n:,} have no file that "
+        f"decodes.",
     )
 
 
 def ranking_section(photos: pd.DataFrame) -> Html:
-    """Precision over rank, and confidences by kind of photo."""
+    """Precision by rank, and histograms of confidence by kind of photo."""
     guessed = photos[photos["rank"] > 0]
     if guessed.empty:
-        return section("Ranking", tag("p", "There is no guess."))
+        return section("Ranking", tag("p", "There are no guesses."))
     right, positive = guessed["right"], guessed["positive"]
     kinds = {
         "landmark, right": guessed.loc[right, "confidence"].to_numpy(),
@@ -162,8 +162,11 @@ def ranking_section(photos: pd.DataFrame) -> Html:
     line = losses.precision_over_rank(photos)
     n_positives = int(photos["positive"].sum())
     last = line["precision"].iloc[-1]
-    middle = {k: f"{pd.Series(v).median():.3g}" for k, v in kinds.items() if len(v)}
-    medians = ", ".join(f"{kind}: {value}" for kind, value in middle.items())
+    medians = ", ".join(
+        f"{kind}: {pd.Series(values).median():.3g}"
+        for kind, values in kinds.items()
+        if len(values)
+    )
     return section(
         "Ranking",
         tag(
@@ -178,25 +181,25 @@ def ranking_section(photos: pd.DataFrame) -> Html:
             plot(
                 plots.confidence_svg(kinds),
                 f"Histograms of confidence; medians: {medians}",
-                "Confidence by kind of photo: the less they overlap, the less GAP is lost "
-                "to ranking.",
+                "Confidence by kind of photo: the less the histograms overlap, the less "
+                "GAP is lost to the ranking.",
             ),
             class_="plots",
         ),
     )
 
 
-def landmarks_section(photos: pd.DataFrame, named: Named) -> Html:
-    """How each landmark fared, as a table to sort."""
-    found = losses.landmark_table(photos)
+def landmarks_section(photos: pd.DataFrame, name_of: NameOf) -> Html:
+    """The results of each landmark, as a sortable table."""
+    landmarks = losses.landmark_table(photos)
     rows = []
-    for row in losses.rows(found.head(LANDMARKS)):
+    for row in losses.rows(landmarks.head(LANDMARKS)):
         none = row.Index == NO_LANDMARK
-        confused = f"{named(row.confused)} × {row.times}" if row.times else ""
+        confused = f"{name_of(row.confused)} × {row.times}" if row.times else ""
         recall = None if none or not row.n else row.recall
         rows.append(
             (
-                "Not a landmark" if none else named(row.Index),
+                "Not a landmark" if none else name_of(row.Index),
                 Number(row.n, f"{row.n:,}"),
                 Number(None, "–") if none else Number(row.right, f"{row.right:,}"),
                 Number(recall, "–" if recall is None else f"{recall:.1%}"),
@@ -205,19 +208,21 @@ def landmarks_section(photos: pd.DataFrame, named: Named) -> Html:
                 confused,
             )
         )
-    n = len(found.index.difference([NO_LANDMARK]))
-    more = f", the {LANDMARKS:,} of most loss" if len(found) > LANDMARKS else ""
-    head = ("Landmark", "Photos", "Right", "Recall", "Guessed wrongly", "Share of loss")
+    n = len(landmarks.index.difference([NO_LANDMARK]))
+    limited = len(landmarks) > LANDMARKS
+    limit = f", the {LANDMARKS:,} with the highest loss" if limited else ""
+    head = ("Landmark", "Photos", "Right", "Recall", "False guesses", "Share of loss")
     return section(
         "By landmark",
         tag(
             "p",
-            "Guessed wrongly: guesses of it on photos of something else. Share of loss: "
-            "what its photos cost, by being wrong and by the right guesses they outrank.",
+            "False guesses: guesses of the landmark on photos of something else. Share of "
+            "loss: what its photos lose, plus what their wrong guesses take from right "
+            "guesses ranked below.",
             class_="quiet",
         ),
         table(
-            f"{n:,} landmarks{more}",
+            f"{n:,} landmarks{limit}",
             (*head, "Most confused with"),
             rows,
             sortable=True,
@@ -226,33 +231,36 @@ def landmarks_section(photos: pd.DataFrame, named: Named) -> Html:
 
 
 def mistakes_section(
-    photos: pd.DataFrame, competition: Path | None, bundle: Path | None, named: Named
+    photos: pd.DataFrame,
+    competition: Path | None,
+    bundle: Path | None,
+    name_of: NameOf,
 ) -> Html:
-    """The mistakes that cost most: photos, or where these are not at hand, a table."""
-    found = losses.worst(photos, WORST)
-    title = "The mistakes that cost most"
-    if found.empty:
-        return section(title, tag("p", "There is none."))
+    """The costliest mistakes: photos, or without a competition folder a table."""
+    worst = losses.worst(photos, WORST)
+    title = "The costliest mistakes"
+    if worst.empty:
+        return section(title, tag("p", "There are none."))
     if competition is not None:
         usable = bundle if bundle and (bundle / "embedders").is_dir() else None
-        beside = (
-            "Beside each photo is the gallery photo of the guessed landmark that the "
-            "bundle's embedding finds most like it, and that of the right one; penalties "
-            "and geometry, where they count, come after that."
+        hint = (
+            "Beside each photo are the most similar gallery photos of the guessed landmark "
+            "and of the right one, by the bundle's embedding, without penalties and "
+            "verification."
             if usable
-            else "Give --bundle to see the gallery photos that misled."
+            else "Give --bundle to see the gallery photos that the mistakes resemble."
         )
-        shown = mistakes(found, competition, usable, named)
-        return section(title, tag("p", beside, class_="quiet"), shown)
+        mistakes = mistake_list(worst, competition, usable, name_of)
+        return section(title, tag("p", hint, class_="quiet"), mistakes)
     rows = [
         (
             row.Index,
-            named(row.landmark),
-            named(row.guess) if row.rank else "nothing",
+            name_of(row.landmark),
+            name_of(row.guess) if row.rank else "nothing",
             Number(row.rank, f"{row.rank:,}"),
             Number(row.loss, f"{row.loss:.4f}"),
         )
-        for row in losses.rows(found)
+        for row in losses.rows(worst)
     ]
     head = ("Photo", "Shows", "Guessed", "Rank", "Costs")
     hint = tag("p", "Give --competition to see the photos.", class_="quiet")

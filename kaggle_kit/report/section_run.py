@@ -1,4 +1,4 @@
-"""The sections of a report on what came before: training, config, hardware and time."""
+"""Report sections on the run: training, config, hardware and time."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,12 +12,12 @@ from kaggle_kit.report.subject import Subject
 
 
 def training_section(own: Subject) -> Html:
-    """Loss and accuracy over the epochs."""
+    """Learning curves: loss and accuracy over the epochs."""
     if own.history is None:
         return section("Training", tag("p", "No epochs: there is no history.csv."))
     history = pd.read_csv(own.history)
     last = history.iloc[-1]
-    drawn = []
+    figures = []
     for value in ("loss", "accuracy"):
         if value in history:
             ends = [
@@ -25,12 +25,12 @@ def training_section(own: Subject) -> Html:
             ]
             alt = f"{value.capitalize()} over {len(history)} epochs; last: {', '.join(ends)}"
             caption = f"{value.capitalize()} of training and validation."
-            drawn.append(plot(plots.curve_svg(own.history, value), alt, caption))
-    return section("Training", tag("div", *drawn, class_="plots"))
+            figures.append(plot(plots.curve_svg(own.history, value), alt, caption))
+    return section("Training", tag("div", *figures, class_="plots"))
 
 
 def config_section(own: Subject) -> Html:
-    """The config: what it changes in its parent, and all of it."""
+    """The config: the differences from its parent, and all settings."""
     if own.settings is None:
         return section("Config", tag("p", "There is no config.json."))
     name, base = parent(own.settings)
@@ -49,7 +49,12 @@ def config_section(own: Subject) -> Html:
 
 
 def time_section(own: Subject, rehearsal: Mapping[str, Any] | None = None) -> Html:
-    """What it was trained on, and what each stage took."""
+    """Hardware, versions, and the time of each stage.
+
+    Args:
+        own: the run.
+        rehearsal: the result of a rehearsal; None: that in ``own.result``.
+    """
     rows: list[tuple[str, object]] = []
     for environment in own.environments:
         packages = environment.get("packages") or {}
@@ -62,23 +67,25 @@ def time_section(own: Subject, rehearsal: Mapping[str, Any] | None = None) -> Ht
             *packages.items(),
         ]
     times = [(k, f"{v:,.1f} s") for k, v in own.result.get("seconds", {}).items()]
-    rehearsed = rehearsal or own.result.get("rehearsal") or {}
+    values = rehearsal or own.result.get("rehearsal") or {}
     for name, label, unit in (
-        ("seconds", "The kernel, rehearsed", "s"),
-        ("peak_memory_gb", "Its memory at most", "GB"),
+        ("seconds", "Kernel, in the rehearsal", "s"),
+        ("peak_memory_gb", "Peak memory of the kernel", "GB"),
     ):
-        if name in rehearsed:
-            times.append((label, f"{rehearsed[name]:,} {unit}"))
+        if name in values:
+            times.append((label, f"{values[name]:,} {unit}"))
     if own.history is not None:
         history = pd.read_csv(own.history)
         if "seconds" in history:
             seconds = history["seconds"]
             times.append((f"{len(seconds)} epochs", f"{seconds.sum():,.1f} s"))
-            times.append(("An epoch, median", f"{seconds.median():,.1f} s"))
+            times.append(("Median epoch", f"{seconds.median():,.1f} s"))
     return section(
         "Hardware and time",
-        table("Time", ("Stage", "Took"), times),
+        table("Time", ("Stage", "Duration"), times),
         table(
-            "Made with", ("What", "Value"), [(k, v) for k, v in rows if v is not None]
+            "Environment",
+            ("Name", "Value"),
+            [(k, v) for k, v in rows if v is not None],
         ),
     )

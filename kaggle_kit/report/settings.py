@@ -1,4 +1,4 @@
-"""How one config differs from another, setting by setting."""
+"""Compare two configs, setting by setting."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,11 +7,11 @@ import yaml
 
 from kaggle_kit import config
 from kaggle_kit.config import Config
-from kaggle_kit.storage.files import shipped
+from kaggle_kit.storage.files import package_path
 
 
 class Difference(NamedTuple):
-    """A setting and its two values; None is also what a config does not have."""
+    """A setting and its two values; the value of a missing setting is None."""
 
     setting: str
     value: Any
@@ -19,8 +19,8 @@ class Difference(NamedTuple):
 
 
 def differences(settings: Config, other: Config) -> list[Difference]:
-    """The settings, by dotted name, that are not the same; ``name`` is none."""
-    new, old = flat(settings.model_dump()), flat(other.model_dump())
+    """The settings that differ, except ``name``."""
+    new, old = flatten(settings.model_dump()), flatten(other.model_dump())
     names = [*new, *(name for name in old if name not in new)]
     return [
         Difference(name, new.get(name), old.get(name))
@@ -29,29 +29,29 @@ def differences(settings: Config, other: Config) -> list[Difference]:
     ]
 
 
-def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested settings by their dotted names.
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested settings to dotted names.
 
-    >>> flat({"train": {"epochs": 3}, "seed": 0})
+    >>> flatten({"train": {"epochs": 3}, "seed": 0})
     {'train.epochs': 3, 'seed': 0}
     """
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            found |= flat(value, f"{before}{name}.")
+            settings |= flatten(value, f"{prefix}{name}.")
         else:
-            found[f"{before}{name}"] = value
-    return found
+            settings[f"{prefix}{name}"] = value
+    return settings
 
 
 def parent(settings: Config) -> tuple[str, Config]:
-    """What a config is the difference from, and what that is called.
+    """The config that a config extends, preceded by its name.
 
-    A run keeps what its config resolved to and not what it extended; that is looked up
-    among the kit's own configs by the name. For others it is the defaults.
+    A run stores the resolved config without ``extends``, so the parent is looked up by the
+    config's name among the configs of the kit. For other configs it is the defaults.
     """
-    path = shipped("configs") / f"{settings.name}.yaml"
-    if path.parent == shipped("configs") and path.is_file():
+    path = package_path("configs") / f"{settings.name}.yaml"
+    if path.parent == package_path("configs") and path.is_file():
         extended = yaml.safe_load(path.read_text(encoding="utf-8")).get("extends")
         if extended:
             return str(extended), config.load(path.parent / extended)

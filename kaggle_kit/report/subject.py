@@ -1,4 +1,4 @@
-"""What a report is about: a run, a folder of ``kaggle-kit run``, or a bundle."""
+"""Read what a report is about: a run, a folder of ``kaggle-kit run``, or a bundle."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,15 +16,15 @@ RESULT, MANIFEST = "result.json", "kit-manifest.json"
 
 @dataclass(frozen=True)
 class Subject:
-    """What is known of it; all but the name may be missing.
+    """A run or bundle; everything but the name may be missing.
 
     Attributes:
-        name: of the config, or of the folder.
-        settings: its config.
-        history: ``history.csv``, where it was trained.
-        environments: ``environment.json`` of each run in it.
+        name: of the config, or of the folder without a config.
+        settings: the config.
+        history: path of ``history.csv``, if there was a training.
+        environments: ``environment.json`` of each run.
         result: ``result.json`` of ``kaggle-kit run``.
-        bundle: the bundle that belongs to it.
+        bundle: folder of the bundle.
     """
 
     name: str
@@ -36,48 +36,49 @@ class Subject:
 
 
 def subject(folder: Path) -> Subject:
-    """Look into a folder that ``train``, ``run`` or ``bundle`` made.
+    """Read a folder that ``train``, ``run`` or ``bundle`` wrote.
 
     Raises:
-        ArtefactError, ConfigError: there is no such folder, or a file in it is damaged.
+        ArtefactError, ConfigError: the folder is missing, or a file in it is damaged.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ArtefactError(
-            f"{folder}: expected a folder that train, run or bundle made, found none; "
-            f"check --run"
+            f"{folder}: expected a folder of train, run or bundle, found none; check --run"
         )
     run = folder / "run" if (folder / "run" / CONFIG).exists() else folder
     settings = config.read_json(run / CONFIG) if (run / CONFIG).exists() else None
-    own = folder / "bundle" if run != folder else folder
-    bundle = own if (own / MANIFEST).exists() else None
-    environments = [_json(run / ENVIRONMENT)] if (run / ENVIRONMENT).exists() else []
+    candidate = folder / "bundle" if run != folder else folder
+    bundle = candidate if (candidate / MANIFEST).exists() else None
+    environments = (
+        [_read_json(run / ENVIRONMENT)] if (run / ENVIRONMENT).exists() else []
+    )
     if bundle == folder:
-        environments = _json(bundle / MANIFEST).get("made_with", [])
+        environments = _read_json(bundle / MANIFEST).get("made_with", [])
     result = folder / RESULT
     return Subject(
         name=settings.name if settings else folder.name,
         settings=settings,
         history=run / HISTORY if (run / HISTORY).exists() else None,
         environments=environments,
-        result=_json(result) if result.exists() else {},
+        result=_read_json(result) if result.exists() else {},
         bundle=bundle,
     )
 
 
 def landmark_names(competition: Path | None, bundle: Path | None) -> dict[int, str]:
-    """Landmarks' names, as far as the competition's folder or the bundle tells them."""
+    """The names of landmarks, from the competition's folder, or else from the bundle."""
     names: dict[int, str] = {}
     if competition:
         names = tables.read_names(Competition(competition).names_csv)
     return names or (tables.read_names(bundle / "names.csv") if bundle else {})
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         values = json_files.read_json(path)
     except json_files.DAMAGE as error:
         raise ArtefactError(
-            f"{path}: expected JSON that the kit wrote, got {error}; make it again"
+            f"{path}: expected JSON, got {error}; run the command that writes it again"
         ) from None
     return dict(values)

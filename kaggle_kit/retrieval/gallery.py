@@ -94,7 +94,7 @@ class Gallery:
         labels = tables.read_labels(folder / "gallery.csv")
         try:
             vectors, penalties, non_landmarks = (
-                arrays.mapped(folder / f"{name}.npy")
+                arrays.map_array(folder / f"{name}.npy")
                 for name in ("vectors", "penalties", "non_landmarks")
             )
         except arrays.DAMAGE as error:

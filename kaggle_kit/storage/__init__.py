@@ -1,1 +1,1 @@
-"""Files that appear whole or not at all: tables, JSON, arrays, manifests, locks."""
+"""Read and write files: CSV tables, JSON, arrays, manifests; atomic writes and locks."""

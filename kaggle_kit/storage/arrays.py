@@ -1,4 +1,4 @@
-"""Arrays from files: numbers alone, never objects, whoever made the file."""
+"""Read NumPy files from untrusted sources: arrays of numbers, never pickled objects."""
 
 import tokenize
 import zlib
@@ -10,32 +10,31 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-# What reading a damaged or malicious file may raise. MemoryError: its header says that
-# the array is larger than any memory. NotImplementedError, RuntimeError: a zip file with
-# a method or a password that Python has not.
+# Reading a damaged or malicious file raises one of these. MemoryError: the header claims
+# an array that does not fit into memory. NotImplementedError, RuntimeError: a zip file
+# with a compression method that Python does not support, or with a password.
 DAMAGE = (
     *(OSError, EOFError, ValueError, KeyError, TypeError, SyntaxError, MemoryError),
     *(BadZipFile, zlib.error, tokenize.TokenError, NotImplementedError, RuntimeError),
 )
-
-
-NUMBERS = "biuf"  # kinds of types: truth values, integers, floats
+NUMBERS = "biuf"  # accepted NumPy dtype kinds: bool, signed and unsigned integer, float
 
 
 class Arrays(Mapping[str, NDArray[Any]]):
-    """The arrays of an ``.npz`` file by their names, each read when it is asked for.
+    """The arrays of an ``.npz`` file by name; each is read on access.
 
     Raises:
-        DAMAGE: the file is not one; when asked for, an array is damaged or not of numbers.
+        DAMAGE: on opening, the file is no ``.npz`` file; on access, the array is damaged
+            or has a dtype other than numbers.
     """
 
     def __init__(self, path: Path):
         self._file = np.load(path, allow_pickle=False)
         if not isinstance(self._file, np.lib.npyio.NpzFile):
-            raise TypeError("one array in place of several")
+            raise TypeError("one array instead of an archive of arrays")
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        return _of_numbers(self._file[name])
+        return _require_numbers(self._file[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._file.files)
@@ -50,25 +49,25 @@ class Arrays(Mapping[str, NDArray[Any]]):
         self._file.close()
 
 
-def mapped(path: Path) -> NDArray[Any]:
-    """The array of an ``.npy`` file; its numbers stay on disk until they are used.
+def map_array(path: Path) -> NDArray[Any]:
+    """Memory-map an ``.npy`` file, read-only.
 
     Raises:
-        DAMAGE: the file is not one, or it holds anything but numbers.
+        DAMAGE: the file is damaged, or has a dtype other than numbers.
     """
-    return _of_numbers(np.lib.format.open_memmap(path, mode="r"))
+    return _require_numbers(np.lib.format.open_memmap(path, mode="r"))
 
 
-def loaded(path: Path) -> NDArray[Any]:
-    """The array of an ``.npy`` file, in memory.
+def load_array(path: Path) -> NDArray[Any]:
+    """Read an ``.npy`` file into memory.
 
     Raises:
-        DAMAGE: the file is not one, or it holds anything but numbers.
+        DAMAGE: the file is damaged, or has a dtype other than numbers.
     """
-    return np.array(mapped(path))
+    return np.array(map_array(path))
 
 
-def _of_numbers(array: Any) -> NDArray[Any]:
+def _require_numbers(array: Any) -> NDArray[Any]:
     if not isinstance(array, np.ndarray) or array.dtype.kind not in NUMBERS:
-        raise TypeError(f"{getattr(array, 'dtype', 'no array')} in place of numbers")
+        raise TypeError(f"{getattr(array, 'dtype', 'no array')} instead of numbers")
     return array

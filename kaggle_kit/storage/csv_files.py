@@ -1,6 +1,6 @@
-"""CSV files of any columns: read strictly, written whole or not at all.
+"""CSV files with any columns: strict reading, atomic writing.
 
-Every complaint is one line: file, row, what was expected, what came, next step.
+Every error message is one line: file, row, what was expected, what came, what to do.
 """
 
 import csv
@@ -8,16 +8,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from kaggle_kit.errors import TableError
-from kaggle_kit.storage.files import written
+from kaggle_kit.storage.files import atomic_write
 
-QUOTED = 80  # characters of a cell that a complaint quotes at most
+QUOTED = 80  # longest excerpt of a cell in an error message, in characters
 
 
 def write_rows(
     path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]
 ) -> None:
-    """Write a CSV file whole or not at all; None becomes an empty field."""
-    with written(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+    """Write a CSV file atomically; None becomes an empty field."""
+    with (
+        atomic_write(path) as part,
+        part.open("w", encoding="utf-8", newline="") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
@@ -26,20 +29,21 @@ def write_rows(
 def read_rows(
     path: Path, columns: Sequence[str], optional: Sequence[str] = ()
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield (row number in the file, the fields of ``columns`` and ``optional``).
+    """Yield (line number, fields of ``columns`` and then of ``optional``) for each row.
 
-    Columns are found by name, in any order; an optional one that is absent is empty.
-    Empty lines are skipped; spaces around a field and a byte-order mark are dropped.
+    Columns are found by name, in any order. An optional column that is missing gives
+    empty fields. Empty lines are skipped. Spaces around a field and a byte-order mark are
+    removed.
 
     Raises:
-        TableError: no such file, not UTF-8, a column is missing or there twice, a row
-            has more or fewer fields than the header.
+        TableError: the file is missing or not UTF-8, a column is missing or repeated, or
+            a row has more or fewer fields than the header.
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             header = [name.strip() for name in next(reader, [])]
-            places = _places(path, header, columns, optional)
+            indices = _column_indices(path, header, columns, optional)
             width = len(header)
             for fields in reader:
                 if len(fields) != width:
@@ -52,7 +56,7 @@ def read_rows(
                     )
                 yield (
                     reader.line_num,
-                    ["" if i is None else fields[i].strip() for i in places],
+                    ["" if i is None else fields[i].strip() for i in indices],
                 )
     except FileNotFoundError:
         raise TableError(
@@ -65,9 +69,10 @@ def read_rows(
         ) from error
 
 
-def _places(
+def _column_indices(
     path: Path, header: list[str], columns: Sequence[str], optional: Sequence[str]
 ) -> list[int | None]:
+    """The index of each column in the header; None for a missing optional column."""
     missing = [name for name in columns if name not in header]
     if missing:
         raise TableError(
@@ -80,5 +85,5 @@ def _places(
                 f"{path}: row 1: expected the column {name} once, got it "
                 f"{header.count(name)} times; delete or rename all but one"
             )
-    places: list[int | None] = [header.index(name) for name in columns]
-    return places + [header.index(n) if n in header else None for n in optional]
+    indices: list[int | None] = [header.index(name) for name in columns]
+    return indices + [header.index(n) if n in header else None for n in optional]

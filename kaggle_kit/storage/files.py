@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and locks on those being written."""
+"""Atomic writing of files and folders, and locks between processes."""
 
 import errno
 import fcntl
@@ -11,52 +11,53 @@ from pathlib import Path
 import kaggle_kit
 from kaggle_kit.errors import ArtefactError, DataError, KitError
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_locked: set[Path] = set()  # by this process
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_locked: set[Path] = set()  # paths that this process has locked
 
 
 @contextmanager
-def full_disk_told(path: Path) -> Iterator[None]:
-    """Raise one error for a full disk, which every library reports in its own way.
+def report_full_disk(path: Path) -> Iterator[None]:
+    """Convert the various errors that libraries raise for a full disk into one.
 
     Raises:
-        DataError: there was no room to write ``path``.
+        DataError: the disk is full; the message names ``path``.
     """
     try:
         yield
     except KitError:
         raise
-    except Exception as error:  # TensorFlow's and HDF5's own kinds too
-        reasons = [r for r in map(os.strerror, FULL) if r in str(error)]
+    except Exception as error:  # TensorFlow and HDF5 raise their own types
+        reasons = [r for r in map(os.strerror, DISK_FULL) if r in str(error)]
         if not reasons:
             raise
         raise DataError(
-            f"{path}: expected room to write it, found the disk full ({reasons[0]}); "
-            f"make room, then run the same command again"
+            f"{path}: expected free disk space, found the disk full ({reasons[0]}); make "
+            f"room, then run the same command again"
         ) from None
 
 
 @contextmanager
-def locked(path: Path, wait: bool = False) -> Iterator[None]:
-    """Keep other processes from making ``path`` at the same time.
+def lock(path: Path, wait: bool = False) -> Iterator[None]:
+    """Lock a file or folder against writing by other processes.
 
-    A lock ends with its process, however that ends. What a killed process left beside
-    ``path`` is removed. A process may lock a path again that it has locked already.
+    The operating system releases the lock when the process ends, also if it is killed. On
+    entry, the temporary files that a killed process left beside ``path`` are removed. The
+    lock is reentrant within a process.
 
     Args:
-        wait: until the other process has ended.
+        wait: block until the other process releases the lock.
 
     Raises:
-        ArtefactError: another process is at work, and ``wait`` is False.
+        ArtefactError: another process holds the lock, and ``wait`` is False.
     """
     path = Path(path).absolute()
     if path in _locked:
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.with_name(f"{path.name}.kit.lock")
+    lock_path = path.with_name(f"{path.name}.kit.lock")
     while True:
-        with lock.open("ab") as file:
+        with lock_path.open("ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
@@ -64,30 +65,31 @@ def locked(path: Path, wait: bool = False) -> Iterator[None]:
                     f"{path}: expected no other process to write it, found one at work; "
                     f"wait until it has ended, then run the same command again"
                 ) from None
-            if not _is_at(file.fileno(), lock):
-                continue  # whoever held it has removed it
+            if not _is_at(file.fileno(), lock_path):
+                continue  # the process that held the lock has removed the file
             _locked.add(path)
             try:
-                _tidy(path)
+                _clean_up(path)
                 yield
                 return
             finally:
                 _locked.remove(path)
-                lock.unlink(missing_ok=True)
+                lock_path.unlink(missing_ok=True)
 
 
 @contextmanager
-def written(path: Path) -> Iterator[Path]:
-    """Yield a path beside ``path`` to write to; it becomes ``path`` if all goes well.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Write a file atomically: yield a temporary path, then rename it to ``path``.
 
-    Processes that write the same file do so one after the other.
+    After an exception, ``path`` is unchanged. Processes that write the same file wait for
+    each other.
 
     Raises:
         DataError: the disk is full.
     """
     path = Path(path).absolute()
-    part, _ = _beside(path)
-    with locked(path, wait=True), full_disk_told(path):
+    part, _ = _temporary_paths(path)
+    with lock(path, wait=True), report_full_disk(path):
         try:
             yield part
             os.replace(part, path)
@@ -96,18 +98,19 @@ def written(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def written_dir(path: Path, marker: str) -> Iterator[Path]:
-    """Yield an empty folder beside ``path``; it becomes ``path`` if all goes well.
+def atomic_write_dir(path: Path, marker: str) -> Iterator[Path]:
+    """Write a folder atomically: yield an empty folder, then rename it to ``path``.
 
-    An earlier folder of the same kind, known by the file ``marker``, is replaced.
+    After an exception, ``path`` is unchanged. An existing folder is replaced if it
+    contains the file ``marker``, which identifies folders of the same kind.
 
     Raises:
-        ArtefactError: ``path`` holds anything else, or another process makes it.
+        ArtefactError: ``path`` has other content, or another process writes it.
         DataError: the disk is full.
     """
     path = Path(path).absolute()
-    part, old = _beside(path)
-    with locked(path), full_disk_told(path):
+    part, old = _temporary_paths(path)
+    with lock(path), report_full_disk(path):
         if path.exists() and not replaceable(path, marker):
             raise ArtefactError(
                 f"{path}: expected a new or empty folder or one with {marker}, found "
@@ -129,25 +132,25 @@ def written_dir(path: Path, marker: str) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _beside(path: Path) -> list[Path]:
-    """Where a path is made, and where an earlier one is put before it goes."""
+def _temporary_paths(path: Path) -> list[Path]:
+    """The path that is written before it is renamed, and the one of the old content."""
     return [path.with_name(f"{path.name}.kit.{end}") for end in ("part", "old")]
 
 
-def _tidy(path: Path) -> None:
-    """Remove what a killed process left beside a path, or put back what was there."""
-    part, old = _beside(path)
-    if old.exists() and not path.exists():  # killed between the two moves
+def _clean_up(path: Path) -> None:
+    """Remove the temporary files of a killed process, or restore the old content."""
+    part, old = _temporary_paths(path)
+    if old.exists() and not path.exists():  # killed between the two renames
         os.replace(old, path)
-    for left in (part, old):
-        if left.is_dir():
-            shutil.rmtree(left)
+    for leftover in (part, old):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
         else:
-            left.unlink(missing_ok=True)
+            leftover.unlink(missing_ok=True)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether an open file still is the one at a path."""
+    """Whether an open file is still the one at a path."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
@@ -155,12 +158,16 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def replaceable(path: Path, marker: str) -> bool:
-    """Whether a folder may be replaced: empty, or an earlier one of the same kind."""
+    """Whether a folder is empty or contains the file ``marker``."""
     return path.is_dir() and ((path / marker).exists() or not any(path.iterdir()))
 
 
-def shipped(name: str) -> Path:
-    """A file of ``configs/`` or ``kernels/``: from the installed kit or the checkout."""
+def package_path(name: str) -> Path:
+    """The path of ``configs/`` or ``kernels/``, or of a file in them.
+
+    Args:
+        name: relative to the installed package or, in a checkout, to its root.
+    """
     package = Path(kaggle_kit.__file__).parent
     installed = package / name
     return installed if installed.exists() else package.parent / name

@@ -1,40 +1,69 @@
-"""JSON files: read as UTF-8, written with an indent of two and a newline at the end."""
+"""JSON files (UTF-8, indented by two spaces) and the results that are written as JSON."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from kaggle_kit.storage.files import written
+from kaggle_kit.storage.files import atomic_write
 
-# What reading a damaged file may raise. ValueError: it is not UTF-8, or not JSON.
-# RecursionError: it is nested too deeply.
+# Reading a damaged file raises one of these. ValueError: not UTF-8, or not JSON.
+# RecursionError: nested too deeply.
 DAMAGE = (OSError, ValueError, RecursionError)
 
 
+@dataclass(frozen=True)
+class JsonObject:
+    """Base of results that are printed and saved as a JSON object."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields by name, in their order, with values that ``json.dumps`` accepts."""
+        return {f.name: to_json(getattr(self, f.name)) for f in fields(self)}
+
+
+def to_json(value: Any) -> Any:
+    """A value that ``json.dumps`` accepts, also for a result within other values.
+
+    A ``JsonObject`` or a mapping becomes a dictionary with string keys, a tuple becomes a
+    list, a path becomes its text; any other value is returned unchanged.
+
+    >>> to_json({0.5: (1, Path("a/b"))})
+    {'0.5': [1, 'a/b']}
+    """
+    if isinstance(value, JsonObject):
+        return value.as_json()
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
 def read_json(path: Path) -> Any:
-    """What a JSON file holds.
+    """Parse a JSON file.
 
     Raises:
-        DAMAGE: there is none, or it is damaged.
+        DAMAGE: the file is missing or damaged.
     """
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_json(values: Any, path: Path) -> None:
-    """Write a JSON file whole or not at all.
+    """Write a JSON file atomically: whole or not at all.
 
     Raises:
         DataError: the disk is full.
     """
-    with written(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json_text(values), encoding="utf-8")
 
 
 def json_text(values: Any, ensure_ascii: bool = True) -> str:
-    """The text of a JSON file, for a folder that is itself written whole or not at all.
+    """The text of a JSON file, for a folder that is itself written atomically.
 
     Args:
-        ensure_ascii: write other letters than ASCII's as ``\\u`` and a number.
+        ensure_ascii: write characters outside ASCII as ``\\u`` escapes.
 
     >>> print(json_text({"name": "Orée"}), end="")
     {

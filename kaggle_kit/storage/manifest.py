@@ -1,20 +1,22 @@
-"""The manifest of a bundle: every file that goes up, with its size and hash.
+"""The manifest of a bundle: the size and the SHA-256 of every file that is uploaded.
 
-``dataset-metadata.json`` is not among them: Kaggle's client reads it and keeps it.
+``dataset-metadata.json`` is not listed: Kaggle's client reads it and does not upload it.
 """
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.storage import json_files
+from kaggle_kit.storage.json_files import JsonObject
 
-MANIFEST = "kit-manifest.json"  # also what the kernel knows a bundle by
+MANIFEST = "kit-manifest.json"  # the kernel identifies a bundle by this file
 METADATA = "dataset-metadata.json"
-# What the client does not upload, at the top of the folder and, for folders, anywhere.
+# What the client does not upload: files at the top of the folder, folders at any depth.
 SKIPPED_FILES = {
     METADATA,
     "datapackage.json",
@@ -26,97 +28,122 @@ SKIPPED_FILES = {
 SKIPPED_FOLDERS = {".git", ".cache", ".huggingface"}
 
 
-def verify(folder: Path) -> dict[str, Any]:
-    """The manifest of a bundle, once every file that it lists is as it says.
+@dataclass(frozen=True)
+class FileEntry(JsonObject):
+    """A file as the manifest lists it: size in bytes, and SHA-256 in hexadecimal."""
 
-    All of it is read: about a second for each gigabyte, if it is in memory. Files beside
-    them do no harm: bytecode of the library, or what Kaggle may add where it mounts them.
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class BundleManifest:
+    """A manifest that was checked against the files of its bundle.
+
+    Attributes:
+        name: of the config; None if the manifest has no name.
+        files: by path relative to the bundle, with forward slashes.
+        content: the whole JSON object; its other keys depend on the kind of bundle.
+    """
+
+    name: str | None
+    files: Mapping[str, FileEntry]
+    content: Mapping[str, Any]
+
+
+def verify(folder: Path) -> BundleManifest:
+    """Read the manifest of a bundle, and check every file that it lists.
+
+    Every listed file is read: about a second per gigabyte from the page cache. Files that
+    are not listed are ignored, such as bytecode of the library, or files that Kaggle adds
+    where it mounts a dataset.
 
     Raises:
-        ArtefactError: no manifest, or the first file that is missing or differs.
+        ArtefactError: the manifest is missing or damaged, or a file is missing or differs.
     """
     path = Path(folder) / MANIFEST
     try:
-        manifest: dict[str, Any] = json_files.read_json(path)
-        files = {name: _entry(name, file) for name, file in manifest["files"].items()}
-        if not isinstance(manifest.get("name", ""), str):
-            raise TypeError(f"the name {manifest['name']!r}")
+        content: dict[str, Any] = json_files.read_json(path)
+        files = {name: _entry(name, file) for name, file in content["files"].items()}
+        name = content.get("name")
+        if "name" in content and not isinstance(name, str):
+            raise TypeError(f"the name {name!r}")
     except _DAMAGE as error:
         raise ArtefactError(
             f"{path}: expected the manifest of a bundle, got {error!r:.200}; run "
             f"kaggle-kit bundle first"
         ) from None
-    for name, expected in files.items():
-        got = _difference(path.parent / name, expected)
-        if got:
+    for file_name, expected in files.items():
+        difference = _difference(path.parent / file_name, expected)
+        if difference:
             raise ArtefactError(
-                f"{path.parent / name}: expected {expected['bytes']} bytes with SHA-256 "
-                f"{expected['sha256'][:12]}…, got {got}; make the bundle again"
+                f"{path.parent / file_name}: expected {expected.bytes} bytes with SHA-256 "
+                f"{expected.sha256[:12]}…, got {difference}; make the bundle again"
             )
-    return manifest
+    return BundleManifest(name, files, content)
 
 
-def verify_upload(folder: Path) -> dict[str, Any]:
-    """As ``verify``, of a bundle that is to go up.
+def verify_upload(folder: Path) -> BundleManifest:
+    """As ``verify``, and check that nothing else would be uploaded.
 
     Raises:
-        ArtefactError: also of a file that is not listed, and of a link, that may lead to
-            any file of this machine.
+        ArtefactError: as for ``verify``; a file is not listed; or there is a symbolic link,
+            which could lead to any file of this machine.
     """
     folder = Path(folder)
     for path in sorted(folder.rglob("*")):
         if path.is_symlink():
             raise ArtefactError(
-                f"{path}: expected files and folders alone, got a link; make the bundle "
+                f"{path}: expected files and folders only, got a link; make the bundle "
                 f"again"
             )
     manifest = verify(folder)
-    for name in uploaded(folder):
-        if name not in manifest["files"] and name != MANIFEST:
+    for name in upload_names(folder):
+        if name not in manifest.files and name != MANIFEST:
             raise ArtefactError(
-                f"{folder / name}: expected the files of {MANIFEST} alone, got one that "
+                f"{folder / name}: expected only files that {MANIFEST} lists, got one that "
                 f"it does not list; remove it or make the bundle again"
             )
     return manifest
 
 
-def uploaded(folder: Path) -> list[str]:
-    """The files of a folder that the client uploads with ``-r zip``, sorted, as a/b/c."""
-    return sorted(_uploaded(Path(folder)))
+def upload_names(folder: Path) -> list[str]:
+    """The files that the client uploads with ``-r zip``: relative paths, sorted."""
+    return sorted(_walk_uploads(Path(folder)))
 
 
-def described(path: Path) -> dict[str, Any]:
-    """The size and SHA-256 of a file."""
+def describe_file(path: Path) -> FileEntry:
+    """Compute the size and the SHA-256 of a file."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"bytes": path.stat().st_size, "sha256": digest}
+    return FileEntry(path.stat().st_size, digest)
 
 
 _DAMAGE = (*json_files.DAMAGE, KeyError, TypeError, AttributeError)
 
 
-def _entry(name: str, file: dict[str, Any]) -> dict[str, Any]:
-    """What a manifest says of a file, once it can be of one."""
+def _entry(name: str, file: dict[str, Any]) -> FileEntry:
+    """Parse an entry of the manifest; refuse a name that leads out of the bundle."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or str(path) != name or "\\" in name:
-        raise ValueError(f"the name {name!r}, which leads elsewhere")
-    return {"bytes": file["bytes"], "sha256": str(file["sha256"])}
+        raise ValueError(f"the file name {name!r}, which leads out of the bundle")
+    return FileEntry(file["bytes"], str(file["sha256"]))
 
 
-def _difference(path: Path, expected: dict[str, Any]) -> str | None:
-    """What is wrong with a file, if anything."""
+def _difference(path: Path, expected: FileEntry) -> str | None:
+    """How a file differs from its entry; None if it does not."""
     if not path.is_file():
         return "other content" if path.exists() else "no file"
     try:
-        return None if described(path) == expected else "other content"
+        return None if describe_file(path) == expected else "other content"
     except OSError as error:
         return error.strerror or repr(error)
 
 
-def _uploaded(folder: Path) -> Iterator[str]:
-    for place, folders, files in os.walk(folder):
+def _walk_uploads(folder: Path) -> Iterator[str]:
+    for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name not in SKIPPED_FOLDERS]
-        at_top = Path(place) == folder
+        at_top = Path(parent) == folder
         for name in files:
             if not (at_top and name in SKIPPED_FILES):
-                yield (Path(place) / name).relative_to(folder).as_posix()
+                yield (Path(parent) / name).relative_to(folder).as_posix()

@@ -1,7 +1,7 @@
-"""The CSV files that stages hand to each other, read strictly and written exactly.
+"""The CSV tables of the competition and of the stages: strict reading, exact writing.
 
-Ids are always strings: ``0123456789012345`` and ``1234e56789012345`` are image ids, not
-numbers. Every complaint is one line: file, row, what was expected, what came, next step.
+Image ids are strings: ``0123456789012345`` and ``1234e56789012345`` are not numbers. Every
+error message is one line: file, row, what was expected, what came, what to do.
 """
 
 import gc
@@ -18,7 +18,7 @@ from kaggle_kit.errors import TableError
 from kaggle_kit.storage.columns import Columns
 from kaggle_kit.storage.csv_files import QUOTED, read_rows, write_rows
 
-# An image id becomes a path (train/a/b/c/<id>.jpg), so nothing that could leave it.
+# An image id becomes part of a path (train/a/b/c/<id>.jpg): no separators, no dots.
 IMAGE_ID = re.compile(r"[0-9A-Za-z_-]{3,64}")
 LANDMARK_ID = re.compile(r"\d{1,18}", re.ASCII)
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -27,7 +27,7 @@ USAGES = ("Public", "Private", "Ignored")
 
 
 class Label(NamedTuple):
-    """A row of ``train.csv``; a group holds near-duplicates of one photo."""
+    """A row of ``train.csv``; near-duplicates of a photo share a group, "" is no group."""
 
     image_id: str
     landmark_id: int
@@ -35,7 +35,7 @@ class Label(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A row of ``subset.csv``; a non-landmark has no landmark id."""
+    """A row of ``subset.csv``; the landmark id of a non-landmark photo is None."""
 
     image_id: str
     landmark_id: int | None
@@ -43,32 +43,31 @@ class Member(NamedTuple):
 
 
 class Class(NamedTuple):
-    """A row of ``classes.csv``, its index being the class."""
+    """A row of ``classes.csv``; the index of the row is the class."""
 
     landmark_id: int
     n_images: int
 
 
 class Guess(NamedTuple):
-    """What a submission says of one image."""
+    """The guess for one image in a submission."""
 
     landmark_id: int
     confidence: float
 
 
 class Truth(NamedTuple):
-    """What a solution says of one image; without landmarks it is a non-landmark."""
+    """The truth of one image in a solution; a non-landmark image has no landmark ids."""
 
     landmark_ids: frozenset[int]
     usage: str = ""
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """Switch the garbage collector off, for a block or, as a decorator, for a function.
+def without_gc() -> Iterator[None]:
+    """Disable the cyclic garbage collector in a ``with`` block or a decorated function.
 
-    Records have no cycles to be found. Of a million new ones Python would look through
-    all, time and again, which took half of the time.
+    Records have no reference cycles, and traversing millions of them took half the time.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -79,9 +78,9 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-@uncollected()
+@without_gc()
 def read_labels(path: Path, group_column: str | None = None) -> Columns[Label]:
-    """Read ``train.csv`` (id, landmark_id); ``group_column`` names a third column."""
+    """Read ``train.csv`` (id, landmark_id and, if it is named, ``group_column``)."""
     columns = ("id", "landmark_id", *([group_column] if group_column else []))
     ids: list[str] = []
     landmarks: list[int] = []
@@ -89,11 +88,11 @@ def read_labels(path: Path, group_column: str | None = None) -> Columns[Label]:
     is_id, is_landmark = IMAGE_ID.fullmatch, LANDMARK_ID.fullmatch
     for row, (image_id, landmark, *group) in read_rows(path, columns):
         if not is_id(image_id) or not is_landmark(landmark):
-            _complain_of_label(path, row, image_id, landmark)
+            _raise_bad_label(path, row, image_id, landmark)
         ids.append(image_id)
         landmarks.append(int(landmark))
         groups.extend(group)
-    _refuse_repeats(path, ids)
+    _require_unique(path, ids)
     return Columns(
         Label,
         np.array(ids, object),
@@ -103,17 +102,17 @@ def read_labels(path: Path, group_column: str | None = None) -> Columns[Label]:
 
 
 def read_sample(path: Path) -> list[str]:
-    """Read the image ids of ``sample_submission.csv``, in the order of the file."""
+    """Read the image ids of ``sample_submission.csv``, in file order."""
     ids = []
     for row, (image_id, _) in read_rows(path, ("id", "landmarks")):
         _require_id(path, row, image_id)
         ids.append(image_id)
-    _refuse_repeats(path, ids)
+    _require_unique(path, ids)
     return ids
 
 
 def read_submission(path: Path) -> dict[str, Guess | None]:
-    """Read a submission: the guess for each image id, None for an empty cell."""
+    """Read a submission: the guess by image id; None for an empty cell."""
     guesses: dict[str, Guess | None] = {}
     for row, (image_id, cell) in read_rows(path, ("id", "landmarks")):
         if image_id in guesses:
@@ -128,10 +127,10 @@ def read_submission(path: Path) -> dict[str, Guess | None]:
 def write_submission(
     path: Path, image_ids: Iterable[str], guesses: Mapping[str, Guess]
 ) -> None:
-    """Write a submission whole or not at all: one row per id, in the order given.
+    """Write a submission atomically: a row for each of ``image_ids``, in their order.
 
-    Confidences are written so that they read back as the same number: rounding would
-    make ties, and ties move GAP.
+    Confidences are written with all digits, so that they read back as the same float:
+    rounding would create ties, and ties change GAP.
     """
     rows = ((image_id, _cell(guesses.get(image_id))) for image_id in image_ids)
     write_rows(path, ("id", "landmarks"), rows)
@@ -140,10 +139,10 @@ def write_submission(
 def require_ids(
     path: Path, got: Mapping[str, object], expected: Iterable[str], source: Path
 ) -> None:
-    """Refuse a submission whose ids are not exactly those of ``source``.
+    """Check that a submission has exactly the ``expected`` ids, those of ``source``.
 
     Raises:
-        TableError: the first id that is missing or unknown, and how many there are.
+        TableError: an id is unknown or missing; the message names the first and the count.
     """
     expected = dict.fromkeys(expected)
     unknown = [image_id for image_id in got if image_id not in expected]
@@ -162,9 +161,9 @@ def require_ids(
 
 
 def read_solution(path: Path) -> dict[str, Truth]:
-    """Read a solution (id, landmarks and, where it is there, Usage)."""
+    """Read a solution (id, landmarks and, optionally, Usage): the truth by image id."""
     truths: dict[str, Truth] = {}
-    known: dict[tuple[str, str], Truth] = {}  # most rows repeat one: no landmark
+    cache: dict[tuple[str, str], Truth] = {}  # most rows are equal: no landmark
     rows = read_rows(path, ("id", "landmarks"), optional=("Usage",))
     for row, (image_id, cell, usage) in rows:
         if image_id in truths:
@@ -172,15 +171,15 @@ def read_solution(path: Path) -> dict[str, Truth]:
                 f"{path}: row {row}: image {image_id[:QUOTED]}: expected each id once, got "
                 f"it again; keep one of the rows"
             )
-        truth = known.get((cell, usage))
+        truth = cache.get((cell, usage))
         if truth is None:
             truth = _truth(f"{path}: row {row}: image {image_id[:QUOTED]}", cell, usage)
-            known[cell, usage] = truth
+            cache[cell, usage] = truth
         truths[image_id] = truth
     return truths
 
 
-@uncollected()
+@without_gc()
 def read_subset(path: Path) -> list[Member]:
     """Read ``subset.csv`` (id, landmark_id, split)."""
     members: list[Member] = []
@@ -189,19 +188,19 @@ def read_subset(path: Path) -> list[Member]:
     ):
         _require_id(path, row, image_id)
         if landmark and not LANDMARK_ID.fullmatch(landmark):
-            _complain_of_label(path, row, image_id, landmark)
+            _raise_bad_label(path, row, image_id, landmark)
         if split not in SPLITS:
             raise TableError(
                 f"{path}: row {row}: image {image_id}: expected split "
                 f"{', '.join(SPLITS)}, got {split[:QUOTED]!r}; make the subset again"
             )
         members.append(Member(image_id, int(landmark) if landmark else None, split))
-    _refuse_repeats(path, [member.image_id for member in members])
+    _require_unique(path, [member.image_id for member in members])
     return members
 
 
 def read_classes(path: Path) -> list[Class]:
-    """Read ``classes.csv`` (class, landmark_id, n_images); the classes are 0, 1, 2…"""
+    """Read ``classes.csv`` (class, landmark_id, n_images); classes are 0, 1, 2, ..."""
     classes: list[Class] = []
     row_of: dict[int, int] = {}
     for row, fields in read_rows(path, ("class", "landmark_id", "n_images")):
@@ -223,9 +222,9 @@ def read_classes(path: Path) -> list[Class]:
 
 
 def read_names(path: Path) -> dict[int, str]:
-    """Landmarks' names, by id, as people write them; none where there is no file.
+    """Read the names of landmarks by id; empty if there is no such file.
 
-    The file has landmark_id and name, or category: a page's address in the data set.
+    The file has landmark_id and name, or category: an address on Wikimedia Commons.
     """
     names: dict[int, str] = {}
     if not path.exists():
@@ -242,7 +241,7 @@ def read_names(path: Path) -> dict[int, str]:
 
 
 def readable_name(name: str) -> str:
-    """A landmark's name of the address of its page.
+    """The name of a landmark, from a name or the address of its Commons category.
 
     >>> readable_name("http://commons.wikimedia.org/wiki/Category:Taj_Mahal")
     'Taj Mahal'
@@ -251,7 +250,7 @@ def readable_name(name: str) -> str:
 
 
 def _cell(guess: Guess | None) -> str:
-    """A guess as a submission has it."""
+    """The cell of a guess in a submission."""
     return f"{guess.landmark_id} {float(guess.confidence)!r}" if guess else ""
 
 
@@ -275,7 +274,7 @@ def _truth(where: str, cell: str, usage: str) -> Truth:
     landmarks = cell.split()
     if not all(map(LANDMARK_ID.fullmatch, landmarks)):
         raise TableError(
-            f"{where}: expected landmark ids with spaces between, got "
+            f"{where}: expected landmark ids separated by spaces, got "
             f"{cell[:QUOTED]!r}; correct the row"
         )
     if usage and usage not in USAGES:
@@ -294,7 +293,8 @@ def _require_id(path: Path, row: int, image_id: str) -> None:
         )
 
 
-def _complain_of_label(path: Path, row: int, image_id: str, landmark: str) -> None:
+def _raise_bad_label(path: Path, row: int, image_id: str, landmark: str) -> None:
+    """Raise the error of a row whose image id or landmark id is malformed."""
     _require_id(path, row, image_id)
     raise TableError(
         f"{path}: row {row}: image {image_id}: expected a landmark id (a whole number), "
@@ -302,7 +302,7 @@ def _complain_of_label(path: Path, row: int, image_id: str, landmark: str) -> No
     )
 
 
-def _refuse_repeats(path: Path, ids: list[str]) -> None:
+def _require_unique(path: Path, ids: list[str]) -> None:
     if len(set(ids)) == len(ids):
         return
     seen: set[str] = set()

@@ -10,9 +10,9 @@ from typing import Any
 
 from kaggle_kit import config
 from kaggle_kit.config import Config
-from kaggle_kit.data.shards import shards
-from kaggle_kit.data.subset import subset
-from kaggle_kit.storage.files import locked
+from kaggle_kit.data.shards import ShardsManifest, shards
+from kaggle_kit.data.subset import SubsetCounts, subset
+from kaggle_kit.storage.files import lock
 from kaggle_kit.storage.json_files import write_json
 from kaggle_kit.storage.manifest import verify
 from kaggle_kit.training.distribute import per_device, workers
@@ -67,7 +67,7 @@ def train_in_session(
     with (
         tempfile.TemporaryDirectory(prefix="kaggle-kit-") as scratch,
         contextlib.chdir(bundle),  # where a file of weights lies that the config names
-        locked(out / RUN),
+        lock(out / RUN),
     ):
         chosen, made, trained = _trained(
             settings, competition, Path(scratch), out / RUN, stop_at
@@ -81,8 +81,8 @@ def train_in_session(
         "epochs_before": before,
         "steps_before": steps_before,
         "seconds": round(time.monotonic() - begin, 1),
-        "subset": chosen,
-        "shards": made and made["counts"] | {"broken": len(made["broken"])},
+        "subset": chosen.as_json(),
+        "shards": made and made.counts.as_json() | {"broken": len(made.broken)},
         "training": trained,
         "next": _next(trained, (before, steps_before)),
     }
@@ -100,7 +100,7 @@ def from_photos(
     shards_dir: Path,
     run_dir: Path,
     stop_at: float = math.inf,
-) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+) -> tuple[ShardsManifest | None, dict[str, Any]]:
     """Shards, where they are needed, and training, going on with an earlier one.
 
     Returns:
@@ -114,7 +114,7 @@ def from_photos(
 
 def _trained(
     settings: Config, competition: Path, scratch: Path, run_dir: Path, stop_at: float
-) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any]]:
+) -> tuple[SubsetCounts, ShardsManifest | None, dict[str, Any]]:
     """All stages; no shards are made for a run that is finished or of other settings."""
     folder = scratch / "subset"
     chosen = subset(settings.subset, settings.seed, competition, folder)

@@ -9,7 +9,7 @@ import numpy as np
 from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.model.classifier import logit_scale
-from kaggle_kit.model.layers import ArcFaceLoss, SmoothedCrossentropy, margins
+from kaggle_kit.model.layers import ArcFaceLoss, SmoothedCrossentropy, class_margins
 from kaggle_kit.storage.tables import Class
 
 
@@ -116,6 +116,6 @@ def _loss(settings: Config, classes: Sequence[Class]) -> keras.losses.Loss:
     counts = [row.n_images for row in classes]
     return ArcFaceLoss(
         logit_scale(model, len(classes)),
-        tuple(margins(counts, *model.margin)),
+        tuple(class_margins(counts, *model.margin)),
         smoothing,
     )

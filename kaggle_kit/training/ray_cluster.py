@@ -10,17 +10,20 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kaggle_kit.config import Config
 from kaggle_kit.errors import KitError
+
+if TYPE_CHECKING:
+    from kaggle_kit.data.shards import ShardsManifest
 
 LOCAL = "local"  # in place of an address: a cluster of this host alone, for now
 
 
 def shards(
     settings: Config, competition: Path, subset: Path, out: Path, address: str
-) -> dict[str, Any]:
+) -> "ShardsManifest":
     """``data.shards.shards``, of which each host writes some at a time.
 
     Raises:

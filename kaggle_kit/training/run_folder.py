@@ -15,7 +15,7 @@ import kaggle_kit
 from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.errors import ArtefactError, ConfigError
-from kaggle_kit.storage.files import written, written_dir
+from kaggle_kit.storage.files import atomic_write, atomic_write_dir
 from kaggle_kit.storage.json_files import json_text
 
 CONFIG, WEIGHTS, HISTORY = "config.json", "model.weights.h5", "history.csv"
@@ -72,7 +72,7 @@ def open_run(
             f"{run_dir}: expected a new or empty folder, found other files; choose "
             f"another --run"
         )
-    with written_dir(run_dir, CONFIG) as part:
+    with atomic_write_dir(run_dir, CONFIG) as part:
         for name in TABLES:
             shutil.copyfile(shards_dir / name, part / name)
         text = json_text(environment())
@@ -106,7 +106,7 @@ def copy_run(earlier: Path, run_dir: Path) -> None:
             f"{earlier}: expected a run to go on with, found no {', '.join(missing)}; "
             f"give the whole output of the earlier session, or begin without it"
         )
-    with written_dir(run_dir, CONFIG) as part:
+    with atomic_write_dir(run_dir, CONFIG) as part:
         for name in names:
             shutil.copyfile(earlier / name, part / name)  # not its mode: read-only
 
@@ -136,7 +136,7 @@ def read_history(run_dir: Path) -> list[dict[str, Any]]:
 
 def write_history(history: list[dict[str, Any]], run_dir: Path) -> None:
     """Write the history whole or not at all. An epoch counts once it is in there."""
-    with written(run_dir / HISTORY) as part:
+    with atomic_write(run_dir / HISTORY) as part:
         pd.DataFrame(history).to_csv(part, index=False)
 
 

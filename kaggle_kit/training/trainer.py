@@ -12,12 +12,12 @@ import keras
 
 from kaggle_kit.config import Config, input_size
 from kaggle_kit.data.datasets import Photos
-from kaggle_kit.data.shards import read_manifest
+from kaggle_kit.data.shards import ShardsManifest, read_manifest
 from kaggle_kit.errors import ArtefactError, ConfigError
 from kaggle_kit.model.classifier import classifier
 from kaggle_kit.model.pretrained import load_weights
 from kaggle_kit.storage import tables
-from kaggle_kit.storage.files import full_disk_told, locked
+from kaggle_kit.storage.files import lock, report_full_disk
 from kaggle_kit.training.checkpoint import load_state, save_state
 from kaggle_kit.training.distribute import Workers, per_device, synchronise, workers
 from kaggle_kit.training.epoch import Place, load_within, train_epoch, validated
@@ -83,8 +83,8 @@ def fit(
     team = workers()
     settings = per_device(settings, team.n_devices)
     keras.utils.set_random_seed(settings.seed)
-    mine = locked(run_dir) if team.chief else nullcontext()
-    with team.together(), mine, full_disk_told(run_dir):
+    mine = lock(run_dir) if team.chief else nullcontext()
+    with team.together(), mine, report_full_disk(run_dir):
         return _fit(settings, shards_dir, run_dir, resume, stop_at, team)
 
 
@@ -240,12 +240,12 @@ def _keep(history: History, run_dir: Path, step: Step) -> None:
         path(run_dir, n_epochs - 1).unlink(missing_ok=True)
 
 
-def _manifest(settings: Config, shards_dir: Path) -> dict[str, Any]:
+def _manifest(settings: Config, shards_dir: Path) -> ShardsManifest:
     manifest = read_manifest(shards_dir)
-    if manifest["stored_size"] != settings.data.stored_size:
+    if manifest.stored_size != settings.data.stored_size:
         raise ConfigError(
             f"{shards_dir}: expected photos of data.stored_size "
-            f"{settings.data.stored_size}, got {manifest['stored_size']}; make the shards "
+            f"{settings.data.stored_size}, got {manifest.stored_size}; make the shards "
             f"again"
         )
     return manifest

@@ -42,7 +42,10 @@ def test_it_has_what_a_host_looks_for_and_no_savedmodel(exported, bundle_dir):
     assert made["files"] == len(files)
     size = sum(path.stat().st_size for path in files)
     assert made["mb"] == pytest.approx(size / 1e6, abs=0.1)
-    assert verify(out / "bundle")["validation"] == verify(bundle_dir)["validation"]
+    exported_scores, scores = (
+        verify(folder).content["validation"] for folder in (out / "bundle", bundle_dir)
+    )
+    assert exported_scores == scores
 
 
 def test_thumbnails_are_small_and_examples_are_there(exported, competition):

@@ -17,7 +17,7 @@ from kaggle_kit.backends.tensorflow import (
 )
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.classifier import classifier
-from kaggle_kit.model.convert_litert import lite_int8
+from kaggle_kit.model.convert_litert import convert_to_int8
 from kaggle_kit.model.export import export
 from kaggle_kit.training.trainer import load_best
 
@@ -29,7 +29,7 @@ def folder(settings, run_dir, tmp_path_factory):
     recognition = settings.recognition.model_copy(update={"head_exponent": 0.1})
     with_head = settings.model_copy(update={"recognition": recognition})
     export(load_best(run_dir, with_head), with_head, out / "model")
-    lite_int8(out / "model", pixels(16, seed=1), out / "model.int8.tflite")
+    convert_to_int8(out / "model", pixels(16, seed=1), out / "model.int8.tflite")
     return out
 
 
@@ -141,13 +141,15 @@ def test_a_photo_has_the_same_embedding_alone_and_among_others(folder):
 def test_integers_take_about_a_quarter_of_the_size(settings, tmp_path):
     resnet = config.override(settings, {"model.backbone": "resnet50"})
     export(classifier(resnet.model, 32, 4), resnet, tmp_path / "model")
-    lite_int8(tmp_path / "model", pixels(16, seed=1), tmp_path / "model.int8.tflite")
+    convert_to_int8(
+        tmp_path / "model", pixels(16, seed=1), tmp_path / "model.int8.tflite"
+    )
     size = sum(p.stat().st_size for p in (tmp_path / "model/variables").iterdir())
     assert (tmp_path / "model.int8.tflite").stat().st_size < 0.35 * size
 
 
 def test_the_same_network_and_photos_give_the_same_bytes(folder, tmp_path):
-    lite_int8(folder / "model", pixels(16, seed=1), tmp_path / "second.tflite")
+    convert_to_int8(folder / "model", pixels(16, seed=1), tmp_path / "second.tflite")
     second = (tmp_path / "second.tflite").read_bytes()
     assert second == (folder / "model.int8.tflite").read_bytes()
 

@@ -28,7 +28,7 @@ def measure(n: int = 1024, repeats: int = 3) -> list[Row]:
             settings.data, *_competition(Path(folder) / "competition", n), made
         )
         paths = shard_paths(made, manifest, "train")
-        copies = [np.ones(s["images"], int) for s in manifest["shards"]]
+        copies = [np.ones(s.images, int) for s in manifest.shards]
         batch = min(32, n)
         batches = training_batches(paths, copies, settings.data, batch, seed=0, epoch=0)
         kept = batches.cache()

@@ -20,7 +20,7 @@ from kaggle_kit.config import Config
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.inference.predict import predict
 from kaggle_kit.model.classifier import classifier
-from kaggle_kit.model.convert_litert import lite_int8
+from kaggle_kit.model.convert_litert import convert_to_int8
 from kaggle_kit.model.export import export
 from kaggle_kit.retrieval.gallery import Gallery
 from kaggle_kit.retrieval.whitening import normalise
@@ -153,7 +153,7 @@ def _bundle(
     some = [image_path(place.test_dir, image_id) for image_id in ids[:CALIBRATION]]
     if settings.recognition.int8:
         ((_, pixels),) = decode_batches(some, size, CALIBRATION)
-        lite_int8(network / MODEL, list(pixels), network / INT8)
+        convert_to_int8(network / MODEL, list(pixels), network / INT8)
     config.write_json(settings, out / "config.json")
     columns = ("class", "landmark_id", "n_images")
     tables.write_rows(out / "classes.csv", columns, [(0, 0, 1), (1, 1, 1)])

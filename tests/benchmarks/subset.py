@@ -58,7 +58,7 @@ def _row(
     floor: float | None,
 ) -> Row:
     def ours() -> Sequence[Member]:
-        with tables.uncollected():  # as ``subset`` does
+        with tables.without_gc():  # as ``subset`` does
             rng = np.random.default_rng(0)
             return split(choose(labels, settings, rng), SHARE, rng)
 

@@ -19,7 +19,7 @@ from kaggle_kit.errors import ArtefactError, DataError, KitError
 from kaggle_kit.retrieval.gallery import Gallery
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import read_rows, write_rows
-from kaggle_kit.storage.manifest import MANIFEST, METADATA, verify
+from kaggle_kit.storage.manifest import MANIFEST, METADATA, FileEntry, verify
 from kaggle_kit.training.trainer import fit
 
 ROOT = Path(__file__).parents[2]
@@ -32,16 +32,17 @@ def test_manifest_lists_every_file_and_the_validation_score(bundle_dir):
         for path in bundle_dir.rglob("*")
         if path.is_file()
     }
-    assert files == {*manifest["files"], MANIFEST, METADATA}
-    assert 0 <= manifest["validation"]["gap"] <= 1
-    assert manifest["made_with"][0]["packages"]["tensorflow"]
-    assert manifest["packages"] == manifest["made_with"][0]["packages"]
-    assert (manifest["name"], manifest["kind"]) == ("tiny", "recognition")
-    assert manifest["kit"]["version"] == kaggle_kit.__version__
+    assert files == {*manifest.files, MANIFEST, METADATA}
+    content = manifest.content
+    assert 0 <= content["validation"]["gap"] <= 1
+    assert content["made_with"][0]["packages"]["tensorflow"]
+    assert content["packages"] == content["made_with"][0]["packages"]
+    assert (manifest.name, content["kind"]) == ("tiny", "recognition")
+    assert content["kit"]["version"] == kaggle_kit.__version__
     table = (bundle_dir / "classes.csv").read_bytes()
-    assert manifest["classes_sha256"] == hashlib.sha256(table).hexdigest()
-    size = sum((bundle_dir / name).stat().st_size for name in manifest["files"])
-    assert sizes_mb(manifest["files"])["total"] == pytest.approx(size / 1e6, abs=1e-3)
+    assert content["classes_sha256"] == hashlib.sha256(table).hexdigest()
+    size = sum((bundle_dir / name).stat().st_size for name in manifest.files)
+    assert sizes_mb(manifest.files)["total"] == pytest.approx(size / 1e6, abs=1e-3)
 
 
 def test_gallery_holds_the_landmark_photos_and_the_penalty_pool_apart(
@@ -117,7 +118,7 @@ def test_a_bundle_can_go_up_as_it_is(bundle_dir, run_dir, competition):
     assert values["title"] == "Landmark kit"
     assert values["licenses"] == [{"name": "other"}] and values["keywords"] == []
     manifest = verify(bundle_dir)
-    assert f"{manifest['validation']['gap']:.4f}" in values["description"]
+    assert f"{manifest.content['validation']['gap']:.4f}" in values["description"]
     assert "`tiny`" in values["description"] and "2004.01804" in values["description"]
     assert (bundle_dir / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
     places = [str(path).encode() for path in (run_dir, competition, bundle_dir.parent)]
@@ -180,12 +181,12 @@ def test_a_bundle_that_is_too_large_names_its_parts_and_leaves_nothing(
 
 def test_sizes_are_of_the_parts_largest_first():
     files = {
-        "config.json": {"bytes": 1000},
-        "embedders/0/model/saved_model.pb": {"bytes": 5_000_000},
-        "embedders/0/model.tflite": {"bytes": 2_500_000},
-        "kaggle_kit/cli.py": {"bytes": 2000},
-        "kaggle_kit/model/classifier.py": {"bytes": 4000},
-        "LICENSE": {"bytes": 500},
+        "config.json": FileEntry(1000, ""),
+        "embedders/0/model/saved_model.pb": FileEntry(5_000_000, ""),
+        "embedders/0/model.tflite": FileEntry(2_500_000, ""),
+        "kaggle_kit/cli.py": FileEntry(2000, ""),
+        "kaggle_kit/model/classifier.py": FileEntry(4000, ""),
+        "LICENSE": FileEntry(500, ""),
     }
     expected = {"embedders": 7.5, "library": 0.006, "other": 0.002, "total": 7.508}
     assert sizes_mb(files) == expected
@@ -255,7 +256,7 @@ def test_authors_of_the_gallery_travel_with_it(settings, local_run, tmp_path):
     gallery = Gallery.load(tmp_path / "bundle" / "gallery")
     found = list(read_rows(tmp_path / "bundle" / "attribution.csv", columns))
     assert {row[0] for _, row in found} == set(gallery.image_ids) < set(ids)
-    assert "attribution.csv" in verify(tmp_path / "bundle")["files"]
+    assert "attribution.csv" in verify(tmp_path / "bundle").files
 
 
 @pytest.fixture
@@ -273,7 +274,7 @@ def test_a_bundle_of_words_alone_has_no_network_and_the_same_bytes(local_run, tm
         build_bundle([run], competition, tmp_path / name)
     one, two = (verify(tmp_path / name) for name in ("one", "two"))
     assert one == two
-    names = {name for name in one["files"] if name.startswith("embedders/")}
+    names = {name for name in one.files if name.startswith("embedders/")}
     assert names == {"embedders/0/config.json", "embedders/0/words.npy"}
 
 

@@ -32,8 +32,8 @@ def test_local_features_alone_recognise(local, competition, tmp_path):
     out, _ = local
     predict(out / "bundle", competition, tmp_path / "s.csv")
     found = score(tmp_path / "s.csv", competition / "solution.csv")
-    assert found["n_guesses"] == 28
-    assert found["gap"] > 0.3  # one landmark guessed for all: below 0.05
+    assert found.n_guesses == 28
+    assert found.gap > 0.3  # one landmark guessed for all: below 0.05
 
 
 def test_the_bundle_says_how_it_ranks_and_how_that_was_chosen(local):
@@ -183,7 +183,7 @@ def test_networks_of_an_ensemble_see_photos_at_their_own_sizes(
     assert [part.side for part in recogniser.embedder.parts] == [128, 128]
     assert built.report.validation["gap"] > 0
     predict(tmp_path / "bundle", competition, tmp_path / "s.csv")
-    assert score(tmp_path / "s.csv", competition / "solution.csv")["n_guesses"] == 28
+    assert score(tmp_path / "s.csv", competition / "solution.csv").n_guesses == 28
 
 
 @pytest.mark.extended

@@ -37,11 +37,11 @@ def test_no_float_network_is_there_to_be_mixed_up_with_it(made):
 def test_scores_stand_beside_those_of_floats(made, bundle_dir):
     out, report = made
     tuning = json.loads((out / "tuning.json").read_text("utf-8"))
-    manifest = verify(out)
+    manifest = verify(out).content
     for values in (report, tuning, manifest):
         one, other = values["validation"]["gap"], values["validation_in_float"]["gap"]
         assert 0 < one <= 1 and one == pytest.approx(other, abs=0.25)
-    assert verify(bundle_dir)["validation_in_float"] is None
+    assert verify(bundle_dir).content["validation_in_float"] is None
 
 
 def test_the_gallery_is_of_the_integers(made, competition):
@@ -59,7 +59,7 @@ def test_it_recognises_and_a_last_batch_of_one_is_right(made, competition, tmp_p
     out, _ = made
     assert predict(out, competition, tmp_path / "s.csv") == Prediction(28, 28, 0, [])
     known = score(tmp_path / "s.csv", competition / "solution.csv")
-    assert known["n_guesses"] == 28
+    assert known.n_guesses == 28
     before = tables.read_submission(tmp_path / "s.csv")
     copy = tmp_path / "copy"
     shutil.copytree(competition, copy)

@@ -20,7 +20,7 @@ from kaggle_kit.bundling.metadata import (
     title_of,
 )
 from kaggle_kit.errors import KitError
-from kaggle_kit.storage.manifest import METADATA, uploaded
+from kaggle_kit.storage.manifest import METADATA, upload_names
 
 GOOD = {
     "id": "someone/landmark-kit",
@@ -114,7 +114,7 @@ def folder(tmp_path):
 
 def test_files_are_those_that_go_up(folder):
     check_files(folder)
-    assert uploaded(folder) == ["a.txt", "kaggle_kit/x.py", "model/variables/data"]
+    assert upload_names(folder) == ["a.txt", "kaggle_kit/x.py", "model/variables/data"]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_an_archive_in_a_folder_is_only_a_file(folder):
     (folder / "model" / "x.zip").write_text("x")
     (folder / "model" / "kernel-metadata.json").write_text("x")
     check_files(folder)
-    assert len(uploaded(folder)) == 5
+    assert len(upload_names(folder)) == 5
 
 
 def test_the_client_itself_passes_over_the_same_names(folder, tmp_path):
@@ -159,7 +159,7 @@ def test_the_client_itself_passes_over_the_same_names(folder, tmp_path):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("x")
     sent = _sent_by_the_client(folder, tmp_path)
-    assert sorted(sent) == uploaded(folder)
+    assert sorted(sent) == upload_names(folder)
 
 
 def _sent_by_the_client(folder: Path, tmp_path: Path) -> list[str]:

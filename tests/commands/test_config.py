@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from kaggle_kit import cli, config
-from kaggle_kit.storage.files import shipped
+from kaggle_kit.storage.files import package_path
 
-KIT = sorted(path.name for path in shipped("configs").glob("*.yaml"))
+KIT = sorted(path.name for path in package_path("configs").glob("*.yaml"))
 ODD = [
     *("yes", "null", "1e5", "12:30:00", "2021-01-01", "a: b # c", "'", '"', "- a", "~"),
     *(" blanks ", "größer", "\U0001f5fc", "word  " * 60, "{a}", "%", "&a", "*a", "!a"),

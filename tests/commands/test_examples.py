@@ -25,7 +25,7 @@ def test_an_example_fits_on_a_terminal(command):
 
 @pytest.mark.parametrize("command", cli.COMMANDS.values(), ids=cli.COMMANDS)
 def test_the_files_that_an_example_takes_from_the_kit_are_there(command):
-    from kaggle_kit.storage.files import shipped
+    from kaggle_kit.storage.files import package_path
 
     for name in re.findall(r"\S+\.yaml", command.example):
-        assert (shipped("configs") / name).is_file()
+        assert (package_path("configs") / name).is_file()

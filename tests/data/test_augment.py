@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from kaggle_kit import config
-from kaggle_kit.data.augment import augmented, random_changes
+from kaggle_kit.data.augment import augment, random_layers
 from kaggle_kit.data.datasets import training_batches
 from kaggle_kit.data.decode import resize_to_square
 from kaggle_kit.data.shards import read_manifest, shard_paths
@@ -25,7 +25,7 @@ def test_a_cropped_photo_is_a_part_of_it_at_full_size():
     data = data_of(crop=0.4)
     heights = []
     for seed in range(40):
-        seen = augmented(tf.constant(photo), data, [seed, 1]).numpy()
+        seen = augment(tf.constant(photo), data, [seed, 1]).numpy()
         assert seen.shape == (32, 32, 3)
         height, width = (np.ptp(seen[:, :, axis]) / 255 for axis in (0, 1))
         assert height * width > 0.6**2 * 0.85  # rounding to whole pixels
@@ -35,13 +35,13 @@ def test_a_cropped_photo_is_a_part_of_it_at_full_size():
 
 
 def test_without_a_crop_a_training_photo_is_seen_whole():
-    seen = augmented(tf.constant(PHOTO), data_of(), [0, 1])
+    seen = augment(tf.constant(PHOTO), data_of(), [0, 1])
     np.testing.assert_allclose(seen, resize_to_square(PHOTO, 32), atol=1e-3)
 
 
 @pytest.mark.parametrize("changes", [{"rand_augment": 0.3}, {"cutout": 0.4}])
 def test_changes_of_keras_cv_keep_shape_and_range_and_change_something(changes):
-    change = random_changes(config.Augment(**changes), seed=3)
+    change = random_layers(config.Augment(**changes), seed=3)
     photo = tf.constant(PHOTO[:32, :32], tf.float32)
     seen = [change(photo).numpy() for _ in range(8)]
     assert all(s.shape == (32, 32, 3) and 0 <= s.min() <= s.max() <= 255 for s in seen)
@@ -49,7 +49,7 @@ def test_changes_of_keras_cv_keep_shape_and_range_and_change_something(changes):
 
 
 def test_cutout_greys_a_square_of_the_side_asked_for():
-    change = random_changes(config.Augment(cutout=0.5), seed=0)
+    change = random_layers(config.Augment(cutout=0.5), seed=0)
     photo = tf.zeros((32, 32, 3))
     sizes = [(change(photo).numpy()[:, :, 0] == 128).sum() for _ in range(30)]
     assert max(sizes) == 16 * 16  # less at the border
@@ -57,7 +57,7 @@ def test_cutout_greys_a_square_of_the_side_asked_for():
 
 
 def test_without_them_nothing_is_added():
-    assert random_changes(config.Augment(flip=True), seed=0) is None
+    assert random_layers(config.Augment(flip=True), seed=0) is None
 
 
 def test_an_epoch_with_all_changes_is_the_same_again(settings, shards_dir):
@@ -68,7 +68,7 @@ def test_an_epoch_with_all_changes_is_the_same_again(settings, shards_dir):
     data = settings.data.model_copy(update={"augment": everything})
     manifest = read_manifest(shards_dir)
     paths = shard_paths(shards_dir, manifest, "train")
-    sizes = [s["images"] for s in manifest["shards"] if s["split"] == "train"]
+    sizes = [s.images for s in manifest.shards if s.split == "train"]
     copies = [np.ones(n, np.int64) for n in sizes]
 
     def epoch(number):

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from kaggle_kit.data.index import index, photo_ids
+from kaggle_kit.data.index import IndexCounts, index, photo_ids
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.errors import TableError
 from kaggle_kit.storage import tables
@@ -21,7 +21,7 @@ def test_every_photo_is_listed_with_its_landmark_and_size(competition, tmp_path)
     counts = index(competition, tmp_path / "index.csv")
     landmark = {i: str(n) for i, n, _ in tables.read_labels(competition / "train.csv")}
     listed = rows(tmp_path / "index.csv")
-    assert counts == {
+    assert counts.as_json() == {
         "labelled": len(landmark),
         "unlabelled": len(listed) - len(landmark),
         "broken": 0,
@@ -44,7 +44,7 @@ def test_broken_photos_are_set_aside_with_their_reason(competition, tmp_path):
     text.write_text("not a photo")
     empty.write_bytes(b"")
     counts = index(copy, tmp_path / "index.csv")
-    assert counts["broken"] == 4
+    assert counts.broken == 4
     reasons = {r["id"]: r["reason"] for r in rows(tmp_path / "index.broken.csv")}
     assert set(reasons) == set(ids)
     assert reasons[ids[0]] == "no file"
@@ -83,14 +83,11 @@ def test_counts_add_up_to_rows_and_ids(competition, tmp_path):
     image_path(copy / "train", other[0]).write_text("not a photo")
     image_path(copy / "train", other[1]).unlink()  # nobody knows of it any more
     counts = index(copy, tmp_path / "deep" / "photos.csv")
-    assert counts == {
-        "labelled": len(listed) - 3,
-        "unlabelled": len(other) - 2,
-        "broken": 4,
-    }
+    n_labelled, n_unlabelled = len(listed) - 3, len(other) - 2
+    assert counts == IndexCounts(n_labelled, n_unlabelled, broken=4)
     listed_rows = rows(tmp_path / "deep" / "photos.csv")
-    assert len(listed_rows) == counts["labelled"] + counts["unlabelled"]
-    assert sum(bool(row["landmark_id"]) for row in listed_rows) == counts["labelled"]
+    assert len(listed_rows) == counts.labelled + counts.unlabelled
+    assert sum(bool(row["landmark_id"]) for row in listed_rows) == counts.labelled
     broken = {
         row["id"]: row["reason"]
         for row in rows(tmp_path / "deep" / "photos.broken.csv")
@@ -109,7 +106,7 @@ def test_a_photo_cut_anywhere_is_broken(kept, competition, tmp_path):
     (folder / "abc00.jpg").write_bytes(whole[: int(kept * len(whole))])
     (folder / "abc01.jpg").write_bytes(whole)
     (tmp_path / "train.csv").write_text("id,landmark_id\nabc00,7\nabc01,7\n")
-    assert index(tmp_path, out) == {"labelled": 1, "unlabelled": 0, "broken": 1}
+    assert index(tmp_path, out) == IndexCounts(labelled=1, unlabelled=0, broken=1)
     assert [row["id"] for row in rows(out)] == ["abc01"]
     assert [row["id"] for row in rows(tmp_path / "index.broken.csv")] == ["abc00"]
 
@@ -127,7 +124,7 @@ def test_sizes_are_as_stored_whatever_the_shape_and_colours(tmp_path):
         Image.new(mode, size).save(folder / f"{image_id}.jpg")
     (tmp_path / "train.csv").write_text("id,landmark_id\n")
     counts = index(tmp_path, tmp_path / "index.csv")
-    assert counts == {"labelled": 0, "unlabelled": 4, "broken": 0}
+    assert counts == IndexCounts(labelled=0, unlabelled=4, broken=0)
     sizes = {
         r["id"]: (int(r["width"]), int(r["height"]))
         for r in rows(tmp_path / "index.csv")
@@ -139,11 +136,9 @@ def test_real_photos_all_decode(landmarks45, tmp_path):
     counts = index(landmarks45, tmp_path / "index.csv")
     n_listed = len((landmarks45 / "train.csv").read_text().splitlines()) - 1
     n_photos = len(list((landmarks45 / "train").rglob("*.jpg")))
-    assert counts == {
-        "labelled": n_listed,
-        "unlabelled": n_photos - n_listed,
-        "broken": 0,
-    }
+    assert counts == IndexCounts(
+        labelled=n_listed, unlabelled=n_photos - n_listed, broken=0
+    )
     for row in rows(tmp_path / "index.csv")[::50]:
         with Image.open(image_path(landmarks45 / "train", row["id"])) as photo:
             assert (int(row["width"]), int(row["height"])) == photo.size
@@ -154,5 +149,5 @@ def test_a_photo_of_a_few_pixels_is_a_photo(tmp_path):
     path = image_path(tmp_path / "train", "abc0")
     path.parent.mkdir(parents=True)
     Image.new("RGB", (5, 3)).save(path)
-    assert index(tmp_path, tmp_path / "index.csv")["broken"] == 0
+    assert index(tmp_path, tmp_path / "index.csv").broken == 0
     assert rows(tmp_path / "index.csv")[0]["width"] == "5"

@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from kaggle_kit import config
-from kaggle_kit.data.augment import augmented
+from kaggle_kit.data.augment import augment
 from kaggle_kit.data.datasets import training_batches, validation_batches
 from kaggle_kit.data.decode import resize_to_square
 from kaggle_kit.data.layout import image_path
@@ -52,12 +52,12 @@ def test_every_photo_of_the_subset_is_in_one_shard(made, subset_dir, tmp_path):
             for r in records(tmp_path / "shards", made, split)
         ]
         assert got == expected
-        assert made["counts"][split] == len(expected)
+        assert getattr(made.counts, split) == len(expected)
 
 
 def test_shards_hold_no_more_than_their_number(made):
-    assert all(0 < shard["images"] <= 10 for shard in made["shards"])
-    assert len(made["shards"]) > 3
+    assert all(0 < shard.images <= 10 for shard in made.shards)
+    assert len(made.shards) > 3
 
 
 def test_stored_photo_is_the_photo_resized(made, competition, tmp_path):
@@ -76,16 +76,16 @@ def test_same_photos_give_the_same_bytes(made, competition, subset_dir, tmp_path
 def test_whole_shards_are_kept_and_others_made_again(
     made, competition, subset_dir, tmp_path
 ):
-    path = tmp_path / "shards" / made["shards"][0]["file"]
+    path = tmp_path / "shards" / made.shards[0].file
     before = path.stat().st_ino
     assert shards(DATA, competition, subset_dir, tmp_path / "shards") == made
     assert path.stat().st_ino == before
     path.write_bytes(path.read_bytes()[:-1])
     assert shards(DATA, competition, subset_dir, tmp_path / "shards") == made
-    assert path.stat().st_size == made["shards"][0]["bytes"]
+    assert path.stat().st_size == made.shards[0].bytes
     other = DATA.model_copy(update={"jpeg_quality": 60})
     changed = shards(other, competition, subset_dir, tmp_path / "shards")
-    assert changed["shards"] != made["shards"]
+    assert changed.shards != made.shards
 
 
 def test_broken_and_missing_photos_are_left_out_and_named(
@@ -103,8 +103,8 @@ def test_broken_and_missing_photos_are_left_out_and_named(
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     text.write_text("not a photo")
     made = shards(DATA, copy, subset_dir, tmp_path / "shards")
-    assert made["broken"] == [m.image_id for m in members[:3]]
-    assert made["counts"]["train"] == len(members) - 3
+    assert made.broken == tuple(m.image_id for m in members[:3])
+    assert made.counts.train == len(members) - 3
 
 
 def test_no_photo_at_all_is_an_error_and_leaves_nothing(subset_dir, tmp_path):
@@ -115,7 +115,7 @@ def test_no_photo_at_all_is_an_error_and_leaves_nothing(subset_dir, tmp_path):
 
 
 def test_a_shard_that_was_cut_short_is_refused(made, tmp_path):
-    path = tmp_path / "shards" / made["shards"][0]["file"]
+    path = tmp_path / "shards" / made.shards[0].file
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ArtefactError, match=path.name):
         read_manifest(tmp_path / "shards")
@@ -134,9 +134,7 @@ def test_a_folder_without_a_manifest_is_refused(tmp_path):
 
 def epoch(made, tmp_path, number, data=DATA, batch_size=8):
     paths = shard_paths(tmp_path / "shards", made, "train")
-    copies = [
-        np.ones(s["images"], int) for s in made["shards"] if s["split"] == "train"
-    ]
+    copies = [np.ones(s.images, int) for s in made.shards if s.split == "train"]
     batches = training_batches(paths, copies, data, batch_size, seed=3, epoch=number)
     return list(batches.as_numpy_iterator())
 
@@ -157,17 +155,17 @@ def test_an_epoch_that_is_run_again_is_the_same_epoch(made, tmp_path):
 def test_no_training_batch_is_smaller_than_the_others(made, tmp_path):
     batches = epoch(made, tmp_path, 0, batch_size=8)
     assert {len(labels) for _, labels in batches} == {8}
-    assert len(batches) == made["counts"]["train"] // 8
+    assert len(batches) == made.counts.train // 8
 
 
 def test_fewer_photos_than_a_batch_are_one_batch(made, tmp_path):
     ((images, _),) = epoch(made, tmp_path, 0, batch_size=4096)
-    assert len(images) == made["counts"]["train"]
+    assert len(images) == made.counts.train
 
 
 def test_validation_reads_every_photo_once_in_order(made, tmp_path):
     paths = shard_paths(tmp_path / "shards", made, "validation")
-    n = made["counts"]["validation"]
+    n = made.counts.validation
     batches = list(validation_batches(paths, n, 36, 32, 4).as_numpy_iterator())
     labels = np.concatenate([labels for _, labels in batches])
     expected = [
@@ -225,7 +223,7 @@ def test_augmentation_stays_in_range_and_follows_its_seed():
     changes = config.Augment(flip=True, crop=0.3, brightness=0.5, contrast=0.5)
     data = DATA.model_copy(update={"augment": changes})
     one, same, other = (
-        augmented(pixels, data, s).numpy() for s in ([1, 2], [1, 2], [3, 4])
+        augment(pixels, data, s).numpy() for s in ([1, 2], [1, 2], [3, 4])
     )
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, other)
@@ -257,7 +255,7 @@ def test_memory_does_not_grow_with_the_number_of_photos(
 ):
     """An epoch of N photos and one of 8 N, each in a process of its own."""
     data = config.Data(image_size=224, stored_size=256)
-    n = shards(data, competition, subset_dir, tmp_path / "shards")["counts"]["train"]
+    n = shards(data, competition, subset_dir, tmp_path / "shards").counts.train
     peak = {}
     for times in (4, 32):
         command = [sys.executable, "-c", MEMORY, str(tmp_path / "shards"), str(times)]
@@ -276,10 +274,10 @@ def test_a_disk_too_small_for_all_shards_is_refused_after_the_first(
     short, made, competition, subset_dir, tmp_path, monkeypatch
 ):
     """By as little as a byte; what was written is gone."""
-    first = made["shards"][0]
-    assert first["images"] == 10
-    n_left = sum(made["counts"].values()) - 10
-    needed = n_left * first["bytes"] / 10
+    first = made.shards[0]
+    assert first.images == 10
+    n_left = made.counts.train + made.counts.validation - 10
+    needed = n_left * first.bytes / 10
     free = int(needed) - 1 if short else int(needed * 2)
     monkeypatch.setattr(
         shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(free * 2, free, free)

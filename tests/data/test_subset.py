@@ -11,10 +11,10 @@ import pytest
 from kaggle_kit import config
 from kaggle_kit.data.subset import (
     choose,
-    classes_of,
-    pools,
-    set_apart,
+    count_classes,
+    separate_unknown,
     split,
+    split_pools,
     split_unknown,
     subset,
 )
@@ -73,7 +73,7 @@ def test_rare_landmarks_are_left_out_and_common_ones_capped():
 
 
 LISTED = "subset.landmarks: expected landmarks of train.csv, got"
-OTHERS = "others that it does not have; take them out of the list"
+OTHERS = "others that it does not have; remove them from the list"
 LOWER = "lower n_landmarks or min_images"
 
 
@@ -87,11 +87,11 @@ LOWER = "lower n_landmarks or min_images"
         ),
         (
             {"n_landmarks": 7},
-            f"subset: expected 7 landmarks with at least 1 photos, train.csv has 6; {LOWER}",
+            f"subset: expected 7 landmarks with at least 1 photos, got 6 in train.csv; {LOWER}",
         ),
         (
             {"min_images": 31},
-            f"subset: expected 1 landmarks with at least 31 photos, train.csv has 0; {LOWER}",
+            f"subset: expected 1 landmarks with at least 31 photos, got 0 in train.csv; {LOWER}",
         ),
     ],
 )
@@ -103,7 +103,7 @@ def test_what_cannot_be_chosen_is_named(settings, message):
 
 def test_of_no_photos_none_can_be_chosen_and_none_split():
     with pytest.raises(
-        DataError, match="expected 1 landmarks .* train.csv has 0; lower"
+        DataError, match=r"expected 1 landmarks .* got 0 in train\.csv; lower"
     ):
         choose([], config.Subset(), rng())
     assert split([], 0.3, rng()) == []
@@ -168,7 +168,7 @@ def test_photos_without_a_group_are_split_one_by_one():
 def test_pools_share_no_photo():
     ids = [f"{i:016x}" for i in range(100)]
     shares = config.Pools(penalty=0.5, validation=0.2, test=0.1)
-    members = pools(ids, shares, rng())
+    members = split_pools(ids, shares, rng())
     sizes = Counter(m.split for m in members)
     assert sizes == {"penalty": 50, "validation": 20, "test": 10}
     assert len({m.image_id for m in members}) == 80
@@ -176,13 +176,13 @@ def test_pools_share_no_photo():
 
 
 def test_pools_of_more_than_all_photos_are_refused():
-    with pytest.raises(ValueError, match="add up to more than 1"):
+    with pytest.raises(ValueError, match="add up to at most 1"):
         config.Pools(penalty=0.8, validation=0.8, test=0.8)
 
 
 def test_classes_are_by_landmark_id_with_their_training_photos():
     members = split(labels_of(COUNTS), 0.3, rng())
-    classes = classes_of(members)
+    classes = count_classes(members)
     assert [row.landmark_id for row in classes] == sorted(COUNTS)
     train = Counter(m.landmark_id for m in members if m.split == "train")
     assert {row.landmark_id: row.n_images for row in classes} == train
@@ -209,7 +209,7 @@ def test_non_landmarks_are_the_photos_that_no_table_lists(competition, tmp_path)
     listed = {x.image_id for x in tables.read_labels(competition / "train.csv")}
     others = {m.image_id for m in members if m.landmark_id is None}
     assert len(others) == 20 and not others & listed
-    assert counts == {"landmarks": 4} | {
+    assert counts.as_json() == {"landmarks": 4} | {
         name: sum(m.split == name for m in members) for name in tables.SPLITS
     }
 
@@ -219,14 +219,14 @@ def test_the_image_tree_is_not_walked_without_need(tmp_path, caplog):
     (tmp_path / "train.csv").write_text("id,landmark_id\n0123456789abcdef,7\n")
     none = config.Pools(penalty=0, validation=0, test=0)
     settings = config.Subset(non_landmarks=none)
-    assert subset(settings, 0, tmp_path, tmp_path / "out")["train"] == 1
+    assert subset(settings, 0, tmp_path, tmp_path / "out").train == 1
     assert not caplog.records
 
 
 def test_one_pool_alone_is_drawn(competition, tmp_path):
     one = config.Pools(penalty=0, validation=0, test=0.5)
     counts = subset(config.Subset(non_landmarks=one), 0, competition, tmp_path / "out")
-    assert (counts["penalty"], counts["test"]) == (0, 10)
+    assert (counts.penalty, counts.test) == (0, 10)
 
 
 def test_a_competition_without_its_table_or_its_photos_is_named(tmp_path):
@@ -387,7 +387,9 @@ def test_a_group_as_large_as_its_landmark_stays_in_train():
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 7, 10, 99, 1001])
 def test_pools_of_all_photos_leave_none_over(n):
     ids = [f"{i:016x}" for i in range(n)]
-    members = pools(ids, config.Pools(penalty=0.6, validation=0.3, test=0.1), rng(n))
+    members = split_pools(
+        ids, config.Pools(penalty=0.6, validation=0.3, test=0.1), rng(n)
+    )
     assert [m.image_id for m in members] == ids
     sizes = Counter(m.split for m in members)
     for name, share in (("penalty", 0.6), ("validation", 0.3), ("test", 0.1)):
@@ -397,7 +399,7 @@ def test_pools_of_all_photos_leave_none_over(n):
 def test_pools_are_drawn_at_random_by_seed():
     ids = [f"{i:016x}" for i in range(200)]
     shares = config.Pools(penalty=0.5, validation=0.0, test=0.0)
-    drawn = [[m.image_id for m in pools(ids, shares, rng(s))] for s in (0, 0, 1)]
+    drawn = [[m.image_id for m in split_pools(ids, shares, rng(s))] for s in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert all(len(one) == 100 and one == sorted(one) for one in drawn)
     assert drawn[0] != ids[:100]
@@ -432,7 +434,7 @@ def test_files_hold_what_was_split(competition, tmp_path):
     classes = tables.read_classes(tmp_path / "out" / "classes.csv")
     in_train = Counter(m.landmark_id for m in members if m.split == "train")
     assert {c.landmark_id: c.n_images for c in classes} == in_train
-    assert counts["train"] == in_train.total()
+    assert counts.train == in_train.total()
 
 
 def test_an_earlier_subset_is_replaced_and_an_empty_folder_filled(
@@ -441,9 +443,7 @@ def test_an_earlier_subset_is_replaced_and_an_empty_folder_filled(
     out = tmp_path / "out"
     out.mkdir()
     for n in (4, 2):
-        assert (
-            subset(config.Subset(n_landmarks=n), 0, competition, out)["landmarks"] == n
-        )
+        assert subset(config.Subset(n_landmarks=n), 0, competition, out).landmarks == n
     assert len(tables.read_classes(out / "classes.csv")) == 2
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
@@ -505,7 +505,7 @@ def test_unknown_landmarks_are_drawn_whole_and_by_seed():
     labels = labels_of(dict.fromkeys(range(20), 5))
     draws = []
     for seed in (0, 0, 1):
-        known, unknown = set_apart(labels, 7, rng(seed))
+        known, unknown = separate_unknown(labels, 7, rng(seed))
         assert sorted(known + unknown) == sorted(labels)
         ids = {x.landmark_id for x in unknown}
         assert len(ids) == 7 and ids.isdisjoint(x.landmark_id for x in known)
@@ -515,7 +515,7 @@ def test_unknown_landmarks_are_drawn_whole_and_by_seed():
 
 def test_without_unknown_landmarks_nothing_is_drawn():
     labels, used = labels_of(COUNTS), rng()
-    assert set_apart(labels, 0, used) == (labels, [])
+    assert separate_unknown(labels, 0, used) == (labels, [])
     assert split_unknown([], used) == []
     assert used.bit_generator.state == rng().bit_generator.state
 
@@ -552,7 +552,7 @@ def test_a_near_duplicate_of_a_known_landmarks_photo_is_left_out(seed, caplog):
         dict.fromkeys(range(10), 6),
         lambda k, i: "" if i > 1 else f"{k} and {k + 1}" if i else f"{k - 1} and {k}",
     )
-    known, unknown = set_apart(labels, 3, rng(seed))
+    known, unknown = separate_unknown(labels, 3, rng(seed))
     drawn = {x.landmark_id for x in unknown}
     assert len(drawn) == 3 and len(known) == 7 * 6
     shared = {x.group for x in known} & {x.group for x in unknown}
@@ -563,16 +563,16 @@ def test_a_near_duplicate_of_a_known_landmarks_photo_is_left_out(seed, caplog):
     (record,) = caplog.records
     assert record.name == "kaggle_kit.data.subset"
     assert record.getMessage() == (
-        f"{len(left_out)} photos of unknown landmarks are left out: their groups have "
-        f"photos of known landmarks"
+        f"{len(left_out)} photos of unknown landmarks are dropped: their groups also "
+        f"have photos of known landmarks"
     )
 
 
 @pytest.mark.parametrize("n", [6, 7, 1000])
 def test_landmarks_are_left_for_train(n):
     with pytest.raises(DataError, match=f"fewer than the 6 .* got {n}; lower it"):
-        set_apart(labels_of(COUNTS), n, rng())
-    known, _ = set_apart(labels_of(COUNTS), 5, rng())
+        separate_unknown(labels_of(COUNTS), n, rng())
+    known, _ = separate_unknown(labels_of(COUNTS), 5, rng())
     assert len({x.landmark_id for x in known}) == 1
 
 
@@ -586,7 +586,7 @@ def test_classes_are_of_landmarks_with_training_photos():
         tables.Member("f", 2, "train"),
         tables.Member("g", 9, "train"),
     ]
-    assert classes_of(members) == [(2, 1), (9, 2)]
+    assert count_classes(members) == [(2, 1), (9, 2)]
 
 
 # Both, on disk.
@@ -650,7 +650,7 @@ def test_unknown_landmarks_are_neither_in_train_nor_in_classes(group_column, tmp
     }
     assert {c.landmark_id: c.n_images for c in classes} == of["train"]
     known = set(of["train"])
-    assert None not in known and len(known) == 11 == counts["landmarks"]
+    assert None not in known and len(known) == 11 == counts.landmarks
     n_known = sum(of[name][k] for name in tables.SPLITS for k in known)
     for name in ("validation", "test"):
         held_out = sum(of[name][k] for k in known)
@@ -661,7 +661,7 @@ def test_unknown_landmarks_are_neither_in_train_nor_in_classes(group_column, tmp
         assert len(unknown) == 5
         halves = [[of[name][k] for k in unknown] for name in ("validation", "test")]
         assert all(abs(a - b) <= 1 for a, b in zip(*halves, strict=True))
-    assert counts == {"landmarks": 11} | {
+    assert counts.as_json() == {"landmarks": 11} | {
         name: sum(m.split == name for m in members) for name in tables.SPLITS
     }
     assert of["penalty"] == {None: 24} and of["test"][None] == 8
@@ -671,8 +671,8 @@ def test_a_subset_of_unknown_landmarks_alone_is_refused(tmp_path):
     with pytest.raises(DataError) as caught:
         made(tmp_path, config.Subset(n_landmarks=3, unknown_landmarks=3))
     assert str(caught.value) == (
-        "subset.unknown_landmarks: expected fewer than the 3 landmarks that take part, "
-        "got 3; lower it or let more landmarks take part"
+        "subset.unknown_landmarks: expected fewer than the 3 landmarks of the subset, "
+        "got 3; lower it or choose more landmarks"
     )
     assert not (tmp_path / "out").exists()
 
@@ -701,9 +701,9 @@ def test_before_there_are_photos_a_subset_can_be_chosen_without_pools(
     shutil.copy(competition / "train.csv", tmp_path / "train.csv")
     settings = config.Subset(non_landmarks=config.Pools(penalty=0.5))
     made = subset(settings, 0, tmp_path, tmp_path / "out")
-    assert made["train"] > 0
-    assert made["penalty"] == 0
-    assert f"{tmp_path}: no photos yet, so no pools of non-landmarks" in caplog.text
+    assert made.train > 0
+    assert made.penalty == 0
+    assert f"{tmp_path}: no train folder, so no non-landmark pools" in caplog.text
 
 
 def test_ids_that_are_far_apart_are_split_as_those_that_are_not():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kaggle_kit import cli, config
 from kaggle_kit.config import Config
 from kaggle_kit.errors import ConfigError
-from kaggle_kit.storage.files import shipped
+from kaggle_kit.storage.files import package_path
 from tests.helpers.complaints import check_complaint, steady
 
 # What YAML makes odd values of, or programs fail at.
@@ -119,7 +119,7 @@ def test_a_generated_config_is_what_pydantic_makes_of_it(n, path, tried):
     "n", [pytest.param(400, id="some"), pytest.param(5000, marks=pytest.mark.slow)]
 )
 def test_a_changed_config_of_the_kits_is_settings_or_one_line(n, path, tried):
-    originals = [p.read_bytes() for p in sorted(shipped("configs").glob("*.yaml"))]
+    originals = [p.read_bytes() for p in sorted(package_path("configs").glob("*.yaml"))]
     originals = [content.replace(b"extends:", b"#") for content in originals]
     pieces = st.sampled_from([odd.encode("utf-8", "surrogatepass") for odd in ODD[:30]])
 

@@ -74,7 +74,7 @@ def kit(local, tmp_path):
 
 def test_every_file_counts(kit, tried):
     bundle, refused = kit
-    names = list(verify(bundle)["files"])
+    names = list(verify(bundle).files)
     assert len(names) > 80
     for fault in FAULTS:
         for name in names:
@@ -112,7 +112,7 @@ def test_every_reader_compares(reader, kit, competition, tmp_path, tried):
     bundle, refused = kit
     use = readers(bundle, competition, tmp_path)[reader]
     rng = random.Random(reader)
-    names = list(verify(bundle)["files"])
+    names = list(verify(bundle).files)
     for fault in FAULTS:
         for name in {"config.json", "classes.csv", *rng.sample(names, SOME)}:
             kind = KitError if name == "config.json" else ArtefactError

@@ -40,7 +40,7 @@ from kaggle_kit.metrics.gap import gap
 from kaggle_kit.metrics.score import score
 from kaggle_kit.model.classifier import classifier
 from kaggle_kit.model.export import export
-from kaggle_kit.model.layers import margins
+from kaggle_kit.model.layers import class_margins
 from kaggle_kit.retrieval.gallery import Gallery
 from kaggle_kit.retrieval.ranking import (
     aggregate_scores,
@@ -118,7 +118,7 @@ def test_training_never_sees_a_batch_of_one_photo(settings, shards_dir):
     copies = [
         np.ones(len(c), np.int64) for c in photo_classes(shards_dir, manifest, "train")
     ]
-    n = manifest["counts"]["train"]
+    n = manifest.counts.train
     paths = shard_paths(shards_dir, manifest, "train")
     batches = training_batches(paths, copies, settings.data, n - 1, 0, 0)
     assert [len(labels) for _, labels in batches] == [n - 1]
@@ -233,7 +233,7 @@ def test_accumulated_gradients_do_not_make_a_larger_step():
 
 @pytest.mark.parametrize("counts", [[5, 5, 5], [1], [1, 1], [10**6] * 4])
 def test_margins_of_classes_of_one_size_are_numbers(counts):
-    found = margins(counts, 0.05, 0.5)
+    found = class_margins(counts, 0.05, 0.5)
     assert np.isfinite(found).all() and len(set(found.tolist())) == 1
     assert 0.05 <= found[0] <= 0.5
 
@@ -249,14 +249,14 @@ def test_scores_below_those_of_float32_are_not_tied(tmp_path):
     guesses = {"aaa": Guess(9, 1e-60), "bbb": Guess(7, 2e-60)}
     assert np.float32(1e-60) == np.float32(2e-60) == 0
     found = scored(tmp_path, guesses, {"aaa": "7", "bbb": "7"})
-    assert found["gap"] == found["gap_worst_ties"] == 0.5
+    assert found.gap == found.gap_worst_ties == 0.5
 
 
 def test_scores_near_one_are_not_tied(tmp_path):
     """Neither as a softmax nor with eight digits."""
     guesses = {"aaa": Guess(9, 1 - 2e-12), "bbb": Guess(7, 1 - 1e-12)}
     found = scored(tmp_path, guesses, {"aaa": "7", "bbb": "7"})
-    assert found["gap"] == found["gap_worst_ties"] == 0.5
+    assert found.gap == found.gap_worst_ties == 0.5
     logs = np.array([[-1e-9, -20.0], [-2e-9, -20.0]], np.float32)
     assert np.exp(logs)[0, 0] == np.exp(logs)[1, 0]
     first, second = guess_by_head(logs, [Class(7, 1), Class(8, 1)], {7, 8})
@@ -279,13 +279,13 @@ def test_ids_that_look_like_numbers_stay_text_all_the_way(ids, tmp_path):
     path = image_path(tmp_path, ids[0])
     assert path.name == f"{ids[0]}.jpg" and path.parent.name == ids[0][2]
     guesses = {image_id: Guess(7, 0.5) for image_id in ids}
-    assert scored(tmp_path, guesses, dict.fromkeys(ids, "7"))["gap"] == 1
+    assert scored(tmp_path, guesses, dict.fromkeys(ids, "7")).gap == 1
 
 
 @pytest.mark.parametrize("landmark", [7, 8, 9])
 def test_any_of_several_true_landmarks_is_right(landmark, tmp_path):
     found = scored(tmp_path, {"aaa": Guess(landmark, 0.5)}, {"aaa": "7 8 9"})
-    assert (found["gap"], found["top1"], found["n_positives"]) == (1, 1, 1)
+    assert (found.gap, found.top1, found.n_positives) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -293,8 +293,6 @@ def test_ties_are_ranked_by_image_id_whatever_the_order_of_the_files(order, tmp_
     guesses = {f"{i:03}": Guess(7, 0.5) for i in range(100)[::order]}
     truths = {f"{i:03}": "7" if i >= 50 else "" for i in range(100)[::order]}
     expected = sum((i + 1) / (51 + i) for i in range(50)) / 50
-    assert scored(tmp_path, guesses, truths)["gap"] == pytest.approx(
-        expected, abs=1e-12
-    )
+    assert scored(tmp_path, guesses, truths).gap == pytest.approx(expected, abs=1e-12)
     correct = np.arange(100) >= 50
     assert gap(np.full(100, 0.5), correct, 50) == pytest.approx(expected, abs=1e-12)

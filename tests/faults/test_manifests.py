@@ -12,7 +12,7 @@ from kaggle_kit.errors import ArtefactError
 from kaggle_kit.inference.calibration import Calibration
 from kaggle_kit.kaggle.dataset import publish, read_handle
 from kaggle_kit.rehearsal.rehearse import _script, rehearse
-from kaggle_kit.storage.manifest import MANIFEST, described, verify, verify_upload
+from kaggle_kit.storage.manifest import MANIFEST, describe_file, verify, verify_upload
 from tests.helpers.complaints import check_complaint, steady
 from tests.helpers.signed_bundles import sign
 
@@ -38,7 +38,7 @@ def rewritten(bundle, change):
 
 def test_a_bundle_whose_file_differs_is_refused_with_the_file_named(bundle, tmp_path):
     path = bundle / "gallery" / "vectors.npy"
-    assert verify(bundle)["files"]["gallery/vectors.npy"] == described(path)
+    assert verify(bundle).files["gallery/vectors.npy"] == describe_file(path)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -63,7 +63,7 @@ def test_a_file_that_the_manifest_does_not_list_does_not_go_up(name, bundle):
     path = bundle / "kaggle_kit" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("open('hacked', 'w')\n")
-    assert "gallery/vectors.npy" in verify(bundle)["files"]
+    assert "gallery/vectors.npy" in verify(bundle).files
     with pytest.raises(ArtefactError) as caught:
         verify_upload(bundle)
     check_complaint(caught.value, path)
@@ -94,7 +94,7 @@ def test_a_link_in_a_bundle_is_refused(name, inside, bundle, tmp_path):
 )
 def test_a_manifest_with_a_name_that_leads_elsewhere_is_refused(name, bundle, tmp_path):
     (tmp_path / "secret").write_text("secret")
-    entry = described(tmp_path / "secret")
+    entry = describe_file(tmp_path / "secret").as_json()
     rewritten(bundle, lambda files: files.update({name: entry}))
     with pytest.raises(ArtefactError) as caught:
         verify(bundle)
@@ -143,9 +143,9 @@ def test_a_changed_manifest_is_true_or_refused(n, bundle, tried):
     path = bundle / MANIFEST
     original = json.loads(path.read_text())
     there = {
-        p.relative_to(bundle).as_posix(): described(p) for p in bundle.rglob("*.*y")
+        p.relative_to(bundle).as_posix(): describe_file(p) for p in bundle.rglob("*.*y")
     }
-    there["config.json"] = described(bundle / "config.json")
+    there["config.json"] = describe_file(bundle / "config.json")
 
     @steady(n)
     @given(content=changed_json(original))
@@ -158,9 +158,9 @@ def test_a_changed_manifest_is_true_or_refused(n, bundle, tried):
             check_complaint(error, bundle)
             tried["bad manifests, each one line"] += 1
             return
-        listed = {k: (v["bytes"], v["sha256"]) for k, v in found["files"].items()}
-        assert listed == {k: (v["bytes"], v["sha256"]) for k, v in there.items()}
-        assert isinstance(found.get("name", ""), str)
+        assert found.files == there
+        assert isinstance(found.content.get("name", ""), str)
+        assert found.name == found.content.get("name")
 
     check()
 
@@ -200,9 +200,8 @@ def test_a_changed_manifest_of_shards_is_of_that_form_or_refused(n, shards, trie
             check_complaint(error, shards)
             tried["bad manifests, each one line"] += 1
             return
-        images = [shard["images"] for shard in found["shards"]]
-        assert len(classes) == sum(images)
-        assert {s["file"] for s in found["shards"]} <= {"train-00000.tfrecord"}
+        assert len(classes) == sum(shard.images for shard in found.shards)
+        assert {s.file for s in found.shards} <= {"train-00000.tfrecord"}
 
     check()
 

@@ -45,7 +45,7 @@ def guesses_of(bundle_dir, tmp_path):
     def run(place, bundle=bundle_dir):
         out = tmp_path / "submission.csv"
         predict(bundle, place, out)
-        assert validate(out, place / SAMPLE)["valid"]
+        assert validate(out, place / SAMPLE).valid
         return tables.read_submission(out)
 
     return run

@@ -63,13 +63,13 @@ def test_a_score_is_the_definition_in_exact_fractions(n, tmp_path, tried):
         found = score(*write(tmp_path, guesses, truths, rng))
         expected = exact_gap(guesses, truths)
         if expected is None:
-            assert found["gap"] is None
+            assert found.gap is None
         else:
-            assert found["gap"] == pytest.approx(float(expected), abs=1e-12)
-            worst, best = found["gap_worst_ties"], found["gap_best_ties"]
-            assert worst - 1e-12 <= found["gap"] <= best + 1e-12
+            assert found.gap == pytest.approx(float(expected), abs=1e-12)
+            worst, best = found.gap_worst_ties, found.gap_best_ties
+            assert worst - 1e-12 <= found.gap <= best + 1e-12
         counts = validate(tmp_path / "submission.csv", tmp_path / "solution.csv")
-        assert counts["n_guesses"] == sum(map(bool, guesses.values()))
+        assert counts.n_guesses == sum(map(bool, guesses.values()))
         tried["scores held against exact fractions"] += 1
 
 
@@ -94,8 +94,8 @@ def test_a_score_of_many_rows_is_the_definition(n, tmp_path, tried):
     rng = random.Random(n)
     guesses, truths = drawn_images(rng, n)
     found = score(*write(tmp_path, guesses, truths, rng))
-    assert math.isclose(found["gap"], integer_gap(guesses, truths), rel_tol=1e-11)
-    assert found["n_images"] == n
+    assert math.isclose(found.gap, integer_gap(guesses, truths), rel_tol=1e-11)
+    assert found.n_images == n
     tried[f"scores of {n:,} rows"] += 1
 
 
@@ -133,8 +133,8 @@ def test_a_bad_submission_or_solution_gives_one_line_and_no_score(n, tmp_path, t
         kept = {i: t for i, (t, usage) in truths.items() if usage != "Ignored"}
         expected = exact_gap({i: guesses[i] for i in kept}, kept)
         assert fine
-        assert (found["gap"] is None) == (expected is None)
-        assert found["gap"] == pytest.approx(expected and float(expected), abs=1e-12)
+        assert (found.gap is None) == (expected is None)
+        assert found.gap == pytest.approx(expected and float(expected), abs=1e-12)
         tried["scores of generated tables"] += 1
 
     check()

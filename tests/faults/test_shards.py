@@ -28,7 +28,7 @@ def batches_of(folder, settings):
     copies = [np.ones(len(c), np.int64) for c in classes]
     paths = shard_paths(folder, manifest, "train")
     read = list(_whole(training_batches(paths, copies, settings.data, 8, 0, 0)))
-    n, size = manifest["counts"]["validation"], settings.data.image_size
+    n, size = manifest.counts.validation, settings.data.image_size
     paths = shard_paths(folder, manifest, "validation")
     stored = settings.data.stored_size
     return read + list(_whole(validation_batches(paths, n, stored, size, 8)))

@@ -195,6 +195,6 @@ def test_as_many_classes_as_the_whole_data_set_has(tmp_path):
     tables.write_rows(tmp_path / "train.csv", ("id", "landmark_id"), rows)
     pools = config.Pools(penalty=0, validation=0, test=0)
     made = subset(config.Subset(non_landmarks=pools), 0, tmp_path, tmp_path / "subset")
-    assert made["landmarks"] == made["train"] == 203_094
+    assert made.landmarks == made.train == 203_094
     classes = tables.read_classes(tmp_path / "subset" / "classes.csv")
     assert [c.landmark_id for c in classes] == list(range(203_094))

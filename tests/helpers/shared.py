@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kaggle_kit.storage.files import locked
+from kaggle_kit.storage.files import lock
 
 
 class Shared:
@@ -26,7 +26,7 @@ class Shared:
         """
         path = self.root / name / name
         returned = self.root / name / "returned.pickle"
-        with locked(self.root / name / "lock", wait=True):
+        with lock(self.root / name / "lock", wait=True):
             if not returned.exists():
                 if path.is_dir():
                     shutil.rmtree(path)

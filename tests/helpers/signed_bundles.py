@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_kit import config
-from kaggle_kit.storage.manifest import MANIFEST, described, uploaded
+from kaggle_kit.storage.manifest import MANIFEST, describe_file, upload_names
 
 TINY = {
     "name": "tiny",
@@ -20,8 +20,8 @@ def sign(folder: Path) -> None:
     """List what is in a folder in its manifest; what else that says stays."""
     path = folder / MANIFEST
     said = json.loads(path.read_text("utf-8")) if path.exists() else TINY
-    names = [name for name in uploaded(folder) if name != MANIFEST]
-    files = {name: described(folder / name) for name in names}
+    names = [name for name in upload_names(folder) if name != MANIFEST]
+    files = {name: describe_file(folder / name).as_json() for name in names}
     path.write_text(json.dumps(said | {"files": files}), "utf-8")
 
 

@@ -270,4 +270,4 @@ def linked(source: Path, target: Path) -> None:
 def check_valid(made: Path, submission: Path) -> None:
     """Kaggle would take a submission."""
     sample = made / "competition" / "sample_submission.csv"
-    assert validate(submission, sample)["valid"]
+    assert validate(submission, sample).valid

@@ -10,7 +10,7 @@ from kaggle_kit.inference import predict as predicting
 from kaggle_kit.inference import submission_file
 from kaggle_kit.inference.embedder import Embedder
 from kaggle_kit.inference.predict import Prediction, predict
-from kaggle_kit.metrics.score import validate
+from kaggle_kit.metrics.score import Validation, validate
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
 from tests.helpers.signed_bundles import sign, with_settings
@@ -33,7 +33,7 @@ def test_rows_are_the_samples_ids_in_its_order(submission, competition):
     sample = (competition / "sample_submission.csv").read_text().splitlines()
     rows = submission.read_text().splitlines()
     assert [r.split(",")[0] for r in rows] == [r.split(",")[0] for r in sample]
-    assert validate(submission, competition / "sample_submission.csv")["valid"]
+    assert validate(submission, competition / "sample_submission.csv").valid
 
 
 def test_same_bundle_and_photos_give_the_same_bytes(
@@ -142,7 +142,7 @@ def test_a_valid_file_is_there_before_the_model_is_loaded(
     with pytest.raises(KeyboardInterrupt):
         predict(bundle_dir, competition, out)
     counts = validate(out, competition / "sample_submission.csv")
-    assert counts == {"valid": True, "n_images": 28, "n_guesses": 0}
+    assert counts == Validation(valid=True, n_images=28, n_guesses=0)
 
 
 def test_the_file_improves_while_photos_are_read(
@@ -154,7 +154,7 @@ def test_the_file_improves_while_photos_are_read(
     embed = Embedder.embed
 
     def watched(self, *args):
-        sizes.append(validate(out, sample)["n_guesses"])
+        sizes.append(validate(out, sample).n_guesses)
         return embed(self, *args)
 
     monkeypatch.setattr(Embedder, "embed", watched)

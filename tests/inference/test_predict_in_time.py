@@ -28,7 +28,7 @@ from kaggle_kit.inference.embedder_parts import Network
 from kaggle_kit.inference.predict import predict
 from kaggle_kit.inference.recogniser import Recogniser
 from kaggle_kit.local_features.rerank import Geometry
-from kaggle_kit.metrics.score import validate
+from kaggle_kit.metrics.score import Validation, validate
 from kaggle_kit.model.export import export
 from kaggle_kit.rehearsal.rehearse import rehearse
 from kaggle_kit.retrieval.gallery import build_gallery, sort_rarest_first
@@ -39,7 +39,11 @@ from kaggle_kit.training.trainer import load_best
 from tests.helpers.longer import but_for
 
 KERNEL = Path(__file__).parents[2] / "kernels" / "inference" / "landmark-inference.py"
-VALIDATED = {"valid": True, "n_images": 28}
+
+
+def validated(n_guesses, n_images=28):
+    """What ``validate`` says of a submission with so many guesses."""
+    return Validation(valid=True, n_images=n_images, n_guesses=n_guesses)
 
 
 def slowed(monkeypatch, seconds, sleep=time.sleep):
@@ -160,7 +164,7 @@ def check_killed(kernel, competition, n):
     assert process.wait() == 0, out.with_name("log.txt").read_text()
     life = time.monotonic() - start
     sample = competition / "sample_submission.csv"
-    assert validate(out, sample) == VALIDATED | {"n_guesses": 28}
+    assert validate(out, sample) == validated(28)
     whole = tables.read_submission(out)
     rng = random.Random(0)
     counts = []
@@ -173,11 +177,11 @@ def check_killed(kernel, competition, n):
         process.kill()
         ended = process.wait()
         found = validate(out, sample)
-        assert found.items() >= VALIDATED.items()
+        assert found == validated(found.n_guesses)
         for image_id, guess in tables.read_submission(out).items():
             assert guess is None or guess.landmark_id == whole[image_id].landmark_id
         if ended == -signal.SIGKILL:
-            counts.append(found["n_guesses"])
+            counts.append(found.n_guesses)
         else:  # it was done before
             assert ended == 0
             life *= 0.95
@@ -240,8 +244,7 @@ def check_half_the_time(bundle_dir, competition, tmp_path, monkeypatch, runs):
         result = predict(bundle_dir, place, out, limit_s)
         assert time.monotonic() - start < limit_s, run
         found = validate(out, place / "sample_submission.csv")
-        counts = {"n_images": 168, "n_guesses": result.guesses}
-        assert found == {"valid": True} | counts
+        assert found == validated(result.guesses, n_images=168)
         assert result.dropped
         print(f"run {run}: {time.monotonic() - start:.1f} of {limit_s:.1f} s, {result}")
 
@@ -286,7 +289,7 @@ def test_a_time_that_is_over_already_leaves_a_complete_file(
     assert drops["test photos"].photos == drops["test photos"].of == 28
     assert "out of time for test photos" in caplog.text
     found = validate(out, competition / "sample_submission.csv")
-    assert found == VALIDATED | {"n_guesses": 0}
+    assert found == validated(0)
 
 
 def test_photos_are_reached_in_the_order_of_the_sample(

@@ -80,7 +80,7 @@ def real(kaggle, competition, tmp_path):
     def scored(content: bytes) -> tuple[str, str]:
         path = tmp_path / "scored.csv"
         path.write_bytes(content)
-        value = f"{score(path, solution)['gap']:.5f}"
+        value = f"{score(path, solution).gap:.5f}"
         return value, value
 
     kaggle.add_competition(SLUG, files, code=True, solution_scores=scored)

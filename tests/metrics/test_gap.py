@@ -21,7 +21,7 @@ from kaggle_kit.metrics.gap import (
     mean_average_precision,
     precisions,
 )
-from kaggle_kit.metrics.score import score_guesses
+from kaggle_kit.metrics.score import LostGap, score_guesses
 from kaggle_kit.storage.tables import Guess, Truth
 
 
@@ -52,9 +52,9 @@ DELF_GUESSES = {
 
 def test_delf_vectors():
     result = scores(DELF_TRUTH, DELF_GUESSES)
-    assert result["gap"] == pytest.approx(1 / 6)
-    assert result["gap_landmarks_only"] == pytest.approx(1 / 3)
-    assert result["top1"] == pytest.approx(1 / 3)
+    assert result.gap == pytest.approx(1 / 6)
+    assert result.gap_landmarks_only == pytest.approx(1 / 3)
+    assert result.top1 == pytest.approx(1 / 3)
 
 
 # The vectors of the tests of yisaienkov/evaluations.
@@ -125,16 +125,16 @@ BY_HAND = {
 @pytest.mark.parametrize("name", [*EVALUATIONS, *BY_HAND])
 def test_vector(name):
     truth, guesses, expected = (EVALUATIONS | BY_HAND)[name]
-    assert scores(truth, guesses)["gap"] == pytest.approx(float(expected), abs=1e-12)
+    assert scores(truth, guesses).gap == pytest.approx(float(expected), abs=1e-12)
 
 
 def test_ties_are_ranked_by_image_id_and_bounded():
     tied = {"a": (9, 0.5), "b": (1, 0.5), "c": (2, 0.5)}
     first = scores({"a": None, "b": 1, "c": 2}, tied)
-    assert first["gap"] == first["gap_worst_ties"] == pytest.approx(7 / 12)
-    assert first["gap_best_ties"] == 1
+    assert first.gap == first.gap_worst_ties == pytest.approx(7 / 12)
+    assert first.gap_best_ties == 1
     renamed = scores({"z": None, "b": 1, "c": 2}, {"z": (9, 0.5)} | tied | {})
-    assert renamed["gap"] == 1
+    assert renamed.gap == 1
 
 
 # The definition, written slowly.
@@ -178,18 +178,18 @@ def test_agrees_with_the_definition_in_exact_fractions(seed):
         n_positives = sum(bool(shown) for shown in truth.values())
         rows = [(c, i, landmark in truth[i]) for i, (landmark, c) in guesses.items()]
         if not n_positives:
-            assert result["gap"] is None
+            assert result.gap is None
             continue
-        assert result["gap"] == pytest.approx(
+        assert result.gap == pytest.approx(
             float(slow_gap(rows, n_positives)), abs=1e-12
         )
         only = [row for row in rows if truth[row[1]]]
         expected = float(slow_gap(only, n_positives))
-        assert result["gap_landmarks_only"] == pytest.approx(expected, abs=1e-12)
-        assert result["gap_worst_ties"] <= result["gap"] + 1e-12
-        assert result["gap"] <= result["gap_best_ties"] + 1e-12
-        assert result["gap_best_ties"] <= result["top1"] + 1e-12
-        total = result["gap"] + sum(result["lost"].values())
+        assert result.gap_landmarks_only == pytest.approx(expected, abs=1e-12)
+        assert result.gap_worst_ties <= result.gap + 1e-12
+        assert result.gap <= result.gap_best_ties + 1e-12
+        assert result.gap_best_ties <= result.top1 + 1e-12
+        total = result.gap + sum(result.lost.as_json().values())
         assert total == pytest.approx(1, abs=1e-12)
 
 
@@ -254,13 +254,11 @@ def test_loss_agrees_with_its_definition(seed):
 
 
 def test_loss_names_its_cause():
-    only_wrong = scores({"a": 1, "b": 2}, {"a": (9, 0.9), "b": (2, 0.8)})["lost"]
-    assert only_wrong == {
-        "wrong_landmarks": 0.75,
-        "non_landmarks": 0.0,
-        "missing_guesses": 0.0,
-    }
-    assert scores({"a": 1}, {})["lost"]["missing_guesses"] == 1
+    only_wrong = scores({"a": 1, "b": 2}, {"a": (9, 0.9), "b": (2, 0.8)}).lost
+    assert only_wrong == LostGap(
+        wrong_landmarks=0.75, non_landmarks=0.0, missing_guesses=0.0
+    )
+    assert scores({"a": 1}, {}).lost.missing_guesses == 1
 
 
 ROWS = st.lists(
@@ -310,7 +308,7 @@ def test_auc_agrees_with_another_library(rows):
 def test_a_photo_without_a_guess_is_the_least_likely_landmark():
     truth = {"a": 1, "b": 2, "c": None, "d": None}
     result = scores(truth, {"a": (1, -5.0), "c": (3, -9.0)})
-    assert result["auc"] == pytest.approx((2 + 0.5) / 4)  # b and d are tied last
+    assert result.auc == pytest.approx((2 + 0.5) / 4)  # b and d are tied last
 
 
 def test_a_million_guesses_take_well_below_a_second():
@@ -338,8 +336,8 @@ def test_what_has_no_rank_is_a_callers_mistake():
 def test_without_positives_gap_is_not_defined():
     assert np.isnan(gap([], [], 0))
     result = scores({"a": None}, {"a": (1, 0.5)})
-    assert result["gap"] is result["top1"] is result["auc"] is None
-    assert set(result["lost"].values()) == {None}
+    assert result.gap is result.top1 is result.auc is None
+    assert set(result.lost.as_json().values()) == {None}
 
 
 # More of the same, through ids that look like numbers, ties and blanks.
@@ -358,7 +356,7 @@ def test_without_positives_gap_is_not_defined():
 def test_d8_is_one_half_under_any_monotone_map(change):
     truth, guesses, expected = BY_HAND["D8"]
     changed = {i: (landmark, change(c)) for i, (landmark, c) in guesses.items()}
-    assert scores(truth, changed)["gap"] == pytest.approx(float(expected), abs=1e-12)
+    assert scores(truth, changed).gap == pytest.approx(float(expected), abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -374,8 +372,8 @@ def test_d8_is_one_half_under_any_monotone_map(change):
 )
 def test_ids_are_ranked_as_strings_whatever_they_look_like(first, second):
     tied = {first: (1, 0.5), second: (1, 0.5)}
-    assert scores({second: None, first: 1}, tied)["gap"] == 1
-    assert scores({first: None, second: 1}, tied)["gap"] == 0.5
+    assert scores({second: None, first: 1}, tied).gap == 1
+    assert scores({first: None, second: 1}, tied).gap == 0.5
 
 
 def small_case(rng):
@@ -407,23 +405,23 @@ def test_bounds_and_losses_of_images_agree_with_their_definitions(seed):
         result = scores(truth, guesses)
         n_positives = sum(bool(shown) for shown in truth.values())
         n_right = sum(landmark in truth[i] for i, (landmark, _) in guesses.items())
-        assert result["n_images"] == len(truth)
-        assert result["n_guesses"] == len(guesses)
-        assert result["n_positives"] == n_positives
+        assert result.n_images == len(truth)
+        assert result.n_guesses == len(guesses)
+        assert result.n_positives == n_positives
         if not n_positives:
-            assert result["gap_worst_ties"] is result["gap_best_ties"] is None
+            assert result.gap_worst_ties is result.gap_best_ties is None
             continue
-        assert result["top1"] == pytest.approx(n_right / n_positives)
+        assert result.top1 == pytest.approx(n_right / n_positives)
         rows = [(c, i, landmark in truth[i]) for i, (landmark, c) in guesses.items()]
         found = [
             slow_gap([(-rank, "", right) for rank, right in enumerate(o)], n_positives)
             for o in all_orders(rows)
         ]
-        assert result["gap_worst_ties"] == pytest.approx(float(min(found)), abs=1e-12)
-        assert result["gap_best_ties"] == pytest.approx(float(max(found)), abs=1e-12)
+        assert result.gap_worst_ties == pytest.approx(float(min(found)), abs=1e-12)
+        assert result.gap_best_ties == pytest.approx(float(max(found)), abs=1e-12)
         ranked = sorted((i, guess) for i, guess in guesses.items())
         causes = [(c, land in truth[i], bool(truth[i])) for i, (land, c) in ranked]
-        assert list(result["lost"].values()) == pytest.approx(
+        assert list(result.lost.as_json().values()) == pytest.approx(
             slow_loss(causes, n_positives), abs=1e-12
         )
 
@@ -462,9 +460,9 @@ def test_gap_is_top1_only_where_every_right_guess_outranks_every_wrong_one(rows)
     ranked = sorted(guesses, key=lambda i: (-guesses[i][1], i))
     right = [guesses[i][0] == 1 for i in ranked]
     result = scores(truth, guesses)
-    assert result["gap"] <= result["top1"] + 1e-12
+    assert result.gap <= result.top1 + 1e-12
     separated = right == sorted(right, reverse=True)
-    assert (abs(result["gap"] - result["top1"]) < 1e-12) == separated
+    assert (abs(result.gap - result.top1) < 1e-12) == separated
 
 
 @pytest.mark.parametrize("seed", range(50))
@@ -493,7 +491,7 @@ def test_without_positives_bounds_and_losses_are_not_defined():
     for truth, guesses in (({"a": None}, {"a": (1, 0.5)}), ({}, {})):
         result = scores(truth, guesses)
         for name in ("gap", "gap_worst_ties", "gap_best_ties", "gap_landmarks_only"):
-            assert result[name] is None
+            assert getattr(result, name) is None
 
 
 # GAP at another share of landmark images.
@@ -588,7 +586,7 @@ def test_a_share_that_is_none_is_a_callers_mistake():
     none = [False] * 3
     with pytest.raises(ValueError, match=r"n_non_landmarks \(2\) guesses .* got 3"):
         gap_at_share([0.5, 0.4, 0.3], none, none, 1, 2, 0.5)
-    with pytest.raises(ValueError, match="is on a landmark image"):
+    with pytest.raises(ValueError, match="correct guesses on landmark images only"):
         gap_at_share([0.5, 0.4], [True, False], [False, False], 1, 2, 0.5)
     with pytest.raises(ValueError, match="nan"):
         gap_at_share([float("nan")], [True], [True], 1, 1, 0.5)

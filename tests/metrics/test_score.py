@@ -1,5 +1,6 @@
 """Scoring files: what is counted, how fast, and one line for each mistake."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from kaggle_kit.errors import TableError
 from kaggle_kit.metrics.score import (
+    Validation,
     precisions_of,
     rows_of,
     score,
@@ -71,17 +73,17 @@ def test_delf_files_are_read_as_delf_reads_them(files):
 
 def test_public_and_private_are_apart_and_ignored_rows_left_out(files):
     result = score(*files(DELF_SUBMISSION, DELF_SOLUTION))
-    assert result["n_images"] == 3 and result["n_positives"] == 2
-    assert result["n_guesses"] == 2
-    assert result["gap"] == pytest.approx(1 / 4)  # the wrong one of D outranks A
-    assert result["public"]["gap"] == 1 and result["public"]["n_images"] == 2
-    assert result["private"]["gap"] == 0 and result["private"]["n_images"] == 1
+    assert result.n_images == 3 and result.n_positives == 2
+    assert result.n_guesses == 2
+    assert result.gap == pytest.approx(1 / 4)  # the wrong guess of D outranks A
+    assert result.public.gap == 1 and result.public.n_images == 2
+    assert result.private.gap == 0 and result.private.n_images == 1
 
 
 def test_without_usage_there_is_one_score(files):
     result = score(*files(f"id,landmarks\n{A},7 1\n", f"id,landmarks\n{A},7\n"))
-    assert result["gap"] == 1
-    assert "public" not in result
+    assert result.gap == 1
+    assert result.public is None and "public" not in result.as_json()
 
 
 def test_the_order_of_rows_does_not_matter(files, tmp_path):
@@ -93,7 +95,7 @@ def test_the_order_of_rows_does_not_matter(files, tmp_path):
     lines = submission.read_text().splitlines()
     submission.write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
     assert score(submission, solution) == first
-    assert first["gap"] == pytest.approx(7 / 12)
+    assert first.gap == pytest.approx(7 / 12)
 
 
 def kit(*args):
@@ -195,11 +197,11 @@ def test_validate_counts_rows_and_guesses(files):
     sample.write_text(
         "id,landmarks\n" + "".join(f"{i},137790 0.1\n" for i in (A, B, C))
     )
-    assert validate(submission, sample) == {
-        "valid": True,
-        "n_images": 3,
-        "n_guesses": 2,
-    }
+    counts = Validation(valid=True, n_images=3, n_guesses=2)
+    assert validate(submission, sample) == counts
+    assert validate(str(submission), str(sample)) == counts
+    text = '{"valid": true, "n_images": 3, "n_guesses": 2}'
+    assert json.dumps(counts.as_json()) == text
 
 
 # More of what is counted.
@@ -253,12 +255,12 @@ def test_files_in_any_order_agree_with_the_definition_in_each_part(seed, files):
     private = [i for i in ids if usage[i] == "Private"]
     for images, part in (
         (counted, results[0]),
-        (public, results[0]["public"]),
-        (private, results[0]["private"]),
+        (public, results[0].public),
+        (private, results[0].private),
     ):
         expected = slow_gap_of(images, guesses, truth)
-        assert part["gap"] == pytest.approx(expected, abs=1e-12)
-        assert part["n_images"] == len(images)
+        assert part.gap == pytest.approx(expected, abs=1e-12)
+        assert part.n_images == len(images)
 
 
 def test_a_row_without_usage_counts_and_is_in_neither_part(files):
@@ -268,9 +270,9 @@ def test_a_row_without_usage_counts_and_is_in_neither_part(files):
             f"id,landmarks,Usage\n{A},7,Public\n{B},8,\n{C},9,Private\n",
         )
     )
-    assert result["n_images"] == 3 and result["gap"] == pytest.approx(1 / 9)
-    assert result["public"]["n_images"] == result["private"]["n_images"] == 1
-    assert result["public"]["gap"] == 1 and result["private"]["gap"] == 0
+    assert result.n_images == 3 and result.gap == pytest.approx(1 / 9)
+    assert result.public.n_images == result.private.n_images == 1
+    assert result.public.gap == 1 and result.private.gap == 0
 
 
 def test_ids_that_differ_are_named_with_the_file_they_are_held_against(files):
@@ -289,7 +291,7 @@ def test_precisions_are_of_the_landmark_images_by_id():
     guesses = {D: Guess(7, 0.9), A: Guess(8, 0.8), C: Guess(7, 0.7), E: Guess(5, 0.6)}
     found = precisions_of(guesses, truths)
     assert found == pytest.approx([1 / 2, 0, 0, 2 / 4])
-    assert found.sum() / 4 == pytest.approx(score_guesses(guesses, truths)["gap"])
+    assert found.sum() / 4 == pytest.approx(score_guesses(guesses, truths).gap)
 
 
 def test_of_no_images_the_columns_are_of_the_same_kinds():
@@ -305,19 +307,21 @@ def test_an_ignored_row_changes_nothing_whatever_it_says(files):
         for cell in ("", "9 99", "1 99", "9 0.55")
     ]
     assert all(result == results[0] for result in results)
-    assert results[0]["gap"] == pytest.approx(1 / 4)
+    assert results[0].gap == pytest.approx(1 / 4)
 
 
 def test_a_part_that_the_solution_lacks_has_no_score(files):
     result = score(
         *files(f"id,landmarks\n{A},7 1\n", f"id,landmarks,Usage\n{A},7,Public\n")
     )
-    assert result["public"]["gap"] == 1 and result["private"] is None
+    assert result.public.gap == 1 and result.private is None
+    assert result.as_json()["private"] is None
     result = score(
         *files(f"id,landmarks\n{A},7 1\n", f"id,landmarks,Usage\n{A},7,Ignored\n")
     )
-    assert result["gap"] is result["public"] is result["private"] is None
-    assert result["n_images"] == 0
+    assert result.gap is result.public is result.private is None
+    assert result.n_images == 0
+    assert list(result.as_json())[-2:] == ["public", "private"]
 
 
 def test_scoring_does_not_load_tensorflow(files):
@@ -416,9 +420,7 @@ def drawn_images(seed, n=60):
     return guesses, truths
 
 
-@pytest.mark.parametrize(
-    ("share", "times"), [("0.011", 2967), ("0.1", 297), ("0.3", 77)]
-)
+@pytest.mark.parametrize(("share", "times"), [(0.011, 2967), (0.1, 297), (0.3, 77)])
 @pytest.mark.parametrize("seed", range(3))
 def test_gap_at_a_share_is_gap_of_a_solution_with_that_share(seed, share, times):
     """66 landmark images and 2 others, which are copied under ids beside their own."""
@@ -431,48 +433,51 @@ def test_gap_at_a_share_is_gap_of_a_solution_with_that_share(seed, share, times)
         for k in range(1 if truths[i].landmark_ids else times):
             copied_truths[f"{i}-{k}"] = truths[i]
             copied_guesses[f"{i}-{k}"] = guesses[i]
-    assert 66 / len(copied_truths) == pytest.approx(float(share), abs=1e-15)
-    expected = score_guesses(copied_guesses, copied_truths)["gap"]
-    found = score_guesses(guesses, truths)["gap_at_share"][share]
-    assert found == pytest.approx(expected, abs=1e-12)
+    assert 66 / len(copied_truths) == pytest.approx(share, abs=1e-15)
+    expected = score_guesses(copied_guesses, copied_truths).gap
+    found = score_guesses(guesses, truths)
+    assert found.as_json()["gap_at_share"][str(share)] == found.gap_at_share[share]
+    assert found.gap_at_share[share] == pytest.approx(expected, abs=1e-12)
 
 
 def test_gap_at_share_is_none_where_it_is_not_defined():
     only = score_guesses({A: Guess(7, 1.0)}, {A: Truth(frozenset({7}))})
-    assert only["gap"] == 1
-    assert set(only["gap_at_share"].values()) == {None}
+    assert only.gap == 1
+    assert set(only.gap_at_share.values()) == {None}
     none = score_guesses({A: Guess(7, 1.0)}, {A: Truth(frozenset())})
-    assert set(none["gap_at_share"].values()) == {None}
+    assert set(none.gap_at_share.values()) == {None}
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_intervals_are_added_to_the_scores(seed):
     guesses, truths = drawn_images(seed)
     scores = with_intervals(guesses, truths, n_resamples=200, seed=seed)
-    interval = scores.pop("interval")
-    assert scores == score_guesses(guesses, truths)
-    assert list(interval) == ["gap", "top1", "auc", "gap_at_share"]
+    interval = scores.interval
+    assert dataclasses.replace(scores, interval=None) == score_guesses(guesses, truths)
+    assert list(interval.as_json()) == ["gap", "top1", "auc", "gap_at_share"]
     for name in ("gap", "top1", "auc"):
-        low, high = interval[name]
-        assert 0 <= low < scores[name] < high <= 1
-    assert interval["gap_at_share"].keys() == scores["gap_at_share"].keys()
-    for share, (low, high) in interval["gap_at_share"].items():
-        assert 0 <= low < scores["gap_at_share"][share] < high <= 1
-    again = with_intervals(guesses, truths, n_resamples=200, seed=seed)["interval"]
-    assert json.loads(json.dumps(interval)) == interval == again
-    other = with_intervals(guesses, truths, n_resamples=200, seed=seed + 1)["interval"]
+        low, high = getattr(interval, name)
+        assert 0 <= low < getattr(scores, name) < high <= 1
+    assert interval.gap_at_share.keys() == scores.gap_at_share.keys()
+    for share, (low, high) in interval.gap_at_share.items():
+        assert 0 <= low < scores.gap_at_share[share] < high <= 1
+    again = with_intervals(guesses, truths, n_resamples=200, seed=seed).interval
+    assert interval == again
+    values = interval.as_json()
+    assert json.loads(json.dumps(values)) == values
+    other = with_intervals(guesses, truths, n_resamples=200, seed=seed + 1).interval
     assert other != interval
-    told = with_intervals(guesses, truths, n_resamples=1000, seed=0)
-    assert with_intervals(guesses, truths) == told
+    defaults = with_intervals(guesses, truths, n_resamples=1000, seed=0)
+    assert with_intervals(guesses, truths) == defaults
 
 
 @pytest.mark.parametrize("shown", [{7}, {}])
 def test_an_interval_of_what_is_not_defined_is_none(shown):
     truths = {A: Truth(frozenset(shown))}
-    interval = with_intervals({A: Guess(7, 1.0)}, truths)["interval"]
-    assert interval["gap"] == interval["top1"] == ([1, 1] if shown else None)
-    assert interval["auc"] is None
-    assert set(interval["gap_at_share"].values()) == {None}
+    interval = with_intervals({A: Guess(7, 1.0)}, truths).interval
+    assert interval.gap == interval.top1 == ((1, 1) if shown else None)
+    assert interval.auc is None
+    assert set(interval.gap_at_share.values()) == {None}
 
 
 def test_the_intervals_of_files_are_those_of_their_images_by_seed(files):
@@ -489,7 +494,7 @@ def test_the_intervals_of_files_are_those_of_their_images_by_seed(files):
         expected = with_intervals(guesses, truths, 60, seed)
         assert score(*paths, n_resamples=60, seed=seed) == expected
     assert score(*paths, 60) == with_intervals(guesses, truths, 60, seed=0)
-    assert score(*paths, 60)["interval"] != expected["interval"]
+    assert score(*paths, 60).interval != expected.interval
 
 
 def test_files_are_scored_with_intervals_only_when_asked(files):
@@ -498,13 +503,52 @@ def test_files_are_scored_with_intervals_only_when_asked(files):
     asked = score(*paths, n_resamples=50)
     for part, whole in (
         (asked, plain),
-        (asked["public"], plain["public"]),
-        (asked["private"], plain["private"]),
+        (asked.public, plain.public),
+        (asked.private, plain.private),
     ):
-        assert "interval" not in whole
-        assert {k: part[k] for k in whole if k not in ("public", "private")} == {
-            k: whole[k] for k in whole if k not in ("public", "private")
-        }
-    assert asked["interval"]["gap"] == [0, 1]  # both are D, or both are A
-    assert asked["public"]["interval"]["gap"] == [1, 1]
-    assert asked["private"]["interval"]["gap"] == [0, 0]
+        assert whole.interval is None and "interval" not in whole.as_json()
+        rest = {"interval": None, "public": None, "private": None}
+        assert dataclasses.replace(part, **rest) == dataclasses.replace(whole, **rest)
+    assert asked.interval.gap == (0, 1)  # both are D, or both are A
+    assert asked.public.interval.gap == (1, 1)
+    assert asked.private.interval.gap == (0, 0)
+
+
+# What is printed.
+
+PRINTED = """{
+  "gap": 0.25,
+  "gap_worst_ties": 0.25,
+  "gap_best_ties": 0.25,
+  "gap_landmarks_only": 0.25,
+  "gap_at_share": {
+    "0.011": 0.25,
+    "0.1": 0.25,
+    "0.3": 0.25
+  },
+  "top1": 0.5,
+  "auc": 1.0,
+  "n_images": 3,
+  "n_positives": 2,
+  "n_guesses": 2,
+  "lost": {
+    "wrong_landmarks": 0.75,
+    "non_landmarks": 0.0,
+    "missing_guesses": 0.0
+  },
+  "interval": {
+    "gap": [
+      0.0,
+      1.0
+    ],
+"""
+
+
+def test_the_printed_json_has_these_keys_in_this_order(files):
+    paths = files(DELF_SUBMISSION, DELF_SOLUTION)
+    done = kit("score", *paths, "--intervals")
+    assert done.stdout.startswith(PRINTED)
+    printed = json.loads(done.stdout)
+    assert list(printed)[-3:] == ["interval", "public", "private"]
+    assert list(printed["public"]) == list(printed)[:-2]
+    assert printed == score(*map(str, paths), n_resamples=1000).as_json()

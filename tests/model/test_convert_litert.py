@@ -10,7 +10,7 @@ from kaggle_kit.backends.tensorflow import TensorFlowEngine
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.inference.embedder_parts import Network
 from kaggle_kit.model.classifier import classifier
-from kaggle_kit.model.convert_litert import lite
+from kaggle_kit.model.convert_litert import convert_to_litert
 from kaggle_kit.model.deterministic import stabilise
 from kaggle_kit.model.export import export
 from kaggle_kit.storage.tables import read_sample
@@ -43,7 +43,7 @@ def both(request, settings, run_dir, competition, tmp_path_factory):
         own = config.override(settings, changes)
         network = load_best(run_dir, own)
     export(network, own, out / "model")
-    lite(out / "model", out / "model.tflite")
+    convert_to_litert(out / "model", out / "model.tflite")
     saved = Network(out / "model", TensorFlowEngine())
     ids = read_sample(competition / "sample_submission.csv")
     paths = [image_path(competition / "test", image_id) for image_id in ids]

@@ -14,7 +14,7 @@ from kaggle_kit.model.layers import (
     GeM,
     SmoothedCrossentropy,
     adacos_scale,
-    margins,
+    class_margins,
 )
 
 X = np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2)  # DELF's pooling_test
@@ -293,13 +293,15 @@ def test_gradient_of_arcface_is_the_difference_quotient():
 def test_margins_have_the_values_of_the_published_code():
     counts = [1, 2, 5, 10, 20, 50, 100, 500, 1000, 6272]
     expected = [0.500, 0.419, 0.332, 0.278, 0.233, 0.184, 0.153, 0.100, 0.083, 0.050]
-    np.testing.assert_allclose(margins(counts, 0.05, 0.5), expected, atol=5e-4)
+    np.testing.assert_allclose(class_margins(counts, 0.05, 0.5), expected, atol=5e-4)
 
 
 def test_margins_of_equal_classes_and_of_empty_ones_are_numbers():
-    assert margins([7, 7, 7], 0.1, 0.5).tolist() == pytest.approx([0.3] * 3)
-    assert margins([3], 0.1, 0.5).tolist() == pytest.approx([0.3])
-    assert margins([0, 1, 16], 0.1, 0.5).tolist() == pytest.approx([0.5, 0.5, 0.1])
+    assert class_margins([7, 7, 7], 0.1, 0.5).tolist() == pytest.approx([0.3] * 3)
+    assert class_margins([3], 0.1, 0.5).tolist() == pytest.approx([0.3])
+    assert class_margins([0, 1, 16], 0.1, 0.5).tolist() == pytest.approx(
+        [0.5, 0.5, 0.1]
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from kaggle_kit.metrics.score import score
-from kaggle_kit.report.dataset_page import sheet
+from kaggle_kit.report.dataset_page import write_dataset_page
 from kaggle_kit.report.page import report
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.tables import Guess
@@ -49,9 +49,9 @@ def pages(competition, run_dir, tmp_path_factory):
     from kaggle_kit.data.index import index
 
     index(competition, folder / "index.csv")
-    sheet(competition, folder / "index.csv")
+    write_dataset_page(competition, folder / "index.csv")
     found = {"report": folder / "report.html", "sheet": folder / "index.report.html"}
-    return found, score(submission, solution)["gap"]
+    return found, score(submission, solution).gap
 
 
 @pytest.fixture

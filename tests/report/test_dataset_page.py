@@ -10,7 +10,8 @@ from PIL import Image
 
 from kaggle_kit import cli
 from kaggle_kit.data.layout import image_path
-from kaggle_kit.report.dataset_page import PHOTOS, SHEETS, duplicates, sheets
+from kaggle_kit.report.contact_sheets import PHOTOS, SHEETS, choose_sheets
+from kaggle_kit.report.duplicates import duplicates
 from kaggle_kit.storage import tables
 
 
@@ -73,7 +74,7 @@ def test_contact_sheets_are_bounded():
         for i in range(landmark)
     ]
     labels += [(f"none{i}", None) for i in range(50)]
-    found = sheets(labels)
+    found = choose_sheets(labels)
     assert len(found) == SHEETS + 1
     assert found[0][:2] == (499, 499) and found[-2][:2] == (1, 1)
     assert found[-1][:2] == (None, 50)
@@ -91,4 +92,4 @@ def test_without_photos_there_is_a_sheet(tmp_path, capsys):
     assert cli.main(args) == 0
     made = json.loads(capsys.readouterr().out)
     assert made["labelled"] == 0 and made["broken"] == 1
-    assert "There is no photo." in (tmp_path / "index.report.html").read_text("utf-8")
+    assert "There are no photos." in (tmp_path / "index.report.html").read_text("utf-8")

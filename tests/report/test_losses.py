@@ -70,12 +70,12 @@ def test_the_parts_add_up_to_what_gap_is_short_of_one(seed):
     guesses, truths = case(seed)
     scores = score_guesses(guesses, truths)
     found = parts(photo_losses(guesses, truths))
-    assert sum(found) == pytest.approx(1 - scores["gap"], abs=1e-12)
-    lost = scores["lost"]
+    assert sum(found) == pytest.approx(1 - scores.gap, abs=1e-12)
+    lost = scores.lost
     wrong = found.wrong_landmarks + found.wrong_above
-    assert wrong == pytest.approx(lost["wrong_landmarks"], abs=1e-12)
-    assert found.non_landmarks_above == pytest.approx(lost["non_landmarks"], abs=1e-12)
-    assert found.missing_guesses == pytest.approx(lost["missing_guesses"], abs=1e-12)
+    assert wrong == pytest.approx(lost.wrong_landmarks, abs=1e-12)
+    assert found.non_landmarks_above == pytest.approx(lost.non_landmarks, abs=1e-12)
+    assert found.missing_guesses == pytest.approx(lost.missing_guesses, abs=1e-12)
 
 
 def test_the_parts_of_a_case_done_by_hand():
@@ -140,7 +140,7 @@ def test_precision_over_rank_averages_to_gap():
     right = photos[photos["right"]]["rank"].to_numpy()
     total = line.set_index("rank").loc[right, "precision"].sum()
     gap = total / photos["positive"].sum()
-    assert gap == pytest.approx(score_guesses(guesses, truths)["gap"])
+    assert gap == pytest.approx(score_guesses(guesses, truths).gap)
 
 
 def test_changes_are_the_photos_right_in_one_alone():

@@ -5,20 +5,20 @@ import pytest
 from PIL import Image
 
 from kaggle_kit.errors import DataError
-from kaggle_kit.report.matches import LINE, drawn, match
+from kaggle_kit.report.matches import LINE, draw_matches, match
 
 
 def test_the_picture_shows_both_photos_and_lines_between_points():
     a = np.full((40, 60, 3), 10, np.uint8)
     b = np.full((80, 50, 3), 200, np.uint8)
     start, end = np.array([[20, 20]], np.float32), np.array([[30, 20]], np.float32)
-    picture = drawn(a, b, start, end, 512)
+    picture = draw_matches(a, b, start, end, 512)
     assert picture.shape == (80, 110, 3)
     assert (picture[20, 20:91] == LINE).all()
     assert (picture[:12, :60] == 10).all()
     assert (picture[41:, :60] == 255).all()
     assert (picture[41:, 60:] == 200).all()
-    untouched = drawn(a, b, start[:0], end[:0], 512)
+    untouched = draw_matches(a, b, start[:0], end[:0], 512)
     assert (untouched[:40, :60] == a).all()
 
 
@@ -26,7 +26,7 @@ def test_the_picture_scales_points_back_to_a_photo_that_was_shrunk():
     a = np.zeros((400, 200, 3), np.uint8)
     b = np.zeros((100, 100, 3), np.uint8)
     point = np.array([[25, 50]], np.float32)  # of 100 x 50, a quarter of the photo
-    picture = drawn(a, b, point, point, 100)
+    picture = draw_matches(a, b, point, point, 100)
     line = (picture == LINE).all(axis=2)
     assert line[202, 102]  # 101.5: the middle of pixel (25, 50), four times as large
     assert line[50, 225]
@@ -42,7 +42,7 @@ def test_a_photo_matches_itself_shrunk(competition, tmp_path):
                 tmp_path / "small.png"
             )
         found = match(photo, tmp_path / "small.png", tmp_path / "out.png")
-        best = max(best, found["inliers"])
+        best = max(best, found.inliers)
         with Image.open(tmp_path / "out.png") as picture:
             assert picture.width > Image.open(photo).width
     assert best > 3

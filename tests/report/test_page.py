@@ -65,7 +65,7 @@ def test_gap_is_what_score_prints(run, submission, competition, tmp_path, capsys
     (value, shown) = re.search(
         r'<data id="gap" value="(.*?)".*?>(.*?)</data>', page
     ).group(1, 2)
-    assert float(value) == printed["gap"] == made["gap"] and 0.1 < made["gap"] < 0.9
+    assert float(value) == printed["gap"] == made.gap and 0.1 < made.gap < 0.9
     assert shown == f"{printed['gap']:.4f}"
     low, high = printed["interval"]["gap"]
     assert f"95% interval {low:.4f} to {high:.4f}" in text_of(page)
@@ -76,7 +76,7 @@ def test_the_parts_on_the_page_add_up_to_one(run, submission, competition, tmp_p
     body = re.search(r"GAP and its losses.*?<tbody>(.*?)</tbody>", page)[1]
     rows = re.findall(r'<td class="n" data-value="(.*?)"', body)
     earned, *losses = [float(value) for value in rows[0:-1:2]]
-    assert earned == made["gap"]
+    assert earned == made.gap
     assert earned + sum(losses) == pytest.approx(1)
     assert float(rows[-1]) == pytest.approx(1)
 
@@ -110,7 +110,7 @@ def test_its_photos_are_small_and_bounded(run, submission, competition, tmp_path
     for photo in photos:
         with Image.open(io.BytesIO(base64.b64decode(photo))) as image:
             assert max(image.size) <= SIDE
-    assert made["megabytes"] < 1.5
+    assert made.megabytes < 1.5
 
 
 def test_names_and_ids_are_harmless(run, submission, competition, tmp_path):
@@ -196,9 +196,9 @@ def test_runs_are_told_apart_and_what_changed_sides_is_listed(
     )
     text = text_of(page)
     assert text.count("Against longer") == 2
-    assert "3 photos are right here alone, 0 there alone." in text
+    assert "3 photos are right only here, 0 only there." in text
     gaps = [
-        score(path, competition / "solution.csv")["gap"]
+        score(path, competition / "solution.csv").gap
         for path in (submission, other / "submission.csv")
     ]
     assert f"{gaps[0] - gaps[1]:+.4f}" in text
@@ -233,7 +233,7 @@ def test_a_competition_without_landmarks_has_a_page(tmp_path):
     (tmp_path / "submission.csv").write_text("id,landmarks\nabc0,7 0.5\nabc1,\n")
     folder, out = tmp_path, tmp_path / "r.html"
     made = report(folder, tmp_path / "submission.csv", tmp_path / "solution.csv", out)
-    assert made["gap"] is None
+    assert made.gap is None
     assert "Not defined: no photo shows a landmark." in out.read_text("utf-8")
 
 
@@ -241,8 +241,8 @@ def test_a_perfect_submission_has_a_page(tmp_path):
     (tmp_path / "s.csv").write_text("id,landmarks\nabc0,7 0.5\n")
     (tmp_path / "t.csv").write_text("id,landmarks\nabc0,7\n")
     out = tmp_path / "r.html"
-    assert report(tmp_path, tmp_path / "s.csv", tmp_path / "t.csv", out)["gap"] == 1
-    assert "There is none." in out.read_text("utf-8")
+    assert report(tmp_path, tmp_path / "s.csv", tmp_path / "t.csv", out).gap == 1
+    assert "There are none." in out.read_text("utf-8")
 
 
 def test_a_thumbnail_is_upright_and_keeps_nothing_of_the_file(tmp_path):

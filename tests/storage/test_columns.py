@@ -34,8 +34,8 @@ def test_they_are_equal_to_the_same_rows_only():
 def test_they_are_chosen_from_and_put_together():
     columns = Columns.of(Label, LABELS)
     mask = columns.column("landmark_id") == 4
-    assert columns.taken(mask) == [row for row in LABELS if row.landmark_id == 4]
-    assert columns.taken(np.array([3, 1])) == [LABELS[3], LABELS[1]]
+    assert columns.select(mask) == [row for row in LABELS if row.landmark_id == 4]
+    assert columns.select(np.array([3, 1])) == [LABELS[3], LABELS[1]]
     assert columns[:3] + LABELS[5:] == LABELS[:3] + LABELS[5:]
     pool = Columns.of(Member, MEMBERS[:1]) + MEMBERS[1:]
     assert pool == MEMBERS

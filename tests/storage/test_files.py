@@ -7,7 +7,7 @@ import pytest
 
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.errors import ArtefactError, DataError
-from kaggle_kit.storage.files import written, written_dir
+from kaggle_kit.storage.files import atomic_write, atomic_write_dir
 
 
 def names(folder: Path) -> list[str]:
@@ -16,7 +16,7 @@ def names(folder: Path) -> list[str]:
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
     target = tmp_path / "deep" / "x.csv"
-    with written(target) as part:
+    with atomic_write(target) as part:
         part.write_text("new")
         assert not target.exists()
     assert target.read_text() == "new" and names(target.parent) == ["x.csv"]
@@ -25,7 +25,7 @@ def test_a_file_appears_when_it_is_whole(tmp_path):
 def test_a_file_that_failed_leaves_the_old_one(tmp_path):
     target = tmp_path / "x.csv"
     target.write_text("old")
-    with pytest.raises(KeyboardInterrupt), written(target) as part:
+    with pytest.raises(KeyboardInterrupt), atomic_write(target) as part:
         part.write_text("half")
         raise KeyboardInterrupt
     assert target.read_text() == "old" and names(tmp_path) == ["x.csv"]
@@ -34,7 +34,7 @@ def test_a_file_that_failed_leaves_the_old_one(tmp_path):
 def test_a_folder_appears_when_it_is_whole_and_replaces_its_kind(tmp_path):
     target = tmp_path / "made"
     for content in ("one", "two"):
-        with written_dir(target, "marker") as part:
+        with atomic_write_dir(target, "marker") as part:
             (part / "marker").touch()
             (part / content).touch()
     assert names(target) == ["marker", "two"] and names(tmp_path) == ["made"]
@@ -42,9 +42,12 @@ def test_a_folder_appears_when_it_is_whole_and_replaces_its_kind(tmp_path):
 
 def test_a_folder_that_failed_leaves_the_old_one(tmp_path):
     target = tmp_path / "made"
-    with written_dir(target, "marker") as part:
+    with atomic_write_dir(target, "marker") as part:
         (part / "marker").write_text("old")
-    with pytest.raises(ValueError, match="lost"), written_dir(target, "marker") as part:
+    with (
+        pytest.raises(ValueError, match="lost"),
+        atomic_write_dir(target, "marker") as part,
+    ):
         (part / "marker").write_text("half")
         raise ValueError("lost")
     assert (target / "marker").read_text() == "old" and names(tmp_path) == ["made"]
@@ -53,10 +56,10 @@ def test_a_folder_that_failed_leaves_the_old_one(tmp_path):
 def test_a_folder_of_other_files_is_not_replaced(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ArtefactError, match="found other files"):
-        written_dir(tmp_path, "marker").__enter__()
+        atomic_write_dir(tmp_path, "marker").__enter__()
     file = tmp_path / "thesis.txt"
     with pytest.raises(ArtefactError):
-        written_dir(file, "marker").__enter__()
+        atomic_write_dir(file, "marker").__enter__()
     assert file.read_text() == "mine"
 
 
@@ -75,7 +78,7 @@ def test_a_competition_says_what_it_lacks(tmp_path):
 def test_an_empty_folder_is_filled(tmp_path):
     target = tmp_path / "made"
     target.mkdir()
-    with written_dir(target, "marker") as part:
+    with atomic_write_dir(target, "marker") as part:
         assert names(part) == []
         (part / "marker").touch()
     assert names(target) == ["marker"] and names(tmp_path) == ["made"]
@@ -83,11 +86,11 @@ def test_an_empty_folder_is_filled(tmp_path):
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_a_first_attempt_that_failed_leaves_nothing(error, tmp_path):
-    with pytest.raises(error), written_dir(tmp_path / "made", "marker") as part:
+    with pytest.raises(error), atomic_write_dir(tmp_path / "made", "marker") as part:
         (part / "deep").mkdir()
         (part / "deep" / "half").touch()
         raise error
-    with pytest.raises(error), written(tmp_path / "x.csv") as part:
+    with pytest.raises(error), atomic_write(tmp_path / "x.csv") as part:
         part.touch()
         raise error
     assert names(tmp_path) == []
@@ -95,9 +98,9 @@ def test_a_first_attempt_that_failed_leaves_nothing(error, tmp_path):
 
 def test_what_is_half_written_is_not_seen_under_its_name(tmp_path):
     target = tmp_path / "made"
-    with written_dir(target, "marker") as part:
+    with atomic_write_dir(target, "marker") as part:
         (part / "marker").write_text("old")
-    with written_dir(target, "marker") as part:
+    with atomic_write_dir(target, "marker") as part:
         (part / "marker").write_text("new")
         assert (target / "marker").read_text() == "old"
     assert (target / "marker").read_text() == "new"
@@ -121,7 +124,7 @@ def test_a_whole_competition_lacks_nothing(competition):
 
 def test_a_replacement_that_fails_gives_the_old_folder_back(tmp_path, monkeypatch):
     target = tmp_path / "made"
-    with written_dir(target, "marker") as part:
+    with atomic_write_dir(target, "marker") as part:
         (part / "marker").write_text("old")
     replace = os.replace
 
@@ -131,6 +134,9 @@ def test_a_replacement_that_fails_gives_the_old_folder_back(tmp_path, monkeypatc
         replace(source, destination)
 
     monkeypatch.setattr("os.replace", failing)
-    with pytest.raises(OSError, match="gone"), written_dir(target, "marker") as part:
+    with (
+        pytest.raises(OSError, match="gone"),
+        atomic_write_dir(target, "marker") as part,
+    ):
         (part / "marker").write_text("new")
     assert (target / "marker").read_text() == "old" and names(tmp_path) == ["made"]

@@ -284,7 +284,7 @@ def test_a_reader_leaves_the_collector_as_it_was(enabled, tmp_path):
         with pytest.raises(TableError):
             labels(tmp_path, "id,landmark_id\n!,7\n")
         assert gc.isenabled() is enabled
-        with tables.uncollected():
+        with tables.without_gc():
             assert not gc.isenabled()
     finally:
         (gc.enable if before else gc.disable)()
@@ -391,7 +391,7 @@ COMPLAINTS = {
     ),
     "landmarks of a solution": (
         *("solution", f"id,landmarks\n{LONG},7 8{LONG}\n", f"row 2: image {QUOTE}"),
-        "landmark ids with spaces between",
+        "landmark ids separated by spaces",
         *(f"'7 8{QUOTE[3:]}'", "correct the row"),
     ),
     "a usage": (

@@ -5,7 +5,7 @@ import pytest
 
 from kaggle_kit import config
 from kaggle_kit.config import Config, image_size
-from kaggle_kit.data.datasets import Photos, balanced
+from kaggle_kit.data.datasets import Photos, balanced_copies
 from kaggle_kit.data.shards import photo_classes, read_manifest
 from kaggle_kit.model.layers import ArcFaceLoss, SmoothedCrossentropy
 from kaggle_kit.training import optimizer
@@ -16,7 +16,7 @@ from tests.helpers.small_recipes import CLASSES, DATA, small
 def test_balanced_epochs_show_every_class_equally_often():
     classes = np.repeat([0, 1, 2], [60, 30, 10])
     rng = np.random.default_rng(0)
-    draws = np.stack([balanced(classes, rng) for _ in range(300)])
+    draws = np.stack([balanced_copies(classes, rng) for _ in range(300)])
     assert (draws.sum(axis=1) == 100).all()
     per_class = np.stack([draws[:, classes == c].sum(axis=1) for c in range(3)], 1)
     assert per_class.mean(axis=0) == pytest.approx([100 / 3] * 3, abs=0.5)
@@ -28,7 +28,7 @@ def test_balanced_epochs_show_every_class_equally_often():
 def test_balanced_numbers_are_the_expected_ones_rounded_up_or_down():
     classes = np.repeat([0, 1, 2], [60, 30, 10])
     for seed in range(20):
-        copies = balanced(classes, np.random.default_rng(seed))
+        copies = balanced_copies(classes, np.random.default_rng(seed))
         assert set(copies[classes == 0].tolist()) <= {0, 1}
         assert set(copies[classes == 1].tolist()) <= {1, 2}
         assert set(copies[classes == 2].tolist()) <= {3, 4}

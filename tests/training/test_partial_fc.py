@@ -116,9 +116,12 @@ def test_losses_among_some_classes_are_those_of_these_classes():
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"model.head": "dense"}, "needs a cosine or arcface head"),
-        ({"train.accumulate": 2}, r"needs train\.accumulate: 1"),
-        ({"model.sampled_classes": 7}, r"7 is below train\.batch_size 8"),
+        (
+            {"model.head": "dense"},
+            "expected cosine or arcface with model.sampled_classes, got",
+        ),
+        ({"train.accumulate": 2}, r"train\.accumulate: expected 1 .* got 2"),
+        ({"model.sampled_classes": 7}, r"at least train\.batch_size 8, .* got 7"),
     ],
 )
 def test_settings_that_do_not_go_with_it_are_refused(changes, reason):

@@ -32,7 +32,7 @@ def test_shards_by_ray_are_those_of_one_host(
     few = config.override(settings, {"data.shard_images": 10})
     shards(few.data, competition, subset_dir, tmp_path / "one")
     made = ray_cluster.shards(few, competition, subset_dir, tmp_path / "ray", "local")
-    assert len(made["shards"]) > 4
+    assert len(made.shards) > 4
     names = {path.name for path in (tmp_path / "one").iterdir()}
     assert names == {path.name for path in (tmp_path / "ray").iterdir()}
     for name in names:

@@ -143,5 +143,7 @@ def test_kept_weights_are_the_mean_of_the_trained_and_the_first(tmp_path):
 
 
 def test_a_mean_with_random_weights_is_refused(settings):
-    with pytest.raises(ConfigError, match="needs model.weights"):
+    with pytest.raises(
+        ConfigError, match="expected weights with train.trained_share below 1"
+    ):
         config.override(settings, {"train.trained_share": 0.5})

@@ -1,0 +1,94 @@
+"""Contact sheets: a few photos of each landmark of a data set."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from kaggle_kit.data.layout import image_path
+from kaggle_kit.progress import progress
+from kaggle_kit.report.html import Html, picture, section, tag
+from kaggle_kit.report.mistakes import NameOf
+from kaggle_kit.report.photos import parallel_map, thumbnail
+
+SHEETS = 60  # landmarks with a contact sheet: the largest and the smallest
+PHOTOS = 8  # on a contact sheet
+SIDE = 128  # of a photo on a contact sheet, in pixels
+
+
+class ContactSheet(NamedTuple):
+    """The photos of a landmark to show.
+
+    Attributes:
+        landmark_id: None for photos without a landmark.
+        n_photos: of the landmark.
+        image_ids: of the photos to show, sorted.
+    """
+
+    landmark_id: int | None
+    n_photos: int
+    image_ids: list[str]
+
+
+def contact_sheets_section(
+    labels: Sequence[tuple[str, int | None]], folder: Path, name_of: NameOf
+) -> Html:
+    """A section of the page with the contact sheets.
+
+    Args:
+        labels: (image id, landmark id or None) of all photos.
+        folder: of the photos.
+        name_of: the name of a landmark.
+    """
+    sheets = choose_sheets(labels)
+    image_ids = [image_id for sheet in sheets for image_id in sheet.image_ids]
+    files = parallel_map(lambda i: thumbnail(image_path(folder, i), SIDE), image_ids)
+    thumbnails = iter(progress(files, total=len(image_ids), label="contact sheets"))
+    parts = []
+    for landmark_id, n, ids in sheets:
+        name = "Not a landmark" if landmark_id is None else name_of(landmark_id)
+        pictures = [
+            picture(data, "jpeg", f"{name}: {image_id}", title=image_id)
+            for image_id, data in zip(ids, thumbnails, strict=False)
+            if data
+        ]
+        parts.append(tag("h3", f"{name}: {n:,} photos"))
+        parts.append(tag("div", *pictures, class_="sheet"))
+    n_landmarks = len({landmark_id for _, landmark_id in labels} - {None})
+    half = SHEETS // 2
+    extent = (
+        f"The {half} largest and the {half} smallest of {n_landmarks:,} landmarks"
+        if n_landmarks > SHEETS
+        else "All landmarks, largest first"
+    )
+    text = f"{extent}, and non-landmarks; at most {PHOTOS} photos each, evenly by id."
+    return section("Contact sheets", tag("p", text, class_="quiet"), *parts)
+
+
+def choose_sheets(labels: Sequence[tuple[str, int | None]]) -> list[ContactSheet]:
+    """Choose what to show: the largest and the smallest landmarks, then non-landmarks.
+
+    Args:
+        labels: (image id, landmark id or None) of all photos.
+
+    Returns:
+        At most ``SHEETS`` landmarks, sorted by descending size, then the photos without a
+        landmark if there are any.
+    """
+    by_landmark: dict[int | None, list[str]] = defaultdict(list)
+    for image_id, landmark_id in labels:
+        by_landmark[landmark_id].append(image_id)
+    others = by_landmark.pop(None, [])
+    order = sorted(by_landmark.items(), key=lambda item: (-len(item[1]), item[0] or 0))
+    if len(order) > SHEETS:
+        order = order[: SHEETS // 2] + order[-(SHEETS // 2) :]
+    groups = [*order, *([(None, others)] if others else [])]
+    return [ContactSheet(i, len(ids), _sample(sorted(ids))) for i, ids in groups]
+
+
+def _sample(ids: Sequence[str]) -> list[str]:
+    """At most ``PHOTOS`` ids, evenly spaced."""
+    index = np.linspace(0, len(ids) - 1, min(PHOTOS, len(ids))).round().astype(int)
+    return [ids[i] for i in index.tolist()]
