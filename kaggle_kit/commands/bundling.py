@@ -1,4 +1,4 @@
-"""Bundle: pack what recognises photos, measure its parts, and run it as Kaggle would."""
+"""Commands about bundles: make one, measure its parts, and run it like Kaggle."""
 
 import argparse
 from typing import Any
@@ -15,9 +15,9 @@ from kaggle_kit.commands.options import (
     RUNS,
     SET,
     TIME_LIMIT_S,
-    changes,
     count,
-    settings,
+    load_settings,
+    parse_changes,
 )
 from kaggle_kit.errors import KitError
 
@@ -31,15 +31,13 @@ BUNDLING = Group("Bundle")
     OUT,
     SET,
     HANDLE,
-    argument("--title", metavar="TEXT", help="its title (the slug in words)"),
-    argument(
-        "--max-mb", type=count, metavar="N", help="make no bundle of more megabytes"
-    ),
+    argument("--title", metavar="TEXT", help="its title (made from the slug)"),
+    argument("--max-mb", type=count, metavar="N", help="fail if the bundle is larger"),
     example="kaggle-kit bundle --run runs/demo --competition demo/competition "
     "--out bundle",
 )
 def bundle(args: argparse.Namespace) -> Result:
-    """Pack library, model and gallery into the folder that becomes a Kaggle dataset."""
+    """Pack library, model and gallery into a folder to publish as a Kaggle dataset."""
     if bool(args.run) == bool(args.config):
         raise KitError(
             "expected either --run (a model for the inference kernel) or --config (for "
@@ -50,16 +48,16 @@ def bundle(args: argparse.Namespace) -> Result:
     require_runs(args.run)
     from kaggle_kit.bundling import metadata
 
-    asked = settings(args) if args.config else None
-    changed = {} if args.config else _changes(args)
+    settings = load_settings(args) if args.config else None
+    changes = {} if args.config else _checked_changes(args)
     handle = args.handle or metadata.HANDLE
     title = metadata.title_of(handle, args.title)
     from kaggle_kit.bundling.bundle import bundle, bundle_for_training
 
-    if asked:
-        return bundle_for_training(asked, args.out, handle, title, args.max_mb)
+    if settings:
+        return bundle_for_training(settings, args.out, handle, title, args.max_mb)
     return bundle(
-        args.run, args.competition, args.out, changed, handle, title, args.max_mb
+        args.run, args.competition, args.out, changes, handle, title, args.max_mb
     )
 
 
@@ -72,12 +70,12 @@ def bundle(args: argparse.Namespace) -> Result:
     "--out ablation.md",
 )
 def ablate(args: argparse.Namespace) -> Result:
-    """Switch off one part after the other, and score what is left."""
+    """Switch off each part of the recognition in turn, and score the rest."""
     require_runs(args.run)
-    changed = _changes(args)
+    changes = _checked_changes(args)
     from kaggle_kit.bundling.ablate import ablate
 
-    return ablate(args.run, args.competition, args.out, changed)
+    return ablate(args.run, args.competition, args.out, changes)
 
 
 @BUNDLING.command(
@@ -101,13 +99,13 @@ def predict(args: argparse.Namespace) -> Result:
     COMPETITION,
     OUT,
     TIME_LIMIT_S,
-    argument("--memory-gb", type=float, help="stop the kernel above it (29)"),
+    argument("--memory-gb", type=float, help="memory limit in GB (29)"),
     KERNEL,
     example="""kaggle-kit rehearse --bundle bundle --competition demo/competition \\
       --out rehearsal --time-limit-s 600""",
 )
 def rehearse(args: argparse.Namespace) -> Result:
-    """Run the kernel as Kaggle would: offline, confined, against the clock."""
+    """Run the kernel under Kaggle's conditions: offline, confined, with limits."""
     require_bundle(args.bundle)
     from kaggle_kit.rehearsal import rehearse
 
@@ -121,10 +119,10 @@ def rehearse(args: argparse.Namespace) -> Result:
     )
 
 
-def _changes(args: argparse.Namespace) -> dict[str, Any]:
-    """The changes asked for, once it is clear that the first run's config takes them."""
+def _checked_changes(args: argparse.Namespace) -> dict[str, Any]:
+    """The changes of ``--set``, after they were applied to the first run's config."""
     from kaggle_kit.config import override, read_json
 
-    changed = changes(args)
-    override(read_json(args.run[0] / "config.json"), changed)
-    return changed
+    changes = parse_changes(args)
+    override(read_json(args.run[0] / "config.json"), changes)
+    return changes
