@@ -1,4 +1,4 @@
-"""``python -m kaggle_kit``: the command line, where the kit's script is not at hand."""
+"""``python -m kaggle_kit``: the same command line as the ``kaggle-kit`` script."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""The command line: parse, call one function, print one result.
+"""The command line: parse the arguments, run one command and print its result.
 
-Results go to stdout as JSON, or as text where a command says so; all else to stderr. The
-commands themselves are in ``kaggle_kit/commands``.
+The result goes to stdout as JSON, or as text for some commands. Everything else goes to
+stderr. The commands are in ``kaggle_kit/commands``.
 """
 
 import argparse
@@ -17,28 +17,29 @@ from kaggle_kit import __version__
 from kaggle_kit.commands.bundling import BUNDLING
 from kaggle_kit.commands.data import DATA
 from kaggle_kit.commands.group import Command
+from kaggle_kit.commands.inspection import INSPECTION
 from kaggle_kit.commands.kaggle import KAGGLE
-from kaggle_kit.commands.looking import LOOKING
 from kaggle_kit.commands.training import TRAINING
 from kaggle_kit.errors import KitError
+from kaggle_kit.storage.json_files import to_json
 
-GROUPS = (DATA, TRAINING, BUNDLING, KAGGLE, LOOKING)
+GROUPS = (DATA, TRAINING, BUNDLING, KAGGLE, INSPECTION)
 COMMANDS = {command.name: command for group in GROUPS for command in group.commands}
 PROG = "kaggle-kit"
-COLUMN = 17  # of the help, where summaries begin
+SUMMARY_COLUMN = 17  # where the summaries in the help begin
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are like all others of the kit."""
+    """A parser that reports errors like the rest of the kit."""
 
     def error(self, message: str) -> NoReturn:
-        """One line and exit code 1, as for every other mistake."""
+        """Print one line and exit with code 1."""
         print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
         sys.exit(1)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The whole command line; a command's help is its docstring."""
+    """The parser with all commands."""
     top = Parser(
         prog=PROG,
         usage=f"{PROG} [-h] [--version] COMMAND ...",
@@ -50,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(
         prog=PROG, metavar="COMMAND", required=True, help=argparse.SUPPRESS
     )
-    families = {}  # of commands of two words, by the first
+    families = {}  # subparsers for commands of two words, by the first word
     for command in COMMANDS.values():
         first, _, second = command.name.partition(" ")
         if not second:
@@ -65,23 +66,25 @@ def parser() -> argparse.ArgumentParser:
 
 
 def overview() -> str:
-    """All commands below the headings of their groups, each with its summary."""
+    """The commands with their summaries, under the headings of their groups."""
     blocks = []
     for group in GROUPS:
-        lines = (f"  {c.name:{COLUMN - 2}}{c.summary}" for c in group.commands)
-        wrapped = (fill(line, 80, subsequent_indent=" " * COLUMN) for line in lines)
+        lines = (f"  {c.name:{SUMMARY_COLUMN - 2}}{c.summary}" for c in group.commands)
+        wrapped = (
+            fill(line, 80, subsequent_indent=" " * SUMMARY_COLUMN) for line in lines
+        )
         blocks.append("\n".join([f"{group.title}:", *wrapped]))
-    more = f"{PROG} COMMAND --help says what a command takes, with an example."
-    return "\n\n".join([*blocks, more])
+    hint = f"{PROG} COMMAND --help lists a command's arguments, with an example."
+    return "\n\n".join([*blocks, hint])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; 0, or an error's code after one line that says what is wrong."""
+    """Run a command; return its exit code, after a line on stderr if it failed."""
     args = parser().parse_args(argv)
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s"
     )
-    logging.getLogger("absl").setLevel(logging.ERROR)  # TensorFlow's chatter
+    logging.getLogger("absl").setLevel(logging.ERROR)  # used by TensorFlow
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     name = f"{PROG} {args.command.name}"
     try:
@@ -89,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(result, str):
             _print(result)
             return 0
-        _print(json.dumps(result, indent=2))
+        _print(json.dumps(to_json(result), indent=2))
     except KitError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return error.exit_code
@@ -97,16 +100,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.filename is None:
             raise
         reason = f"{error.filename}: {error.strerror}"
-        print(f"{name}: {reason}; nothing was left half-written", file=sys.stderr)
+        print(f"{name}: {reason}; no incomplete file was left", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; the same command starts again", file=sys.stderr)
+        print(f"{name}: interrupted; run the same command again", file=sys.stderr)
         return 130
-    return 0 if result.get("ok", True) else 1
+    return 0 if getattr(result, "ok", True) else 1  # of ``doctor``
 
 
 def _print(text: str) -> None:
-    """Print to stdout, whose reader, such as ``head``, may have seen enough."""
+    """Print to stdout; ignore that a reader such as ``head`` has closed it."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -119,8 +122,8 @@ def _add(
     command: Command,
     **options: Any,
 ) -> None:
-    """Give a command its parser."""
-    made = commands.add_parser(
+    """Add the parser of a command."""
+    subparser = commands.add_parser(
         name,
         description=command.summary,
         epilog=f"example:\n  {command.example}",
@@ -128,5 +131,5 @@ def _add(
         **options,
     )
     for argument in command.arguments:
-        made.add_argument(argument.flag, **argument.options)
-    made.set_defaults(command=command)
+        subparser.add_argument(argument.flag, **argument.options)
+    subparser.set_defaults(command=command)

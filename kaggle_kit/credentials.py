@@ -1,4 +1,4 @@
-"""Kaggle's credentials: where the client finds them, and that no text shows them."""
+"""Kaggle credentials: where the client finds them, and their removal from all output."""
 
 import json
 import os
@@ -7,22 +7,25 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-ADDRESS = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"')]+")
-BEARER = re.compile(r"(?i)(authorization['\"]?\s*[:=]\s*)\S+(\s+[\w+/=.-]{8,})?")
+SIGNED_URL = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"')]+")
+AUTHORIZATION = re.compile(r"(?i)(authorization['\"]?\s*[:=]\s*)\S+(\s+[\w+/=.-]{8,})?")
 TOKEN = re.compile(r"KGAT_\w+")
 SECRET_VALUE = re.compile(r'"[^"]*(?:key|token|secret)[^"]*"\s*:\s*"([^"]+)"')
-SHORTEST = 8  # less is no secret of Kaggle's, and is found in any text
+MIN_SECRET_LENGTH = 8  # shorter values are not Kaggle's and occur in ordinary text
 
 
 @dataclass(frozen=True)
 class Source:
-    """A place with credentials that the client would look at.
+    """A file or variable with credentials that the client would use.
 
-    ``secret`` never leaves this module but to be looked for.
+    Attributes:
+        kind: "token", "key" or "login".
+        secret: used only to search for it; it is never printed or logged.
+        path: the file; None for a variable.
     """
 
     name: str
-    kind: str  # token, key or login
+    kind: str
     username: str | None
     secret: str
     path: Path | None = None
@@ -35,58 +38,59 @@ class Source:
 
 
 def sources() -> list[Source]:
-    """Where credentials are, in the order in which the client takes them."""
-    found = [_token_of_environment(), *_token_files(), _key_of_environment()]
-    found += [_key_file(), _login_file()]
-    return [source for source in found if source]
+    """All sources of credentials, in the order in which the client tries them."""
+    candidates = [_environment_token(), *_token_files(), _environment_key()]
+    candidates += [_key_file(), _login_file()]
+    return [source for source in candidates if source]
 
 
 def config_dir() -> Path:
-    """The client's folder: KAGGLE_CONFIG_DIR, ~/.kaggle, or below XDG_CONFIG_HOME."""
+    """The client's folder: KAGGLE_CONFIG_DIR, ~/.kaggle, or kaggle in XDG_CONFIG_HOME."""
     if os.environ.get("KAGGLE_CONFIG_DIR"):
         return Path(os.environ["KAGGLE_CONFIG_DIR"])
     home = Path.home() / ".kaggle"
-    other = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return home if home.exists() else Path(other) / "kaggle"
+    xdg = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return home if home.exists() else Path(xdg) / "kaggle"
 
 
 def username() -> str | None:
-    """Whose credentials win, where that can be told without asking Kaggle."""
+    """The user of the first source that names one, without asking Kaggle."""
     return next((s.username for s in sources() if s.username), None)
 
 
 def secrets() -> dict[str, str]:
-    """Every secret of the user's for Kaggle, and where it was found."""
-    found: dict[str, str] = {}
+    """All of the user's Kaggle secrets, each with the name of its source."""
+    origins: dict[str, str] = {}
     for source in sources():
         values = [source.secret]
         if source.kind == "login":
             values = SECRET_VALUE.findall(source.secret)
-        found |= {value: source.name for value in values if len(value) >= SHORTEST}
-    return found
+        long_enough = [value for value in values if len(value) >= MIN_SECRET_LENGTH]
+        origins |= dict.fromkeys(long_enough, source.name)
+    return origins
 
 
-def hidden(text: str) -> str:
-    """A text without keys, tokens and the signatures of addresses.
+def redact(text: str) -> str:
+    """The text without keys, tokens and the query strings of signed URLs.
 
-    >>> hidden("GET http://storage/a.zip?X-Signature=abc failed")
+    >>> redact("GET http://storage/a.zip?X-Signature=abc failed")
     'GET http://storage/a.zip?... failed'
     """
     for secret in sorted(secrets(), key=len, reverse=True):
         text = text.replace(secret, "[hidden]")
-    text = TOKEN.sub("[hidden]", ADDRESS.sub(r"\1?...", text))
-    return BEARER.sub(r"\1[hidden]", text)
+    text = TOKEN.sub("[hidden]", SIGNED_URL.sub(r"\1?...", text))
+    return AUTHORIZATION.sub(r"\1[hidden]", text)
 
 
-def _token_of_environment() -> Source | None:
+def _environment_token() -> Source | None:
     value = os.environ.get("KAGGLE_API_TOKEN")
     if not value:
         return None
     path = Path(value)
     try:
         if path.is_file():
-            return Source("KAGGLE_API_TOKEN", "token", None, _text(path), path)
-    except OSError:  # a token is no path
+            return Source("KAGGLE_API_TOKEN", "token", None, _read_secret(path), path)
+    except OSError:  # the value is a token and too long for a path
         pass
     return Source("KAGGLE_API_TOKEN", "token", None, value)
 
@@ -95,13 +99,13 @@ def _token_files() -> list[Source]:
     home = Path.home() / ".kaggle"
     paths = [home / "access_token", home / "access_token.txt"]
     return [
-        Source(str(path), "token", None, _text(path), path)
+        Source(str(path), "token", None, _read_secret(path), path)
         for path in paths
         if path.is_file()
     ]
 
 
-def _key_of_environment() -> Source | None:
+def _environment_key() -> Source | None:
     name, key = os.environ.get("KAGGLE_USERNAME"), os.environ.get("KAGGLE_KEY")
     return Source("KAGGLE_USERNAME and KAGGLE_KEY", "key", name, key) if key else None
 
@@ -119,8 +123,8 @@ def _login_file() -> Source | None:
     path = Path.home() / ".kaggle" / "credentials.json"
     if not path.is_file():
         return None
-    return Source(str(path), "login", None, _text(path), path)
+    return Source(str(path), "login", None, _read_secret(path), path)
 
 
-def _text(path: Path) -> str:
+def _read_secret(path: Path) -> str:
     return path.read_text("utf-8", "replace").strip()

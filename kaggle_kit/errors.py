@@ -1,28 +1,30 @@
-"""What a user can cause. The command line prints one line of it and exits with its code.
+"""Errors that a user can cause. The command line prints one line and exits with a code.
 
 ::
 
-    KitError                a wrong file, folder, setting or run; the message says what to do
-    ├── ConfigError         a setting that does not exist or does not fit
-    ├── TableError          a CSV file: its name, row, what was expected, what came
-    ├── DataError           a competition folder, photos, shards
-    ├── ArtefactError       a subset, run or bundle that is missing, damaged or in the way
-    ├── RehearsalError      what the kernel did that Kaggle would not have let pass
-    └── KaggleError             what Kaggle, or the way to it, did not let pass
-        ├── CredentialsError    3: who you are is not known there
-        ├── RulesError          4: you may not: rules, permission, a wrong name
-        ├── LimitError          5: a quota or the day's submissions are used up
-        ├── UnreachableError    6: no answer, or "later", after several tries
-        ├── RefusedError        7: Kaggle refused or failed at what was asked
-        ├── IncompleteError     8: what is there is not what was sent, or the reverse
-        └── WaitError           9: it takes longer than one is ready to wait
+    KitError                a wrong file, folder, setting or run
+    ├── ConfigError         a setting is unknown or out of range
+    ├── TableError          a CSV file is malformed
+    ├── DataError           a competition folder, its photos or its shards are unusable
+    ├── ArtefactError       a subset, run or bundle is missing, damaged or in the way
+    ├── RehearsalError      the kernel broke one of Kaggle's rules in rehearsal
+    └── KaggleError             Kaggle refused, failed or did not answer
+        ├── CredentialsError    3: no credentials, or Kaggle rejected them
+        ├── RulesError          4: rules not accepted, no permission, or no such name
+        ├── LimitError          5: a quota or the daily submission limit is used up
+        ├── UnreachableError    6: no answer, or "try later", after several tries
+        ├── RefusedError        7: Kaggle rejected the request, or it failed there
+        ├── IncompleteError     8: an upload or a download is not complete
+        └── WaitError           9: timed out waiting for Kaggle or another process
 
-The exit code is 1 but where a number stands. A caller's mistake in code is a ``ValueError`` and keeps its traceback.
+The exit code is 1 unless a number is given. Each message has the form ``place: expected
+X, got Y; what to do``. A mistake in the calling code raises ``ValueError`` or another
+built-in exception and keeps its traceback.
 """
 
 
 class KitError(Exception):
-    """Something a user can put right; its text is one line, whatever it quotes."""
+    """An error that the user can correct. Its text is always a single printable line."""
 
     exit_code = 1
 
@@ -32,66 +34,66 @@ class KitError(Exception):
 
 
 class ConfigError(KitError):
-    """A setting that does not exist or does not fit."""
+    """A setting is unknown or out of range."""
 
 
 class TableError(KitError):
-    """A CSV file that is not what it should be."""
+    """A CSV file is malformed."""
 
 
 class DataError(KitError):
-    """A competition folder, its photos, or the shards made of them."""
+    """A competition folder, its photos or its shards are unusable."""
 
 
 class ArtefactError(KitError):
-    """A subset, run or bundle that is missing, damaged or in the way."""
+    """A subset, run or bundle is missing, damaged or in the way."""
 
 
 class RehearsalError(KitError):
-    """What the kernel did that Kaggle would not have let pass."""
+    """The kernel broke one of Kaggle's rules in rehearsal."""
 
 
 class KaggleError(KitError):
-    """What Kaggle, or the way to it, did not let pass; scripts tell them by exit code."""
+    """Kaggle refused, failed or did not answer; the exit code says which."""
 
 
 class CredentialsError(KaggleError):
-    """No credentials, or ones that Kaggle does not take."""
+    """There are no credentials, or Kaggle rejected them."""
 
     exit_code = 3
 
 
 class RulesError(KaggleError):
-    """Rules that are not accepted, no permission, or a name that does not exist."""
+    """The rules are not accepted, permission is missing, or the name does not exist."""
 
     exit_code = 4
 
 
 class LimitError(KaggleError):
-    """A quota, or the day's submissions, are used up."""
+    """A quota or the daily submission limit is used up."""
 
     exit_code = 5
 
 
 class UnreachableError(KaggleError):
-    """No answer, or one that says to come back later, after several tries."""
+    """There was no answer, or only "try later", after several tries."""
 
     exit_code = 6
 
 
 class RefusedError(KaggleError):
-    """Kaggle refused what was asked, or failed at it."""
+    """Kaggle rejected the request, or the request failed on Kaggle's side."""
 
     exit_code = 7
 
 
 class IncompleteError(KaggleError):
-    """What is there differs from what was sent, or the reverse."""
+    """An upload or a download is not complete."""
 
     exit_code = 8
 
 
 class WaitError(KaggleError):
-    """It takes longer than one is ready to wait."""
+    """Timed out waiting for Kaggle or for another process."""
 
     exit_code = 9

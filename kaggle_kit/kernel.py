@@ -1,9 +1,9 @@
-"""What a kernel imports of its bundle: this module, and nothing else of the kit.
+"""Entry points for kernels: the only module of the bundle that a kernel imports.
 
-A kernel and a bundle reach Kaggle on different days. So ``check``, ``infer`` and ``train``
-keep their names, arguments and order of arguments for good, while all else may move.
-``INTERFACE`` counts how often that promise was broken; kernel and bundle fit where both
-have the same number. Heavy modules are imported by the function that needs them.
+A kernel and a bundle may be published by different versions of the kit. Therefore the
+names and arguments of ``check``, ``infer`` and ``train`` never change, while any other
+module may. If they have to change after all, ``INTERFACE`` is increased: a kernel works
+only with a bundle of the same number. Each function imports the heavy modules it needs.
 """
 
 import logging
@@ -15,56 +15,56 @@ INTERFACE = 1
 
 
 def check(version: str, interface: int) -> None:
-    """End a kernel that was written for another interface.
+    """Stop a kernel that was written for another interface.
 
     Args:
-        version: of the kit that the kernel came with.
-        interface: what the kernel was written for.
+        version: the version of the kit that the kernel was published with.
+        interface: the interface that the kernel was written for.
 
     Raises:
         SystemExit: one line with both versions and what to do.
     """
-    wrong = misfit(version, interface, __version__, INTERFACE)
-    if wrong:
-        raise SystemExit(wrong)
+    problem = mismatch(version, interface, __version__, INTERFACE)
+    if problem:
+        raise SystemExit(problem)
 
 
-def misfit(
+def mismatch(
     kernel: str, kernel_interface: int, bundle: str, bundle_interface: int
 ) -> str | None:
-    """One line on why a kernel and a bundle of two versions do not fit; None if they do.
+    """One line on why a kernel cannot use a bundle; None if it can.
 
     Args:
-        kernel, bundle: the versions of the kit that they were made with.
-        bundle_interface: 0 for a bundle that has no such module yet.
+        kernel, bundle: the versions of the kit that made them.
+        bundle_interface: 0 for a bundle from before this module existed.
     """
     if kernel_interface == bundle_interface:
         return None
-    what = "make the bundle again with kaggle-kit bundle and publish it"
+    remedy = "make the bundle again with kaggle-kit bundle and publish it"
     if kernel_interface < bundle_interface:
-        what = f"push the kernel of {bundle} with kaggle-kit push"
-    return f"kernel of kaggle_kit {kernel}, bundle of {bundle}: {what}"
+        remedy = f"push the kernel of {bundle} with kaggle-kit push"
+    return f"kernel of kaggle_kit {kernel}, bundle of {bundle}: {remedy}"
 
 
 def infer(inputs: Path, bundle: Path, began: float, time_limit_s: float) -> None:
     """Write ``submission.csv`` into the working folder.
 
-    A valid one without guesses is there before TensorFlow is imported.
+    A valid file without guesses is written first, before TensorFlow is imported.
 
     Args:
-        inputs: the folder in which Kaggle mounts what the kernel may read.
-        bundle: what ``kaggle-kit bundle --run`` made.
-        began: when the kernel was started, by ``time.monotonic``.
-        time_limit_s: seconds from then on until the kernel must be over.
+        inputs: the folder in which Kaggle mounts the inputs of the kernel.
+        bundle: the output of ``kaggle-kit bundle --run``.
+        began: the start of the kernel, by ``time.monotonic``.
+        time_limit_s: seconds from ``began`` until the kernel must have ended.
 
     Raises:
         SystemExit: the competition is not among the inputs.
-        KitError: it, or the bundle, is not what it should be.
+        KitError: the competition or the bundle is damaged.
     """
-    _log()
+    _set_up_logging()
     from kaggle_kit.storage.tables import read_sample, write_submission
 
-    competition = _competition(inputs)
+    competition = _find_competition(inputs)
     out = Path("submission.csv")
     write_submission(out, read_sample(competition / "sample_submission.csv"), {})
     from kaggle_kit.inference.predict import predict  # takes seconds to import
@@ -73,43 +73,45 @@ def infer(inputs: Path, bundle: Path, began: float, time_limit_s: float) -> None
 
 
 def train(inputs: Path, bundle: Path, stop_at: float) -> None:
-    """Train until it is done or the time is up; the working folder gets the run.
+    """Train until the training is complete or time is up; the run is left in the working
+    folder.
 
-    It goes on with an earlier version's output where that is among the inputs: of all
-    versions but the first, ``kernel_sources`` names the kernel itself.
+    If the output of an earlier version is among the inputs, training resumes from it.
+    Every version but the first has it, since ``kernel_sources`` names the kernel itself.
 
     Args:
-        inputs: the folder in which Kaggle mounts what the kernel may read.
-        bundle: what ``kaggle-kit bundle --config`` made.
+        inputs: the folder in which Kaggle mounts the inputs of the kernel.
+        bundle: the output of ``kaggle-kit bundle --config``.
         stop_at: when to stop, by ``time.monotonic``; see ``train_in_session``.
 
     Raises:
         SystemExit: the competition is not among the inputs.
-        KitError: it, the bundle or the earlier run is not what it should be.
+        KitError: the competition, the bundle or the earlier run is damaged.
     """
-    _log()
-    competition = _competition(inputs)
-    earlier = _find(inputs, "session.json")
+    _set_up_logging()
+    competition = _find_competition(inputs)
+    earlier = _find_folder(inputs, "session.json")
     from kaggle_kit.training.kaggle_session import train_in_session
 
     train_in_session(bundle, competition, Path(), earlier, stop_at)
 
 
-def _log() -> None:
+def _set_up_logging() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
 
 
-def _competition(inputs: Path) -> Path:
+def _find_competition(inputs: Path) -> Path:
     names = ("sample_submission.csv", "train.csv")
-    found = _find(inputs, *names)
-    if found is None:
-        said = f"no folder with {', '.join(names)} in {inputs}: add it as input"
-        raise SystemExit(said)
-    return found
+    folder = _find_folder(inputs, *names)
+    if folder is None:
+        raise SystemExit(
+            f"no folder with {', '.join(names)} in {inputs}: add it as input"
+        )
+    return folder
 
 
-def _find(inputs: Path, *names: str) -> Path | None:
-    """The folder with all names; where Kaggle mounts a source is not the same always."""
+def _find_folder(inputs: Path, *names: str) -> Path | None:
+    """The folder that has all the names. Kaggle mounts inputs at varying depths."""
     level = [inputs]
     for _ in range(6):
         for folder in level:

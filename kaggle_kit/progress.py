@@ -1,4 +1,4 @@
-"""Progress of long loops: a bar on a terminal, a line every 30 s in a log."""
+"""Progress of long loops: a bar on a terminal, a log line every 30 seconds elsewhere."""
 
 import io
 import logging
@@ -12,19 +12,23 @@ logger = logging.getLogger(__name__)
 
 
 class _LogBar(tqdm):
-    """A tqdm bar that writes log lines, for a stream that keeps every line."""
+    """A tqdm bar that writes log lines, for output that is not a terminal."""
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        if self.n:  # a bar at nothing tells nothing
+        if self.n:  # no line before the first step
             logger.info("%s", self)
 
 
 def progress(
     iterable: Any = None, *, total: int | None = None, label: str = "", unit: str = "it"
 ) -> tqdm:
-    """A tqdm over ``iterable`` (or updated by hand) that suits the stream it is on.
+    """Wrap ``iterable`` in a progress bar that suits stderr.
 
-    The ``unit`` "B" is for bytes, shown as kB, MB, GB.
+    Without an iterable, the caller moves the bar with ``update``.
+
+    Args:
+        total: the number of steps, if ``iterable`` has no length.
+        unit: the name of a step; "B" means bytes, shown as kB, MB or GB.
     """
     scaled = unit == "B"
     if sys.stderr.isatty():
@@ -44,6 +48,6 @@ def progress(
         unit_scale=scaled,
         mininterval=LOG_INTERVAL_S,
         maxinterval=LOG_INTERVAL_S,
-        file=io.StringIO(),  # all is said through the logger
+        file=io.StringIO(),  # the logger writes the lines instead
         bar_format="{l_bar}{n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]",
     )

@@ -1,137 +1,187 @@
-"""All stages in a row: from a competition folder to a scored submission."""
+"""Run all stages in sequence: from a competition folder to a scored submission."""
 
 import logging
 import shutil
 import time
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.data.layout import Competition
+from kaggle_kit.data.shard_file import SplitCounts
 from kaggle_kit.data.subset import subset
 from kaggle_kit.demo.competition import draw
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.metrics.score import score
-from kaggle_kit.rehearsal.rehearse import VISIBLE, rehearse
+from kaggle_kit.rehearsal.rehearse import VISIBLE, ReportPath, rehearse
 from kaggle_kit.report.page import report_if_possible
 from kaggle_kit.report.plots import learning_curves
 from kaggle_kit.storage.files import atomic_write, lock
-from kaggle_kit.storage.json_files import write_json
-from kaggle_kit.subprocess_call import apart
+from kaggle_kit.storage.json_files import INLINE, to_json, write_json
+from kaggle_kit.subprocess_call import run_in_subprocess
 
 logger = logging.getLogger(__name__)
 RESULT = "result.json"
 
 
-def run(settings: Config, competition: Path, out: Path) -> dict[str, Any]:
-    """Subset, shards, training, bundle and rehearsal, each into a folder of ``out``.
+@dataclass(frozen=True)
+class ShardCounts:
+    """Images in the shards, by split, and images that are missing or do not decode."""
 
-    Called again after an interruption it makes the quick stages anew and goes on with
-    the training where that stopped.
+    counts: SplitCounts = field(metadata=INLINE)
+    broken: int
 
-    Returns:
-        Where everything lies, what each stage says of itself, the seconds it took and,
-        where the competition has a solution, the scores, the GAP of its sample
-        submission and the report; also in ``out/result.json``.
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """The result of all stages; saved as ``result.json``.
+
+    Attributes:
+        config: the name of the config.
+        subset, shards, training, bundle, rehearsal: the result of each stage.
+        seconds: how long each stage took.
+        run, learning_curves, bundle_dir, submission: paths; without training there are
+            no learning curves.
+        score: what ``score`` returns, if the competition has a solution.
+        gap_of_sample: GAP of the sample submission.
+        gap: GAP of the submission.
     """
-    place = Competition(Path(competition)).require(*VISIBLE)
+
+    config: str
+    subset: Any
+    shards: Any
+    training: Any
+    bundle: Any
+    rehearsal: Any
+    seconds: dict[str, float]
+    run: str
+    learning_curves: str | None
+    bundle_dir: str
+    submission: str
+    score: Any
+    gap_of_sample: float | None
+    gap: float | None
+    page: ReportPath | None = field(default=None, metadata=INLINE)
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """The drawn competition, and the result of all stages on it."""
+
+    drawn: Any
+    competition: str
+    run: RunResult | None = field(default=None, metadata=INLINE)
+
+
+def run(settings: Config, competition: Path, out: Path) -> RunResult:
+    """Make subset, shards, run, bundle and rehearsal, each in its own folder of ``out``.
+
+    After an interruption, the same call resumes the training, and repeats the stages
+    that take little time.
+
+    Raises:
+        KitError: as the stages, or ``out`` holds other files.
+    """
+    layout = Competition(Path(competition)).require(*VISIBLE)
     out = Path(out)
-    _open(settings, out)
+    _open_folder(settings, out)
     with lock(out / RESULT):
-        return _run(settings, competition, place, out)
+        result = _run_stages(settings, layout, out)
+        write_json(to_json(result), out / RESULT)  # the report reads it
+        if result.score:
+            report = report_if_possible(
+                out,
+                out / "submission.csv",
+                layout.solution_csv,
+                out / "report.html",
+                layout.root,
+                scores=result.score,
+            )
+            result = replace(result, page=ReportPath(report))
+            write_json(to_json(result), out / RESULT)
+        return result
 
 
-def _run(
-    settings: Config, competition: Path, place: Competition, out: Path
-) -> dict[str, Any]:
-    """All stages, while no other process is at work in ``out``."""
+def _run_stages(settings: Config, layout: Competition, out: Path) -> RunResult:
+    """Run the stages while ``out`` is locked."""
     seconds: dict[str, float] = {}
 
     def timed(stage: Callable[..., Any], *args: Any, **options: Any) -> Any:
         logger.info("stage: %s", stage.__name__)
         start = time.monotonic()
-        here = partial(stage, **options)
-        made = apart(stage, *args) if stage in (train, bundle) else here(*args)
+        if stage in (train, bundle):
+            result = run_in_subprocess(stage, *args)
+        else:
+            result = stage(*args, **options)
         seconds[stage.__name__] = round(time.monotonic() - start, 1)
-        return made
+        return result
 
-    chosen = timed(subset, settings.subset, settings.seed, competition, out / "subset")
-    made, trained = timed(train, settings, competition, out)
+    competition = layout.root
+    split = timed(subset, settings.subset, settings.seed, competition, out / "subset")
+    manifest, training = timed(train, settings, competition, out)
     curves = None
     if settings.train.epochs:
         curves = out / "run" / "learning_curves.png"
         learning_curves(out / "run" / "history.csv", curves)
     bundled = timed(bundle, competition, out)
-    rehearsal_dir = out / "rehearsal"
-    rehearsed = timed(rehearse, out / "bundle", competition, rehearsal_dir, page=False)
+    folders = (out / "bundle", competition, out / "rehearsal")
+    rehearsal = timed(rehearse, *folders, page=False)
     with atomic_write(out / "submission.csv") as part:
-        shutil.copyfile(rehearsed.pop("submission"), part)
-    scores = rehearsed.pop("score", None)
-    result = {
-        "config": settings.name,
-        "subset": chosen.as_json(),
-        "shards": made and made.counts.as_json() | {"broken": len(made.broken)},
-        "training": trained,
-        "bundle": bundled,
-        "rehearsal": rehearsed,
-        "seconds": seconds,
-        "run": str(out / "run"),
-        "learning_curves": curves and str(curves),
-        "bundle_dir": str(out / "bundle"),
-        "submission": str(out / "submission.csv"),
-        "score": scores,
-        "gap_of_sample": scores and score(place.sample_csv, place.solution_csv).gap,
-        "gap": scores and scores["gap"],
-    }
-    write_json(result, out / RESULT)  # which the report reads
-    if scores:
-        result["report"] = report_if_possible(
-            out,
-            out / "submission.csv",
-            place.solution_csv,
-            out / "report.html",
-            competition,
-        )
-        write_json(result, out / RESULT)
-    return result
+        shutil.copyfile(rehearsal.submission, part)
+    of_sample = None
+    if rehearsal.score:
+        of_sample = score(layout.sample_csv, layout.solution_csv).gap
+    return RunResult(
+        config=settings.name,
+        subset=split,
+        shards=manifest and ShardCounts(manifest.counts, len(manifest.broken)),
+        training=training,
+        bundle=bundled,
+        rehearsal=replace(rehearsal, submission=None, score=None),
+        seconds=seconds,
+        run=str(out / "run"),
+        learning_curves=str(curves) if curves else None,
+        bundle_dir=str(out / "bundle"),
+        submission=str(out / "submission.csv"),
+        score=rehearsal.score,
+        gap_of_sample=of_sample,
+        gap=rehearsal.score and rehearsal.score.gap,
+    )
 
 
 def train(settings: Config, competition: Path, out: Path) -> tuple[Any, Any]:
-    """Shards and training, going on with an earlier one; what both say of themselves."""
-    from kaggle_kit.training.kaggle_session import (
-        from_photos,  # TensorFlow, in this process
-    )
+    """Make the shards and train, or resume; return the shards' manifest and the result."""
+    from kaggle_kit.training.kaggle_session import from_photos  # imports TensorFlow
 
     return from_photos(
         settings, competition, out / "subset", out / "shards", out / "run"
     )
 
 
-def bundle(competition: Path, out: Path) -> dict[str, Any]:
-    """The bundle of the run."""
-    from kaggle_kit.bundling.build import build_bundle  # TensorFlow, in this process
+def bundle(competition: Path, out: Path) -> "Bundle":
+    """Make the bundle of the run."""
+    from kaggle_kit.bundling.build import build_bundle  # imports TensorFlow
 
-    return build_bundle([out / "run"], competition, out / "bundle").as_json()
+    return build_bundle([out / "run"], competition, out / "bundle")
 
 
-def demo(settings: Config, out: Path) -> dict[str, Any]:
-    """Draw a small competition into ``out/competition`` and run a config on it."""
+def demo(settings: Config, out: Path) -> DemoResult:
+    """Draw a small competition into ``out/competition`` and run all stages on it."""
     out = Path(out)
     competition = out / "competition"
     drawn = draw(competition, settings.seed)
-    places = {"drawn": drawn.as_json(), "competition": str(competition)}
-    return places | run(settings, competition, out)
+    return DemoResult(drawn, str(competition), run(settings, competition, out))
 
 
-def _open(settings: Config, out: Path) -> None:
-    """Make the folder; refuse one that another config has been run in."""
+def _open_folder(settings: Config, out: Path) -> None:
+    """Create the folder, unless it holds a run of another config or other files."""
     path = out / "config.json"
     if path.exists() and config.read_json(path) != settings:
         raise ArtefactError(
-            f"{out}: expected a new folder or one of this config, found a run of other "
+            f"{out}: expected a new folder or one of this config, found a run with other "
             f"settings; choose another --out"
         )
     if out.is_dir() and not path.exists() and set(_names(out)) - {"competition"}:
@@ -144,5 +194,5 @@ def _open(settings: Config, out: Path) -> None:
 
 
 def _names(folder: Path) -> list[str]:
-    """What is in a folder, but for files that a killed process left half-written."""
+    """The names in a folder, without the temporary files of a killed process."""
     return [path.name for path in folder.iterdir() if ".kit." not in path.name]

@@ -1,4 +1,4 @@
-"""Work in a process of its own, whose memory is given back when it ends."""
+"""Run a function in a new process, so that its memory is freed when it returns."""
 
 import logging
 import multiprocessing
@@ -12,36 +12,37 @@ from typing import Any
 from kaggle_kit.errors import KitError
 
 
-def apart(stage: Callable[..., Any], *args: Any) -> Any:
-    """Call a function of a module in a new process.
+def run_in_subprocess(stage: Callable[..., Any], *args: Any) -> Any:
+    """Call a module-level function in a new process and return its result.
 
-    TensorFlow gives the memory of a training back only when its process ends, and that of
-    whatever comes after it would come on top.
+    TensorFlow frees the memory of a training only when its process ends. Without this,
+    the next stage would need its memory on top of that.
 
     Raises:
-        KitError: the process was killed, or what the function raises.
+        KitError: the process was killed. Errors of the function itself are raised as
+            they are.
     """
     context = multiprocessing.get_context("spawn")
     level = (logging.getLogger().level,)
-    with ProcessPoolExecutor(1, context, initializer=_begin, initargs=level) as pool:
+    with ProcessPoolExecutor(1, context, initializer=_set_up, initargs=level) as pool:
         try:
             return pool.submit(stage, *args).result()
         except BrokenProcessPool:
             raise KitError(
-                f"stage {stage.__name__}: expected it to end by itself, but its process "
-                f"was killed, most likely for want of memory; lower train.batch_size in "
-                f"the config or free memory, and run the same command again"
+                f"stage {stage.__name__}: expected its process to finish, got a killed "
+                f"process, probably out of memory; lower train.batch_size in the config "
+                f"or free memory, then run the same command again"
             ) from None
 
 
-def _begin(level: int) -> None:
-    """Log as the process before does, and end when that ends, be it killed."""
+def _set_up(level: int) -> None:
+    """Log at the parent's level, and exit when the parent exits or is killed."""
     logging.basicConfig(level=level, format="%(asctime)s %(message)s")
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent:
         parent.join()
-        os._exit(1)  # nobody is left to say anything to
+        os._exit(1)

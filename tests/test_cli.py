@@ -71,7 +71,7 @@ def test_the_help_lists_each_command_once_below_a_heading():
         listed = re.match(r"  ([a-z]+(?: [a-z]+)?) +[A-Z]", line)
         if listed:
             below.setdefault(heading, []).append(listed[1])
-    assert list(below) == ["Make data", "Train", "Bundle", "Kaggle", "Look"]
+    assert list(below) == ["Make data", "Train", "Bundle", "Kaggle", "Inspect"]
     assert below["Make data"] == ["download", "index", "subset", "shards"]
     assert [name for names in below.values() for name in names] == list(cli.COMMANDS)
 

@@ -66,7 +66,7 @@ def test_a_token_may_be_a_path(home, monkeypatch):
     path = home / "token"
     path.write_text("token-in-a-file")
     monkeypatch.setenv("KAGGLE_API_TOKEN", str(path))
-    assert credentials.hidden("x token-in-a-file y") == "x [hidden] y"
+    assert credentials.redact("x token-in-a-file y") == "x [hidden] y"
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_token_may_be_a_path(home, monkeypatch):
 )
 def test_no_text_shows_them(home, text):
     write_key(home / ".kaggle")
-    shown = credentials.hidden(text)
+    shown = credentials.redact(text)
     assert "0123456789abcdef" not in shown
     assert "YWRh" not in shown
 

@@ -25,7 +25,7 @@ LEVELS = [
     *("kernel", "inference"),
     *("local_features", "backends", "retrieval", "training", "model", "demo", "data"),
     *("metrics", "subprocess_call", "config", "storage"),
-    *("progress", "credentials", "errors"),
+    *("progress", "credentials", "results", "errors"),
 ]
 ENTRIES = {
     "__init__",

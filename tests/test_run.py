@@ -14,6 +14,7 @@ from kaggle_kit.errors import ArtefactError
 from kaggle_kit.inference.predict import predict
 from kaggle_kit.metrics.score import score, validate
 from kaggle_kit.run import run
+from kaggle_kit.storage.json_files import to_json
 
 RUN = "import sys; from kaggle_kit.cli import main; sys.exit(main(sys.argv[1:]))"
 GAP_FLOOR = 0.5  # a demo below it has a broken stage
@@ -64,7 +65,7 @@ def small(competition, tmp_path_factory):
     }
     settings = config.override(config.load(Path("demo.yaml")), changes)
     assert settings.model.backbone == "resnet50"
-    return run(settings, competition, out), out, settings
+    return to_json(run(settings, competition, out)), out, settings
 
 
 def test_a_run_leaves_a_valid_submission_that_scores_as_it_says(small, competition):
@@ -101,7 +102,7 @@ def test_validation_score_travels_with_the_bundle(small):
 @pytest.mark.extended
 def test_a_finished_run_is_done_again_without_training(small, competition):
     result, out, settings = small
-    again = run(settings, competition, out)
+    again = to_json(run(settings, competition, out))
     assert again["gap"] == result["gap"]
     assert again["training"] == result["training"]
 
@@ -109,7 +110,7 @@ def test_a_finished_run_is_done_again_without_training(small, competition):
 def test_a_folder_of_another_config_is_refused(small, competition):
     _, out, settings = small
     other = config.override(settings, {"train.epochs": 2})
-    with pytest.raises(ArtefactError, match="run of other settings"):
+    with pytest.raises(ArtefactError, match="run with other settings"):
         run(other, competition, out)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import kaggle_kit
 from kaggle_kit.bundling.notice import licence_text
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.kernel import INTERFACE, misfit
+from kaggle_kit.kernel import INTERFACE, mismatch
 from kaggle_kit.storage.manifest import MANIFEST
 
 ENTRY = Path("kaggle_kit", "kernel.py")  # all that a kernel imports of its bundle
@@ -70,7 +70,7 @@ def check_fit(bundle: Path, script: Path) -> None:
             f"{version}, from its folder kernels"
         )
     asked = _interface(constants) or INTERFACE
-    wrong = misfit(made, asked, version, there)
+    wrong = mismatch(made, asked, version, there)
     if wrong:
         raise ArtefactError(f"{bundle}: {wrong}")
 

@@ -1,4 +1,4 @@
-"""The commands: what each is called, takes and does; a module for each group of them.
+"""The commands: one module per group, with each command's arguments, help and function.
 
-A command's function makes the cheap checks, then imports what it calls and calls it.
+A command's function makes the cheap checks, then imports and calls the stage.
 """

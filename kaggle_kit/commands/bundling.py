@@ -1,7 +1,6 @@
-"""Bundle: pack what recognises photos, measure its parts, and run it as Kaggle would."""
+"""Commands about bundles: make one, measure its parts, and run it like Kaggle."""
 
 import argparse
-from dataclasses import asdict
 from typing import Any
 
 from kaggle_kit.commands.checks import require_bundle, require_runs
@@ -16,9 +15,9 @@ from kaggle_kit.commands.options import (
     RUNS,
     SET,
     TIME_LIMIT_S,
-    changes,
     count,
-    settings,
+    load_settings,
+    parse_changes,
 )
 from kaggle_kit.errors import KitError
 
@@ -32,15 +31,13 @@ BUNDLING = Group("Bundle")
     OUT,
     SET,
     HANDLE,
-    argument("--title", metavar="TEXT", help="its title (the slug in words)"),
-    argument(
-        "--max-mb", type=count, metavar="N", help="make no bundle of more megabytes"
-    ),
+    argument("--title", metavar="TEXT", help="its title (made from the slug)"),
+    argument("--max-mb", type=count, metavar="N", help="fail if the bundle is larger"),
     example="kaggle-kit bundle --run runs/demo --competition demo/competition "
     "--out bundle",
 )
 def bundle(args: argparse.Namespace) -> Result:
-    """Pack library, model and gallery into the folder that becomes a Kaggle dataset."""
+    """Pack library, model and gallery into a folder to publish as a Kaggle dataset."""
     if bool(args.run) == bool(args.config):
         raise KitError(
             "expected either --run (a model for the inference kernel) or --config (for "
@@ -51,20 +48,19 @@ def bundle(args: argparse.Namespace) -> Result:
     require_runs(args.run)
     from kaggle_kit.bundling import metadata
 
-    asked = settings(args) if args.config else None
-    changed = {} if args.config else _changes(args)
+    settings = load_settings(args) if args.config else None
+    changes = {} if args.config else _checked_changes(args)
     handle = args.handle or metadata.HANDLE
     title = metadata.title_of(handle, args.title)
-    if asked:
+    if settings:
         from kaggle_kit.bundling.training_bundle import build_training_bundle
 
-        sizes = build_training_bundle(asked, args.out, handle, title, args.max_mb)
-        return sizes.as_json()
+        return build_training_bundle(settings, args.out, handle, title, args.max_mb)
     from kaggle_kit.bundling.build import build_bundle
 
     return build_bundle(
-        args.run, args.competition, args.out, changed, handle, title, args.max_mb
-    ).as_json()
+        args.run, args.competition, args.out, changes, handle, title, args.max_mb
+    )
 
 
 @BUNDLING.command(
@@ -76,12 +72,12 @@ def bundle(args: argparse.Namespace) -> Result:
     "--out ablation.md",
 )
 def ablate(args: argparse.Namespace) -> Result:
-    """Switch off one part after the other, and score what is left."""
+    """Switch off each part of the recognition in turn, and score the rest."""
     require_runs(args.run)
-    changed = _changes(args)
+    changes = _checked_changes(args)
     from kaggle_kit.bundling.ablate import ablate
 
-    return ablate(args.run, args.competition, args.out, changed).as_json()
+    return ablate(args.run, args.competition, args.out, changes)
 
 
 @BUNDLING.command(
@@ -97,8 +93,7 @@ def predict(args: argparse.Namespace) -> Result:
     require_bundle(args.bundle)
     from kaggle_kit.inference.predict import predict
 
-    prediction = predict(args.bundle, args.competition, args.out, args.time_limit_s)
-    return asdict(prediction)
+    return predict(args.bundle, args.competition, args.out, args.time_limit_s)
 
 
 @BUNDLING.command(
@@ -106,13 +101,13 @@ def predict(args: argparse.Namespace) -> Result:
     COMPETITION,
     OUT,
     TIME_LIMIT_S,
-    argument("--memory-gb", type=float, help="stop the kernel above it (29)"),
+    argument("--memory-gb", type=float, help="memory limit in GB (29)"),
     KERNEL,
     example="""kaggle-kit rehearse --bundle bundle --competition demo/competition \\
       --out rehearsal --time-limit-s 600""",
 )
 def rehearse(args: argparse.Namespace) -> Result:
-    """Run the kernel as Kaggle would: offline, confined, against the clock."""
+    """Run the kernel under Kaggle's conditions: offline, confined, with limits."""
     require_bundle(args.bundle)
     from kaggle_kit.rehearsal import rehearse
 
@@ -126,10 +121,10 @@ def rehearse(args: argparse.Namespace) -> Result:
     )
 
 
-def _changes(args: argparse.Namespace) -> dict[str, Any]:
-    """The changes asked for, once it is clear that the first run's config takes them."""
+def _checked_changes(args: argparse.Namespace) -> dict[str, Any]:
+    """The changes of ``--set``, after they were applied to the first run's config."""
     from kaggle_kit.config import override, read_json
 
-    changed = changes(args)
-    override(read_json(args.run[0] / "config.json"), changed)
-    return changed
+    changes = parse_changes(args)
+    override(read_json(args.run[0] / "config.json"), changes)
+    return changes

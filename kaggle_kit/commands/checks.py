@@ -1,4 +1,4 @@
-"""Checks of arguments that cost nothing, before anything heavy is imported."""
+"""Cheap checks of arguments, made before heavy modules are imported."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,14 +7,31 @@ from kaggle_kit.errors import KitError
 
 
 def require_one(options: str, given: Sequence[str]) -> None:
-    """Refuse options of which there must be one, unless there is."""
+    """Check that exactly one of several options was given.
+
+    Args:
+        options: all of them, for the error message.
+        given: the names of those that were given.
+
+    Raises:
+        KitError: none or more than one was given.
+    """
     if len(given) != 1:
         got = " and ".join(f"--{name}" for name in given) or "none of them"
         raise KitError(f"expected one of {options}, got {got}")
 
 
 def require(path: Path, what: str, command: str) -> None:
-    """Refuse a folder of another kind, and say which command makes the right one."""
+    """Check that a folder has the file that identifies its kind.
+
+    Args:
+        path: the file in the folder.
+        what: the kind of folder, for the error message.
+        command: the command that makes such a folder.
+
+    Raises:
+        KitError: there is no such file.
+    """
     if not path.exists():
         raise KitError(
             f"{path.parent}: expected {what}, found no {path.name}; make it with "
@@ -23,11 +40,11 @@ def require(path: Path, what: str, command: str) -> None:
 
 
 def require_bundle(folder: Path) -> None:
-    """Refuse a folder that is no bundle."""
+    """Check that a folder is a bundle."""
     require(folder / "kit-manifest.json", "a bundle", "bundle")
 
 
 def require_runs(folders: Sequence[Path]) -> None:
-    """Refuse folders of which one is no run."""
+    """Check that each folder is a run."""
     for folder in folders:
         require(folder / "config.json", "a run", "train")

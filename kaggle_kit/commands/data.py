@@ -1,4 +1,4 @@
-"""Make data: from Kaggle's tables and photos to shards."""
+"""Commands that make data: from Kaggle's tables and photos to shards."""
 
 import argparse
 from typing import Any
@@ -13,12 +13,13 @@ from kaggle_kit.commands.options import (
     SET,
     SLUG,
     SUBSET,
+    load_settings,
     md5,
     path,
-    settings,
-    size,
+    positive_number,
 )
 from kaggle_kit.errors import KitError
+from kaggle_kit.storage.json_files import to_json
 
 DATA = Group("Make data")
 
@@ -27,9 +28,9 @@ DATA = Group("Make data")
     SLUG.but(required=False),
     argument("--tars", metavar="0-9", help="tars of the public data set, of 0 to 499"),
     OUT,
-    argument("--tables", action="store_true", help="the tables alone, no photos"),
+    argument("--tables", action="store_true", help="only the tables, no photos"),
     SUBSET.but(required=False),
-    path("--ids", "only the photos that a file names", required=False),
+    path("--ids", "a file with the ids of the photos to download", required=False),
     argument(
         "--accept-md5",
         action="extend",
@@ -37,23 +38,25 @@ DATA = Group("Make data")
         type=md5,
         default=[],
         metavar="MD5",
-        help="checksums to take although they are not the expected ones",
+        help="checksums to accept in addition to the published ones",
     ),
-    argument("--disk-gb", type=size, help="what the photos and a tar may take, in GB"),
+    argument(
+        "--disk-gb", type=positive_number, help="disk space for the photos and a tar"
+    ),
     argument("--url", help="a mirror of the public data set"),
     example="kaggle-kit download --slug landmark-recognition-2021 --tables --out data",
 )
 def download(args: argparse.Namespace) -> Result:
-    """Fetch the competition, or only the photos one needs, from Kaggle or as tars."""
-    chosen = [n for n in ("tables", "subset", "ids") if getattr(args, n)]
+    """Download a competition, or some of its photos, from Kaggle or as tars."""
+    contents = [n for n in ("tables", "subset", "ids") if getattr(args, n)]
     require_one("--slug or --tars", [n for n in ("slug", "tars") if getattr(args, n)])
-    if len(chosen) > 1:
-        require_one("--tables, --subset or --ids", chosen)
-    of_tars = [n for n in ("accept_md5", "disk_gb", "url") if getattr(args, n)]
-    if args.slug and of_tars:
-        option = f"--{of_tars[0].replace('_', '-')}"
+    if len(contents) > 1:
+        require_one("--tables, --subset or --ids", contents)
+    tar_options = [n for n in ("accept_md5", "disk_gb", "url") if getattr(args, n)]
+    if args.slug and tar_options:
+        option = f"--{tar_options[0].replace('_', '-')}"
         raise KitError(f"{option}: expected it with --tars, got it with --slug")
-    options: dict[str, Any] = {
+    selection: dict[str, Any] = {
         "only_tables": args.tables,
         "subset": args.subset,
         "ids": args.ids,
@@ -61,16 +64,16 @@ def download(args: argparse.Namespace) -> Result:
     if args.slug:
         from kaggle_kit.download.competition import download
 
-        return download(args.slug, args.out, **options)
-    from kaggle_kit.download.public_tars import URL, parse_numbers, tars
+        return download(args.slug, args.out, **selection)
+    from kaggle_kit.download.public_tars import URL, download_tars, parse_numbers
 
-    return tars(
+    return download_tars(
         parse_numbers(args.tars),
         args.out,
         url=args.url or URL,
         accept_md5=args.accept_md5,
         disk_gb=args.disk_gb,
-        **options,
+        **selection,
     )
 
 
@@ -80,7 +83,7 @@ def download(args: argparse.Namespace) -> Result:
     argument(
         "--report",
         action="store_true",
-        help="with a page to look at, beside it: sizes, duplicates, contact sheets",
+        help="also write a page: sizes, duplicates, contact sheets",
     ),
     example="kaggle-kit index --competition demo/competition --out index.csv --report",
 )
@@ -88,12 +91,12 @@ def index(args: argparse.Namespace) -> Result:
     """List the photos that decode, with their landmark and size."""
     from kaggle_kit.data.index import index
 
-    counts = index(args.competition, args.out).as_json()
+    result = to_json(index(args.competition, args.out))
     if args.report:
         from kaggle_kit.report.dataset_page import write_dataset_page
 
-        counts |= write_dataset_page(args.competition, args.out).as_json()
-    return counts
+        result |= to_json(write_dataset_page(args.competition, args.out))
+    return result
 
 
 @DATA.command(
@@ -105,12 +108,11 @@ def index(args: argparse.Namespace) -> Result:
     "--out subset",
 )
 def subset(args: argparse.Namespace) -> Result:
-    """Choose landmarks and photos, and split them."""
-    asked = settings(args)
+    """Choose landmarks and photos, and split the photos."""
+    settings = load_settings(args)
     from kaggle_kit.data.subset import subset
 
-    counts = subset(asked.subset, asked.seed, args.competition, args.out)
-    return counts.as_json()
+    return subset(settings.subset, settings.seed, args.competition, args.out)
 
 
 @DATA.command(
@@ -124,18 +126,20 @@ def subset(args: argparse.Namespace) -> Result:
       --subset subset --out shards""",
 )
 def shards(args: argparse.Namespace) -> Result:
-    """Write a subset's photos, resized, into TFRecord shards."""
-    asked = settings(args)
+    """Resize a subset's photos, and write them into TFRecord shards."""
+    settings = load_settings(args)
     require(args.subset / "subset.csv", "a subset", "subset")
     if args.ray:
         from kaggle_kit.training import ray_cluster
 
-        made = ray_cluster.shards(
-            asked, args.competition, args.subset, args.out, args.ray
+        manifest = ray_cluster.shards(
+            settings, args.competition, args.subset, args.out, args.ray
         )
     else:
         from kaggle_kit.data.shards import shards
 
-        made = shards(asked.data, args.competition, args.subset, args.out)
-    counts = made.counts.as_json()
-    return counts | {"broken": list(made.broken), "shards": len(made.shards)}
+        manifest = shards(settings.data, args.competition, args.subset, args.out)
+    return to_json(manifest.counts) | {
+        "broken": list(manifest.broken),
+        "shards": len(manifest.shards),
+    }

@@ -1,34 +1,35 @@
-"""What a command is made of, and how commands come together in groups."""
+"""Commands and groups of commands."""
 
 import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-Result = dict[str, Any] | str  # shown as JSON; text as it is
+# What a command prints: a dataclass or a dict as JSON, a text as it is
+Result = object
 Function = Callable[[argparse.Namespace], Result]
 
 
 @dataclass(frozen=True)
 class Argument:
-    """A flag, or a place, and what ``argparse`` is to know of it."""
+    """An option or a positional argument, with its options for ``argparse``."""
 
     flag: str
     options: Mapping[str, Any]
 
-    def but(self, **differences: Any) -> "Argument":
-        """The same one, as another command takes it."""
-        return replace(self, options={**self.options, **differences})
+    def but(self, **changes: Any) -> "Argument":
+        """The same argument with some options changed."""
+        return replace(self, options={**self.options, **changes})
 
 
 @dataclass(frozen=True)
 class Command:
-    """A function of the kit that is called from the command line.
+    """A function that can be called from the command line.
 
     Attributes:
-        function: its docstring is the summary in the help.
+        function: takes the parsed arguments; its docstring is the summary in the help.
         arguments: in the order of the help.
-        example: how it is called, on lines of a terminal's width.
+        example: a call of the command, at most 84 characters per line.
     """
 
     function: Function
@@ -37,18 +38,18 @@ class Command:
 
     @property
     def name(self) -> str:
-        """One word, or two of which the first is common to several commands."""
+        """One word, or two for a command that belongs to a family, as ``config show``."""
         return self.function.__name__.replace("_", " ")
 
     @property
     def summary(self) -> str:
-        """One sentence."""
+        """The docstring of the function: one sentence."""
         return self.function.__doc__ or ""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Commands below one heading of the help."""
+    """Commands that are listed under one heading of the help."""
 
     title: str
     commands: list[Command] = field(default_factory=list)
@@ -56,7 +57,7 @@ class Group:
     def command(
         self, *arguments: Argument, example: str
     ) -> Callable[[Function], Function]:
-        """Make a function, which reads the arguments, a command of the group."""
+        """A decorator that adds a function to the group as a command."""
 
         def add(function: Function) -> Function:
             self.commands.append(Command(function, arguments, example))
@@ -66,5 +67,5 @@ class Group:
 
 
 def argument(flag: str, **options: Any) -> Argument:
-    """An argument, with the options of ``argparse``."""
+    """An argument with the given options for ``argparse``."""
     return Argument(flag, options)

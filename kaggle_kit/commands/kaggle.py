@@ -1,4 +1,4 @@
-"""Kaggle: check the way to it, send it what was made, and see what that is worth."""
+"""Commands that talk to Kaggle: check the account, publish, push, submit."""
 
 import argparse
 from pathlib import Path
@@ -32,15 +32,16 @@ def doctor(args: argparse.Namespace) -> Result:
 
 @KAGGLE.command(
     BUNDLE,
-    argument("--notes", metavar="TEXT", help="what changed"),
+    argument("--notes", metavar="TEXT", help="what changed in this version"),
     DRY_RUN,
     example="kaggle-kit publish --bundle bundle --notes 'more landmarks' --dry-run",
 )
 def publish(args: argparse.Namespace) -> Result:
-    """Put a bundle on Kaggle as a dataset, or as its new version."""
-    from kaggle_kit.kaggle.dataset import publish
+    """Publish a bundle as a Kaggle dataset, or as its new version."""
+    from kaggle_kit.kaggle.dataset import plan_publish, publish
 
-    return publish(args.bundle, args.notes, args.dry_run)
+    function = plan_publish if args.dry_run else publish
+    return function(args.bundle, args.notes)
 
 
 @KAGGLE.command(
@@ -52,10 +53,11 @@ def publish(args: argparse.Namespace) -> Result:
       --dataset me/landmark-kit""",
 )
 def push(args: argparse.Namespace) -> Result:
-    """Push a kernel, wait until it has run, and fetch and check its output."""
-    from kaggle_kit.kaggle.kernel import push
+    """Push a kernel, wait until it has run, and download and check its output."""
+    from kaggle_kit.kaggle.kernel import plan_push, push
 
-    return push(args.kernel, args.handle, args.dataset, args.dry_run)
+    function = plan_push if args.dry_run else push
+    return function(args.kernel, args.handle, args.dataset)
 
 
 @KAGGLE.command(
@@ -70,16 +72,16 @@ def push(args: argparse.Namespace) -> Result:
       --kernel me/landmark-inference --version 1""",
 )
 def submit(args: argparse.Namespace) -> Result:
-    """Submit a kernel's version or a file, once, and wait for the score."""
-    from kaggle_kit.kaggle.submit import submit
+    """Submit a kernel version or a file, once, and wait for the score."""
+    from kaggle_kit.kaggle.submit import plan_submit, submit
 
-    return submit(
+    function = plan_submit if args.dry_run else submit
+    return function(
         args.slug,
         args.message,
         args.kernel,
         args.version,
         args.file,
-        args.dry_run,
         ledger=_ledger(args),
     )
 
@@ -95,16 +97,12 @@ def submit(args: argparse.Namespace) -> Result:
       --slug landmark-recognition-2021 --message 'first try'""",
 )
 def ship(args: argparse.Namespace) -> Result:
-    """Publish, push, wait, validate, submit; go on where that stopped."""
-    from kaggle_kit.kaggle.ship import ship
+    """Publish, push, wait, validate, submit; rerun it to resume."""
+    from kaggle_kit.kaggle.ship import plan_ship, ship
 
-    return ship(
-        args.bundle,
-        args.kernel,
-        args.slug,
-        args.message,
-        args.dry_run,
-        ledger=_ledger(args),
+    function = plan_ship if args.dry_run else ship
+    return function(
+        args.bundle, args.kernel, args.slug, args.message, ledger=_ledger(args)
     )
 
 
@@ -114,14 +112,14 @@ def ship(args: argparse.Namespace) -> Result:
     example="kaggle-kit submissions --slug landmark-recognition-2021",
 )
 def submissions(args: argparse.Namespace) -> Result:
-    """Refresh the ledger: local GAP against the leaderboard's."""
-    from kaggle_kit.kaggle.submit import submissions
+    """Update the scores in the ledger, and list them beside the local GAPs."""
+    from kaggle_kit.kaggle.submissions import submissions
 
     return {"submissions": submissions(args.slug, ledger=_ledger(args))}
 
 
 def _ledger(args: argparse.Namespace) -> Path:
-    """The ledger asked for, or the usual one."""
+    """The ledger of ``--ledger``, or the default one."""
     from kaggle_kit.kaggle import ledger
 
     return args.ledger or ledger.LEDGER

@@ -1,4 +1,4 @@
-"""The arguments that several commands take, and the types that these are of."""
+"""Arguments that several commands share, and the types of argument values."""
 
 import argparse
 import re
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
 
 
 def path(flag: str, help: str, **options: Any) -> Argument:
-    """A folder or a file, which must be given unless ``options`` say otherwise."""
-    usual = {"type": Path, "required": True, "metavar": "PATH", "help": help}
-    return Argument(flag, usual | options)
+    """An option for a file or folder; required unless ``options`` say otherwise."""
+    defaults = {"type": Path, "required": True, "metavar": "PATH", "help": help}
+    return Argument(flag, defaults | options)
 
 
 def md5(text: str) -> str:
-    """A checksum."""
+    """An MD5 checksum, in lower case."""
     if not re.fullmatch(r"[0-9a-f]{32}", text.lower()):
         raise argparse.ArgumentTypeError(f"expected 32 digits of 0-9a-f, got {text!r}")
     return text.lower()
 
 
-def size(text: str) -> float:
-    """A number above 0."""
+def positive_number(text: str) -> float:
+    """A finite number above 0."""
     try:
         number = float(text)
     except ValueError:
@@ -42,7 +42,7 @@ def count(text: str) -> int:
     return int(text)
 
 
-CONFIG = path("--config", "a YAML file; the kit's own are found by their name")
+CONFIG = path("--config", "a YAML file, or the name of a config of the kit")
 SET = argument(
     "--set",
     action="extend",
@@ -52,34 +52,36 @@ SET = argument(
     help="settings to change, such as train.epochs=3",
 )
 COMPETITION = path("--competition", "a folder in the competition's layout")
-SUBSET = path("--subset", "the folder that 'subset' made")
-RUNS = path("--run", "one or several folders that 'train' made", nargs="+")
-BUNDLE = path("--bundle", "the folder that 'bundle' made")
-OUT = path("--out", "what to write")
+SUBSET = path("--subset", "a folder made by 'subset'")
+RUNS = path("--run", "one or more folders made by 'train'", nargs="+")
+BUNDLE = path("--bundle", "a folder made by 'bundle'")
+OUT = path("--out", "the output")
 RAY = argument(
     "--ray",
     metavar="ADDRESS",
-    help="on all hosts of a Ray cluster ('local': of this host)",
+    help="run on all hosts of a Ray cluster ('local': on this host)",
 )
 TIME_LIMIT_S = argument(
     "--time-limit-s",
-    type=size,
+    type=positive_number,
     metavar="N",
-    help="seconds it may take (a rehearsal: 12 hours)",
+    help="time limit in seconds (default of 'rehearse': 12 hours)",
 )
 HANDLE = argument(
     "--handle", metavar="OWNER/SLUG", help="its name on Kaggle (INSERT_OWNER/...)"
 )
-KERNEL = path("--kernel", "a kernel folder, if not the kit's own", required=False)
+KERNEL = path("--kernel", "a kernel folder (the kit's own)", required=False)
 SLUG = argument(
     "--slug",
     required=True,
     metavar="SLUG",
-    help="the competition, as in its address",
+    help="the competition's name in its URL",
 )
-MESSAGE = argument("--message", required=True, metavar="TEXT", help="what it is")
+MESSAGE = argument(
+    "--message", required=True, metavar="TEXT", help="a description of the submission"
+)
 DRY_RUN = argument(
-    "--dry-run", action="store_true", help="send nothing; say what would be sent"
+    "--dry-run", action="store_true", help="send nothing; print what would be sent"
 )
 LEDGER = path(
     "--ledger",
@@ -89,15 +91,15 @@ LEDGER = path(
 PHOTO = argument("photo", type=Path, metavar="PHOTO", help="a photo")
 
 
-def settings(args: argparse.Namespace) -> "Config":
-    """The config that CONFIG asks for, with the changes that SET asks for."""
+def load_settings(args: argparse.Namespace) -> "Config":
+    """The config of ``--config``, with the changes of ``--set``."""
     from kaggle_kit.config import load, override
 
-    return override(load(args.config), changes(args))
+    return override(load(args.config), parse_changes(args))
 
 
-def changes(args: argparse.Namespace) -> dict[str, Any]:
-    """The changes that SET asks for, by dotted name."""
+def parse_changes(args: argparse.Namespace) -> dict[str, Any]:
+    """The changes of ``--set``, by the dotted name of the setting."""
     from kaggle_kit.config import parse_setting
 
     return dict(map(parse_setting, args.set))

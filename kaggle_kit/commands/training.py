@@ -1,4 +1,4 @@
-"""Train: the network, or everything from a competition to a scored submission."""
+"""Commands that train: a network, or everything up to a scored submission."""
 
 import argparse
 from pathlib import Path
@@ -11,27 +11,28 @@ from kaggle_kit.commands.options import (
     OUT,
     RAY,
     SET,
+    load_settings,
     path,
-    settings,
 )
+from kaggle_kit.storage.json_files import to_json
 
 TRAINING = Group("Train")
 
 
 @TRAINING.command(
     CONFIG,
-    path("--shards", "the folder that 'shards' made"),
-    path("--run", "the folder that 'train' makes"),
+    path("--shards", "a folder made by 'shards'"),
+    path("--run", "the folder of the run, which 'train' makes"),
     SET,
-    argument("--resume", action="store_true", help="go on with the run that is there"),
+    argument("--resume", action="store_true", help="resume the run in --run"),
     RAY,
     example="""kaggle-kit train --config demo.yaml --shards shards --run runs/demo \\
       --set train.epochs=3""",
 )
 def train(args: argparse.Namespace) -> Result:
-    """Train the network that a config describes."""
-    asked = settings(args)
-    if asked.train.epochs:
+    """Train the network of a config."""
+    settings = load_settings(args)
+    if settings.train.epochs:
         require(args.shards / "shards.json", "a shards folder", "shards")
     else:
         require(args.shards / "subset.csv", "a subset", "subset")
@@ -40,14 +41,16 @@ def train(args: argparse.Namespace) -> Result:
     if args.ray:
         from kaggle_kit.training import ray_cluster
 
-        trained = ray_cluster.train(asked, args.shards, args.run, args.resume, args.ray)
+        result = ray_cluster.train(
+            settings, args.shards, args.run, args.resume, args.ray
+        )
     else:
         from kaggle_kit.training.trainer import fit
 
-        trained = fit(asked, args.shards, args.run, args.resume)
-    if asked.train.epochs:
+        result = fit(settings, args.shards, args.run, args.resume)
+    if settings.train.epochs:
         learning_curves(args.run / "history.csv", args.run / "learning_curves.png")
-    return trained | {"run": str(args.run)}
+    return to_json(result) | {"run": str(args.run)}
 
 
 @TRAINING.command(
@@ -59,11 +62,11 @@ def train(args: argparse.Namespace) -> Result:
     "--out runs/lite0_320",
 )
 def run(args: argparse.Namespace) -> Result:
-    """Do it all: subset, shards, train, bundle, rehearse, score."""
-    asked = settings(args)
+    """Run all stages: subset, shards, train, bundle, rehearse, score."""
+    settings = load_settings(args)
     from kaggle_kit.run import run
 
-    return run(asked, args.competition, args.out)
+    return run(settings, args.competition, args.out)
 
 
 @TRAINING.command(
@@ -73,8 +76,8 @@ def run(args: argparse.Namespace) -> Result:
     example="kaggle-kit demo --out demo",
 )
 def demo(args: argparse.Namespace) -> Result:
-    """Draw a small competition and do it all there, in a few minutes."""
-    asked = settings(args)
+    """Draw a small competition and run all stages on it, in a few minutes."""
+    settings = load_settings(args)
     from kaggle_kit.run import demo
 
-    return demo(asked, args.out)
+    return demo(settings, args.out)

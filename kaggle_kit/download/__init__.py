@@ -1,1 +1,1 @@
-"""Photos and tables from Kaggle, or from the public tar files, whole or not at all."""
+"""Download of photos and tables, from Kaggle or from the public tar files."""

@@ -1,4 +1,4 @@
-"""Archives, zip and tar: unpacked file by file, each checked before it appears."""
+"""Unpack zip and tar archives file by file; verify each file before it is installed."""
 
 import re
 import shutil
@@ -8,166 +8,173 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from kaggle_kit.data.index import look
 from kaggle_kit.data.layout import image_path
-from kaggle_kit.download.staging import FOLDER, Broken, Stage
+from kaggle_kit.download.staging import FOLDER, BrokenPhotos, StagingFolder
 from kaggle_kit.errors import DataError
 from kaggle_kit.progress import progress
 
 # What reading a damaged archive may raise
-DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+ARCHIVE_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
+)
 WORKERS = 4
-PHOTO = re.compile(r"(?:\./)?(?:[0-9a-f]/[0-9a-f]/[0-9a-f]/)?([0-9a-f]{16})\.jpg")
-LARGEST_PHOTO = 500 * 10**6  # bytes; one of a tar is held in memory
-BATCH = 256  # files that are under way at once
-OWN = ("download.json", "download.broken.csv", "download.missing.csv")
+PHOTO_NAME = re.compile(r"(?:\./)?(?:[0-9a-f]/[0-9a-f]/[0-9a-f]/)?([0-9a-f]{16})\.jpg")
+MAX_PHOTO_BYTES = 500 * 10**6  # a photo of a tar is held in memory
+BATCH = 256  # files that wait for a worker
+RESERVED_NAMES = ("download.json", "download.broken.csv", "download.missing.csv")
 
 
-class Unpacked(NamedTuple):
-    """How many files were unpacked, how many were there, and the bytes of all of them."""
+@dataclass(frozen=True, slots=True)
+class UnpackCounts:
+    """How many files were unpacked, how many existed, and the bytes of all of them."""
 
     fetched: int
     there: int
     n_bytes: int
 
 
-def unpack(archive_path: Path, stage: Stage) -> Unpacked:
-    """Unpack an archive below the stage's root, but for the files that are there.
+def unpack_zip(archive_path: Path, staging: StagingFolder) -> UnpackCounts:
+    """Unpack an archive into the root, without the files that exist there.
 
-    A file appears whole: its checksum has been compared. Photos that do not decode are
-    unpacked all the same, and noted in ``Broken``.
+    A file is installed after its checksum has been verified. Photos that do not decode
+    are installed as well, and recorded in ``BrokenPhotos``.
 
     Raises:
-        DataError: a member would land elsewhere, or the disk cannot hold them all;
-            nothing has been unpacked then.
-        DAMAGE: the archive is not whole; what was unpacked is.
+        DataError: a member would be written outside the root, or the disk has too little
+            space. Nothing has been unpacked.
+        ARCHIVE_ERRORS: the archive is damaged. The files unpacked so far are intact.
     """
-    broken = Broken(stage)
-    folder = stage.fresh_dir("unpacking")
+    broken = BrokenPhotos(staging)
+    folder = staging.empty_folder("unpacking")
     with zipfile.ZipFile(archive_path) as archive:
-        members = _safe_members(archive_path.name, archive)
-        waiting = [
-            m for m in members if not _is_there(stage.root / m.filename, m.file_size)
+        members = _checked_members(archive_path.name, archive)
+        missing = [
+            m for m in members if not _exists(staging.root / m.filename, m.file_size)
         ]
-        stage.require_room(sum(m.file_size for m in waiting), "what is in the archive")
+        n_missing_bytes = sum(m.file_size for m in missing)
+        staging.require_space(n_missing_bytes, "the content of the archive")
 
-        def unpack_one(member: zipfile.ZipInfo) -> None:
+        def unpack_member(member: zipfile.ZipInfo) -> None:
             part = folder / str(member.header_offset)
             with archive.open(member) as source, part.open("wb") as out:
                 shutil.copyfileobj(source, out, 1 << 20)
-            _place(stage, part, member.filename, broken)
+            _install(staging, part, member.filename, broken)
 
         with (
             ThreadPoolExecutor(WORKERS) as pool,
-            progress(total=len(waiting), label="unpack") as bar,
+            progress(total=len(missing), label="unpack") as bar,
         ):
-            for batch in _batches(waiting):
-                for _ in pool.map(unpack_one, batch):
+            for batch in _batches(missing):
+                for _ in pool.map(unpack_member, batch):
                     bar.update()
     n_bytes = sum(member.file_size for member in members)
-    return Unpacked(len(waiting), len(members) - len(waiting), n_bytes)
+    return UnpackCounts(len(missing), len(members) - len(missing), n_bytes)
 
 
 def unpack_tar(
     path: Path,
-    stage: Stage,
+    staging: StagingFolder,
     keep: frozenset[str] | None,
-    room: Callable[[int], None],
-) -> Unpacked:
-    """Unpack the photos of a tar of the public data set, but for those that are there.
+    check_space: Callable[[int], None],
+) -> UnpackCounts:
+    """Unpack the photos of a tar of the public data set, without those that exist.
 
     Args:
-        keep: ids of the photos to keep; None keeps all.
-        room: called with the bytes that they take, before any is unpacked.
+        keep: the ids of the photos to unpack; None means all.
+        check_space: called with the bytes of these photos before any is unpacked.
 
     Raises:
-        DataError: a member would land elsewhere; nothing has been unpacked then.
-        tarfile.TarError, EOFError: the tar is not whole; what was unpacked is.
+        DataError: a member would be written outside the root. Nothing has been unpacked.
+        tarfile.TarError, EOFError: the tar is damaged. The photos unpacked so far are
+            intact.
     """
-    broken = Broken(stage)
-    part = stage.fresh_dir("unpacking") / "photo"
-    _require_end(path)
+    broken = BrokenPhotos(staging)
+    part = staging.empty_folder("unpacking") / "photo"
+    _require_end_marker(path)
     with tarfile.open(path, "r:") as archive:
         photos = [
             (member, image_path(Path("train"), image_id).as_posix())
             for member, image_id in _tar_photos(path.name, archive)
             if keep is None or image_id in keep
         ]
-        waiting = [(m, n) for m, n in photos if not _is_there(stage.root / n, m.size)]
-        room(sum(member.size for member, _ in waiting))
-        for member, name in progress(waiting, label=path.name):
+        missing = [(m, n) for m, n in photos if not _exists(staging.root / n, m.size)]
+        check_space(sum(member.size for member, _ in missing))
+        for member, name in progress(missing, label=path.name):
             source = archive.extractfile(member)
             content = source.read() if source else b""
             if len(content) != member.size:
-                raise EOFError(f"{member.name} is cut off")
+                raise EOFError(f"{member.name} is truncated")
             part.write_bytes(content)
-            _place(stage, part, name, broken)
+            _install(staging, part, name, broken)
     n_bytes = sum(member.size for member, _ in photos)
-    return Unpacked(len(waiting), len(photos) - len(waiting), n_bytes)
+    return UnpackCounts(len(missing), len(photos) - len(missing), n_bytes)
 
 
-def _require_end(path: Path) -> None:
-    """Refuse a tar without its two empty blocks; ``tarfile`` reads what is before a cut."""
+def _require_end_marker(path: Path) -> None:
+    """Refuse a tar without the two empty blocks at its end.
+
+    ``tarfile`` would read the members of a truncated tar without an error.
+    """
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 1024))
         if file.read() != bytes(1024):
-            raise EOFError("it is cut off")
+            raise EOFError("it is truncated")
 
 
 def _tar_photos(
     name: str, archive: tarfile.TarFile
 ) -> Iterator[tuple[tarfile.TarInfo, str]]:
-    """The photos of a tar with their ids, once all of its members have been looked at."""
+    """The photos of a tar and their ids, after all of its members have been checked."""
     members = archive.getmembers()
     for member in members:
         _require_inside(name, member.name)
         if not (member.isreg() or member.isdir()):
             raise DataError(
-                f"{name}: expected files and folders alone, got {member.name!r}, a link "
-                f"or a device; do not use this archive"
+                f"{name}: expected only files and folders, got {member.name!r}, a link or "
+                f"a device; do not use this archive"
             )
     for member in members:
-        found = PHOTO.fullmatch(member.name)
-        if not found or not member.isreg():
+        match = PHOTO_NAME.fullmatch(member.name)
+        if not match or not member.isreg():
             continue
-        if member.size > LARGEST_PHOTO:
+        if member.size > MAX_PHOTO_BYTES:
             raise DataError(
-                f"{name}: expected photos of at most {LARGEST_PHOTO // 10**6} MB, got "
+                f"{name}: expected photos of at most {MAX_PHOTO_BYTES // 10**6} MB, got "
                 f"{member.name!r} of {member.size // 10**6}; do not use this archive"
             )
-        yield member, found[1]
+        yield member, match[1]
 
 
 def _require_inside(archive: str, name: str) -> None:
-    """Refuse a member's name that leads out of the folder, or to the kit's own records.
+    """Refuse a member's name that leads outside the folder, or to the kit's own files.
 
     Raises:
-        DataError: it does.
+        DataError: the name does.
     """
     path = PurePosixPath(name)
-    odd = re.search(r"[\\\0]|^[A-Za-z]:", name) or path.is_absolute()
-    if odd or ".." in path.parts:
+    suspicious = re.search(r"[\\\0]|^[A-Za-z]:", name) or path.is_absolute()
+    if suspicious or ".." in path.parts:
         raise DataError(
-            f"{archive}: expected files inside the folder alone, got {name[:80]!r}; do "
-            f"not use this archive"
+            f"{archive}: expected only files inside the folder, got {name[:80]!r}; do not "
+            f"use this archive"
         )
-    if path.parts[:1] == (FOLDER,) or str(path) in OWN:
+    if path.parts[:1] == (FOLDER,) or str(path) in RESERVED_NAMES:
         raise DataError(
-            f"{archive}: expected a competition's files, got {name!r}, a name of the "
-            f"kit's own; do not use this archive"
+            f"{archive}: expected a competition's files, got {name!r}, which the kit "
+            f"reserves for itself; do not use this archive"
         )
 
 
-def _safe_members(name: str, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The files of an archive, once all of its members have been looked at."""
+def _checked_members(name: str, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The files of an archive, after all of its members have been checked."""
     members = archive.infolist()
     if len(archive.NameToInfo) != len(members):
         raise DataError(
-            f"{name}: expected each file once, got names that come twice; do not use "
-            f"this archive"
+            f"{name}: expected each file once, got repeated names; do not use this archive"
         )
     for member in members:
         _require_inside(name, member.orig_filename)
@@ -175,21 +182,23 @@ def _safe_members(name: str, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
         kind = stat.S_IFMT(mode)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise DataError(
-                f"{name}: expected files and folders alone, got {member.filename!r}, a "
+                f"{name}: expected only files and folders, got {member.filename!r}, a "
                 f"link or a device; do not use this archive"
             )
     return [member for member in members if not member.is_dir()]
 
 
-def _place(stage: Stage, part: Path, name: str, broken: Broken) -> None:
-    """Put a file in its place; a photo that does not decode is noted before."""
-    seen = look(part) if name.endswith(".jpg") else None
-    if isinstance(seen, str):
-        broken.add(name, seen)
-    stage.place(part, name)
+def _install(
+    staging: StagingFolder, part: Path, name: str, broken: BrokenPhotos
+) -> None:
+    """Install a file. A photo that does not decode is recorded first."""
+    size_or_reason = look(part) if name.endswith(".jpg") else None
+    if isinstance(size_or_reason, str):
+        broken.add(name, size_or_reason)
+    staging.install(part, name)
 
 
-def _is_there(path: Path, size: int) -> bool:
+def _exists(path: Path, size: int) -> bool:
     return path.is_file() and path.stat().st_size == size
 
 

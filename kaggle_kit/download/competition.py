@@ -1,40 +1,72 @@
-"""The competition from Kaggle: all of it, its tables, or only the photos one needs.
+"""Download a competition from Kaggle: all of it, its tables, or selected photos.
 
-Whatever stops a download, the same command goes on with it: nothing that is whole is
-fetched again, and nothing appears in its place before it is whole.
+Rerun the same command to resume an interrupted download. Complete files are not
+downloaded again, and a file appears in its place only when it is complete.
 """
 
 import logging
 import re
 import time
 import zipfile
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from kaggle_kit.data.layout import Competition, image_path
-from kaggle_kit.download.archives import DAMAGE, unpack
+from kaggle_kit.download.archives import ARCHIVE_ERRORS, unpack_zip
 from kaggle_kit.download.photos import fetch_photos, fetch_tables
-from kaggle_kit.download.selection import Wanted, require_known, wanted
+from kaggle_kit.download.selection import Selection, read_selection, require_listed
 from kaggle_kit.download.staging import (
     SIDECAR,
-    Broken,
-    Stage,
-    drop_unfit,
+    BrokenPhotos,
+    StagingFolder,
+    drop_unusable_partial,
+    expected_size,
+    format_size,
     free_bytes,
-    held,
     is_partial,
-    partial_size,
-    size_text,
+    open_staging,
 )
-from kaggle_kit.errors import IncompleteError, KitError
+from kaggle_kit.errors import ArtefactError, IncompleteError, KitError
 from kaggle_kit.progress import progress
-from kaggle_kit.storage import tables
+from kaggle_kit.storage import json_files, tables
 from kaggle_kit.storage.files import report_full_disk
-from kaggle_kit.storage.json_files import read_json, write_json
+from kaggle_kit.storage.json_files import OPTIONAL, to_json
 
 logger = logging.getLogger(__name__)
-RECORD = "download.json"  # says that the whole competition is there
+RECORD = "download.json"  # exists when the whole competition has been downloaded
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """The counts of a download.
+
+    Attributes:
+        fetched: files that were downloaded or unpacked.
+        there: files that existed before.
+        missing: selected photos that Kaggle does not have.
+        broken: photos of the archive that do not decode.
+        bytes: bytes that were downloaded.
+        seconds: how long it took.
+    """
+
+    fetched: int
+    there: int
+    missing: int | None = field(default=None, metadata=OPTIONAL)
+    broken: int | None = field(default=None, metadata=OPTIONAL)
+    bytes: int
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """The content of ``download.json``."""
+
+    slug: str
+    files: int
+    bytes: int
+    broken: int
 
 
 def download(
@@ -44,128 +76,135 @@ def download(
     only_tables: bool = False,
     subset: Path | None = None,
     ids: Path | None = None,
-) -> dict[str, Any]:
-    """Fetch a competition from Kaggle into the folder ``out``, in its own layout.
+) -> Download:
+    """Download a competition into the folder ``out``, in the competition's layout.
 
     Args:
-        slug: its name in addresses, such as landmark-recognition-2021.
-        only_tables: ``train.csv`` and ``sample_submission.csv`` alone.
-        subset: only the photos of the folder that ``kaggle-kit subset`` made.
-        ids: only the photos that this file names, see ``kaggle_kit.download.selection.file_ids``.
-
-    Returns:
-        Counts: fetched, there, bytes, seconds; and missing or broken photos.
+        slug: its name in URLs, such as landmark-recognition-2021.
+        only_tables: only ``train.csv`` and ``sample_submission.csv``.
+        subset: only the photos of a folder made by ``kaggle-kit subset``.
+        ids: only the photos in a file, see ``selection.read_image_ids``.
 
     Raises:
-        KaggleError: by its kind, what Kaggle did not let pass.
-        DataError: the disk is full, or the archive would write elsewhere.
-        TableError: a table or a list of ids that is not what it should be.
+        KaggleError: the subclass says what failed.
+        DataError: the disk is full, or the archive is unsafe to unpack.
+        TableError: a table or the file with the ids is malformed.
+        ArtefactError: the folder holds photos of another source.
     """
     start = time.monotonic()
     if not SLUG.fullmatch(slug):
         raise KitError(
             f"--slug: expected a competition's name such as landmark-recognition-2021, "
-            f"got {slug!r}; it is the last part of the competition's address"
+            f"got {slug!r}; it is the last part of the competition's URL"
         )
-    chosen = wanted(subset, ids)
-    with report_full_disk(out), held(out, slug) as stage:
+    selection = read_selection(subset, ids)
+    with report_full_disk(out), open_staging(out, slug) as staging:
         if only_tables:
-            made = _tables(stage, slug)
-        elif chosen is None:
-            made = _whole(stage, slug)
+            result = _download_tables(staging, slug)
+        elif selection is None:
+            result = _download_archive(staging, slug)
         else:
-            made = _photos(stage, slug, chosen)
-    return made | {"seconds": round(time.monotonic() - start, 1)}
+            result = _download_photos(staging, slug, selection)
+    return replace(result, seconds=round(time.monotonic() - start, 1))
 
 
-def _tables(stage: Stage, slug: str) -> dict[str, Any]:
-    place = Competition(stage.root)
-    there = sum(path.exists() for path in (place.train_csv, place.sample_csv))
-    n_bytes = fetch_tables(stage, slug)
-    return {"fetched": 2 - there, "there": there, "bytes": n_bytes}
+def _download_tables(staging: StagingFolder, slug: str) -> Download:
+    layout = Competition(staging.root)
+    n_existing = sum(path.exists() for path in (layout.train_csv, layout.sample_csv))
+    n_bytes = fetch_tables(staging, slug)
+    return Download(fetched=2 - n_existing, there=n_existing, bytes=n_bytes)
 
 
-def _photos(stage: Stage, slug: str, chosen: Wanted) -> dict[str, Any]:
-    """The photos chosen; an id of the sample submission is a test photo."""
-    fetch_tables(stage, slug)
-    place = Competition(stage.root)
-    train = {label.image_id for label in tables.read_labels(place.train_csv)}
-    test = set(tables.read_sample(place.sample_csv))
-    require_known(chosen, train | test, "train.csv or sample_submission.csv")
+def _download_photos(
+    staging: StagingFolder, slug: str, selection: Selection
+) -> Download:
+    """Download the selected photos. Ids of the sample submission are test photos."""
+    fetch_tables(staging, slug)
+    layout = Competition(staging.root)
+    train = {label.image_id for label in tables.read_labels(layout.train_csv)}
+    test = set(tables.read_sample(layout.sample_csv))
+    require_listed(selection, train | test, "train.csv or sample_submission.csv")
     names = [
         image_path(Path("test" if image_id in test else "train"), image_id).as_posix()
-        for image_id in chosen.ids
+        for image_id in selection.ids
     ]
-    counts = fetch_photos(stage, slug, names)
-    return {
-        "fetched": counts.fetched,
-        "there": counts.there,
-        "missing": counts.missing,
-        "bytes": counts.n_bytes,
-    }
+    counts = fetch_photos(staging, slug, names)
+    return Download(
+        fetched=counts.fetched,
+        there=counts.there,
+        missing=counts.missing,
+        bytes=counts.n_bytes,
+    )
 
 
-def _whole(stage: Stage, slug: str) -> dict[str, Any]:
-    """The competition's one archive, unpacked; a damaged one is fetched once more."""
-    archive = stage.folder / f"{slug}.zip"
-    record = stage.root / RECORD
-    if record.exists():
+def _download_archive(staging: StagingFolder, slug: str) -> Download:
+    """Download and unpack the competition's archive; retry once if it is damaged."""
+    archive = staging.folder / f"{slug}.zip"
+    record_path = staging.root / RECORD
+    if record_path.exists():
         _delete(archive)
-        made = read_json(record)
-        return {"fetched": 0, "there": made["files"], "broken": made["broken"]} | {
-            "bytes": 0
-        }
-    n_bytes = _fetch_archive(stage, slug, archive)
+        record = _read_record(record_path)
+        return Download(fetched=0, there=record.files, broken=record.broken, bytes=0)
+    n_bytes = _fetch_archive(staging, slug, archive)
     try:
-        unpacked = unpack(archive, stage)
-    except DAMAGE as error:
-        logger.warning("%s is damaged (%s): fetching it once more", archive, error)
+        counts = unpack_zip(archive, staging)
+    except ARCHIVE_ERRORS as error:
+        logger.warning("%s is damaged (%s): downloading it again", archive, error)
         _delete(archive)
-        n_bytes += _fetch_archive(stage, slug, archive)
+        n_bytes += _fetch_archive(staging, slug, archive)
         try:
-            unpacked = unpack(archive, stage)
-        except DAMAGE as again:
+            counts = unpack_zip(archive, staging)
+        except ARCHIVE_ERRORS as second_error:
             _delete(archive)
             raise IncompleteError(
-                f"{slug}: expected a whole archive, got a damaged one twice ({again}); "
-                f"run the same command again later"
+                f"{slug}: expected an intact archive, got a damaged one twice "
+                f"({second_error}); run the same command again later"
             ) from None
-    broken = Broken(stage).write()
-    made = {"slug": slug, "files": unpacked.fetched + unpacked.there}
-    made |= {"bytes": unpacked.n_bytes, "broken": broken}
-    write_json(made, record)
+    n_broken = BrokenPhotos(staging).write_table()
+    n_files = counts.fetched + counts.there
+    record = _Record(slug, n_files, counts.n_bytes, n_broken)
+    json_files.write_json(to_json(record), record_path)
     _delete(archive)
-    return {
-        "fetched": unpacked.fetched,
-        "there": unpacked.there,
-        "broken": broken,
-        "bytes": n_bytes,
-    }
+    return Download(
+        fetched=counts.fetched, there=counts.there, broken=n_broken, bytes=n_bytes
+    )
 
 
-def _fetch_archive(stage: Stage, slug: str, archive: Path) -> int:
-    """Bring the archive to the staging folder, unless a client has; its bytes."""
+def _read_record(path: Path) -> _Record:
+    try:
+        values = json_files.read_json(path)
+        counts = (int(values[name]) for name in ("files", "bytes", "broken"))
+        return _Record(str(values["slug"]), *counts)
+    except (*json_files.DAMAGE, KeyError, TypeError) as error:
+        raise ArtefactError(
+            f"{path}: expected the record of a download, got {error!r:.200}; delete it, "
+            f"then run the same command again"
+        ) from None
+
+
+def _fetch_archive(staging: StagingFolder, slug: str, archive: Path) -> int:
+    """Download the archive to the staging folder, unless it is there; return its bytes."""
     if not is_partial(archive) and zipfile.is_zipfile(archive):
         return archive.stat().st_size
-    with _Growth(stage, archive) as growth:
-        stage.call(
-            *("competitions", "download", slug, "-p", str(stage.folder)),
-            watch=growth.look,
-            before=lambda: drop_unfit(archive),
+    with _ArchiveProgress(staging, archive) as archive_progress:
+        staging.call(
+            *("competitions", "download", slug, "-p", str(staging.folder)),
+            watch=archive_progress.update,
+            before=lambda: drop_unusable_partial(archive),
         )
     if not archive.exists():
         raise IncompleteError(
-            f"{slug}: expected {archive.name} to be fetched, found none; run the same "
-            f"command again"
+            f"{slug}: expected the file {archive.name}, got none; run the same command "
+            f"again"
         )
     return archive.stat().st_size
 
 
-class _Growth:
-    """Shows how an archive grows, and stops it when the disk cannot hold the rest."""
+class _ArchiveProgress:
+    """Shows the progress of the archive's download, and checks the free disk space."""
 
-    def __init__(self, stage: Stage, archive: Path):
-        self._stage, self._archive = stage, archive
+    def __init__(self, staging: StagingFolder, archive: Path):
+        self._staging, self._archive = staging, archive
         self._bar = progress(label=archive.name, unit="B")
 
     def __enter__(self) -> Self:
@@ -174,28 +213,32 @@ class _Growth:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def look(self) -> None:
-        """Called as the client works; raises DataError when there is too little room."""
-        size = partial_size(self._archive)
-        have = self._archive.stat().st_size if self._archive.exists() else 0
+    def update(self) -> None:
+        """Move the bar; called while the client runs.
+
+        Raises:
+            DataError: the disk has too little space for the rest.
+        """
+        size = expected_size(self._archive)
+        current = self._archive.stat().st_size if self._archive.exists() else 0
         if size is None:
-            self._stage.require_room(0, self._archive.name)
+            self._staging.require_space(0, self._archive.name)
             return
         if self._bar.total is None:
-            self._begin(size, have)
-        self._stage.require_room(max(size - have, 0), self._archive.name)
-        self._bar.update(have - self._bar.n)
+            self._begin(size, current)
+        self._staging.require_space(max(size - current, 0), self._archive.name)
+        self._bar.update(current - self._bar.n)
 
-    def _begin(self, size: int, have: int) -> None:
-        self._bar.total, self._bar.initial, self._bar.n = size, have, have
-        free = free_bytes(self._stage.root)
+    def _begin(self, size: int, current: int) -> None:
+        self._bar.total, self._bar.initial, self._bar.n = size, current, current
+        free = free_bytes(self._staging.root)
         logger.info(
-            "%s: %s, with %s free", self._archive.name, *map(size_text, (size, free))
+            "%s: %s, %s free", self._archive.name, *map(format_size, (size, free))
         )
-        if free < 2 * size - have:
+        if free < 2 * size - current:
             logger.warning(
-                "unpacking it will need about as much again, which is not free: make "
-                "room until then"
+                "unpacking the archive will need about its size again: make room "
+                "before the download ends"
             )
 
 

@@ -1,10 +1,10 @@
-"""Files from a plain web server: resumed where they were cut, patient with its errors."""
+"""Download files from a web server; resume interrupted downloads, and retry errors."""
 
-import json
 import logging
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -13,143 +13,165 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
+from kaggle_kit.credentials import redact
 from kaggle_kit.errors import RefusedError, UnreachableError
-from kaggle_kit.kaggle import client
 from kaggle_kit.progress import progress
-from kaggle_kit.storage.files import atomic_write
-from kaggle_kit.storage.json_files import read_json
+from kaggle_kit.storage.json_files import read_json, write_json
 
 logger = logging.getLogger(__name__)
-TRIES = 6  # without a byte of progress
+TRIES = 6  # in a row without a new byte
 BACKOFF_S = 1.0
-LONGEST_S = 120.0
-TIMEOUT_S = (30.0, 60.0)  # to connect, to wait for the next bytes
-LATER = (429, 500, 502, 503, 504)
+MAX_BACKOFF_S = 120.0
+TIMEOUT_S = (30.0, 60.0)  # to connect, and between bytes
+RETRY_STATUSES = (429, 500, 502, 503, 504)
 CHUNK = 1 << 20
 
 
-class _Retry(Retry):
-    """urllib3's, with an upper bound to what a server may ask one to wait."""
+class _BoundedRetry(Retry):
+    """urllib3's retries, with an upper bound for the server's Retry-After."""
 
     def get_retry_after(self, response: Any) -> float | None:
-        asked = super().get_retry_after(response)
-        return None if asked is None else min(asked, LONGEST_S)
+        seconds = super().get_retry_after(response)
+        return None if seconds is None else min(seconds, MAX_BACKOFF_S)
 
 
-def session() -> requests.Session:
-    """A session that asks again, with growing pauses, when a server says "later"."""
-    retry = _Retry(
+@dataclass(frozen=True, slots=True)
+class _PartialFile:
+    """An unfinished download, with a sidecar that identifies the version on the server."""
+
+    path: Path
+
+    @property
+    def sidecar(self) -> Path:
+        """A JSON file with the server's validator and the final size."""
+        return self.path.with_name(f"{self.path.name}.json")
+
+    def read(self) -> tuple[int, str]:
+        """The bytes of an earlier call that can be resumed, and their validator."""
+        try:
+            version = read_json(self.sidecar)
+            size = self.path.stat().st_size
+            if size <= version["size"]:
+                return size, str(version["validator"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        self.path.unlink(missing_ok=True)
+        self.sidecar.unlink(missing_ok=True)
+        return 0, ""
+
+    def write_sidecar(self, response: requests.Response, size: int | None) -> None:
+        """Record the version; without a validator, the download cannot be resumed."""
+        etag = response.headers.get("ETag", "")
+        modified = response.headers.get("Last-Modified")
+        validator = etag if etag.startswith('"') else modified
+        if validator and size is not None:
+            write_json({"validator": validator, "size": size}, self.sidecar)
+        else:
+            self.sidecar.unlink(missing_ok=True)
+
+
+def open_session() -> requests.Session:
+    """A session that retries temporary errors with exponential backoff."""
+    retry = _BoundedRetry(
         total=TRIES,
         backoff_factor=BACKOFF_S,
-        backoff_max=LONGEST_S,
-        status_forcelist=LATER,
+        backoff_max=MAX_BACKOFF_S,
+        status_forcelist=RETRY_STATUSES,
         raise_on_status=False,
     )
-    made = requests.Session()
-    made.headers["Accept-Encoding"] = "identity"  # sizes are those of the file
+    session = requests.Session()
+    session.headers["Accept-Encoding"] = "identity"  # no compression: sizes are exact
     for scheme in ("http://", "https://"):
-        made.mount(scheme, HTTPAdapter(max_retries=retry))
-    return made
+        session.mount(scheme, HTTPAdapter(max_retries=retry))
+    return session
 
 
-def text(web: requests.Session, url: str) -> str:
-    """A small text.
+def fetch_text(session: requests.Session, url: str) -> str:
+    """Download a small text.
 
     Raises:
         UnreachableError: no answer after several tries.
-        RefusedError: any other answer than the text.
+        RefusedError: the server answered with an error.
     """
     try:
-        response = web.get(url, timeout=TIMEOUT_S)
+        response = session.get(url, timeout=TIMEOUT_S)
     except requests.RequestException as error:
         raise _unreachable(url, error) from None
-    _require_ok(url, response)
+    _require_success(url, response)
     return response.text
 
 
-def fetch(
-    web: requests.Session, url: str, path: Path, room: Callable[[int, int], None]
+def fetch_file(
+    session: requests.Session,
+    url: str,
+    path: Path,
+    check_space: Callable[[int, int], None],
 ) -> None:
-    """Fetch a file; what an earlier call left of it is gone on with, if it is the same.
+    """Download a file; resume what an earlier call left, if the file has not changed.
 
     Args:
-        room: called with the file's size and the bytes that are here already, before
-            the rest is fetched; what it raises ends the call.
+        check_space: called with the file's size and the bytes that exist, before the
+            rest is downloaded. An exception from it ends the call.
 
     Raises:
-        UnreachableError: no answer, or nothing new after several tries.
-        RefusedError: any other answer than the file.
+        UnreachableError: no answer, or no new bytes, after several tries.
+        RefusedError: the server answered with an error.
     """
-    part = path.with_name(f"{path.name}.part")
-    note = path.with_name(f"{path.name}.part.json")
+    partial = _PartialFile(path.with_name(f"{path.name}.part"))
     failures = 0
     while True:
-        have, validator = _left(part, note)
-        headers = {"Range": f"bytes={have}-", "If-Range": validator} if have else {}
+        offset, validator = partial.read()
+        headers = {"Range": f"bytes={offset}-", "If-Range": validator} if offset else {}
         try:
-            response = web.get(url, headers=headers, stream=True, timeout=TIMEOUT_S)
+            response = session.get(url, headers=headers, stream=True, timeout=TIMEOUT_S)
         except requests.RequestException as error:
             raise _unreachable(url, error) from None
         with response:
-            cut = _save(url, response, part, note, have, room)
-        if cut is None:
-            part.replace(path)
-            note.unlink(missing_ok=True)
+            failure = _save(url, response, partial, offset, check_space)
+        if failure is None:
+            partial.path.replace(path)
+            partial.sidecar.unlink(missing_ok=True)
             return
-        grown = part.exists() and part.stat().st_size > have
-        failures = 1 if grown else failures + 1
+        has_grown = partial.path.exists() and partial.path.stat().st_size > offset
+        failures = 1 if has_grown else failures + 1
         if failures == TRIES:
-            raise _unreachable(url, cut)
-        pause = min(BACKOFF_S * 2**failures, LONGEST_S)
-        logger.info("%s: %s; going on in %.0f s", url, cut, pause)
+            raise _unreachable(url, failure)
+        pause = min(BACKOFF_S * 2**failures, MAX_BACKOFF_S)
+        logger.info("%s: %s; resuming in %.0f s", url, failure, pause)
         time.sleep(pause)
-
-
-def _left(part: Path, note: Path) -> tuple[int, str]:
-    """The bytes that an earlier call left, and what names the file they are of."""
-    try:
-        noted = read_json(note)
-        have = part.stat().st_size
-        if have <= noted["size"]:
-            return have, str(noted["validator"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    part.unlink(missing_ok=True)
-    note.unlink(missing_ok=True)
-    return 0, ""
 
 
 def _save(
     url: str,
     response: requests.Response,
-    part: Path,
-    note: Path,
-    have: int,
-    room: Callable[[int, int], None],
+    partial: _PartialFile,
+    offset: int,
+    check_space: Callable[[int, int], None],
 ) -> Exception | None:
-    """Append the answer to ``part``; what cut it off, or None once it is whole."""
+    """Save a response; return what interrupted it, or None when the file is complete."""
     if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         size = _number(r"bytes \*/(\d+)", response.headers.get("Content-Range", ""))
-        if have and size == have:
+        if offset and size == offset:
             return None
-        part.unlink(missing_ok=True)
-        return ValueError("the file has become shorter")
-    _require_ok(url, response)
+        partial.path.unlink(missing_ok=True)
+        return ValueError("the file on the server has become shorter")
+    _require_success(url, response)
     if response.status_code == HTTPStatus.PARTIAL_CONTENT:
-        where = response.headers.get("Content-Range", "")
-        if _number(r"bytes (\d+)-", where) != have:
-            part.unlink(missing_ok=True)
-            return ValueError(f"expected bytes from {have}, got {where!r}")
-        size = _number(r"/(\d+)$", where)
+        content_range = response.headers.get("Content-Range", "")
+        if _number(r"bytes (\d+)-", content_range) != offset:
+            partial.path.unlink(missing_ok=True)
+            return ValueError(f"expected bytes from {offset}, got {content_range!r}")
+        size = _number(r"/(\d+)$", content_range)
     else:
-        size, have = _number(r"(\d+)", response.headers.get("Content-Length", "")), 0
-        _write_note(note, response, size)
-    room(size or 0, have)
+        offset = 0
+        size = _number(r"(\d+)", response.headers.get("Content-Length", ""))
+        partial.write_sidecar(response, size)
+    check_space(size or 0, offset)
     with (
-        part.open("ab" if have else "wb") as file,
+        partial.path.open("ab" if offset else "wb") as file,
         progress(total=size, label=url.rsplit("/", 1)[-1], unit="B") as bar,
     ):
-        bar.initial = bar.n = have
+        bar.initial = bar.n = offset
         try:
             for chunk in response.iter_content(CHUNK):
                 file.write(chunk)
@@ -161,20 +183,9 @@ def _save(
     return None
 
 
-def _write_note(note: Path, response: requests.Response, size: int | None) -> None:
-    """Say what ``part`` is a part of; without a name for it, it cannot be gone on with."""
-    etag = response.headers.get("ETag", "")
-    validator = etag if etag.startswith('"') else response.headers.get("Last-Modified")
-    if validator and size is not None:
-        with atomic_write(note) as beside:
-            beside.write_text(json.dumps({"validator": validator, "size": size}))
-    else:
-        note.unlink(missing_ok=True)
-
-
-def _require_ok(url: str, response: requests.Response) -> None:
+def _require_success(url: str, response: requests.Response) -> None:
     status = response.status_code
-    if status in LATER:
+    if status in RETRY_STATUSES:
         raise _unreachable(url, ValueError(f"HTTP {status}"))
     if status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
         raise RefusedError(
@@ -184,12 +195,12 @@ def _require_ok(url: str, response: requests.Response) -> None:
 
 
 def _number(pattern: str, text: str) -> int | None:
-    found = re.search(pattern, text)
-    return int(found[1]) if found else None
+    match = re.search(pattern, text)
+    return int(match[1]) if match else None
 
 
 def _unreachable(url: str, error: Exception) -> UnreachableError:
     return UnreachableError(
-        f"{url}: expected an answer, got {client.hidden(str(error))[:200]}; run the same "
-        f"command again later, it goes on where it was"
+        f"{url}: expected an answer, got {redact(str(error))[:200]}; run the same command "
+        f"again later to resume"
     )

@@ -1,4 +1,4 @@
-"""Single files of a competition: each is fetched, checked, and only then put in place."""
+"""Download single files of a competition; verify each file before it is installed."""
 
 import logging
 import re
@@ -7,13 +7,18 @@ import threading
 import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from kaggle_kit.data.index import look
 from kaggle_kit.data.layout import Competition
-from kaggle_kit.download.archives import DAMAGE
-from kaggle_kit.download.staging import SIDECAR, Stage, drop_unfit, is_partial
+from kaggle_kit.download.archives import ARCHIVE_ERRORS
+from kaggle_kit.download.staging import (
+    SIDECAR,
+    StagingFolder,
+    drop_unusable_partial,
+    is_partial,
+)
 from kaggle_kit.errors import (
     IncompleteError,
     RulesError,
@@ -25,195 +30,203 @@ from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.files import atomic_write
 
 logger = logging.getLogger(__name__)
-AT_ONCE = 4
-HOPELESS = 20  # photos in a row that Kaggle does not have, and none that it has
-ABSENT = re.compile(r"\b404\b|not found", re.IGNORECASE)
+WORKERS = 4
+GIVE_UP_AFTER = 20  # missing photos, while none was downloaded
+NOT_FOUND = re.compile(r"\b404\b|not found", re.IGNORECASE)
 
 
-class Counts(NamedTuple):
-    """What became of the photos that were asked for."""
+@dataclass(frozen=True, slots=True)
+class PhotoCounts:
+    """How many photos were downloaded, existed and are missing on Kaggle."""
 
     fetched: int
     there: int
     missing: int
-    n_bytes: int
+    n_bytes: int  # of the downloaded ones
 
 
-class _Stopped(Exception):
-    """The run ends, and with it the clients that are still at work."""
+class _Cancelled(Exception):
+    """Another download has failed; this one stops, too."""
 
 
-def fetch_tables(stage: Stage, slug: str) -> int:
-    """Fetch ``train.csv`` and ``sample_submission.csv``, if absent; how many bytes.
+def fetch_tables(staging: StagingFolder, slug: str) -> int:
+    """Download ``train.csv`` and ``sample_submission.csv``, if they do not exist.
+
+    Returns:
+        The number of downloaded bytes.
 
     Raises:
-        KaggleError: what Kaggle did not let pass.
-        TableError: a table that is not what it should be.
+        KaggleError: the subclass says what failed.
+        TableError: a table is malformed.
     """
-    place = Competition(stage.root)
+    layout = Competition(staging.root)
     n_bytes = 0
     for path, read in (
-        (place.train_csv, tables.read_labels),
-        (place.sample_csv, tables.read_sample),
+        (layout.train_csv, tables.read_labels),
+        (layout.sample_csv, tables.read_sample),
     ):
         if path.exists():
             continue
-        staged = _fetch_table(stage, slug, path.name)
+        staged = _fetch_table(staging, slug, path.name)
         try:
             read(staged)
         except TableError as error:
-            shutil.rmtree(_table_dir(stage, path.name))
+            shutil.rmtree(_table_folder(staging, path.name))
             text = str(error).replace(f"{staged}", path.name)
             raise TableError(f"{slug}: {text}") from None
         n_bytes += staged.stat().st_size
-        stage.place(staged, path.name)
-        shutil.rmtree(_table_dir(stage, path.name))
+        staging.install(staged, path.name)
+        shutil.rmtree(_table_folder(staging, path.name))
     return n_bytes
 
 
-def fetch_photos(stage: Stage, slug: str, names: Sequence[str]) -> Counts:
-    """Fetch photos (``train/a/b/c/<id>.jpg``), a few at once; those there are left alone.
+def fetch_photos(
+    staging: StagingFolder, slug: str, names: Sequence[str]
+) -> PhotoCounts:
+    """Download the photos (``train/a/b/c/<id>.jpg``) that do not exist, in parallel.
 
-    Those that Kaggle does not have, or only broken, go to ``download.missing.csv``
-    (file, reason).
+    Photos that Kaggle does not have, or that do not decode, are listed in
+    ``download.missing.csv`` (file, reason).
 
     Raises:
-        KaggleError: what Kaggle did not let pass; no further photo is asked for then.
-        IncompleteError: it has none of the photos.
+        KaggleError: the subclass says what failed. The other downloads are cancelled.
+        IncompleteError: none of the photos could be downloaded.
         DataError: the disk is full.
     """
-    waiting = [name for name in names if not (stage.root / name).exists()]
-    there = len(names) - len(waiting)
-    run = _Run(stage, slug)
-    n_bytes, fetched = 0, 0
-    missing: dict[str, str] = {}
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        futures = {pool.submit(run.fetch, name): name for name in waiting}
-        ended = as_completed(futures)
+    queue = [name for name in names if not (staging.root / name).exists()]
+    n_existing = len(names) - len(queue)
+    fetcher = _PhotoFetcher(staging, slug)
+    n_bytes, n_fetched = 0, 0
+    reasons: dict[str, str] = {}  # why a photo is missing, by its name
+    with ThreadPoolExecutor(WORKERS) as pool:
+        futures = {pool.submit(fetcher.fetch, name): name for name in queue}
+        completed = as_completed(futures)
         try:
-            for future in progress(ended, total=len(waiting), label="photos"):
-                got = future.result()
-                if isinstance(got, int):
-                    n_bytes, fetched = n_bytes + got, fetched + 1
+            for future in progress(completed, total=len(queue), label="photos"):
+                result = future.result()
+                if isinstance(result, int):
+                    n_bytes, n_fetched = n_bytes + result, n_fetched + 1
                 else:
-                    missing[futures[future]] = got
-                if len(missing) == HOPELESS and not fetched and not there:
+                    reasons[futures[future]] = result
+                if len(reasons) == GIVE_UP_AFTER and not n_fetched and not n_existing:
                     break
         finally:
-            run.stop.set()
+            fetcher.stop.set()
             pool.shutdown(cancel_futures=True)
-    listed = stage.root / "download.missing.csv"
-    listed.unlink(missing_ok=True)
-    if missing:
-        write_rows(listed, ("file", "reason"), sorted(missing.items()))
-        logger.warning("%d photos could not be had: see %s", len(missing), listed)
-    if missing and not fetched and not there:
+    table = staging.root / "download.missing.csv"
+    table.unlink(missing_ok=True)
+    if reasons:
+        write_rows(table, ("file", "reason"), sorted(reasons.items()))
+        logger.warning("%d photos are missing: see %s", len(reasons), table)
+    if reasons and not n_fetched and not n_existing:
         raise IncompleteError(
-            f"{slug}: expected {len(names)} photos, got none of the {len(missing)} asked "
-            f"for; see {listed}, and check --slug and the ids"
+            f"{slug}: expected {len(names)} photos, got none of the first "
+            f"{len(reasons)}; see {table}, and check --slug and the ids"
         )
-    return Counts(fetched, there, len(missing), n_bytes)
+    return PhotoCounts(n_fetched, n_existing, len(reasons), n_bytes)
 
 
-class _Run:
-    """What the workers of a run share."""
+class _PhotoFetcher:
+    """Downloads photos of a competition; shared by the worker threads."""
 
-    def __init__(self, stage: Stage, slug: str):
+    def __init__(self, staging: StagingFolder, slug: str):
         self.stop = threading.Event()
-        self._stage, self._slug = stage, slug
-        self._asking = threading.Lock()
-        self._known = False
+        self._staging, self._slug = staging, slug
+        self._slug_lock = threading.Lock()
+        self._slug_is_valid = False
 
     def fetch(self, name: str) -> int | str:
-        """Bytes of the photo that was put in its place, or why there is none."""
+        """Download and install a photo; return its bytes, or why it is missing."""
         if self.stop.is_set():
-            raise _Stopped
-        folder = self._stage.folder / "photos" / Path(name).name
+            raise _Cancelled
+        folder = self._staging.folder / "photos" / Path(name).name
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            found = self._whole(name, folder)
+            result = self._download(name, folder)
         except RulesError as error:
-            if not ABSENT.search(str(error)):
+            if not NOT_FOUND.search(str(error)):
                 raise
             self._require_competition()
-            found = "Kaggle does not have it"
+            result = "Kaggle does not have it"
         n_bytes = 0
-        if isinstance(found, Path):
-            n_bytes = found.stat().st_size
-            self._stage.place(found, name)
+        if isinstance(result, Path):
+            n_bytes = result.stat().st_size
+            self._staging.install(result, name)
         shutil.rmtree(folder)
-        return n_bytes if isinstance(found, Path) else found
+        return n_bytes if isinstance(result, Path) else result
 
-    def _whole(self, name: str, folder: Path) -> Path | str:
-        """The photo in ``folder``, left there by an earlier run or fetched now.
+    def _download(self, name: str, folder: Path) -> Path | str:
+        """The path of the photo in ``folder``, or why it cannot be used.
 
-        One that does not decode is fetched once more: then it is Kaggle's that is broken.
+        A photo that an earlier run left there is used. One that does not decode is
+        downloaded a second time, in case only the download was damaged.
         """
-        found = _photo(folder)
+        result = _finished_photo(folder)
         for _ in range(2):
-            if isinstance(found, Path):
+            if isinstance(result, Path):
                 break
             args = ("competitions", "download", self._slug, "-f", name)
-            self._stage.call(
+            self._staging.call(
                 *args,
                 *("-p", str(folder)),
                 watch=self._watch,
-                before=lambda: _clear(folder),
+                before=lambda: _drop_unusable_files(folder),
             )
-            found = _photo(folder)
-        return found
+            result = _finished_photo(folder)
+        return result
 
     def _watch(self) -> None:
         if self.stop.is_set():
-            raise _Stopped
-        self._stage.require_room(0, "photos")
+            raise _Cancelled
+        self._staging.require_space(0, "photos")
 
     def _require_competition(self) -> None:
-        """Tell a photo that is not there from a competition that is not there."""
-        with self._asking:
-            if not self._known:
-                self._stage.call("competitions", "files", self._slug, watch=self._watch)
-            self._known = True
+        """Check that the competition exists, since Kaggle answers 404 in both cases."""
+        with self._slug_lock:
+            if not self._slug_is_valid:
+                args = ("competitions", "files", self._slug)
+                self._staging.call(*args, watch=self._watch)
+            self._slug_is_valid = True
 
 
-def _photo(folder: Path) -> Path | str:
-    """The one photo in a folder, if the client finished it and it decodes, or why not."""
-    fault = "no file"
+def _finished_photo(folder: Path) -> Path | str:
+    """The complete photo in a folder, or why there is none that can be used."""
+    reason = "no file"
     for path in _files(folder):
         if is_partial(path):
             continue
         try:
-            path = _unzipped(path)
-        except DAMAGE as error:
-            fault = f"a damaged archive: {error}"
+            path = _unzip(path)
+        except ARCHIVE_ERRORS as error:
+            reason = f"a damaged archive: {error}"
             continue
-        seen = look(path)
-        if not isinstance(seen, str):
+        size_or_reason = look(path)
+        if not isinstance(size_or_reason, str):
             return path
-        fault = seen
-    return fault
+        reason = size_or_reason
+    return reason
 
 
-def _clear(folder: Path) -> None:
-    """Leave nothing but what the client can go on with."""
+def _drop_unusable_files(folder: Path) -> None:
+    """Delete all files that the client cannot resume."""
     for path in _files(folder):
-        drop_unfit(path)
+        drop_unusable_partial(path)
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files in a folder; newer clients keep the folders of a name."""
-    other = (SIDECAR, ".part")
-    return [p for p in folder.rglob("*") if p.is_file() and p.suffix not in other]
+    """The files in a folder, also in subfolders, which newer clients create."""
+    others = (SIDECAR, ".part")
+    return [p for p in folder.rglob("*") if p.is_file() and p.suffix not in others]
 
 
-def _unzipped(path: Path) -> Path:
-    """A file out of the archive that Kaggle made of it, if it did."""
+def _unzip(path: Path) -> Path:
+    """Unpack a file that Kaggle has zipped; return the path of the plain file."""
     if not zipfile.is_zipfile(path):
         return path
     with zipfile.ZipFile(path) as archive:
         members = [m for m in archive.infolist() if not m.is_dir()]
         if len(members) != 1:
-            raise zipfile.BadZipFile(f"{len(members)} files in it, expected one")
+            raise zipfile.BadZipFile(f"expected one file in it, got {len(members)}")
         unpacked = path.with_name(f"{path.name}.unpacked")
         with (
             archive.open(members[0]) as source,
@@ -225,35 +238,34 @@ def _unzipped(path: Path) -> Path:
     return unpacked
 
 
-def _table_dir(stage: Stage, name: str) -> Path:
-    return stage.folder / f"table-{name}"
+def _table_folder(staging: StagingFolder, name: str) -> Path:
+    return staging.folder / f"table-{name}"
 
 
-def _fetch_table(stage: Stage, slug: str, name: str) -> Path:
-    """A table, in the staging folder: left there by an earlier run, or fetched now."""
-    folder = _table_dir(stage, name)
+def _fetch_table(staging: StagingFolder, slug: str, name: str) -> Path:
+    """Download a table to the staging folder, unless an earlier run has."""
+    folder = _table_folder(staging, name)
 
-    def clear() -> None:
+    def empty_folder() -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
 
     if not any(map(_is_finished, _files(folder))):
-        stage.call(
+        staging.call(
             *("competitions", "download", slug, "-f", name, "-p", str(folder)),
-            before=clear,
-            watch=lambda: stage.require_room(0, name),
+            before=empty_folder,
+            watch=lambda: staging.require_space(0, name),
         )
     try:
         (path,) = _files(folder)
-        return _unzipped(path)
+        return _unzip(path)
     except ValueError:
-        found = ", ".join(p.name for p in _files(folder)) or "nothing"
+        files = ", ".join(p.name for p in _files(folder)) or "nothing"
         raise IncompleteError(
-            f"{slug}: expected {name} to be fetched, got {found}; run the same command "
-            f"again"
+            f"{slug}: expected the file {name}, got {files}; run the same command again"
         ) from None
-    except DAMAGE as error:
-        clear()
+    except ARCHIVE_ERRORS as error:
+        empty_folder()
         raise IncompleteError(
             f"{slug}: expected {name}, got a damaged archive of it ({error}); run the "
             f"same command again"
@@ -261,6 +273,6 @@ def _fetch_table(stage: Stage, slug: str, name: str) -> Path:
 
 
 def _is_finished(path: Path) -> bool:
-    """Whether the client wrote a file to its end: it then gives it the date at Kaggle."""
-    seen = path.stat()
-    return not is_partial(path) and seen.st_ctime - seen.st_mtime > 60
+    """Whether the client has completed a file: it then sets the file's date on Kaggle."""
+    status = path.stat()
+    return not is_partial(path) and status.st_ctime - status.st_mtime > 60

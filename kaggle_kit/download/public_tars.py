@@ -1,7 +1,7 @@
-"""The public Google Landmarks Dataset v2: its tables, and its photos tar by tar.
+"""Download the public Google Landmarks Dataset v2: its tables, and its photos by tar.
 
-A tar is fetched, compared with its checksum, unpacked and deleted before the next one, so
-that the disk holds the photos that are wanted and one tar.
+A tar is downloaded, verified by its checksum, unpacked and deleted before the next one.
+So the disk holds the selected photos and one tar.
 """
 
 import hashlib
@@ -11,42 +11,84 @@ import tarfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import requests
 
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.download import http
-from kaggle_kit.download.archives import Unpacked, unpack_tar
-from kaggle_kit.download.selection import Wanted, require_known, wanted
-from kaggle_kit.download.staging import Broken, Stage, held, size_text
-from kaggle_kit.errors import DataError, IncompleteError, KitError, RefusedError
-from kaggle_kit.storage import tables
+from kaggle_kit.download.archives import UnpackCounts, unpack_tar
+from kaggle_kit.download.selection import Selection, read_selection, require_listed
+from kaggle_kit.download.staging import (
+    BrokenPhotos,
+    StagingFolder,
+    format_size,
+    open_staging,
+)
+from kaggle_kit.download.tar_records import (
+    ALL,
+    RECORD,
+    TarRecord,
+    read_tar_records,
+)
+from kaggle_kit.errors import (
+    DataError,
+    IncompleteError,
+    KitError,
+    RefusedError,
+)
+from kaggle_kit.storage import json_files, tables
 from kaggle_kit.storage.csv_files import read_rows, write_rows
 from kaggle_kit.storage.files import report_full_disk
-from kaggle_kit.storage.json_files import read_json, write_json
+from kaggle_kit.storage.json_files import INLINE, OPTIONAL, to_json
 
 logger = logging.getLogger(__name__)
 URL = "https://s3.amazonaws.com/google-landmark"
 SOURCE = "Google Landmarks Dataset v2"
 N_TARS = 500
-RECORD = "tars.json"
-OTHERS = ("train_attribution.csv", "train_label_to_category.csv")
+OPTIONAL_TABLES = ("train_attribution.csv", "train_label_to_category.csv")
 MD5 = re.compile(r"[0-9a-f]{32}")
-ALL = "all"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Limits:
-    """What a user allows beyond the rules: checksums, and how much disk in bytes."""
+    """Additionally accepted checksums, and the bytes of disk that may be used."""
 
     accepted: frozenset[str] = frozenset()
     n_bytes: float = float("inf")
 
 
-def tars(
+@dataclass(frozen=True, slots=True)
+class TarCounts:
+    """The counts of a download of tars.
+
+    Attributes:
+        tars: tars that were asked for.
+        fetched: photos that were unpacked.
+        there: photos that existed before.
+        bytes: bytes of the tars that were downloaded.
+        broken: photos that do not decode.
+        missing: selected photos that are in none of the tars.
+    """
+
+    tars: int
+    fetched: int
+    there: int
+    bytes: int
+    broken: int
+    missing: int | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TarDownload:
+    """A download of tars; ``counts`` is None if only tables were downloaded."""
+
+    counts: TarCounts | None = field(default=None, metadata=INLINE)
+    seconds: float
+
+
+def download_tars(
     numbers: Sequence[int],
     out: Path,
     *,
@@ -56,50 +98,51 @@ def tars(
     only_tables: bool = False,
     subset: Path | None = None,
     ids: Path | None = None,
-) -> dict[str, Any]:
-    """Fetch photos of the public data set into ``out``, in the competition's layout.
+) -> TarDownload:
+    """Download photos of the public data set into ``out``, in the competition's layout.
 
     Args:
-        numbers: which tars, of 0 to 499; those that ``tars.json`` lists are left alone.
-        url: where the data set or a mirror of it is.
-        accept_md5: checksums to take although the data set's own list has others.
-        disk_gb: how much the photos and one tar may take, in 10^9 bytes.
-        only_tables: no tar at all.
-        subset, ids: keep only those photos, as in ``kaggle_kit.download.competition``.
-
-    Returns:
-        Counts: tars, fetched, there, bytes, seconds; missing photos of those asked for.
+        numbers: the tars, from 0 to 499; those recorded in ``tars.json`` are skipped.
+        url: the data set, or a mirror of it.
+        accept_md5: checksums that are accepted in addition to those of the data set.
+        disk_gb: the disk space that the photos and one tar may use, in 10^9 bytes.
+        only_tables: download no tar.
+        subset, ids: unpack only these photos, as in ``competition.download``.
 
     Raises:
-        KaggleError: by its kind, what the server did not let pass.
-        DataError: the disk is full, or an archive would write elsewhere.
-        TableError: a table or a list of ids that is not what it should be.
+        KaggleError: the subclass says what failed.
+        DataError: the disk is full, or an archive is unsafe to unpack.
+        TableError: a table or the file with the ids is malformed.
+        ArtefactError: the folder holds photos of another source.
     """
     start = time.monotonic()
     url = url.rstrip("/")
     limits = Limits(frozenset(accept_md5), disk_gb * 1e9 if disk_gb else float("inf"))
-    chosen = wanted(subset, ids)
-    with report_full_disk(out), held(out, SOURCE) as stage, http.session() as web:
-        _fetch_tables(web, url, stage)
-        made: dict[str, Any] = {}
-        if not only_tables:
-            made = _fetch_tars(web, url, stage, numbers, chosen, limits)
-    return made | {"seconds": round(time.monotonic() - start, 1)}
+    selection = read_selection(subset, ids)
+    with (
+        report_full_disk(out),
+        open_staging(out, SOURCE) as staging,
+        http.open_session() as session,
+    ):
+        downloader = _TarDownloader(session, url, staging, limits)
+        downloader.fetch_tables()
+        counts = None if only_tables else downloader.fetch_tars(numbers, selection)
+    return TarDownload(counts=counts, seconds=round(time.monotonic() - start, 1))
 
 
 def parse_numbers(text: str) -> list[int]:
-    """The tars that "0-9" or "3,17,40-42" name, in order.
+    """The tars in "0-9" or "3,17,40-42", sorted.
 
     Raises:
-        KitError: that is not how tars are named.
+        KitError: the text has another form, or a number is out of range.
 
     >>> parse_numbers("3,0-2")
     [0, 1, 2, 3]
     """
     numbers: set[int] = set()
-    for part in text.split(","):
-        found = re.fullmatch(r"\s*(\d{1,3})(?:-(\d{1,3}))?\s*", part, re.ASCII)
-        first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+    for item in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,3})(?:-(\d{1,3}))?\s*", item, re.ASCII)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if not first <= last < N_TARS:
             raise KitError(
                 f"--tars: expected numbers from 0 to {N_TARS - 1} such as 0-9 or 3,17, "
@@ -109,141 +152,160 @@ def parse_numbers(text: str) -> list[int]:
     return sorted(numbers)
 
 
-def _fetch_tars(
-    web: requests.Session,
-    url: str,
-    stage: Stage,
-    numbers: Sequence[int],
-    chosen: Wanted | None,
-    limits: Limits,
-) -> dict[str, Any]:
-    keep = None
-    if chosen:
-        known = {x.image_id for x in tables.read_labels(stage.root / "train.csv")}
-        require_known(chosen, known, "train.csv")
-        keep = frozenset(chosen.ids)
-    kept = ALL if keep is None else _digest(keep)
-    done = _read_record(stage)
-    fetched = there = n_bytes = 0
-    for number in numbers:
-        entry = done.get(str(number), {"kept": []})
-        if {ALL, kept} & set(entry["kept"]):
-            there += entry["photos"]
-            continue
-        used = sum(entry["bytes"] for entry in done.values())
-        got, md5, size = _fetch_tar(web, url, stage, number, keep, limits, used)
-        fetched, there, n_bytes = (
-            fetched + got.fetched,
-            there + got.there,
-            n_bytes + size,
+@dataclass(frozen=True, slots=True)
+class _TarDownloader:
+    """Downloads tables and tars from a server to a staging folder."""
+
+    session: requests.Session
+    url: str
+    staging: StagingFolder
+    limits: Limits
+
+    def fetch_tables(self) -> None:
+        """Download ``train.csv`` in the competition's columns, and the optional tables."""
+        staging = self.staging
+
+        def check_space(size: int, existing: int) -> None:
+            staging.require_space(size - existing, "the tables")
+
+        def fetch(name: str, path: Path) -> None:
+            url = f"{self.url}/metadata/{name}"
+            http.fetch_file(self.session, url, path, check_space)
+
+        original = staging.folder / "metadata.csv"
+        if not (staging.root / "train.csv").exists():
+            fetch("train.csv", original)
+            rows = read_rows(original, ("id", "landmark_id"))
+            converted = staging.folder / "train.csv"
+            write_rows(converted, ("id", "landmark_id"), (fields for _, fields in rows))
+            tables.read_labels(converted)
+            staging.install(converted, "train.csv")
+            original.unlink()
+        for name in OPTIONAL_TABLES:
+            if (staging.root / name).exists():
+                continue
+            with suppress(RefusedError):  # a mirror may lack them
+                fetch(name, staging.folder / name)
+                staging.install(staging.folder / name, name)
+
+    def fetch_tars(
+        self, numbers: Sequence[int], selection: Selection | None
+    ) -> TarCounts:
+        """Download and unpack the tars that are not recorded yet for this selection."""
+        staging = self.staging
+        keep = _selected_ids(staging, selection)
+        key = ALL if keep is None else _digest(keep)
+        records = read_tar_records(staging.root / RECORD)
+        n_fetched = n_existing = n_bytes = 0
+        for number in numbers:
+            record = records.get(str(number), TarRecord("", [], 0, 0))
+            if {ALL, key} & set(record.kept):
+                n_existing += record.photos
+                continue
+            used = sum(other.bytes for other in records.values())
+            counts, md5, size = self._fetch_tar(number, keep, used)
+            n_fetched += counts.fetched
+            n_existing += counts.there
+            n_bytes += size
+            records[str(number)] = TarRecord(
+                md5=md5,
+                kept=[ALL] if keep is None else [*record.kept, key],
+                photos=max(counts.fetched + counts.there, record.photos),
+                bytes=max(counts.n_bytes, record.bytes),
+            )
+            json_files.write_json(to_json(records), staging.root / RECORD)
+            _tar_path(staging, number).unlink()
+        n_broken = BrokenPhotos(staging).write_table()
+        n_missing = None
+        if keep is not None:
+            train = staging.root / "train"
+            n_missing = sum(not image_path(train, i).exists() for i in keep)
+        return TarCounts(
+            len(numbers), n_fetched, n_existing, n_bytes, n_broken, n_missing
         )
-        done[str(number)] = {
-            "md5": md5,
-            "kept": [ALL] if keep is None else [*entry["kept"], kept],
-            "photos": max(got.fetched + got.there, entry.get("photos", 0)),
-            "bytes": max(got.n_bytes, entry.get("bytes", 0)),
-        }
-        write_json(done, stage.root / RECORD)
-        _tar_path(stage, number).unlink()
-    made = {"tars": len(numbers), "fetched": fetched, "there": there, "bytes": n_bytes}
-    made["broken"] = Broken(stage).write()
-    if keep is not None:
-        train = stage.root / "train"
-        made["missing"] = sum(not image_path(train, i).exists() for i in keep)
-    return made
+
+    def _fetch_tar(
+        self, number: int, keep: frozenset[str] | None, used: int
+    ) -> tuple[UnpackCounts, str, int]:
+        """Download, verify and unpack a tar; return the counts, its MD5 and its size.
+
+        Args:
+            used: the bytes of the photos that exist.
+        """
+        name = f"images_{number:03}.tar"
+        expected = self._expected_md5(number)
+        path = _tar_path(self.staging, number)
+
+        def check_tar_space(size: int, existing: int) -> None:
+            photos = size if keep is None else 0
+            self._require_space(name, size - existing + photos, size + photos, used)
+
+        if not path.exists():  # else an earlier run completed it, but did not unpack it
+            url = f"{self.url}/train/{name}"
+            http.fetch_file(self.session, url, path, check_tar_space)
+        with path.open("rb") as file:
+            md5 = hashlib.file_digest(file, "md5").hexdigest()
+        if md5 != expected and md5 not in self.limits.accepted:
+            path.unlink()
+            raise IncompleteError(
+                f"{name}: expected the checksum {expected}, got {md5}; run the same "
+                f"command again, or with --accept-md5 {md5} if you trust it"
+            )
+        size = path.stat().st_size
+
+        def check_photo_space(n_bytes: int) -> None:
+            self._require_space(name, n_bytes, size + n_bytes, used)
+
+        try:
+            counts = unpack_tar(path, self.staging, keep, check_photo_space)
+            return counts, md5, size
+        except (tarfile.TarError, EOFError) as error:
+            path.unlink()
+            raise IncompleteError(
+                f"{name}: expected an intact tar, got a damaged one ({error}); run the "
+                f"same command again"
+            ) from None
+
+    def _expected_md5(self, number: int) -> str:
+        url = f"{self.url}/md5sum/train/md5.images_{number:03}.txt"
+        md5 = (http.fetch_text(self.session, url).split() or [""])[0].lower()
+        if not MD5.fullmatch(md5):
+            raise RefusedError(
+                f"{url}: expected a checksum, got {md5[:80]!r}; check --url"
+            )
+        return md5
+
+    def _require_space(self, name: str, new: int, total: int, used: int) -> None:
+        """Check the disk, and the user's limit, before a tar or its photos are written.
+
+        Args:
+            new: bytes that will be written.
+            total: bytes of the tar and its photos, including existing ones.
+            used: bytes of the photos of other tars.
+        """
+        limit = self.limits.n_bytes
+        if used + total > limit:
+            raise DataError(
+                f"{name}: expected to stay within --disk-gb, {format_size(limit)}; the "
+                f"existing photos take {format_size(used)}, and it needs "
+                f"{format_size(total)}; allow more, or download fewer tars"
+            )
+        self.staging.require_space(new, name)
 
 
-def _fetch_tar(
-    web: requests.Session,
-    url: str,
-    stage: Stage,
-    number: int,
-    keep: frozenset[str] | None,
-    limits: Limits,
-    used: int,
-) -> tuple[Unpacked, str, int]:
-    """Fetch, compare and unpack a tar; what came of it, its checksum and its size."""
-    name = f"images_{number:03}.tar"
-    listed = f"{url}/md5sum/train/md5.images_{number:03}.txt"
-    expected = (http.text(web, listed).split() or [""])[0].lower()
-    if not MD5.fullmatch(expected):
-        raise RefusedError(
-            f"{listed}: expected a checksum, got {expected[:80]!r}; check --url"
-        )
-    path = _tar_path(stage, number)
-
-    def room(size: int, have: int) -> None:
-        photos = size if keep is None else 0
-        _require_room(stage, name, size - have + photos, size + photos, limits, used)
-
-    if not path.exists():  # else it is whole, and a run ended before it was unpacked
-        http.fetch(web, f"{url}/train/{name}", path, room)
-    with path.open("rb") as file:
-        got = hashlib.file_digest(file, "md5").hexdigest()
-    if got != expected and got not in limits.accepted:
-        path.unlink()
-        raise IncompleteError(
-            f"{name}: expected the checksum {expected}, got {got}; run the same command "
-            f"again, or with --accept-md5 {got} if you trust it"
-        )
-    size = path.stat().st_size
-
-    def room_for_photos(n_bytes: int) -> None:
-        _require_room(stage, name, n_bytes, size + n_bytes, limits, used)
-
-    try:
-        return unpack_tar(path, stage, keep, room_for_photos), got, size
-    except (tarfile.TarError, EOFError) as error:
-        path.unlink()
-        raise IncompleteError(
-            f"{name}: expected a whole tar, got a damaged one ({error}); run the same "
-            f"command again"
-        ) from None
+def _selected_ids(
+    staging: StagingFolder, selection: Selection | None
+) -> frozenset[str] | None:
+    """The ids of a selection, after they have been checked; None without a selection."""
+    if selection is None:
+        return None
+    labels = tables.read_labels(staging.root / "train.csv")
+    require_listed(selection, {label.image_id for label in labels}, "train.csv")
+    return frozenset(selection.ids)
 
 
-def _fetch_tables(web: requests.Session, url: str, stage: Stage) -> None:
-    """``train.csv`` in the competition's columns, and the tables of names and authors."""
-
-    def room(size: int, have: int) -> None:
-        stage.require_room(size - have, "the tables")
-
-    raw = stage.folder / "metadata.csv"
-    if not (stage.root / "train.csv").exists():
-        http.fetch(web, f"{url}/metadata/train.csv", raw, room)
-        rows = read_rows(raw, ("id", "landmark_id"))
-        made = stage.folder / "train.csv"
-        write_rows(made, ("id", "landmark_id"), (fields for _, fields in rows))
-        tables.read_labels(made)
-        stage.place(made, "train.csv")
-        raw.unlink()
-    for name in OTHERS:
-        if (stage.root / name).exists():
-            continue
-        with suppress(RefusedError):  # not there: they are good to have, no more
-            http.fetch(web, f"{url}/metadata/{name}", stage.folder / name, room)
-            stage.place(stage.folder / name, name)
-
-
-def _require_room(
-    stage: Stage, name: str, need: int, total: int, limits: Limits, used: int
-) -> None:
-    """Refuse what the disk, or the user's limit to it, cannot hold."""
-    if used + total > limits.n_bytes:
-        raise DataError(
-            f"{name}: expected to stay within --disk-gb, {size_text(limits.n_bytes)}; "
-            f"the photos that are there take {size_text(used)}, and it needs "
-            f"{size_text(total)}; allow more, or fetch fewer tars"
-        )
-    stage.require_room(need, name)
-
-
-def _read_record(stage: Stage) -> dict[str, Any]:
-    path = stage.root / RECORD
-    return read_json(path) if path.exists() else {}
-
-
-def _tar_path(stage: Stage, number: int) -> Path:
-    return stage.folder / f"images_{number:03}.tar"
+def _tar_path(staging: StagingFolder, number: int) -> Path:
+    return staging.folder / f"images_{number:03}.tar"
 
 
 def _digest(ids: frozenset[str]) -> str:

@@ -1,46 +1,53 @@
-"""Which photos are asked for: those of a subset, or those that a file names."""
+"""The selection of photos: those of a subset, or those listed in a file."""
 
 from collections.abc import Container, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from kaggle_kit.errors import TableError
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import read_rows
 
 
-class Wanted(NamedTuple):
-    """The photos that are asked for."""
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The photos to download.
+
+    Attributes:
+        ids: the image ids.
+        required: those of them that the tables must list.
+        source: the file with the ids.
+    """
 
     ids: list[str]
-    listed: list[str]  # those of them that the tables must have
+    required: list[str]
     source: Path
 
 
-def wanted(subset: Path | None, ids: Path | None) -> Wanted | None:
-    """What ``--subset`` or ``--ids`` asks for; None where neither is given.
+def read_selection(subset: Path | None, ids: Path | None) -> Selection | None:
+    """The photos of ``--subset`` or ``--ids``; None if neither is given.
 
     Raises:
-        TableError: there is no such file, or it is damaged.
+        TableError: the file is missing or malformed.
     """
     if subset:
         path = Path(subset) / "subset.csv"
         members = tables.read_subset(path)
-        listed = [m.image_id for m in members if m.landmark_id is not None]
-        return Wanted([m.image_id for m in members], listed, path)
+        labelled = [m.image_id for m in members if m.landmark_id is not None]
+        return Selection([m.image_id for m in members], labelled, path)
     if ids:
-        named = file_ids(ids)
-        return Wanted(named, named, Path(ids))
+        listed = read_image_ids(ids)
+        return Selection(listed, listed, Path(ids))
     return None
 
 
-def file_ids(path: Path) -> list[str]:
-    """The image ids of a CSV file with a column id, or of a file with one id a line.
+def read_image_ids(path: Path) -> list[str]:
+    """The image ids of a CSV file with a column id, or of a file with one id per line.
 
-    An id that comes again counts once.
+    Repeated ids are returned once.
 
     Raises:
-        TableError: no such file, no ids in it, or something that is not an id.
+        TableError: the file is missing, has no ids, or has something that is not an id.
     """
     path = Path(path)
     lines = (line.strip() for line in _lines(path))
@@ -63,16 +70,22 @@ def file_ids(path: Path) -> list[str]:
     return list(ids)
 
 
-def require_known(wanted: Wanted, known: Container[str], where: str) -> None:
-    """Refuse ids that the tables do not have, before any photo is fetched.
+def require_listed(
+    selection: Selection, listed: Container[str], table_names: str
+) -> None:
+    """Check the ids of a selection before any photo is downloaded.
+
+    Args:
+        listed: the ids in the tables.
+        table_names: the tables, for the error message.
 
     Raises:
-        TableError: the first of them, and how many there are.
+        TableError: some are not listed. It names the first one, and says how many.
     """
-    unknown = [image_id for image_id in wanted.listed if image_id not in known]
+    unknown = [image_id for image_id in selection.required if image_id not in listed]
     if unknown:
         raise TableError(
-            f"{wanted.source}: image {unknown[0]}: expected ids of {where}, got "
+            f"{selection.source}: image {unknown[0]}: expected ids of {table_names}, got "
             f"{len(unknown)} unknown; delete them, or make the file from those tables"
         )
 

@@ -1,8 +1,8 @@
-"""The folder ``.download``, where files lie until they are whole.
+"""The staging folder ``.download``, where files stay until they are complete.
 
-One run at a time holds its lock, and so does every client that the run starts: a client
-that outlives a killed run still writes, and the next run waits until it has ended. What
-such clients left whole is then taken, not fetched again.
+Only one run at a time uses it. The run holds a file lock, which its clients inherit. A
+client that outlives a killed run keeps the lock while it writes, and the next run waits
+for it. The next run then uses the complete files that such clients left.
 """
 
 import fcntl
@@ -25,26 +25,32 @@ from kaggle_kit.storage.json_files import read_json
 
 logger = logging.getLogger(__name__)
 FOLDER = ".download"
-SIDECAR = ".kaggle-partial"  # beside a file that the client has not finished
-HEADS = (b"PK", b"\xff\xd8")  # how archives and JPEGs begin; no error page does
-TRIES = 8  # some four minutes of patience with "too many requests"
-WAIT_S = 600.0  # for the clients of a killed run
+SIDECAR = ".kaggle-partial"  # suffix of the client's file beside an unfinished download
+MAGIC_BYTES = (b"PK", b"\xff\xd8")  # of zip files and JPEGs; error pages lack them
+TRIES = 8  # about four minutes of retries after "too many requests"
+WAIT_TIMEOUT_S = 600.0  # for the clients of a killed run
 POLL_S = 0.2
-RESERVE = 200 * 2**20  # bytes that are always left free
+RESERVE = 200 * 2**20  # bytes of disk that are always left free
 
 
 @dataclass
-class Stage:
-    """The staging folder of a download, held by this run; see ``held``."""
+class StagingFolder:
+    """The staging folder of a download, locked by this run; see ``open_staging``.
+
+    Attributes:
+        root: the folder of the download.
+        source: what is downloaded; a folder holds photos of one source only.
+        descriptor: the lock file.
+    """
 
     root: Path
     source: str
     descriptor: int
-    _claiming: threading.Lock = field(default_factory=threading.Lock)
+    _source_lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def folder(self) -> Path:
-        """Where files lie until they are whole."""
+        """The staging folder itself."""
         return self.root / FOLDER
 
     def call(
@@ -53,7 +59,7 @@ class Stage:
         watch: Callable[[], None] | None = None,
         before: Callable[[], None] | None = None,
     ) -> str:
-        """``client.call`` of a client that holds the lock as long as it lives."""
+        """``client.call`` with a client that inherits the lock."""
         return client.call(
             *args,
             watch=watch,
@@ -62,9 +68,9 @@ class Stage:
             tries=TRIES,
         )
 
-    def place(self, path: Path, name: str) -> None:
-        """Move a whole file to ``name`` below the root, where it appears at once."""
-        with self._claiming:
+    def install(self, path: Path, name: str) -> None:
+        """Move a complete file to ``name`` in the root, atomically."""
+        with self._source_lock:
             if not (self.folder / "source").exists():
                 with atomic_write(self.folder / "source") as part:
                     part.write_text(self.source, "utf-8")
@@ -72,24 +78,28 @@ class Stage:
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(path, target)
 
-    def fresh_dir(self, name: str) -> Path:
-        """An empty folder of the stage."""
+    def empty_folder(self, name: str) -> Path:
+        """Create an empty folder in the staging folder, replacing an earlier one."""
         folder = self.folder / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         return folder
 
-    def require_room(self, n_bytes: int, what: str) -> None:
-        """Refuse to begin what the disk cannot hold.
+    def require_space(self, n_bytes: int, what: str) -> None:
+        """Check that the disk has space for ``n_bytes`` and the reserve.
+
+        Args:
+            what: what needs the space, for the error message.
 
         Raises:
-            DataError: less is free than ``n_bytes`` and a reserve.
+            DataError: it has less.
         """
         free = free_bytes(self.root)
         if free < n_bytes + RESERVE:
             raise DataError(
-                f"{self.root}: expected {size_text(n_bytes + RESERVE)} free for {what}, "
-                f"found {size_text(free)}; make room, then run the same command again"
+                f"{self.root}: expected {format_size(n_bytes + RESERVE)} free for {what}, "
+                f"found {format_size(free)}; make room, then run the same command "
+                f"again"
             )
 
     def _require_same_source(self) -> None:
@@ -102,98 +112,98 @@ class Stage:
             )
 
 
-class Broken:
-    """The photos that came whole and yet do not decode, kept over interruptions."""
+class BrokenPhotos:
+    """The downloaded photos that do not decode, recorded across interruptions."""
 
-    def __init__(self, stage: Stage):
-        self._journal = stage.folder / "broken.txt"
-        self._out = stage.root / "download.broken.csv"
+    def __init__(self, staging: StagingFolder):
+        self._journal = staging.folder / "broken.txt"
+        self._table = staging.root / "download.broken.csv"
         self._lock = threading.Lock()
 
     def add(self, name: str, reason: str) -> None:
-        """Note a photo, before it is put in its place."""
+        """Record a photo. Call this before the photo is installed."""
         with self._lock, self._journal.open("a", encoding="utf-8") as file:
             file.write(json.dumps([name, reason]) + "\n")
 
-    def write(self) -> int:
-        """Write ``download.broken.csv`` (file, reason) if there are any; how many."""
+    def write_table(self) -> int:
+        """Write ``download.broken.csv`` (file, reason) if there are any; return how many."""
         rows: dict[str, str] = {}
         if self._journal.exists():
             for line in self._journal.read_text("utf-8").splitlines():
-                with suppress(ValueError):  # a line cut by the end of a killed run
+                with suppress(ValueError):  # a killed run may leave an incomplete line
                     name, reason = json.loads(line)
                     rows[name] = reason
         if rows:
-            write_rows(self._out, ("file", "reason"), sorted(rows.items()))
-            logger.warning("%d photos do not decode: see %s", len(rows), self._out)
+            write_rows(self._table, ("file", "reason"), sorted(rows.items()))
+            logger.warning("%d photos do not decode: see %s", len(rows), self._table)
         return len(rows)
 
 
 @contextmanager
-def held(root: Path, source: str) -> Iterator[Stage]:
-    """The staging folder of ``root``, for as long as no other run uses it.
+def open_staging(root: Path, source: str) -> Iterator[StagingFolder]:
+    """Lock the staging folder of ``root``; wait while another run uses it.
 
     Raises:
         ArtefactError: the folder holds photos of another source.
-        WaitError: another run, or a client that one left behind, does not end.
+        WaitError: timed out waiting for another run, or for a client of a killed run.
     """
     root = Path(root)
     (root / FOLDER).mkdir(parents=True, exist_ok=True)
     with (root / FOLDER / "lock").open("wb") as lock:
-        stage = Stage(root, source, lock.fileno())
-        stage._require_same_source()
-        _wait_for(lock.fileno(), root)
-        stage._require_same_source()
-        yield stage
+        staging = StagingFolder(root, source, lock.fileno())
+        staging._require_same_source()
+        _acquire_lock(lock.fileno(), root)
+        staging._require_same_source()
+        yield staging
 
 
 def free_bytes(folder: Path) -> int:
-    """How many bytes the disk of a folder has left."""
+    """The free bytes on the disk of a folder."""
     return shutil.disk_usage(folder).free
 
 
-def size_text(n_bytes: float) -> str:
-    """A size for people.
+def format_size(n_bytes: float) -> str:
+    """A size in MB or GB.
 
-    >>> size_text(1_530_000_000), size_text(2_000_000)
+    >>> format_size(1_530_000_000), format_size(2_000_000)
     ('1.5 GB', '2.0 MB')
     """
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
 
 
 def is_partial(path: Path) -> bool:
-    """Whether the client has not finished a file."""
+    """Whether the client has not finished downloading a file."""
     return path.with_name(path.name + SIDECAR).exists()
 
 
-def partial_size(path: Path) -> int | None:
-    """How large the file will be that the client is writing, if it noted that."""
+def expected_size(path: Path) -> int | None:
+    """The final size of an unfinished download, if the client recorded it."""
     try:
-        noted = read_json(path.with_name(path.name + SIDECAR))
-        return int(noted["size"])
+        sidecar = read_json(path.with_name(path.name + SIDECAR))
+        return int(sidecar["size"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def drop_unfit(path: Path) -> None:
-    """Delete a partial file that the client would go on with, to a damaged end.
+def drop_unusable_partial(path: Path) -> None:
+    """Delete an unfinished download that the client would resume to a damaged file.
 
-    Versions up to 2.2.4 write the storage's error page over a partial file when a signed
-    address has run out, and later append the rest of the file to that page.
+    When a signed URL has expired, versions up to 2.2.4 overwrite the unfinished file
+    with an error page, and later append the rest of the real file to that page.
     """
     sidecar = path.with_name(path.name + SIDECAR)
-    size = partial_size(path)
-    have = path.stat().st_size if path.exists() else 0
+    size = expected_size(path)
+    current = path.stat().st_size if path.exists() else 0
     with suppress(FileNotFoundError), path.open("rb") as file:
-        if file.read(2) in HEADS and size is not None and have < size:
+        if file.read(2) in MAGIC_BYTES and size is not None and current < size:
             return
     path.unlink(missing_ok=True)
     sidecar.unlink(missing_ok=True)
 
 
-def _wait_for(descriptor: int, root: Path) -> None:
-    end = time.monotonic() + WAIT_S
-    said = False
+def _acquire_lock(descriptor: int, root: Path) -> None:
+    end = time.monotonic() + WAIT_TIMEOUT_S
+    logged = False
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -203,10 +213,10 @@ def _wait_for(descriptor: int, root: Path) -> None:
         if time.monotonic() > end:
             raise WaitError(
                 f"{root}: expected no other download into this folder, found one that "
-                f"goes on after {WAIT_S:.0f} s; wait for it or end it, then run the same "
-                f"command again"
+                f"is still running after {WAIT_TIMEOUT_S:.0f} s; wait for it or stop it, "
+                f"then run the same command again"
             )
-        if not said:
-            logger.info("%s: waiting for another download into it to end", root)
-            said = True
+        if not logged:
+            logger.info("%s: waiting for another download into this folder", root)
+            logged = True
         time.sleep(POLL_S)

@@ -1,1 +1,1 @@
-"""Kaggle's side, through its own client: datasets, kernels, submissions, the ledger."""
+"""Kaggle: publish a bundle, push a kernel, submit, and record the scores."""

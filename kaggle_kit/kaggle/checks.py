@@ -1,4 +1,4 @@
-"""What is looked at before anything is sent, as it could fail after."""
+"""Checks that are made before anything is sent to Kaggle."""
 
 import os
 import shutil
@@ -8,56 +8,63 @@ from pathlib import Path
 
 from kaggle_kit.errors import ArtefactError, KitError
 
-# The kit's own limit: a submission is found again by the end of its text, which nobody
-# may cut, and a row of the ledger has to be readable.
-MOST_CHARACTERS = 1000
-ROOM_MB = 64  # for what a kernel leaves, its log, and the ledger
-LINE_BREAKING = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's control characters and the like
+# The kit's own limit. A submission is recognised by the end of its description, which
+# must not be cut off, and a row of the ledger should stay readable.
+MAX_TEXT_LENGTH = 1000
+MIN_FREE_MB = 64  # for the output of a kernel, its log and the ledger
+FORBIDDEN_CATEGORIES = {
+    "Cc",
+    "Cs",
+    "Zl",
+    "Zp",
+}  # Unicode: control characters, line breaks
 
 
 def check_text(what: str, text: str) -> None:
-    """Refuse a text that would not come back from Kaggle or the ledger as it is.
+    """Refuse a text that Kaggle or the ledger would not return unchanged.
 
     Args:
-        what: what to call it.
+        what: the name of the text, for the error message.
 
     Raises:
-        KitError: it is too long, or has a line break or a control character.
+        KitError: the text is too long, or has a line break or a control character.
     """
-    strange = [c for c in text if unicodedata.category(c) in LINE_BREAKING]
-    if strange:
+    forbidden = [c for c in text if unicodedata.category(c) in FORBIDDEN_CATEGORIES]
+    if forbidden:
         raise KitError(
-            f"{what}: expected one line of text, got {strange[0]!r} in it; leave it out"
+            f"{what}: expected one line of text, got the character {forbidden[0]!r}; "
+            f"remove it"
         )
-    if len(text) > MOST_CHARACTERS:
+    if len(text) > MAX_TEXT_LENGTH:
         raise KitError(
-            f"{what}: expected at most {MOST_CHARACTERS} characters, got {len(text)}; "
+            f"{what}: expected at most {MAX_TEXT_LENGTH} characters, got {len(text)}; "
             f"shorten it"
         )
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be made, or written to, or that has no room.
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be created or written to, or whose disk is full.
 
-    It is not made; where it is not there yet, the folder counts that it would be in.
+    The folder is not created. If it does not exist, its nearest existing parent is
+    checked.
 
     Raises:
-        ArtefactError: it says which folder and why.
+        ArtefactError: names the folder and the reason.
     """
-    place = Path(folder).absolute()
-    while not os.path.lexists(place) and place != place.parent:
-        place = place.parent
+    parent = Path(folder).absolute()
+    while not os.path.lexists(parent) and parent != parent.parent:
+        parent = parent.parent
     try:
-        with tempfile.TemporaryFile(dir=place) as file:
-            file.write(b"room")
-        free_mb = shutil.disk_usage(place).free / 1e6
+        with tempfile.TemporaryFile(dir=parent) as file:
+            file.write(b"test")
+        free_mb = shutil.disk_usage(parent).free / 1e6
     except OSError as error:
         raise ArtefactError(
-            f"{place}: expected a folder to write to, got: {error.strerror}; nothing was "
-            f"sent: make it one, then run the same command again"
+            f"{parent}: expected a writable folder, got: {error.strerror}; nothing was "
+            f"sent: make it writable, then run the same command again"
         ) from None
-    if free_mb < ROOM_MB:
+    if free_mb < MIN_FREE_MB:
         raise ArtefactError(
-            f"{place}: expected {ROOM_MB} MB of room, got {free_mb:.0f} MB; nothing was "
-            f"sent: make room, then run the same command again"
+            f"{parent}: expected {MIN_FREE_MB} MB of free space, got {free_mb:.0f} MB; "
+            f"nothing was sent: make room, then run the same command again"
         )

@@ -1,8 +1,9 @@
-"""Kaggle's own client, driven as a subprocess.
+"""Kaggle's own command-line client, run as a subprocess.
 
-Its exit code is not to be trusted: versions up to 2.2.4 publish a dataset without a file
-whose upload failed, push a kernel without its sources and lose a submission, all with 0.
-So ``call`` reads what the client says, and callers look at what is then on Kaggle.
+The client's exit code cannot be trusted. Versions up to 2.2.4 exit with 0 after they
+publish a dataset without a file whose upload failed, push a kernel without its sources,
+or lose a submission. So ``call`` also searches the output for known error messages, and
+its callers check the result on Kaggle.
 """
 
 import json
@@ -17,9 +18,9 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from kaggle_kit.credentials import hidden
+from kaggle_kit.credentials import redact
 from kaggle_kit.errors import (
     CredentialsError,
     KaggleError,
@@ -28,35 +29,32 @@ from kaggle_kit.errors import (
     RefusedError,
     RulesError,
     UnreachableError,
-    WaitError,
 )
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 TRIES = 5
-BACKOFF_S = 2.0  # before the second try; doubled for each further one
-LONGEST_S = 120.0
-SILENCE_S = 330.0  # the client itself gives a read 300 s
+BACKOFF_S = 2.0  # before the second try; doubles with each further one
+MAX_BACKOFF_S = 120.0
+SILENCE_TIMEOUT_S = 330.0  # without output; the client's own read timeout is 300 s
 POLL_S = 0.1
-LOOK_S = 10.0  # between two looks at what takes its time on Kaggle; grows to LONGEST_S
 WEB = "https://www.kaggle.com"
 
-# What the client says without an exit code that tells it
-LOST = re.compile(
+# Messages of failures after which the client still exits with 0
+SILENT_FAILURE = re.compile(
     r"Upload unsuccessful.*|.*creation error:.*|.*push error:.*|.*are not valid .*"
     r"|Could not submit to competition.*|Skipping folder:.*",
     re.IGNORECASE,
 )
-# What client 2.2.5 adds below a message, be it true of this case or not
-HINTS = re.compile(
+# Generic advice that client 2.2.5 appends to an error, whether or not it applies
+GENERIC_ADVICE = re.compile(
     r"(?:You don't have access to this resource|The resource was not found\. Check).*",
     re.DOTALL,
 )
-CROWDED = re.compile(
+RATE_LIMITED = re.compile(
     r"429 Client Error|Too many requests|RESOURCE_EXHAUSTED|have been rate limited",
     re.IGNORECASE,
 )
-AWAY = re.compile(
+UNAVAILABLE = re.compile(
     r"\b50\d (?:Server|Client) Error|Max retries exceeded|Connection(?:Error|Reset| aborted)"
     r"|timed out|RemoteDisconnected|IncompleteRead|Name or service not known"
     r"|Connection error|Downloaded file size .* does not match"
@@ -66,88 +64,87 @@ AWAY = re.compile(
 )
 
 
-def program() -> str:
-    """The path of the ``kaggle`` command: of this Python's environment, or of the PATH.
+def executable() -> str:
+    """The path of the ``kaggle`` command, from this environment or else from PATH.
 
     Raises:
-        KitError: it is not installed.
+        KitError: the client is not installed.
     """
     beside = Path(sys.executable).with_name("kaggle")
-    found = str(beside) if beside.exists() else shutil.which("kaggle")
-    if found is None:
+    path = str(beside) if beside.exists() else shutil.which("kaggle")
+    if path is None:
         raise KitError(
             "kaggle: expected Kaggle's client, found none; install it with pip install "
             "'kaggle-kit[kaggle]'"
         )
-    return found
+    return path
 
 
-def shown(*args: str) -> str:
+def format_command(*args: str) -> str:
     """A call as one would type it, for ``--dry-run``.
 
-    >>> shown("datasets", "version", "-p", "out/bundle", "-m", "new weights")
+    >>> format_command("datasets", "version", "-p", "out/bundle", "-m", "new weights")
     "kaggle datasets version -p out/bundle -m 'new weights'"
     """
-    return "kaggle " + " ".join(map(_quoted, args))
+    return "kaggle " + " ".join(map(_quote, args))
 
 
 def call(
     *args: str,
-    repeatable: bool = True,
+    idempotent: bool = True,
     watch: Callable[[], None] | None = None,
     before: Callable[[], None] | None = None,
     pass_fds: Sequence[int] = (),
     tries: int | None = None,
 ) -> str:
-    """Run ``kaggle`` with ``args``; return what it printed once it has done what was asked.
+    """Run ``kaggle`` with ``args`` and return its standard output.
 
-    What may pass (429, 5xx, no connection, silence) is tried again, with growing pauses.
+    Temporary failures (429, 5xx, no connection, a silent client) are retried with
+    exponential backoff.
 
     Args:
-        repeatable: whether doing it twice does no harm. Otherwise it is tried again only
-            when Kaggle said that it did not do it, which is what 429 says.
-        watch: called ten times a second meanwhile; what it raises stops the client.
-        before: called before each try, to put right what the last one left.
-        tries: how often at most, if not ``TRIES``.
-        pass_fds: file descriptors that the client shall hold open.
+        idempotent: whether the call may safely be repeated. If not, it is retried only
+            after 429, which means that Kaggle did not do it.
+        watch: called ten times a second meanwhile; an exception from it stops the client.
+        before: called before each try, to clean up after the previous one.
+        pass_fds: file descriptors that the client inherits.
+        tries: the number of tries; None means ``TRIES``.
 
     Raises:
-        KaggleError: by its kind, see ``kaggle_kit.errors``; no secret is in its text.
+        KaggleError: the subclass says what failed, see ``kaggle_kit.errors``. The text
+            contains no secrets.
     """
     tries = tries or TRIES
     for attempt in range(1, tries + 1):
         if before:
             before()
-        code, output, errors = _run([program(), "-W", *args], watch, pass_fds)
-        said = f"{output}\n{errors}"
-        error = failure(args, code, said)
+        code, output, errors = _run([executable(), "-W", *args], watch, pass_fds)
+        text = f"{output}\n{errors}"
+        error = classify_failure(args, code, text)
         if error is None:
             return output
-        crowded = CROWDED.search(said)
-        again = isinstance(error, UnreachableError) and (repeatable or crowded)
-        if not again or attempt == tries:
+        safe = idempotent or RATE_LIMITED.search(text)
+        if not (isinstance(error, UnreachableError) and safe) or attempt == tries:
             raise error
-        pause = pause_s(attempt, said)
-        logger.info("%s; trying again in %.0f s", error, pause)
-        _pause(pause, watch)
+        pause = backoff_s(attempt, text)
+        logger.info("%s; retrying in %.0f s", error, pause)
+        _sleep(pause, watch)
     raise AssertionError("unreachable")
 
 
 def call_json(*args: str) -> Any:
-    """Run ``kaggle`` with ``args``; return the JSON that it printed, None without any.
+    """Run ``kaggle`` with ``args`` and return the JSON that it printed; None without any.
 
-    Warnings may stand before it on the same stream.
+    Warnings may precede the JSON on the same stream.
 
     Raises:
         KaggleError: as ``call``.
     """
-    output = call(*args)
-    start = re.search(r"^[\[{]", output, re.MULTILINE)
-    return json.loads(output[start.start() :]) if start else None
+    return _parse_json(args, call(*args))
 
 
 def call_pages(*args: str) -> list[dict[str, Any]]:
-    """The rows of all pages of a listing that takes ``--page-token``.
+    """The rows of all pages of a list command that takes ``--page-token``.
 
     Raises:
         KaggleError: as ``call``.
@@ -156,84 +153,74 @@ def call_pages(*args: str) -> list[dict[str, Any]]:
     token: list[str] = []
     while True:
         output = call(*args, "--page-size", "200", "--format", "json", *token)
-        start = re.search(r"^[\[{]", output, re.MULTILINE)
-        rows += json.loads(output[start.start() :]) if start else []
-        following = re.search(r"^Next Page Token = (\S+)", output, re.MULTILINE)
-        if not following:
+        rows += _parse_json(args, output) or []
+        next_page = re.search(r"^Next Page Token = (\S+)", output, re.MULTILINE)
+        if not next_page:
             return rows
-        token = ["--page-token", following[1]]
+        token = ["--page-token", next_page[1]]
 
 
-def wait(look: Callable[[], T | None], limit_s: float, what: str) -> T:
-    """Call ``look`` until it returns something, at growing intervals.
+def backoff_s(attempt: int, text: str = "") -> float:
+    """Seconds to wait before the next try.
 
-    That Kaggle cannot be reached for a while ends nothing.
-
-    Raises:
-        WaitError: it has not after ``limit_s`` seconds.
+    The value of "Retry-After" in ``text`` if there is one, else exponential backoff with
+    jitter; at most ``MAX_BACKOFF_S`` (plus jitter).
     """
-    end = time.monotonic() + limit_s
-    interval = LOOK_S
-    while True:
-        try:
-            found = look()
-        except UnreachableError as error:
-            logger.info("%s", error)
-            found = None
-        if found is not None:
-            return found
-        if time.monotonic() + interval > end:
-            raise WaitError(
-                f"{what}: expected it within {limit_s / 3600:g} h, got no end of it; run "
-                f"the same command again to wait on"
-            )
-        logger.info("waiting for %s", what)
-        time.sleep(interval * random.uniform(0.8, 1.2))
-        interval = min(interval * 1.5, LONGEST_S)
+    retry_after = re.search(r"retry.after\D{0,3}(\d+)", text, re.IGNORECASE)
+    if retry_after:
+        return min(float(retry_after[1]), MAX_BACKOFF_S)
+    return min(BACKOFF_S * 2 ** (attempt - 1), MAX_BACKOFF_S) * random.uniform(0.8, 1.2)
 
 
-def pause_s(attempt: int, text: str = "") -> float:
-    """Seconds before trying again: what a "Retry-After" says, or doubling, with jitter."""
-    asked = re.search(r"retry.after\D{0,3}(\d+)", text, re.IGNORECASE)
-    if asked:
-        return min(float(asked[1]), LONGEST_S)
-    return min(BACKOFF_S * 2 ** (attempt - 1), LONGEST_S) * random.uniform(0.8, 1.2)
-
-
-def failure(args: Sequence[str], code: int, output: str) -> KaggleError | None:
-    """The error that the client's exit code and output amount to, if they do."""
-    place = shown(*args[:2])
-    lost = LOST.search(output)
-    if code == 0 and not lost:
+def classify_failure(args: Sequence[str], code: int, output: str) -> KaggleError | None:
+    """The error that the client's exit code and output indicate; None for a success."""
+    place = format_command(*args[:2])
+    failure = SILENT_FAILURE.search(output)
+    if code == 0 and not failure:
         return None
-    lines = [x.strip() for x in HINTS.sub("", output).splitlines() if x.strip()]
-    said = lost[0].strip() if lost else lines[-1] if lines else f"exit code {code}"
-    said = said if len(said) < 200 else f"{said[:200]}..."
+    lines = [
+        x.strip() for x in GENERIC_ADVICE.sub("", output).splitlines() if x.strip()
+    ]
+    reason = (
+        failure[0].strip() if failure else lines[-1] if lines else f"exit code {code}"
+    )
+    reason = reason if len(reason) < 200 else f"{reason[:200]}..."
     if "Authentication required" in output:
         return CredentialsError(
-            f"{place}: expected credentials that Kaggle takes, found none; see kaggle-kit "
-            f"doctor"
+            f"{place}: expected valid credentials, found none that Kaggle accepts; run "
+            f"kaggle-kit doctor"
         )
     if "accept this competition" in output:
         return RulesError(
-            f"{place}: {said} Accept them on {WEB}/c/<competition>/rules, then run the "
+            f"{place}: {reason} Accept them on {WEB}/c/<competition>/rules, then run the "
             f"same command again"
         )
-    if CROWDED.search(output) or AWAY.search(output) or code < 0 or not lines:
+    unreachable = RATE_LIMITED.search(output) or UNAVAILABLE.search(output)
+    if unreachable or code < 0 or not lines:
         return UnreachableError(
-            f"{place}: expected an answer from Kaggle, got {said!r}; run the same command "
-            f"again later"
+            f"{place}: expected an answer from Kaggle, got {reason!r}; run the same "
+            f"command again later"
         )
-    if "session count" in output or "limit" in said.lower() or "quota" in said.lower():
-        return LimitError(
-            f"{place}: {said}; wait until there is room, then run it again"
-        )
-    if re.search(r"Permission .* denied|403|404|not found", said, re.IGNORECASE):
+    limit = "limit" in reason.lower() or "quota" in reason.lower()
+    if "session count" in output or limit:
+        return LimitError(f"{place}: {reason}; run it again when the limit allows it")
+    if re.search(r"Permission .* denied|403|404|not found", reason, re.IGNORECASE):
         return RulesError(
-            f"{place}: expected something that you may reach, got {said!r}; check the "
-            f"name, and that you have joined the competition or own the thing"
+            f"{place}: expected access to it, got {reason!r}; check the name, and that "
+            f"you have joined the competition or own the dataset or kernel"
         )
-    return RefusedError(f"{place}: expected it to be done, got {said!r}")
+    return RefusedError(f"{place}: expected success, got {reason!r}")
+
+
+def _parse_json(args: Sequence[str], output: str) -> Any:
+    start = re.search(r"^[\[{]", output, re.MULTILINE)
+    try:
+        return json.loads(output[start.start() :]) if start else None
+    except ValueError as error:
+        raise RefusedError(
+            f"{format_command(*args[:2])}: expected JSON, got {error}; update Kaggle's "
+            f"client"
+        ) from None
 
 
 def _run(
@@ -241,37 +228,39 @@ def _run(
     watch: Callable[[], None] | None,
     pass_fds: Sequence[int],
 ) -> tuple[int, str, str]:
-    """Exit code, output and errors, without secrets; -1 after too long a silence.
+    """Exit code, output and errors without secrets; code -1 after the silence timeout.
 
-    Signed addresses of uploads lie in the client's temporary folder, so it has its own,
-    which nobody else may read and which does not outlive the call.
+    The client keeps signed upload URLs in its temporary folder. It gets a private one,
+    which is deleted after the call.
     """
     environment = {k: v for k, v in os.environ.items() if k != "VERBOSE"}
     with tempfile.TemporaryDirectory(prefix="kaggle-kit-") as folder:
         paths = [Path(folder, "output"), Path(folder, "errors")]
-        with paths[0].open("wb") as output, paths[1].open("wb") as errors:
+        with paths[0].open("wb") as output_file, paths[1].open("wb") as errors_file:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
+                stdout=output_file,
+                stderr=errors_file,
                 env=environment | {"TMPDIR": folder, "PYTHONUNBUFFERED": "1"},
                 pass_fds=tuple(pass_fds),
             )
             try:
-                silent = _wait(process, paths, watch)
+                timed_out = _wait(process, paths, watch)
             finally:
                 process.kill()
                 code = process.wait()
-        said, complained = (
-            hidden(path.read_text("utf-8", "replace")) for path in paths
+        output, errors = (redact(path.read_text("utf-8", "replace")) for path in paths)
+    if timed_out:
+        return (
+            -1,
+            output,
+            f"{errors}\nno output for {SILENCE_TIMEOUT_S:.0f} s: timed out",
         )
-    if silent:
-        return -1, said, f"{complained}\nno answer for {SILENCE_S:.0f} s: timed out"
-    return code, said, complained
+    return code, output, errors
 
 
-def _pause(seconds: float, watch: Callable[[], None] | None) -> None:
+def _sleep(seconds: float, watch: Callable[[], None] | None) -> None:
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         if watch:
@@ -282,8 +271,11 @@ def _pause(seconds: float, watch: Callable[[], None] | None) -> None:
 def _wait(
     process: subprocess.Popen, paths: Sequence[Path], watch: Callable[[], None] | None
 ) -> bool:
-    """Wait for the end; whether it was given up because nothing was said for too long."""
-    size, heard = 0, time.monotonic()
+    """Wait until the process ends or times out; return whether it timed out.
+
+    The timeout counts from the last growth of one of the output files.
+    """
+    size, last_growth = 0, time.monotonic()
     while True:
         try:
             process.wait(POLL_S)
@@ -292,12 +284,12 @@ def _wait(
             pass
         if watch:
             watch()
-        now = sum(path.stat().st_size for path in paths)
-        if now != size:
-            size, heard = now, time.monotonic()
-        if time.monotonic() - heard > SILENCE_S:
+        new_size = sum(path.stat().st_size for path in paths)
+        if new_size != size:
+            size, last_growth = new_size, time.monotonic()
+        if time.monotonic() - last_growth > SILENCE_TIMEOUT_S:
             return True
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return text if re.fullmatch(r"[\w@%+=:,./^$\\-]+", text) else f"'{text}'"

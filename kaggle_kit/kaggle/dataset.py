@@ -1,10 +1,9 @@
-"""Put a bundle on Kaggle as a dataset, and see that all of it arrived."""
+"""Publish a bundle as a Kaggle dataset, and verify that every file arrived."""
 
-import json
 import logging
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kaggle_kit.bundling.metadata import PLACEHOLDER, check_files, check_metadata
 from kaggle_kit.errors import (
@@ -12,202 +11,231 @@ from kaggle_kit.errors import (
     IncompleteError,
     KaggleError,
     RefusedError,
-    RulesError,
     UnreachableError,
 )
 from kaggle_kit.kaggle import client
 from kaggle_kit.kaggle.checks import check_text
+from kaggle_kit.kaggle.polling import wait_for
+from kaggle_kit.kaggle.replies import DatasetStatus, dataset_files, dataset_status
+from kaggle_kit.storage import json_files
 from kaggle_kit.storage.manifest import MANIFEST, METADATA, describe_file, verify_upload
 
 logger = logging.getLogger(__name__)
-READY_S = 3600.0  # Kaggle takes minutes for a gigabyte
+READY_TIMEOUT_S = 3600.0  # Kaggle takes minutes for a gigabyte
 TRIES = 2
-SETTLED_LOOKS = 3  # what is seen so often is no leftover of the version before
-BROKEN = {"failed", "deleted"}
+STALE_CHECKS = 3  # a status seen this often does not belong to the previous version
+FAILED_STATUSES = {"failed", "deleted"}
 
 
-def publish(
-    bundle: Path, notes: str | None = None, dry_run: bool = False
-) -> dict[str, Any]:
-    """Create the dataset of a bundle, or a new version of it, and wait until it is whole.
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A dataset whose newest version is the bundle."""
 
-    Nothing is sent when the newest version is this bundle already. What is on Kaggle
-    afterwards is compared with the manifest, name by name and size by size: the client
-    leaves out a file whose upload failed, and says 0.
+    dataset: str  # owner/slug
+    version: int
+    changed: bool  # whether this call uploaded it
+
+
+@dataclass(frozen=True, slots=True)
+class PublicationPlan:
+    """What ``publish`` would do."""
+
+    dataset: str  # owner/slug
+    commands: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    """A bundle that is ready for upload."""
+
+    bundle: Path
+    handle: str
+    notes: str
+    sizes: dict[str, int]  # bytes of each file, by its name in the dataset
+
+    def command(self, exists: bool) -> list[str]:
+        """The client's arguments that create the dataset or a new version of it.
+
+        ``-r zip`` preserves folders. ``-q`` is not used because it hides failed uploads.
+        """
+        if exists:
+            options = ("-r", "zip", "-m", self.notes)
+            return ["datasets", "version", "-p", str(self.bundle), *options]
+        return ["datasets", "create", "-p", str(self.bundle), "-r", "zip"]
+
+    def find_published(self, status: DatasetStatus | None) -> Publication | None:
+        """The newest version, if its files are those of the bundle; else None."""
+        if status is None or status.status != "ready":
+            return None
+        if dataset_files(self.handle) != self.sizes:
+            return None
+        manifest = (self.bundle / MANIFEST).read_bytes()
+        if download_file(self.handle, MANIFEST) != manifest:
+            return None
+        logger.info("%s: version %s is this bundle", self.handle, status.version)
+        return Publication(self.handle, status.version, False)
+
+
+def publish(bundle: Path, notes: str | None = None) -> Publication:
+    """Create the dataset of a bundle, or a new version of it, and wait until it is ready.
+
+    Nothing is sent if the newest version already is this bundle. Afterwards the names
+    and sizes of the files on Kaggle are compared with the manifest, because the client
+    leaves out a file whose upload failed and still exits with 0.
 
     Args:
-        notes: what changed; a version's note.
-        dry_run: look, but send nothing; ``commands`` says what would be.
-
-    Returns:
-        dataset: its handle. version: its number. changed: whether it was sent.
+        notes: the version's note on what changed.
 
     Raises:
         KitError: the note is not one line.
-        ArtefactError: the bundle is damaged, or its name or title is not as it must be.
-        KaggleError: by its kind.
+        ArtefactError: the bundle is damaged, or Kaggle would reject its metadata.
+        KaggleError: the subclass says what failed.
     """
-    bundle = Path(bundle)
-    check_text("the version's note", notes or "")
-    manifest = verify_upload(bundle)
-    handle = read_handle(bundle)
-    expected = {name: file.bytes for name, file in manifest.files.items()}
-    expected[MANIFEST] = (bundle / MANIFEST).stat().st_size
-    before = status(handle)
-    notes = (
-        notes
-        or f"{manifest.name or 'bundle'} {describe_file(bundle / MANIFEST).sha256[:12]}"
-    )
-    if before and before["status"] == "ready" and _unchanged(bundle, handle, expected):
-        logger.info("%s: version %s is this bundle", handle, before["version"])
-        return {"dataset": handle, "version": before["version"], "changed": False}
-    if dry_run:
-        command = client.shown(*_command(bundle, notes, before is not None))
-        return {"dataset": handle, "commands": [command]}
-    version = _sent(bundle, notes, handle, expected)
-    return {"dataset": handle, "version": version, "changed": True}
+    upload = _prepare(bundle, notes)
+    existing = upload.find_published(dataset_status(upload.handle))
+    return existing or Publication(upload.handle, _send(upload), True)
+
+
+def plan_publish(
+    bundle: Path, notes: str | None = None
+) -> Publication | PublicationPlan:
+    """What ``publish`` would do; sends nothing.
+
+    Raises:
+        KitError: as ``publish``.
+    """
+    upload = _prepare(bundle, notes)
+    status = dataset_status(upload.handle)
+    existing = upload.find_published(status)
+    if existing:
+        return existing
+    command = client.format_command(*upload.command(status is not None))
+    return PublicationPlan(upload.handle, [command])
 
 
 def read_handle(bundle: Path) -> str:
-    """The owner/slug that a bundle is to have on Kaggle.
+    """The owner/slug in a bundle's ``dataset-metadata.json``.
 
     Raises:
-        ArtefactError: it has none yet, or Kaggle would not take its metadata or files.
+        ArtefactError: the owner is still the placeholder, or Kaggle would reject the
+            metadata or a file.
     """
     path = bundle / METADATA
     try:
-        metadata = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        metadata = json_files.read_json(path)
+    except json_files.DAMAGE as error:
         raise ArtefactError(
-            f"{path}: expected a dataset's metadata, got {error!r:.200}; run kaggle-kit bundle "
-            f"--handle OWNER/SLUG"
+            f"{path}: expected a dataset's metadata, got {error!r:.200}; run kaggle-kit "
+            f"bundle --handle OWNER/SLUG"
         ) from None
     check_metadata(metadata, str(path))
     check_files(bundle)
-    handle = metadata["id"]
+    handle = str(metadata["id"])
     if handle.startswith(f"{PLACEHOLDER}/"):
         raise ArtefactError(
-            f"{path}: expected your name in the id, got {handle}; run kaggle-kit bundle "
-            f"--handle OWNER/SLUG, or write it there"
+            f"{path}: expected your user name in the id, got {handle}; run kaggle-kit "
+            f"bundle --handle OWNER/SLUG, or edit the file"
         )
     return handle
 
 
-def status(handle: str) -> dict[str, Any] | None:
-    """``status`` (lower case) and ``version`` of a dataset; None if there is none.
+def download_file(handle: str, name: str) -> bytes:
+    """The content of a top-level file in a dataset's newest version.
 
     Raises:
-        KaggleError: Kaggle did not say.
-    """
-    try:
-        found = client.call_json("datasets", "status", handle, "--format", "json")
-    except RulesError:  # Kaggle says 403 or 404 of what is not there
-        return None
-    version = int(found.get("current_version_number") or 0)
-    return {"status": str(found["status"]).lower(), "version": version}
-
-
-def remote_files(handle: str) -> dict[str, int]:
-    """Name and size in bytes of every file in a dataset's newest version.
-
-    Raises:
-        KaggleError: Kaggle did not say.
-    """
-    rows = client.call_pages("datasets", "files", handle)
-    return {row["name"]: int(row["size"]) for row in rows}
-
-
-def remote_file(handle: str, name: str) -> bytes:
-    """The content of one top-level file in a dataset's newest version.
-
-    Raises:
-        KaggleError: there is no such file, or it did not arrive.
+        KaggleError: there is no such file, or the download failed.
     """
     with tempfile.TemporaryDirectory(prefix="kaggle-kit-") as folder:
         client.call("datasets", "download", handle, "-f", name, "-p", folder)
         path = Path(folder, name)
         if not path.is_file():
             raise IncompleteError(
-                f"{handle}: expected {name}, got none; publish the bundle again"
+                f"{handle}: expected {name}, got no file; publish the bundle again"
             )
         return path.read_bytes()
 
 
-def _command(bundle: Path, notes: str, exists: bool) -> list[str]:
-    """Never without ``-r zip``, which is what keeps folders, nor with ``-q``, which hides
-    a failed upload."""
-    if exists:
-        return ["datasets", "version", "-p", str(bundle), "-r", "zip", "-m", notes]
-    return ["datasets", "create", "-p", str(bundle), "-r", "zip"]
+def _prepare(bundle: Path, notes: str | None) -> _Upload:
+    """Check a bundle and its note before anything is sent."""
+    bundle = Path(bundle)
+    check_text("the version's note", notes or "")
+    manifest = verify_upload(bundle)
+    handle = read_handle(bundle)
+    sizes = {name: file.bytes for name, file in manifest.files.items()}
+    sizes[MANIFEST] = (bundle / MANIFEST).stat().st_size
+    if not notes:
+        digest = describe_file(bundle / MANIFEST).sha256
+        notes = f"{manifest.name or 'bundle'} {digest[:12]}"
+    return _Upload(bundle, handle, notes, sizes)
 
 
-def _unchanged(bundle: Path, handle: str, expected: dict[str, int]) -> bool:
-    if remote_files(handle) != expected:
-        return False
-    return remote_file(handle, MANIFEST) == (bundle / MANIFEST).read_bytes()
-
-
-def _sent(bundle: Path, notes: str, handle: str, expected: dict[str, int]) -> int:
-    """Send until the newest version is whole; its number."""
-    wrong: list[str] = []
-    failed: KaggleError | None = None
+def _send(upload: _Upload) -> int:
+    """Upload until the newest version is complete; return its number."""
+    differences: list[str] = []
+    failure: KaggleError | None = None
     for _ in range(TRIES):
-        before = status(handle)
-        failed = None
+        before = dataset_status(upload.handle)
+        failure = None
         try:
-            client.call(*_command(bundle, notes, before is not None), repeatable=False)
+            client.call(*upload.command(before is not None), idempotent=False)
         except (UnreachableError, RefusedError) as error:
-            failed = error  # a version may have come about all the same
-        version = _ready(handle, before, failed)
+            failure = error  # the version may exist all the same
+        version = _wait_until_ready(upload.handle, before, failure)
         if version is None:
-            logger.info("%s; sending it again", failed)
+            logger.info("%s; uploading it again", failure)
             continue
-        wrong = _differences(expected, remote_files(handle))
-        if not wrong:
+        differences = _differences(upload.sizes, dataset_files(upload.handle))
+        if not differences:
             return version
-        logger.info("%s version %d: %s; sending it again", handle, version, wrong[0])
-    if failed and not wrong:
-        raise failed
+        logger.info(
+            "%s version %d: %s; uploading it again",
+            *(upload.handle, version, differences[0]),
+        )
+    if failure and not differences:
+        raise failure
     raise IncompleteError(
-        f"{handle}: expected its newest version to hold what the bundle does, got "
-        f"{wrong[0]} (and {len(wrong) - 1} others); run the same command again"
+        f"{upload.handle}: expected the bundle's files in the newest version, got "
+        f"{differences[0]} (and {len(differences) - 1} other differences); run the same "
+        f"command again"
     )
 
 
-def _ready(
-    handle: str, before: dict[str, Any] | None, failed: KaggleError | None
+def _wait_until_ready(
+    handle: str, before: DatasetStatus | None, failure: KaggleError | None
 ) -> int | None:
-    """The number of the version after ``before`` once Kaggle is done with it.
+    """Wait for the version after ``before``; return its number.
 
-    None if the sending failed and none shows itself for a while.
+    Returns None if the upload failed and no new version appeared for some time.
     """
-    earlier = before or {"version": 0, "status": ""}
-    looks = 0
+    no_dataset = DatasetStatus("", 0)
+    previous = before or no_dataset
+    n_checks = 0
 
-    def look() -> int | None:
-        nonlocal looks
-        looks += 1
-        now = status(handle) or {"version": 0, "status": ""}
-        settled = looks >= SETTLED_LOOKS
-        if now["status"] in BROKEN and (settled or earlier["status"] not in BROKEN):
+    def check() -> int | None:
+        nonlocal n_checks
+        n_checks += 1
+        now = dataset_status(handle) or no_dataset
+        settled = n_checks >= STALE_CHECKS
+        is_new = settled or previous.status not in FAILED_STATUSES
+        if now.status in FAILED_STATUSES and is_new:
             raise RefusedError(
-                f"{handle}: expected the new version to become ready, got "
-                f"{now['status']}; look at {client.WEB}/datasets/{handle}"
+                f"{handle}: expected the new version to become ready, got {now.status}; "
+                f"look at {client.WEB}/datasets/{handle}"
             )
-        if now["version"] <= earlier["version"]:
-            return 0 if failed and settled else None
-        return now["version"] if now["status"] == "ready" else None
+        if now.version <= previous.version:
+            return 0 if failure and settled else None
+        return now.version if now.status == "ready" else None
 
-    return client.wait(look, READY_S, f"dataset {handle}") or None
+    return wait_for(check, READY_TIMEOUT_S, f"dataset {handle}") or None
 
 
-def _differences(expected: dict[str, int], found: dict[str, int]) -> list[str]:
-    """One sentence for each file that is missing, too many, or of another size."""
-    wrong = [f"no {name}" for name in sorted(expected.keys() - found.keys())]
-    wrong += [f"{name} too" for name in sorted(found.keys() - expected.keys())]
-    wrong += [
-        f"{name} of {found[name]} bytes for {expected[name]}"
-        for name in sorted(expected.keys() & found.keys())
-        if found[name] != expected[name]
+def _differences(expected: dict[str, int], actual: dict[str, int]) -> list[str]:
+    """One phrase for each file that is missing, unexpected or of another size."""
+    missing = [f"no {name}" for name in sorted(expected.keys() - actual.keys())]
+    extra = [f"an extra {name}" for name in sorted(actual.keys() - expected.keys())]
+    resized = [
+        f"{name} of {actual[name]} instead of {expected[name]} bytes"
+        for name in sorted(expected.keys() & actual.keys())
+        if actual[name] != expected[name]
     ]
-    return wrong
+    return missing + extra + resized

@@ -1,4 +1,4 @@
-"""Whether all is there that a competitor needs, and what to do about what is not."""
+"""Check everything that entering the competition needs, and say how to fix failures."""
 
 import logging
 import os
@@ -7,90 +7,93 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from kaggle_kit import credentials
 from kaggle_kit.errors import KitError
-from kaggle_kit.kaggle import client
+from kaggle_kit.kaggle import client, replies
 from kaggle_kit.rehearsal.kaggle_image import PYTHON, VERSIONS
 
 logger = logging.getLogger(__name__)
-GIGABYTES = 250  # the competition's archive and what it unpacks to
-LITTLE_GB = 10
-SOUND = (2, 2, 5)  # from here on the client does not lose things without saying so
+COMPETITION_GB = 250  # the competition's archive and its unpacked files
+MIN_FREE_GB = 10
+RELIABLE_CLIENT = (2, 2, 5)  # older clients report fewer failures
 
 
-class Check(NamedTuple):
-    """One line of the doctor's."""
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The result of one check.
+
+    Attributes:
+        found: what was found.
+        do: how to fix a failure; for a success, advice or empty.
+    """
 
     name: str
     ok: bool
     found: str
-    do: str = ""  # what to do about it; a piece of advice where ok
+    do: str = ""
 
 
-def doctor(slug: str) -> dict[str, Any]:
-    """Look at client, credentials, rules, quota, disk and versions.
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """The results of all checks; ``ok`` if all of them passed."""
 
-    Returns:
-        ok: whether all checks passed. checks: each with what was found and what to do.
+    ok: bool
+    checks: list[Check]
+
+
+def doctor(slug: str) -> Diagnosis:
+    """Check client, credentials, rules, quota, disk and versions, and log each result.
+
+    Args:
+        slug: the competition whose rules and limits are checked.
     """
     checks: list[Check] = []
-    for look in (_client, _credentials, _token, _files, _proxy):
-        checks += look()
-    asked: list[tuple[str, Callable[[str], Check]]] = [
+    for check_locally in (_client, _credentials, _token, _file_modes, _proxy):
+        checks += check_locally()
+    online: list[tuple[str, Callable[[str], Check]]] = [
         ("competition", _competition),
         ("submissions", _submissions),
         ("GPU quota", _quota),
     ]
-    for name, ask in asked:
+    for name, check_online in online:
         try:
-            checks.append(ask(slug))
+            checks.append(check_online(slug))
         except KitError as error:
             checks.append(Check(name, False, str(error), "see the lines above"))
     checks += [_disk(), _python(), *_versions()]
     for check in checks:
+        status = "ok" if check.ok else "FAIL"
         advice = f" -> {check.do}" if check.do else ""
-        logger.info(
-            "%-4s %s: %s%s",
-            "ok" if check.ok else "FAIL",
-            check.name,
-            check.found,
-            advice,
-        )
-    return {
-        "ok": all(check.ok for check in checks),
-        "checks": [check._asdict() for check in checks],
-    }
+        logger.info("%-4s %s: %s%s", status, check.name, check.found, advice)
+    return Diagnosis(all(check.ok for check in checks), checks)
 
 
 def _client() -> list[Check]:
     install = "pip install 'kaggle-kit[kaggle]'"
     try:
-        command = [client.program(), "--version"]
+        command = [client.executable(), "--version"]
     except KitError as error:
         return [Check("client", False, str(error), install)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = re.search(r"Kaggle CLI (\d+)\.(\d+)\.(\d+)", done.stdout)
-    if not found:
-        said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-        return [Check("client", False, credentials.hidden(said), install)]
-    version = tuple(map(int, found.groups()))
+    match = re.search(r"Kaggle CLI (\d+)\.(\d+)\.(\d+)", done.stdout)
+    if not match:
+        reason = (done.stderr.strip().splitlines() or ["no version"])[-1]
+        return [Check("client", False, credentials.redact(reason), install)]
+    version = tuple(map(int, match.groups()))
     if version[:2] != (2, 2):
-        return [
-            Check("client", False, found[0], "pip install 'kaggle>=2.2.4,<2.3' six")
-        ]
-    advice = (
-        "" if version >= SOUND else "2.2.5 says of more failures that they are ones"
-    )
-    return [Check("client", True, found[0], advice)]
+        install = "pip install 'kaggle>=2.2.4,<2.3' six"
+        return [Check("client", False, match[0], install)]
+    advice = "" if version >= RELIABLE_CLIENT else "2.2.5 reports more failures"
+    return [Check("client", True, match[0], advice)]
 
 
 def _credentials() -> list[Check]:
-    found = credentials.sources()
-    if not found:
+    sources = credentials.sources()
+    if not sources:
         return [
             Check(
                 "credentials",
@@ -100,30 +103,33 @@ def _credentials() -> list[Check]:
                 f"~/.kaggle/access_token (chmod 600), or run kaggle auth login",
             )
         ]
-    more = ", ".join(source.name for source in found[1:])
-    shown = f"{found[0].kind} of {found[0].name}" + (f"; then {more}" if more else "")
-    return [Check("credentials", True, shown)]
+    others = ", ".join(source.name for source in sources[1:])
+    first = f"{sources[0].kind} of {sources[0].name}"
+    return [Check("credentials", True, f"{first}; then {others}" if others else first)]
 
 
 def _token() -> list[Check]:
-    """A bad token in the environment spoils good ones elsewhere: the client goes on to
-    the next source and then sends the token all the same."""
-    found = credentials.sources()
-    if len(found) < 2 or found[0].name != "KAGGLE_API_TOKEN":
+    """Report a token in the environment beside other credentials.
+
+    If Kaggle rejects the token, the client tries the next source, but sends the rejected
+    token along with it. So valid credentials fail, too.
+    """
+    sources = credentials.sources()
+    if len(sources) < 2 or sources[0].name != "KAGGLE_API_TOKEN":
         return []
     return [
         Check(
             "one source",
             False,
-            f"KAGGLE_API_TOKEN and {found[1].name}",
-            "keep one: unset KAGGLE_API_TOKEN, or take the other away",
+            f"KAGGLE_API_TOKEN and {sources[1].name}",
+            "keep one: unset KAGGLE_API_TOKEN, or remove the other",
         )
     ]
 
 
-def _files() -> list[Check]:
+def _file_modes() -> list[Check]:
     return [
-        Check("file mode", False, f"{s.path} is open to others", f"chmod 600 {s.path}")
+        Check("file mode", False, f"others can read {s.path}", f"chmod 600 {s.path}")
         for s in credentials.sources()
         if s.open_to_others
     ]
@@ -131,8 +137,8 @@ def _files() -> list[Check]:
 
 def _proxy() -> list[Check]:
     names = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
-    found = [name for name in names if os.environ.get(name)]
-    return [Check("proxy", True, f"{', '.join(found)} is set")] if found else []
+    proxies = [name for name in names if os.environ.get(name)]
+    return [Check("proxy", True, f"{', '.join(proxies)} is set")] if proxies else []
 
 
 def _competition(slug: str) -> Check:
@@ -141,47 +147,49 @@ def _competition(slug: str) -> Check:
 
 
 def _submissions(slug: str) -> Check:
-    limits = client.call_json("competitions", "submission-limits", slug, "--json") or {}
-    left = limits.get("numAllowedNow", 0)
+    left = replies.submission_limits(slug).left
     do = "" if left else "submit again tomorrow (UTC)"
     return Check("submissions", bool(left), f"{left} left today", do)
 
 
 def _quota(slug: str) -> Check:
-    rows = client.call_json("quota", "--format", "json") or []
-    gpu = next((row for row in rows if row["resource"] == "GPU"), None)
-    if gpu is None:
-        return Check("GPU quota", True, "not said")
-    left = float(gpu["remaining"].rstrip("h"))
-    do = "" if left >= 1 else f"wait until {gpu['refreshAt']}"
-    return Check("GPU quota", left >= 1, f"{left:g} h left of {gpu['total']}", do)
+    quota = replies.gpu_quota()
+    if quota is None:
+        return Check("GPU quota", True, "Kaggle does not report it")
+    enough = quota.left_h >= 1
+    do = "" if enough else f"wait until {quota.refresh_at}"
+    return Check("GPU quota", enough, f"{quota.left_h:g} h left of {quota.total}", do)
 
 
 def _disk() -> Check:
-    free = shutil.disk_usage(Path.cwd()).free / 1e9
-    found = f"{free:.0f} GB free here"
-    if free < LITTLE_GB:
-        return Check("disk", False, found, f"free {LITTLE_GB} GB, or work elsewhere")
-    do = "" if free > GIGABYTES else "enough for a subset: kaggle-kit download --subset"
-    return Check("disk", True, found, do)
+    free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
+    found = f"{free_gb:.0f} GB free here"
+    if free_gb < MIN_FREE_GB:
+        do = f"free {MIN_FREE_GB} GB, or work on another disk"
+        return Check("disk", False, found, do)
+    do = "enough for a subset: kaggle-kit download --subset"
+    return Check("disk", True, found, "" if free_gb > COMPETITION_GB else do)
 
 
 def _python() -> Check:
-    found = platform.python_version()
-    same = found.startswith(f"{PYTHON}.")
-    return Check("python", True, found, "" if same else f"Kaggle's image has {PYTHON}")
+    version = platform.python_version()
+    same = version.startswith(f"{PYTHON}.")
+    return Check(
+        "python", True, version, "" if same else f"Kaggle's image has {PYTHON}"
+    )
 
 
 def _versions() -> list[Check]:
-    """The packages whose files must be read by Kaggle's image, by major and minor."""
+    """Compare the packages whose files Kaggle's image must read, by major and minor."""
     checks = []
-    for name, wanted in VERSIONS.items():
+    for name, expected in VERSIONS.items():
         try:
-            found = metadata.version(name)
+            version = metadata.version(name)
         except metadata.PackageNotFoundError:
-            checks.append(Check(name, False, "none", f"pip install {name}=={wanted}"))
+            do = f"pip install {name}=={expected}"
+            checks.append(Check(name, False, "none", do))
             continue
-        same = found.split(".")[:2] == wanted.split(".")[:2]
-        do = "" if same else f"pip install -c constraints.txt {name}=={wanted}"
-        checks.append(Check(name, same, f"{found}, Kaggle's image {wanted}", do))
+        same = version.split(".")[:2] == expected.split(".")[:2]
+        do = "" if same else f"pip install -c constraints.txt {name}=={expected}"
+        checks.append(Check(name, same, f"{version}, Kaggle's image {expected}", do))
     return checks

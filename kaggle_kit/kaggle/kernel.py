@@ -1,12 +1,12 @@
-"""Push a kernel, wait for it, and bring home what it left."""
+"""Push a kernel, wait until it has run, and download its output."""
 
 import json
 import logging
 import re
 import shutil
 import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from kaggle_kit.bundling.library import parse
 from kaggle_kit.bundling.metadata import DATASET, KERNEL, PLACEHOLDER, check_handle
@@ -18,185 +18,176 @@ from kaggle_kit.errors import (
     UnreachableError,
 )
 from kaggle_kit.kaggle import client
-from kaggle_kit.kaggle.kernel_output import check_room, collect
+from kaggle_kit.kaggle.kernel_output import collect
+from kaggle_kit.kaggle.kernel_run import KernelRun, check_output_folders
+from kaggle_kit.kaggle.polling import wait_for
+from kaggle_kit.rehearsal.kernel_folder import (
+    METADATA,
+    KernelMetadata,
+    find_code_file,
+    read_kernel_metadata,
+)
 from kaggle_kit.storage.files import package_path
+from kaggle_kit.storage.json_files import to_json
 
 logger = logging.getLogger(__name__)
-METADATA = "kernel-metadata.json"
-SOURCES = ("dataset_sources", "competition_sources", "kernel_sources", "model_sources")
-ROOM_S = 12 * 3600.0
-RETIRED = {"NvidiaTeslaP100", "TpuV38", "Tpu1VmV38"}
+SESSION_TIMEOUT_S = 12 * 3600.0  # until a GPU session is free
+RETIRED_MACHINES = {"NvidiaTeslaP100", "TpuV38", "Tpu1VmV38"}
+
+
+@dataclass(frozen=True, slots=True)
+class PushPlan:
+    """What ``push`` would do."""
+
+    metadata: KernelMetadata
+    commands: list[str]
 
 
 def push(
-    kernel: Path | None = None,
-    handle: str | None = None,
-    dataset: str | None = None,
-    dry_run: bool = False,
-) -> dict[str, Any]:
-    """Push a kernel folder, wait until it has run, and fetch and check its output.
+    kernel: Path | None = None, handle: str | None = None, dataset: str | None = None
+) -> KernelRun:
+    """Push a kernel folder, wait until it has run, download its output and validate it.
 
-    The metadata goes up written in full; the folder itself is not changed.
+    The complete metadata is sent; the folder itself is not changed.
 
     Args:
-        kernel: its folder; the kit's inference kernel if None.
-        handle: the kernel's owner/slug; else its metadata's, whose INSERT_OWNER becomes
-            the dataset's owner.
-        dataset: the bundle's owner/slug, in place of the metadata's dataset sources.
-        dry_run: send nothing; ``metadata`` and ``commands`` say what would be.
-
-    Returns:
-        kernel, version, and what ``collect`` returns.
+        kernel: the kernel folder; None means the kit's inference kernel.
+        handle: owner/slug of the kernel; None means the id in its metadata, where the
+            owner of the dataset replaces INSERT_OWNER.
+        dataset: owner/slug of the bundle; None means the metadata's dataset sources.
 
     Raises:
-        ArtefactError: the folder or its metadata is not what Kaggle takes, or there is no
-            place for the output.
-        KaggleError: by its kind. No submission was spent in any case.
+        ArtefactError: the folder or its metadata is invalid, or the output could not be
+            saved.
+        KaggleError: the subclass says what failed. No submission is used up.
     """
-    kernel = Path(kernel or package_path("kernels") / "inference")
-    metadata = completed(kernel, handle, dataset)
-    check_room(metadata["id"])
-    if dry_run:
-        command = client.shown("kernels", "push", "-p", "STAGED")
-        return {"metadata": metadata, "commands": [command]}
-    metadata["kernel_sources"] = _reachable(metadata)
-    version = send(kernel, metadata)
-    return collect(metadata, version)
+    kernel, metadata = _prepare(kernel, handle, dataset)
+    metadata = replace(metadata, kernel_sources=_existing_kernel_sources(metadata))
+    return collect(metadata, send(kernel, metadata))
 
 
-def completed(kernel: Path, handle: str | None, dataset: str | None) -> dict[str, Any]:
-    """The metadata of a kernel folder with every field that Kaggle would guess at.
+def plan_push(
+    kernel: Path | None = None, handle: str | None = None, dataset: str | None = None
+) -> PushPlan:
+    """What ``push`` would do; sends nothing.
 
     Raises:
-        ArtefactError: a field is missing or not what the competition allows, or the code
+        ArtefactError: as ``push``.
+    """
+    _, metadata = _prepare(kernel, handle, dataset)
+    command = client.format_command("kernels", "push", "-p", "STAGED")
+    return PushPlan(metadata, [command])
+
+
+def complete_metadata(
+    kernel: Path, handle: str | None, dataset: str | None
+) -> KernelMetadata:
+    """A kernel's metadata with every field set, so that Kaggle has nothing to guess.
+
+    Args:
+        kernel, handle, dataset: as in ``push``.
+
+    Raises:
+        KitError: a field is missing or violates the competition's rules, or the code
             file is not Python.
     """
     path = kernel / METADATA
-    metadata = _read(path, {"id": handle} if handle else {})
-    given = metadata["id"]
-    script = kernel / metadata["code_file"]
-    if not script.is_file():
-        raise ArtefactError(f"{script}: expected the kernel's code file, found none")
-    if script.suffix == ".py":
-        parse(script)
-    sources = [dataset] if dataset else list(metadata.get("dataset_sources", []))
-    owner = check_handle(sources[0], DATASET)[0] if sources else PLACEHOLDER
-    owner, slug = check_handle(given.replace(PLACEHOLDER, owner), KERNEL)
-    if owner == PLACEHOLDER:
-        raise ArtefactError(
-            f"{path}: expected your name in the id, got {given}; give --handle OWNER/{slug}"
-            f" or --dataset OWNER/SLUG"
-        )
-    sources = [source.replace(PLACEHOLDER, owner) for source in sources]
-    own = metadata.get("kernel_sources", [])
-    shape = metadata.get("machine_shape", "NvidiaTeslaT4")
-    if str(metadata.get("enable_internet")).lower() != "false":
-        raise ArtefactError(
-            f"{path}: expected enable_internet false, got "
-            f"{metadata.get('enable_internet')}; the competition does not allow it"
-        )
-    if shape in RETIRED:
-        raise ArtefactError(
-            f"{path}: expected a machine that Kaggle still has, got {shape}; set "
-            f"machine_shape to NvidiaTeslaT4"
-        )
-    return {
-        "id": f"{owner}/{slug}",
-        "title": slug,  # Kaggle makes the slug from it
-        "code_file": metadata["code_file"],
-        "language": metadata.get("language", "python"),
-        "kernel_type": metadata.get("kernel_type", "script"),
-        "is_private": bool(metadata.get("is_private", True)),
-        "enable_gpu": bool(metadata.get("enable_gpu", True)),
-        "enable_tpu": bool(metadata.get("enable_tpu", False)),
-        "enable_internet": False,
-        "machine_shape": shape,
-        "dataset_sources": sources,
-        "competition_sources": list(metadata.get("competition_sources", [])),
-        "kernel_sources": [source.replace(PLACEHOLDER, owner) for source in own],
-        "model_sources": list(metadata.get("model_sources", [])),
-        "keywords": [],
-    }
-
-
-def _read(path: Path, changes: dict[str, str]) -> dict[str, Any]:
-    """A kernel's metadata with changes, once what is used of them is of the right kind."""
-    try:
-        metadata: dict[str, Any] = json.loads(path.read_text("utf-8")) | changes
-        if Path(metadata["code_file"]).name != metadata["code_file"]:
-            raise ValueError(f"code_file {metadata['code_file']!r}")
-        for name in ("id", *SOURCES):
-            values = metadata.get(name, []) if name in SOURCES else [metadata[name]]
-            if not isinstance(values, list) or not all(
-                isinstance(value, str) for value in values
-            ):
-                raise TypeError(f"{name} {values!r}")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ArtefactError(
-            f"{path}: expected a kernel's metadata with an id, a code_file beside it and "
-            f"lists of sources, got {error!r:.200}; correct it"
-        ) from None
-    if not metadata.get("competition_sources"):
+    metadata = read_kernel_metadata(kernel)
+    if handle:
+        metadata = replace(metadata, id=handle)
+    if not metadata.id:
+        raise ArtefactError(f"{path}: expected an id as OWNER/SLUG, got none; add it")
+    if not metadata.competition_sources:
         raise ArtefactError(
             f"{path}: expected the competition in competition_sources, got none; add it"
         )
-    return metadata
+    script = find_code_file(kernel, metadata)
+    if script.suffix == ".py":
+        parse(script)
+    datasets = [dataset] if dataset else metadata.dataset_sources
+    owner = check_handle(datasets[0], DATASET)[0] if datasets else PLACEHOLDER
+    owner, slug = check_handle(metadata.id.replace(PLACEHOLDER, owner), KERNEL)
+    if owner == PLACEHOLDER:
+        raise ArtefactError(
+            f"{path}: expected your user name in the id, got {metadata.id}; give --handle "
+            f"OWNER/{slug} or --dataset OWNER/SLUG"
+        )
+    if metadata.machine_shape in RETIRED_MACHINES:
+        raise ArtefactError(
+            f"{path}: expected a machine that Kaggle offers, got "
+            f"{metadata.machine_shape}; set machine_shape to NvidiaTeslaT4"
+        )
+    kernels = metadata.kernel_sources
+    return replace(
+        metadata,
+        id=f"{owner}/{slug}",
+        title=slug,  # Kaggle derives the slug from the title
+        dataset_sources=[source.replace(PLACEHOLDER, owner) for source in datasets],
+        kernel_sources=[source.replace(PLACEHOLDER, owner) for source in kernels],
+    )
 
 
-def _reachable(metadata: dict[str, Any]) -> list[str]:
-    """The kernel sources; itself only once it has left something.
+def send(kernel: Path, metadata: KernelMetadata) -> int:
+    """Push a kernel folder with the given metadata; return the new version's number.
 
-    A training kernel names itself, to go on with what its last version left; its first
-    version has none.
-    """
-    own, sources = metadata["id"], metadata["kernel_sources"]
-    if own not in sources:
-        return sources
-    try:
-        ran = 'COMPLETE"' in client.call("kernels", "status", own)
-    except RulesError:  # there is no such kernel yet
-        ran = False
-    return sources if ran else [source for source in sources if source != own]
-
-
-def send(kernel: Path, metadata: dict[str, Any]) -> int:
-    """Push a kernel with the metadata given; the number of its new version.
-
-    Where all of the account's GPU sessions are taken, it waits for one. A source that
-    Kaggle does not know is an error, though the client pushes on without it.
+    Waits while all of the account's GPU sessions are in use.
 
     Raises:
-        KaggleError: by its kind.
+        KaggleError: the subclass says what failed. An unknown source is an error, too,
+            although the client only warns about it.
     """
+    page = f"{client.WEB}/code/{metadata.id}"
     with tempfile.TemporaryDirectory(prefix="kaggle-kit-") as folder:
-        shutil.copyfile(
-            kernel / metadata["code_file"], Path(folder, metadata["code_file"])
-        )
-        Path(folder, METADATA).write_text(json.dumps(metadata, indent=2), "utf-8")
+        shutil.copyfile(kernel / metadata.code_file, Path(folder, metadata.code_file))
+        text = json.dumps(to_json(metadata), indent=2)
+        Path(folder, METADATA).write_text(text, "utf-8")
 
-        unclear: list[UnreachableError] = []
-
-        def pushed() -> str | None:
+        def try_push() -> tuple[str, UnreachableError | None] | None:
+            command = ("kernels", "push", "-p", folder)
             try:
-                return client.call("kernels", "push", "-p", folder, repeatable=False)
-            except UnreachableError as error:  # it may have arrived: not to be repeated
-                unclear.append(error)
-                return ""
+                return client.call(*command, idempotent=False), None
+            except UnreachableError as error:  # it may have arrived: do not retry
+                return "", error
             except LimitError as error:
                 if "session count" not in str(error):
                     raise
                 logger.info("%s", error)
                 return None
 
-        said = client.wait(pushed, ROOM_S, "a free GPU session")
-    if unclear:
-        raise UnreachableError(
-            f"{unclear[0]}, unless {client.WEB}/code/{metadata['id']} shows the new version"
-        )
-    number = re.search(r"Kernel version (\d+) successfully pushed", said)
+        what = "a free GPU session"
+        output, failure = wait_for(try_push, SESSION_TIMEOUT_S, what)
+    if failure:
+        raise UnreachableError(f"{failure}, unless {page} shows the new version")
+    number = re.search(r"Kernel version (\d+) successfully pushed", output)
     if not number:
         raise RefusedError(
-            f"{metadata['id']}: expected the number of the pushed version, got "
-            f"{said.strip()[:200]!r}; look at {client.WEB}/code/{metadata['id']}"
+            f"{metadata.id}: expected the number of the pushed version, got "
+            f"{output.strip()[:200]!r}; look at {page}"
         )
     return int(number[1])
+
+
+def _prepare(
+    kernel: Path | None, handle: str | None, dataset: str | None
+) -> tuple[Path, KernelMetadata]:
+    """Check a kernel folder before anything is sent; return it with its metadata."""
+    kernel = Path(kernel or package_path("kernels") / "inference")
+    metadata = complete_metadata(kernel, handle, dataset)
+    check_output_folders(metadata.id)
+    return kernel, metadata
+
+
+def _existing_kernel_sources(metadata: KernelMetadata) -> list[str]:
+    """The kernel sources; without the kernel itself if it has no output yet.
+
+    A training kernel names itself as a source, to resume from the output of its previous
+    version. The first version has none.
+    """
+    sources = metadata.kernel_sources
+    if metadata.id not in sources:
+        return sources
+    try:
+        has_output = 'COMPLETE"' in client.call("kernels", "status", metadata.id)
+    except RulesError:  # the kernel does not exist yet
+        has_output = False
+    return [source for source in sources if has_output or source != metadata.id]

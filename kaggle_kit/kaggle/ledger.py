@@ -1,10 +1,10 @@
-"""The ledger: a row for every submission, in ``submissions/ledger.csv``."""
+"""The ledger: one row per submission, in ``submissions/ledger.csv``."""
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
-from kaggle_kit.kaggle.checks import check_folder
+from kaggle_kit.kaggle.checks import check_writable
+from kaggle_kit.kaggle.replies import Submission
 from kaggle_kit.storage.csv_files import read_rows, write_rows
 from kaggle_kit.storage.files import lock
 
@@ -12,14 +12,14 @@ LEDGER = Path("submissions") / "ledger.csv"
 
 
 @dataclass(frozen=True)
-class Row:
-    """A submission. All are text as in the file; what is not known is empty."""
+class LedgerRow:
+    """A submission. All values are texts as in the file; an unknown value is empty."""
 
     date: str  # of the submission, UTC
     run: str  # the folder in submissions/ with its output, or the file's name
     config: str
     commit: str
-    bundle: str  # the first 12 hex digits of its manifest's SHA-256
+    bundle: str  # the first 12 hex digits of the SHA-256 of its manifest
     kernel: str  # owner/slug; empty for a file
     version: str
     local_gap: str
@@ -30,59 +30,51 @@ class Row:
     message: str
 
 
-COLUMNS = tuple(field.name for field in fields(Row))
+COLUMNS = tuple(field.name for field in fields(LedgerRow))
+EMPTY_ROW = LedgerRow(*[""] * len(COLUMNS))
 
 
-def read(path: Path = LEDGER) -> list[Row]:
-    """The rows, in the order of the file; none without a file.
+def read_ledger(path: Path = LEDGER) -> list[LedgerRow]:
+    """The rows in the order of the file; an empty list if there is no file.
 
     Raises:
         TableError: the file is not a ledger.
     """
     if not path.exists():
         return []
-    return [Row(*values) for _, values in read_rows(path, COLUMNS)]
+    return [LedgerRow(*values) for _, values in read_rows(path, COLUMNS)]
 
 
 def check_ledger(path: Path = LEDGER) -> None:
-    """See that a row can be added, before what the row is of is sent.
+    """Check that a row can be added. Call this before a submission is sent.
 
     Raises:
         TableError: the file is not a ledger.
         ArtefactError: its folder cannot be written to.
     """
-    read(path)
-    check_folder(path.parent)
+    read_ledger(path)
+    check_writable(path.parent)
 
 
-def record(row: Row, path: Path = LEDGER) -> None:
-    """Write a row in place of the one with the same ``ref``, or as the last."""
+def save_row(row: LedgerRow, path: Path = LEDGER) -> None:
+    """Replace the row with the same ``ref``, or append the row if there is none."""
     with lock(path, wait=True):
-        rows = read(path)
-        places = [i for i, other in enumerate(rows) if other.ref == row.ref]
-        if places:
-            rows[places[0]] = row
+        rows = read_ledger(path)
+        indices = [i for i, other in enumerate(rows) if other.ref == row.ref]
+        if indices:
+            rows[indices[0]] = row
         else:
             rows.append(row)
-        write_rows(path, COLUMNS, [tuple(asdict(r).values()) for r in rows])
+        write_rows(path, COLUMNS, map(astuple, rows))
 
 
-def refreshed(row: Row, remote: dict[str, Any]) -> Row:
-    """A row with the status and scores that Kaggle now says."""
+def update_row(row: LedgerRow, submission: Submission) -> LedgerRow:
+    """The row with Kaggle's current number, date, status and scores."""
     return replace(
         row,
-        date=str(remote["date"]),
-        public=str(remote["publicScore"] or ""),
-        private=str(remote["privateScore"] or ""),
-        status=status_of(remote),
-        ref=str(remote["ref"]),
+        date=submission.date,
+        public=submission.public,
+        private=submission.private,
+        status=submission.status,
+        ref=submission.ref,
     )
-
-
-def status_of(remote: dict[str, Any]) -> str:
-    """pending, complete or error, from "SubmissionStatus.COMPLETE" and the like.
-
-    >>> status_of({"status": "SubmissionStatus.COMPLETE"})
-    'complete'
-    """
-    return str(remote["status"]).split(".")[-1].lower()

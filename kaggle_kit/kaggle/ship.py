@@ -1,125 +1,177 @@
-"""From a bundle to a row on the leaderboard, and on from where that stopped."""
+"""Take a bundle to a score on the leaderboard; resume after an interruption."""
 
 import hashlib
 import json
-import logging
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from kaggle_kit.bundling.library import check_fit
 from kaggle_kit.errors import ArtefactError, RefusedError, TableError
 from kaggle_kit.kaggle.checks import check_text
-from kaggle_kit.kaggle.dataset import publish, read_handle
-from kaggle_kit.kaggle.kernel import completed, push, send
-from kaggle_kit.kaggle.kernel_output import SUBMISSIONS, check_room, collect
+from kaggle_kit.kaggle.dataset import (
+    Publication,
+    PublicationPlan,
+    plan_publish,
+    publish,
+    read_handle,
+)
+from kaggle_kit.kaggle.kernel import PushPlan, complete_metadata, plan_push, send
+from kaggle_kit.kaggle.kernel_output import collect
+from kaggle_kit.kaggle.kernel_run import SUBMISSIONS, KernelRun, check_output_folders
 from kaggle_kit.kaggle.ledger import LEDGER, check_ledger
-from kaggle_kit.kaggle.submit import submit
+from kaggle_kit.kaggle.submit import ScoredSubmission, submit
+from kaggle_kit.rehearsal.kernel_folder import KernelMetadata
+from kaggle_kit.storage import json_files
 from kaggle_kit.storage.files import package_path
-from kaggle_kit.storage.json_files import write_json
+from kaggle_kit.storage.json_files import OPTIONAL, to_json
 from kaggle_kit.storage.manifest import MANIFEST
 
-logger = logging.getLogger(__name__)
-STATE = "ship.json"
+PROGRESS = SUBMISSIONS / "ship.json"
+_MALFORMED = (*json_files.DAMAGE, KeyError, TypeError, AttributeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Shipment:
+    """The results of the three steps."""
+
+    dataset: Publication
+    kernel: KernelRun
+    submission: ScoredSubmission
+
+
+@dataclass(frozen=True, slots=True)
+class ShipmentPlan:
+    """What ``ship`` would do; the submission depends on the version that is pushed."""
+
+    dataset: Publication | PublicationPlan
+    kernel: PushPlan
+
+
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    """The steps that are done, saved as ``ship.json``."""
+
+    of: str  # a hash of the bundle, the kernel and the competition
+    dataset_version: int | None = field(default=None, metadata=OPTIONAL)
+    kernel_version: int | None = field(default=None, metadata=OPTIONAL)
+    ref: str | None = field(default=None, metadata=OPTIONAL)
+
+    def save(self) -> None:
+        json_files.write_json(to_json(self), PROGRESS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A bundle and a kernel that may be shipped."""
+
+    bundle: Path
+    handle: str  # of the bundle's dataset
+    kernel: Path
+    metadata: KernelMetadata
+    progress: _Progress
 
 
 def ship(
-    bundle: Path,
-    kernel: Path | None,
-    slug: str,
-    message: str,
-    dry_run: bool = False,
-    ledger: Path = LEDGER,
-) -> dict[str, Any]:
-    """Publish, push, wait, validate, submit, and wait for the score.
+    bundle: Path, kernel: Path | None, slug: str, message: str, ledger: Path = LEDGER
+) -> Shipment:
+    """Publish, push, wait for the kernel, validate, submit, and wait for the score.
 
-    ``submissions/ship.json`` keeps what has been done for this bundle, kernel and
-    competition. Called again after an interruption it asks Kaggle where things stand and
-    goes on; nothing is published or submitted twice, and nothing pushed twice but a
-    kernel whose version number was never heard. What can be looked at here is looked at
-    before anything is sent.
+    ``submissions/ship.json`` records the steps that are done for this bundle, kernel and
+    competition. After an interruption, the same call asks Kaggle for the current state
+    and resumes. Nothing is published or submitted twice. A kernel is pushed twice only
+    if the version number of the first push was lost. Everything that can be checked
+    locally is checked before anything is sent.
 
     Args:
+        kernel: the kernel folder; None means the kit's inference kernel.
         ledger: the file that gets the submission's row.
 
-    Returns:
-        What each step returned: dataset, kernel, submission.
+    Raises:
+        KitError: as ``publish``, ``push`` and ``submit``.
+    """
+    job = _prepare(bundle, kernel, slug, message, ledger)
+    publication = publish(job.bundle, message)
+    progress = replace(job.progress, dataset_version=publication.version)
+    progress.save()
+    version = progress.kernel_version
+    if version is None:
+        version = send(job.kernel, job.metadata)
+        progress = replace(progress, kernel_version=version)
+        progress.save()
+    try:
+        kernel_run = collect(job.metadata, version)
+    except (RefusedError, TableError):
+        replace(progress, kernel_version=None).save()  # the next call pushes again
+        raise
+    submission = submit(slug, message, job.metadata.id, version, ledger=ledger)
+    replace(progress, ref=submission.ref).save()
+    return Shipment(publication, kernel_run, submission)
+
+
+def plan_ship(
+    bundle: Path, kernel: Path | None, slug: str, message: str, ledger: Path = LEDGER
+) -> ShipmentPlan:
+    """What ``ship`` would do; sends nothing.
 
     Raises:
-        KitError: as the steps do.
+        KitError: as ``ship``.
     """
+    job = _prepare(bundle, kernel, slug, message, ledger)
+    push_plan = plan_push(job.kernel, job.metadata.id, job.handle)
+    return ShipmentPlan(plan_publish(job.bundle), push_plan)
+
+
+def _prepare(
+    bundle: Path, kernel: Path | None, slug: str, message: str, ledger: Path
+) -> _Job:
+    """Check everything that can be checked before anything is sent."""
     bundle = Path(bundle)
     kernel = Path(kernel or package_path("kernels") / "inference")
     handle = read_handle(bundle)
-    metadata = completed(kernel, None, handle)
-    if slug not in metadata["competition_sources"]:
+    metadata = complete_metadata(kernel, None, handle)
+    if slug not in metadata.competition_sources:
         raise ArtefactError(
-            f"{kernel}: expected {slug} among its competition_sources, got "
-            f"{metadata['competition_sources']}; add it"
+            f"{kernel}: expected {slug} in competition_sources, got "
+            f"{metadata.competition_sources}; add it"
         )
-    check_fit(bundle, kernel / metadata["code_file"])
+    check_fit(bundle, kernel / metadata.code_file)
     check_text("the message", message)
-    check_room(metadata["id"])
+    check_output_folders(metadata.id)
     check_ledger(ledger)
-    state = _State(bundle, kernel, slug, metadata)
-    if dry_run:
-        return _planned(bundle, kernel, handle, metadata)
-    published = publish(bundle, message)
-    state.keep("dataset_version", published["version"])
-    if state.get("kernel_version") is None:
-        state.keep("kernel_version", send(kernel, metadata))
-    version = state.get("kernel_version")
+    progress = _load_progress(_digest(bundle, kernel, slug, metadata))
+    return _Job(bundle, handle, kernel, metadata, progress)
+
+
+def _digest(bundle: Path, kernel: Path, slug: str, metadata: KernelMetadata) -> str:
+    """A hash of all that the steps depend on."""
+    manifest = bundle / MANIFEST
+    if not manifest.is_file():
+        raise ArtefactError(
+            f"{bundle}: expected a bundle with {MANIFEST}, found none; run kaggle-kit "
+            f"bundle first"
+        )
+    digest = hashlib.sha256(manifest.read_bytes())
+    digest.update((kernel / metadata.code_file).read_bytes())
+    digest.update(json.dumps([to_json(metadata), slug], sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _load_progress(digest: str) -> _Progress:
+    """The saved progress; none yet if the file is missing or is of other inputs."""
+    if not PROGRESS.exists():
+        return _Progress(digest)
     try:
-        ran = collect(metadata, version)
-    except (RefusedError, TableError):
-        state.keep("kernel_version", None)  # the next call pushes again
-        raise
-    scored = submit(slug, message, metadata["id"], version, ledger=ledger)
-    state.keep("ref", scored["ref"])
-    return {"dataset": published, "kernel": ran, "submission": scored}
-
-
-def _planned(
-    bundle: Path, kernel: Path, handle: str, metadata: dict[str, Any]
-) -> dict[str, Any]:
-    return {
-        "dataset": publish(bundle, dry_run=True),
-        "kernel": push(kernel, metadata["id"], handle, dry_run=True),
-    }
-
-
-class _State:
-    """What has been done, in a file that belongs to one bundle, kernel and competition."""
-
-    def __init__(
-        self, bundle: Path, kernel: Path, slug: str, metadata: dict[str, Any]
-    ) -> None:
-        if not (bundle / MANIFEST).is_file():
-            raise ArtefactError(
-                f"{bundle}: expected a bundle with {MANIFEST}, found none; run kaggle-kit "
-                f"bundle first"
-            )
-        digest = hashlib.sha256((bundle / MANIFEST).read_bytes())
-        digest.update((kernel / metadata["code_file"]).read_bytes())
-        digest.update(json.dumps([metadata, slug], sort_keys=True).encode())
-        self.path = SUBMISSIONS / STATE
-        self.values: dict[str, Any] = {"of": digest.hexdigest()}
-        if not self.path.exists():
-            return
-        try:
-            earlier = json.loads(self.path.read_text("utf-8"))
-            if earlier["of"] == self.values["of"]:
-                int(earlier.get("kernel_version") or 0)
-                self.values = earlier
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ArtefactError(
-                f"{self.path}: expected how far a ship has come, got {error!r:.200}; "
-                f"remove it to begin anew: the kernel is then pushed again"
-            ) from None
-
-    def get(self, name: str) -> Any:
-        return self.values.get(name)
-
-    def keep(self, name: str, value: Any) -> None:
-        """Remember a value, at once."""
-        self.values[name] = value
-        write_json(self.values, self.path)
+        values = json_files.read_json(PROGRESS)
+        if values["of"] != digest:
+            return _Progress(digest)
+        return _Progress(
+            digest,
+            dataset_version=int(values.get("dataset_version") or 0) or None,
+            kernel_version=int(values.get("kernel_version") or 0) or None,
+            ref=values.get("ref"),
+        )
+    except _MALFORMED as error:
+        raise ArtefactError(
+            f"{PROGRESS}: expected the progress of an earlier ship command, got "
+            f"{error!r:.200}; delete it to start again: the kernel is then pushed again"
+        ) from None

@@ -1,11 +1,11 @@
-"""Submit a kernel's version or a file, once; wait for its score; keep the ledger."""
+"""Submit a kernel version or a file once, wait for its score, and update the ledger."""
 
 import csv
 import hashlib
 import logging
 import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from kaggle_kit.bundling.metadata import KERNEL, check_handle
 from kaggle_kit.errors import (
@@ -20,23 +20,62 @@ from kaggle_kit.errors import (
 )
 from kaggle_kit.kaggle import client
 from kaggle_kit.kaggle.checks import check_text
-from kaggle_kit.kaggle.kernel_output import read_pushed, sample_of
+from kaggle_kit.kaggle.kernel_output import download_sample
+from kaggle_kit.kaggle.kernel_run import output_folder, read_kernel_run
 from kaggle_kit.kaggle.ledger import (
-    COLUMNS,
+    EMPTY_ROW,
     LEDGER,
-    Row,
+    LedgerRow,
     check_ledger,
-    read,
-    record,
-    refreshed,
-    status_of,
+    save_row,
+    update_row,
+)
+from kaggle_kit.kaggle.polling import wait_for
+from kaggle_kit.kaggle.replies import (
+    Submission,
+    SubmissionLimits,
+    list_submissions,
+    submission_limits,
 )
 from kaggle_kit.metrics.score import validate
-from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import read_rows
 
 logger = logging.getLogger(__name__)
-SCORE_S = 13 * 3600.0  # a code competition runs the kernel again
+SCORE_TIMEOUT_S = 13 * 3600.0  # a code competition runs the kernel again
 TRIES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredSubmission:
+    """A submission with its score. Scores are texts as in the ledger."""
+
+    ref: str  # Kaggle's number of it
+    submitted: bool  # whether this call submitted it
+    left_today: int
+    status: str
+    public: str
+    private: str
+    local_gap: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionPlan:
+    """What ``submit`` would do."""
+
+    submitted: bool  # whether it is on Kaggle already
+    left_today: int
+    commands: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """What is about to be submitted, and what Kaggle says about it."""
+
+    mark: str  # the end of the description, by which it is recognised
+    command: list[str]  # the client's arguments
+    row: LedgerRow
+    existing: Submission | None  # the submission, if it was made before
+    limits: SubmissionLimits
 
 
 def submit(
@@ -45,109 +84,86 @@ def submit(
     kernel: str | None = None,
     version: int | None = None,
     file: Path | None = None,
-    dry_run: bool = False,
     ledger: Path = LEDGER,
-) -> dict[str, Any]:
-    """Submit to a competition, unless it has been done, and wait for the score.
+) -> ScoredSubmission:
+    """Submit to a competition, unless that was done before, and wait for the score.
 
-    The message ends in a mark of what is submitted, by which it is found again: the same
-    version of a kernel, or the same file, is never submitted twice, whatever happened to
-    an earlier call.
+    A submission's description ends in a mark that identifies the kernel version or the
+    content of the file. So the same one is never submitted twice, even if an earlier
+    call was interrupted.
 
     Args:
-        kernel, version: owner/slug and the number of its version, for a code competition.
-        file: a ``submission.csv``, for any other.
-        dry_run: look, but send nothing; ``commands`` says what would be.
-        ledger: the file that gets the row; it is looked at before anything is sent.
-
-    Returns:
-        ref, public, private, status; submitted: whether this call did it; left_today.
+        kernel, version: owner/slug and version number, for a code competition.
+        file: a ``submission.csv``, for any other competition.
+        ledger: the file that gets the row; it is checked before anything is sent.
 
     Raises:
         LimitError: no submission is left today.
-        RefusedError: Kaggle refused it, or its run failed.
-        KaggleError: by its kind.
-        TableError: the ledger, or the file, is not one.
-        ArtefactError: the ledger cannot be written, or what is kept of the kernel's
+        RefusedError: Kaggle rejected it, or the scoring failed.
+        KaggleError: the subclass says what failed.
+        TableError: the ledger or the file is malformed.
+        ArtefactError: the ledger cannot be written, or the saved output of the kernel
             version is damaged.
     """
-    mark, command = _described(slug, message, kernel, version, file)
-    check_ledger(ledger)
-    row = _row(message, kernel, version, file)
-    found = _find(slug, mark)
-    if file is not None and found is None:
-        _check_as_sample(file, slug)
-    limits = client.call_json("competitions", "submission-limits", slug, "--json") or {}
-    left = limits.get("numAllowedNow", 0)
-    if dry_run:
-        done = [] if found else [client.shown(*command)]
-        return {"submitted": bool(found), "left_today": left, "commands": done}
-    if found is None and not left:
-        raise LimitError(
-            f"{slug}: expected a submission to be left today, got none of "
-            f"{limits.get('numToday', 0)} used; submit again tomorrow (UTC)"
-        )
-    sent = found is None
-    if found is None:
-        found = _sent(slug, mark, command)
-    row = _scored_row(slug, refreshed(row, found), ledger)
+    candidate = _prepare(slug, message, kernel, version, file, ledger)
+    submission, limits = candidate.existing, candidate.limits
+    if submission is None:
+        if not limits.left:
+            raise LimitError(
+                f"{slug}: expected a submission left for today, got none after "
+                f"{limits.used}; submit again tomorrow (UTC)"
+            )
+        submission = _send(slug, candidate)
+    row = _wait_for_score(slug, update_row(candidate.row, submission), ledger)
     if row.status != "complete":
         raise RefusedError(
-            f"{slug}: expected a score for {mark}, got {row.status}; read why on "
-            f"{client.WEB}/c/{slug}/submissions"
+            f"{slug}: expected a score for {candidate.mark}, got {row.status}; the reason "
+            f"is on {client.WEB}/c/{slug}/submissions"
         )
-    return {
-        "ref": row.ref,
-        "submitted": sent,
-        "left_today": left - sent,
-        "status": row.status,
-        "public": row.public,
-        "private": row.private,
-        "local_gap": row.local_gap,
-    }
+    is_new = candidate.existing is None
+    return ScoredSubmission(
+        ref=row.ref,
+        submitted=is_new,
+        left_today=limits.left - is_new,
+        status=row.status,
+        public=row.public,
+        private=row.private,
+        local_gap=row.local_gap,
+    )
 
 
-def submissions(slug: str, ledger: Path = LEDGER) -> list[dict[str, Any]]:
-    """Refresh the ledger's scores, and show each local GAP against the leaderboard's.
-
-    Submissions made without the kit are shown too, but not kept.
+def plan_submit(
+    slug: str,
+    message: str,
+    kernel: str | None = None,
+    version: int | None = None,
+    file: Path | None = None,
+    ledger: Path = LEDGER,
+) -> SubmissionPlan:
+    """What ``submit`` would do; sends nothing.
 
     Raises:
-        KaggleError: by its kind.
-        TableError: the ledger is not one.
+        KitError: as ``submit``.
     """
-    known = {row.ref: row for row in read(ledger)}
-    shown = []
-    for remote in _all(slug):
-        ref = str(remote["ref"])
-        row = known.get(ref) or _foreign(remote)
-        row = refreshed(row, remote)
-        if ref in known:
-            record(row, ledger)
-        shown.append(
-            {
-                "date": row.date,
-                "run": row.run,
-                "config": row.config,
-                "local_gap": _number(row.local_gap),
-                "public": _number(row.public),
-                "private": _number(row.private),
-                "status": row.status,
-                "ref": ref,
-                "message": row.message,
-            }
-        )
-    return shown
+    candidate = _prepare(slug, message, kernel, version, file, ledger)
+    exists = candidate.existing is not None
+    commands = [] if exists else [client.format_command(*candidate.command)]
+    return SubmissionPlan(exists, candidate.limits.left, commands)
 
 
-def _described(
-    slug: str, message: str, kernel: str | None, version: int | None, file: Path | None
-) -> tuple[str, list[str]]:
-    """The mark of what is submitted, and the client's arguments."""
+def _prepare(
+    slug: str,
+    message: str,
+    kernel: str | None,
+    version: int | None,
+    file: Path | None,
+    ledger: Path,
+) -> _Candidate:
+    """Check everything that can be checked before a submission is sent."""
     if (kernel is None) == (file is None) or (kernel is None) != (version is None):
         raise KitError(
-            "expected --kernel OWNER/SLUG with --version N, or --file submission.csv; give "
-            "one of both"
+            "expected --kernel OWNER/SLUG with --version N, or --file submission.csv; "
+            "give one of the two"
         )
     check_text("the message", message)
     command = ["competitions", "submit", slug]
@@ -156,30 +172,32 @@ def _described(
         mark = f"[{kernel} v{version}]"
         command += ["-k", str(kernel), "-v", str(version), "-f", "submission.csv"]
     else:
-        if not file.is_file():
-            raise KitError(f"{file}: expected a submission, found no file")
-        check_text("the file's name", file.name)
-        if not sum(1 for _ in tables.read_rows(file, ())):
-            raise TableError(f"{file}: expected rows below a header, got none")
+        _check_file(file)
         mark = f"[{file.name} {_digest(file)}]"
         command += ["-f", str(file)]
-    return mark, [*command, "-m", f"{message} {mark}"]
+    command += ["-m", f"{message} {mark}"]
+    check_ledger(ledger)
+    row = _new_row(message, kernel, version, file)
+    existing = _find(slug, mark)
+    if file is not None and existing is None:
+        _check_against_sample(file, slug)
+    return _Candidate(mark, command, row, existing, submission_limits(slug))
 
 
-def _scored_row(slug: str, row: Row, ledger: Path) -> Row:
-    """Keep a submission's row, wait for its score, and keep that."""
-    record(row, ledger)
-    what = f"the score of {row.ref}"
-    row = refreshed(row, client.wait(lambda: _scored(slug, row.ref), SCORE_S, what))
-    record(row, ledger)
-    return row
+def _check_file(file: Path) -> None:
+    """Refuse a file that is not a table with rows."""
+    if not file.is_file():
+        raise KitError(f"{file}: expected a submission, found no file; check the path")
+    check_text("the file's name", file.name)
+    if not sum(1 for _ in read_rows(file, ())):
+        raise TableError(f"{file}: expected rows below a header, got none")
 
 
-def _check_as_sample(file: Path, slug: str) -> None:
-    """Refuse a file that is not like the competition's sample, where that has one."""
+def _check_against_sample(file: Path, slug: str) -> None:
+    """Refuse a file unlike the competition's sample, if the competition has one."""
     with tempfile.TemporaryDirectory(prefix="kaggle-kit-") as folder:
         try:
-            sample = sample_of(slug, Path(folder))
+            sample = download_sample(slug, Path(folder))
         except (RulesError, IncompleteError):
             return
         with sample.open(encoding="utf-8-sig", newline="", errors="replace") as table:
@@ -187,45 +205,63 @@ def _check_as_sample(file: Path, slug: str) -> None:
         if set(columns) == {"id", "landmarks"}:
             validate(file, sample)
         else:
-            next(tables.read_rows(file, columns))
+            next(read_rows(file, columns))
 
 
 def _digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
 
 
-def _all(slug: str) -> list[dict[str, Any]]:
-    return (
-        client.call_json("competitions", "submissions", slug, "--format", "json") or []
+def _new_row(
+    message: str, kernel: str | None, version: int | None, file: Path | None
+) -> LedgerRow:
+    """A row for the ledger, with what is known before the submission."""
+    if kernel is None or version is None:
+        run = f"{file.name} {_digest(file)}" if file else ""
+        return replace(EMPTY_ROW, run=run, message=message)
+    row = replace(
+        EMPTY_ROW,
+        run=output_folder(kernel, version).name,
+        kernel=kernel,
+        version=str(version),
+        message=message,
+    )
+    saved = read_kernel_run(kernel, version)
+    if saved is None or saved.bundle is None:
+        return row
+    gap = saved.bundle.local_gap
+    return replace(
+        row,
+        config=saved.bundle.config or "",
+        commit=saved.bundle.commit or "",
+        bundle=saved.bundle.bundle,
+        local_gap="" if gap is None else f"{gap:.5f}",
     )
 
 
-def _find(slug: str, mark: str) -> dict[str, Any] | None:
-    found = [r for r in _all(slug) if str(r["description"]).endswith(mark)]
-    return found[0] if found else None
+def _find(slug: str, mark: str) -> Submission | None:
+    """The first submission in Kaggle's list whose description ends in the mark."""
+    matches = (s for s in list_submissions(slug) if s.description.endswith(mark))
+    return next(matches, None)
 
 
-def _scored(slug: str, ref: str) -> dict[str, Any] | None:
-    found = [r for r in _all(slug) if str(r["ref"]) == ref]
-    return found[0] if found and status_of(found[0]) != "pending" else None
+def _send(slug: str, candidate: _Candidate) -> Submission:
+    """Submit, and return the submission from Kaggle's list.
 
-
-def _sent(slug: str, mark: str, command: list[str]) -> dict[str, Any]:
-    """Submit; what is then found on Kaggle. An unclear answer is cleared up by looking.
-
-    A second time it is sent only where the first did not arrive.
+    After an unclear answer, the list decides. The submission is sent a second time only
+    if the first one did not arrive.
     """
     for attempt in range(1, TRIES + 1):
         error: KaggleError | None = None
         try:
-            client.call(*command, repeatable=False)
-        except (UnreachableError, RefusedError) as failed:
-            error = failed
-        found = _find(slug, mark)
-        if found:
-            return found
-        if attempt < TRIES and error and _did_not_arrive(error):
-            logger.info("%s; it is not there, so it is sent again", error)
+            client.call(*candidate.command, idempotent=False)
+        except (UnreachableError, RefusedError) as failure:
+            error = failure
+        submission = _find(slug, candidate.mark)
+        if submission:
+            return submission
+        if attempt < TRIES and error and _may_retry(error):
+            logger.info("%s; Kaggle does not list it: submitting it again", error)
             continue
         raise error or RefusedError(
             f"{slug}: expected the submission in Kaggle's list, found none; look at "
@@ -234,43 +270,21 @@ def _sent(slug: str, mark: str, command: list[str]) -> dict[str, Any]:
     raise AssertionError("unreachable")
 
 
-def _did_not_arrive(error: KaggleError) -> bool:
-    lost_upload = "Could not submit to competition" in str(error)
-    return isinstance(error, UnreachableError) or lost_upload
+def _may_retry(error: KaggleError) -> bool:
+    """Whether the error means that the submission may not have arrived."""
+    upload_failed = "Could not submit to competition" in str(error)
+    return isinstance(error, UnreachableError) or upload_failed
 
 
-def _row(
-    message: str, kernel: str | None, version: int | None, file: Path | None
-) -> Row:
-    """A ledger's row before Kaggle has said anything."""
-    made: dict[str, Any] = {}
-    if file is None:
-        run = f"{str(kernel).split('/')[1]}-v{version}"
-        made = read_pushed(str(kernel), int(version or 0)) or {}
-    else:
-        run = f"{file.name} {_digest(file)}"
-    gap = made.get("local_gap")
-    return Row(
-        date="",
-        run=run,
-        config=made.get("config") or "",
-        commit=made.get("commit") or "",
-        bundle=made.get("bundle") or "",
-        kernel=kernel or "",
-        version=str(version or ""),
-        local_gap="" if gap is None else f"{float(gap):.5f}",
-        public="",
-        private="",
-        status="",
-        ref="",
-        message=message,
-    )
+def _wait_for_score(slug: str, row: LedgerRow, ledger: Path) -> LedgerRow:
+    """Save a submission's row, wait for the score, and save the row with it."""
+    save_row(row, ledger)
 
+    def check() -> Submission | None:
+        matches = [s for s in list_submissions(slug) if s.ref == row.ref]
+        return matches[0] if matches and matches[0].status != "pending" else None
 
-def _foreign(remote: dict[str, Any]) -> Row:
-    empty = dict.fromkeys(COLUMNS, "")
-    return Row(**empty | {"message": str(remote["description"])})
-
-
-def _number(text: str) -> float | None:
-    return float(text) if tables.NUMBER.fullmatch(text) else None
+    submission = wait_for(check, SCORE_TIMEOUT_S, f"the score of {row.ref}")
+    row = update_row(row, submission)
+    save_row(row, ledger)
+    return row

@@ -1,1 +1,1 @@
-"""The kernel run as Kaggle would: offline, confined, against the clock."""
+"""Rehearsal: run a kernel under Kaggle's conditions before it is pushed."""

@@ -1,4 +1,4 @@
-"""What Kaggle's image has installed, as far as a kernel for photos could ask for it."""
+"""The packages in Kaggle's image that a kernel for photos might import."""
 
 from importlib import metadata
 
@@ -13,9 +13,9 @@ VERSIONS = {
     "pandas": "2.2.2",
 }
 
-# Names from the image's own lists: kaggle_requirements.txt of Kaggle/docker-python and
-# pip-freeze.gpu.txt of googlecolab/backend-info, which its base is made from (2026).
-# What these require is in the image too.
+# From the image's own lists (2026): kaggle_requirements.txt of Kaggle/docker-python, and
+# pip-freeze.gpu.txt of googlecolab/backend-info for its base image. The requirements of
+# these packages are in the image, too.
 NAMES = """
 absl-py accelerate albumentations altair annoy boto3 bokeh catboost cupy-cuda12x dask
 datasets diffusers easyocr einops fastai flax gensim h5py huggingface-hub hyperopt
@@ -32,30 +32,30 @@ torchmetrics torchvision tornado tqdm transformers umap-learn wheel xgboost zsta
 """
 
 
-def hidden_packages() -> list[str]:
-    """Top-level import names that are installed here and that Kaggle's image lacks."""
-    known = _with_requirements({canonicalize_name(name) for name in NAMES.split()})
+def missing_packages() -> list[str]:
+    """The top-level import names that are installed here, but not in Kaggle's image."""
+    available = _with_requirements({canonicalize_name(name) for name in NAMES.split()})
     return sorted(
         name
         for name, owners in metadata.packages_distributions().items()
-        if not any(canonicalize_name(owner) in known for owner in owners)
+        if not any(canonicalize_name(owner) in available for owner in owners)
     )
 
 
 def _with_requirements(names: set[str]) -> set[str]:
-    """The names and, of those installed here, everything they require."""
-    known: set[str] = set()
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
-        if name in known:
+    """The names, and the requirements of those installed here, recursively."""
+    visited: set[str] = set()
+    queue = list(names)
+    while queue:
+        name = queue.pop()
+        if name in visited:
             continue
-        known.add(name)
+        visited.add(name)
         try:
             lines = metadata.requires(name) or []
         except metadata.PackageNotFoundError:
             continue
         for requirement in map(Requirement, lines):
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                waiting.append(canonicalize_name(requirement.name))
-    return known
+                queue.append(canonicalize_name(requirement.name))
+    return visited

@@ -1,17 +1,16 @@
-"""Runs a kernel under Kaggle's rules; started by ``rehearse`` as a script of its own.
+"""Run a kernel under Kaggle's rules. ``rehearse`` starts this file as a script.
 
-Everything here is of the standard library: the kernel must not meet what the kit imports.
-The rules are passed as JSON::
+It uses only the standard library, so that the kernel finds no module imported that it
+did not import itself. The rules are passed as JSON::
 
-    site        folders with the installed packages
+    site        the folders of installed packages
     hidden      top-level packages that Kaggle's image lacks
     writable    the only folders that may be written to
-    isolated    whether this process has a network and mount namespace of its own
-    report      an open descriptor that takes a line for each rule that was broken
+    isolated    whether this process has its own network and mount namespaces
+    report      an open file descriptor that gets a line for each broken rule
 
-What the kernel's Python code tries is refused and reported, even if the kernel catches
-the error. In namespaces of its own it cannot reach the network or write elsewhere by any
-other means either, such as native code or another program.
+An audit hook refuses and reports what the kernel's Python code tries, even if the kernel
+catches the error. The namespaces also stop native code and other programs.
 """
 
 import importlib.machinery
@@ -28,8 +27,8 @@ from types import ModuleType
 from typing import Any
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-# Audit events, and which of their arguments are paths whose entry in a folder changes …
-ENTRIES = {
+# Audit events that change an entry of a folder: the indices of their path arguments
+ENTRY_EVENTS = {
     "os.link": (1,),
     "os.mkdir": (0,),
     "os.remove": (0,),
@@ -37,13 +36,13 @@ ENTRIES = {
     "os.rmdir": (0,),
     "os.symlink": (1,),
 }
-# … or, for these, the first: what the path leads to changes, through any link.
-CONTENTS = ("os.chmod", "os.chown", "os.truncate", "os.utime")
-LOOKUPS = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
+# Audit events that change the file at their first argument, through any symbolic link
+CONTENT_EVENTS = ("os.chmod", "os.chown", "os.truncate", "os.utime")
+LOOKUP_EVENTS = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
 
 
-class Absent:
-    """Makes packages that the image lacks impossible to import from this machine's."""
+class PackageFilter:
+    """An import hook that hides installed packages which Kaggle's image lacks."""
 
     def __init__(self, hidden: list[str], site: list[str]):
         self.hidden = set(hidden)
@@ -55,15 +54,15 @@ class Absent:
         path: Sequence[str] | None = None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        """Find a package that the image lacks in the kernel's own folders alone.
+        """Find a hidden package outside the folders of installed packages.
 
         Raises:
-            ModuleNotFoundError: it is only in this machine's.
+            ModuleNotFoundError: it is only installed on this machine.
         """
         if path is not None or name not in self.hidden:
             return None
-        elsewhere = [folder for folder in sys.path if folder not in self.site]
-        spec = importlib.machinery.PathFinder.find_spec(name, elsewhere)
+        own = [folder for folder in sys.path if folder not in self.site]
+        spec = importlib.machinery.PathFinder.find_spec(name, own)
         if spec is None:
             raise ModuleNotFoundError(
                 f"No module named {name!r}: Kaggle's image does not have it", name=name
@@ -71,21 +70,21 @@ class Absent:
         return spec
 
 
-def watch(report: int, writable: list[str]) -> None:
-    """Refuse and report network access and writing outside ``writable``."""
+def install_audit_hook(report: int, writable: list[str]) -> None:
+    """Refuse and report network access, and writes outside ``writable``."""
 
     def refuse(what: str) -> None:
         os.write(report, f"{' '.join(what.split())}\n".encode())
-        traceback.print_stack()  # to the log, as the kernel may catch what follows
+        traceback.print_stack()  # into the log: the kernel may catch the exception
         raise PermissionError(f"not allowed on Kaggle: {what}")
 
-    def judge(path: Any, through_link: bool) -> None:
+    def check_write(path: Any, follow_link: bool) -> None:
         if isinstance(path, int):
-            return  # a descriptor that was opened before, and judged then
+            return  # a file descriptor: the file was checked when it was opened
         name = os.path.abspath(os.fsdecode(path))
         folder, entry = os.path.split(name)
-        real = os.path.realpath(name if through_link else folder)
-        real = real if through_link else os.path.join(real, entry)
+        real = os.path.realpath(name if follow_link else folder)
+        real = real if follow_link else os.path.join(real, entry)
         if not any(real == top or real.startswith(f"{top}/") for top in writable):
             refuse(f"wrote outside its working folder: {name}")
 
@@ -93,31 +92,31 @@ def watch(report: int, writable: list[str]) -> None:
         if event == "open":
             path, _, flags = args
             if flags & WRITING:
-                judge(path, through_link=True)
-        elif event in ENTRIES:
-            for place in ENTRIES[event]:
-                judge(args[place], through_link=False)
-        elif event in CONTENTS:
-            judge(args[0], through_link=True)
+                check_write(path, follow_link=True)
+        elif event in ENTRY_EVENTS:
+            for index in ENTRY_EVENTS[event]:
+                check_write(args[index], follow_link=False)
+        elif event in CONTENT_EVENTS:
+            check_write(args[0], follow_link=True)
         elif event == "socket.__new__":
             if args[1] in (socket.AF_INET, socket.AF_INET6):
                 refuse("opened a network socket")
-        elif event in LOOKUPS:
+        elif event in LOOKUP_EVENTS:
             refuse(f"looked up the host {args[0]!r}")
 
     sys.addaudithook(hook)
 
 
 def make_read_only(writable: list[str]) -> None:
-    """Mount everything but ``writable`` read-only, in this mount namespace."""
+    """Mount everything except ``writable`` read-only, in this mount namespace."""
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
     for folder in writable:
         subprocess.run(["mount", "--bind", folder, folder], check=True)
     with open("/proc/self/mountinfo", encoding="utf-8") as file:
         points = [line.split()[4] for line in file]
     for point in points:
-        octal = point.encode().decode("unicode_escape")  # a space is \\040 there
-        target = octal.encode("latin-1").decode()
+        raw = point.encode().decode("unicode_escape")  # a space is written as \\040
+        target = raw.encode("latin-1").decode()
         if target in writable or target.startswith(("/proc", "/sys", "/dev")):
             continue
         command = ["mount", "-o", "remount,bind,ro", target]
@@ -125,18 +124,18 @@ def make_read_only(writable: list[str]) -> None:
 
 
 def main() -> None:
-    """Read the rules and the kernel from the command line; run it by them."""
+    """Read the rules and the kernel's path from the command line, and run the kernel."""
     rules = json.loads(sys.argv[1])
     kernel = sys.argv[2]
     if rules["isolated"]:
         make_read_only([folder for folder in rules["writable"] if folder != "/dev"])
-        os.chdir(os.getcwd())  # into the writable mount of the working folder
-    sys.path[0:1] = []  # the folder of this file, which Kaggle does not have
+        os.chdir(os.getcwd())  # enters the writable mount of the working folder
+    sys.path[0:1] = []  # the folder of this file
     sys.path += rules["site"]
-    sys.meta_path.insert(0, Absent(rules["hidden"], rules["site"]))
+    sys.meta_path.insert(0, PackageFilter(rules["hidden"], rules["site"]))
     sys.argv = [kernel]
-    socket.has_ipv6 = False  # urllib3 tries a socket at import where there is IPv6
-    watch(rules["report"], rules["writable"])
+    socket.has_ipv6 = False  # with IPv6, urllib3 opens a socket when it is imported
+    install_audit_hook(rules["report"], rules["writable"])
     runpy.run_path(kernel, run_name="__main__")
 
 

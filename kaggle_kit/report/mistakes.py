@@ -11,7 +11,7 @@ from kaggle_kit.report import losses
 from kaggle_kit.report.html import Html, tag
 from kaggle_kit.report.losses import NO_LANDMARK
 from kaggle_kit.report.photos import photo
-from kaggle_kit.subprocess_call import apart
+from kaggle_kit.subprocess_call import run_in_subprocess
 
 if TYPE_CHECKING:
     from kaggle_kit.report.nearest import Nearest
@@ -74,7 +74,7 @@ def _nearest(
     landmarks = [
         [i for i in (row.guess, row.landmark) if i != NO_LANDMARK] for row in rows
     ]
-    return list(apart(search_gallery, bundle, paths, landmarks))
+    return list(run_in_subprocess(search_gallery, bundle, paths, landmarks))
 
 
 def search_gallery(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +13,56 @@ from kaggle_kit.storage.files import atomic_write
 DAMAGE = (OSError, ValueError, RecursionError)
 
 
+# Metadata of dataclass fields with default None: ``field(default=None, metadata=...)``
+OPTIONAL = {"json": "optional"}  # the key is omitted while the value is None
+INLINE = {"json": "inline"}  # the keys of the value, if any, replace the field
+
+
 @dataclass(frozen=True)
 class JsonObject:
     """Base of results that are printed and saved as a JSON object."""
 
     def as_json(self) -> dict[str, Any]:
         """The fields by name, in their order, with values that ``json.dumps`` accepts."""
-        return {f.name: to_json(getattr(self, f.name)) for f in fields(self)}
+        return _fields_as_json(self)
 
 
 def to_json(value: Any) -> Any:
-    """A value that ``json.dumps`` accepts, also for a result within other values.
+    """A value that ``json.dumps`` accepts, also for dataclasses within other values.
 
-    A ``JsonObject`` or a mapping becomes a dictionary with string keys, a tuple becomes a
+    A dataclass or a mapping becomes a dictionary with string keys, a tuple becomes a
     list, a path becomes its text; any other value is returned unchanged.
 
     >>> to_json({0.5: (1, Path("a/b"))})
     {'0.5': [1, 'a/b']}
+    >>> from dataclasses import field, make_dataclass
+    >>> Page = make_dataclass("Page", ["gap", ("path", str, field(metadata=OPTIONAL))])
+    >>> to_json(Page(0.5, None))
+    {'gap': 0.5}
+    >>> Run = make_dataclass("Run", [("page", Page, field(metadata=INLINE)), "seconds"])
+    >>> to_json(Run(Page(0.5, "a.html"), 7)), to_json(Run(None, 7))
+    ({'gap': 0.5, 'path': 'a.html', 'seconds': 7}, {'seconds': 7})
     """
     if isinstance(value, JsonObject):
         return value.as_json()
+    if is_dataclass(value) and not isinstance(value, type):
+        return _fields_as_json(value)
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_json(item) for item in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def _fields_as_json(value: Any) -> dict[str, Any]:
+    pairs: dict[str, Any] = {}
+    for entry in fields(value):
+        item = getattr(value, entry.name)
+        kind = entry.metadata.get("json")
+        if kind and item is None:
+            continue
+        pairs |= to_json(item) if kind == "inline" else {entry.name: to_json(item)}
+    return pairs
 
 
 def read_json(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""Landmark recognition, offline: find the bundle, write the guesses."""
+"""Offline landmark recognition: finds the bundle and writes submission.csv."""
 
 import json
 import os
@@ -6,15 +6,15 @@ import sys
 import time
 from pathlib import Path
 
-BEGAN = time.monotonic()
-VERSION = "0.2.0"  # of kaggle_kit, which this kernel came with
-INTERFACE = 1  # of its module kernel, which this kernel was written for
+START = time.monotonic()
+VERSION = "0.2.0"  # the version of kaggle_kit that published this kernel
+INTERFACE = 1  # kaggle_kit.kernel.INTERFACE that this kernel was written for
 LIMIT_S = float(os.environ.get("KAGGLE_KIT_TIME_LIMIT_S", "43200"))  # 12 hours
 INPUT = Path(os.environ.get("KAGGLE_KIT_INPUT", "/kaggle/input"))
 
 
 def find(name: str) -> Path:
-    """The folder with a file; where Kaggle mounts a source is not the same always."""
+    """The folder that has a file. Kaggle mounts inputs at varying depths."""
     level = [INPUT]
     for _ in range(6):
         for folder in level:
@@ -28,12 +28,12 @@ def find(name: str) -> Path:
 bundle = find("kit-manifest.json")
 if not (bundle / "kaggle_kit" / "kernel.py").exists():
     manifest = json.loads((bundle / "kit-manifest.json").read_text("utf-8"))
-    made = manifest.get("kit", {}).get("version", "an unknown version")
-    do = "make the bundle again with kaggle-kit bundle and publish it"
-    raise SystemExit(f"kernel of kaggle_kit {VERSION}, bundle of {made}: {do}")
+    version = manifest.get("kit", {}).get("version", "an unknown version")
+    remedy = "make the bundle again with kaggle-kit bundle and publish it"
+    raise SystemExit(f"kernel of kaggle_kit {VERSION}, bundle of {version}: {remedy}")
 sys.path.insert(0, str(bundle))
 
-from kaggle_kit import kernel  # from the bundle, and nothing else of it
+from kaggle_kit import kernel  # the only module that a kernel imports
 
 kernel.check(VERSION, INTERFACE)
-kernel.infer(INPUT, bundle, BEGAN, LIMIT_S)
+kernel.infer(INPUT, bundle, START, LIMIT_S)

@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 import kaggle_kit.kaggle.ship
+import kaggle_kit.kaggle.submissions
 import kaggle_kit.kaggle.submit
 from kaggle_kit import cli
 
 CASES = {
     "submit": (kaggle_kit.kaggle.submit, ["--message", "a", "--file", "s.csv"]),
     "ship": (kaggle_kit.kaggle.ship, ["--message", "a", "--bundle", "b"]),
-    "submissions": (kaggle_kit.kaggle.submit, []),
+    "submissions": (kaggle_kit.kaggle.submissions, []),
 }
 
 

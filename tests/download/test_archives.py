@@ -7,15 +7,15 @@ import zipfile
 import pytest
 
 from kaggle_kit.download import archives, staging
-from kaggle_kit.download.archives import DAMAGE, unpack
-from kaggle_kit.download.staging import held
+from kaggle_kit.download.archives import ARCHIVE_ERRORS, unpack_zip
+from kaggle_kit.download.staging import open_staging
 from kaggle_kit.errors import DataError
 from tests.helpers.small_competition import competition_files, jpeg
 
 
 @pytest.fixture
 def stage(tmp_path):
-    with held(tmp_path / "root", "somewhere") as stage:
+    with open_staging(tmp_path / "root", "somewhere") as stage:
         yield stage
 
 
@@ -68,7 +68,7 @@ def renamed(name, mode=0):
 def test_a_member_that_leads_elsewhere_refuses_the_archive(stage, tmp_path, member):
     path = saved(stage, zip_of([("train.csv", b"id\n"), (member, b"/etc/passwd")]))
     with pytest.raises(DataError, match=r"a\.zip: expected .* do not use"):
-        unpack(path, stage)
+        unpack_zip(path, stage)
     assert in_place(stage) == {}
     assert [p.name for p in tmp_path.iterdir()] == ["root"]
 
@@ -76,8 +76,8 @@ def test_a_member_that_leads_elsewhere_refuses_the_archive(stage, tmp_path, memb
 def test_a_name_that_comes_twice_refuses_the_archive(stage):
     with pytest.warns(UserWarning, match="Duplicate name"):
         content = zip_of([("train.csv", b"one"), ("train.csv", b"two")])
-    with pytest.raises(DataError, match="twice"):
-        unpack(saved(stage, content), stage)
+    with pytest.raises(DataError, match="got repeated names"):
+        unpack_zip(saved(stage, content), stage)
     assert in_place(stage) == {}
 
 
@@ -90,7 +90,7 @@ def test_an_absurd_size_is_refused_before_anything_is_unpacked(stage):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(staging, "free_bytes", lambda p: min(free(p), 3 * 10**9))
         with pytest.raises(DataError, match=r"found 3\.0 GB; make room"):
-            unpack(saved(stage, bytes(content)), stage)
+            unpack_zip(saved(stage, bytes(content)), stage)
     assert in_place(stage) == {}
 
 
@@ -100,12 +100,12 @@ def test_a_flipped_byte_is_found_and_what_is_there_is_whole(stage, where):
     content = bytearray(zip_of(files.items()))
     end = content.index(b"PK\x01\x02")
     content[int(end * where)] ^= 1
-    with pytest.raises(DAMAGE):
-        unpack(saved(stage, bytes(content)), stage)
+    with pytest.raises(ARCHIVE_ERRORS):
+        unpack_zip(saved(stage, bytes(content)), stage)
     here = in_place(stage)
     assert len(here) < len(files)
     assert here == {name: files[name] for name in here}
-    made = unpack(saved(stage, zip_of(files.items())), stage)
+    made = unpack_zip(saved(stage, zip_of(files.items())), stage)
     assert in_place(stage) == files
     assert (made.fetched, made.there) == (len(files) - len(here), len(here))
 
@@ -113,19 +113,19 @@ def test_a_flipped_byte_is_found_and_what_is_there_is_whole(stage, where):
 def test_a_cut_archive_is_damaged(stage):
     content = zip_of(competition_files(3).items())
     for size in (0, 30, len(content) // 2, len(content) - 1):
-        with pytest.raises(DAMAGE):
-            unpack(saved(stage, content[:size]), stage)
+        with pytest.raises(ARCHIVE_ERRORS):
+            unpack_zip(saved(stage, content[:size]), stage)
         assert in_place(stage) == {}
 
 
 def test_many_batches_are_all_unpacked(stage, monkeypatch):
     monkeypatch.setattr(archives, "BATCH", 3)
     files = competition_files(20)
-    assert unpack(saved(stage, zip_of(files.items())), stage).fetched == len(files)
+    assert unpack_zip(saved(stage, zip_of(files.items())), stage).fetched == len(files)
     assert in_place(stage) == files
 
 
 def test_a_file_of_another_size_is_replaced(stage):
     (stage.root / "a.jpg").write_bytes(b"shorter")
-    unpack(saved(stage, zip_of([("a.jpg", jpeg(1)), ("folder/", b"")])), stage)
+    unpack_zip(saved(stage, zip_of([("a.jpg", jpeg(1)), ("folder/", b"")])), stage)
     assert in_place(stage) == {"a.jpg": jpeg(1)}

@@ -232,7 +232,7 @@ def test_of_the_photos_only_the_one_that_was_lost_is_fetched_again(
 
 @pytest.mark.extended
 def test_silence_is_given_up_and_tried_again(kaggle, run, monkeypatch, tmp_path):
-    monkeypatch.setattr(client, "SILENCE_S", 4.0)  # a client starts in less
+    monkeypatch.setattr(client, "SILENCE_TIMEOUT_S", 4.0)  # a client starts in less
     kaggle.fault("DownloadDataFile", hang_s=60)
     assert run("--tables")["fetched"] == 2
     assert set(found(tmp_path / "out")) == TABLES
@@ -315,7 +315,7 @@ def test_what_the_client_spoiled_before_is_not_gone_on_with(
     out = tmp_path / "out"
     (out / staging.FOLDER).mkdir(parents=True)
     archive = out / staging.FOLDER / f"{SLUG}.zip"
-    command = [client.program(), "competitions", "download", SLUG, "-p"]
+    command = [client.executable(), "competitions", "download", SLUG, "-p"]
     files_of(kaggle)["large"] = LARGE
     kaggle.fault("storage GET", cut=2_500_000)
     kaggle.fault("storage GET", status=403, on_resume=True)
@@ -413,7 +413,7 @@ def test_a_full_disk_is_said_in_one_line(
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(staging.Stage, "place", full)
+    monkeypatch.setattr(staging.StagingFolder, "install", full)
     assert "make room" in complaint(1, *more)
     assert found(tmp_path / "out") == {}
 
@@ -422,10 +422,10 @@ def test_a_second_run_waits_and_says_when_it_gives_up(
     kaggle, complaint, run, monkeypatch, tmp_path, caplog
 ):
     caplog.set_level("INFO")
-    monkeypatch.setattr(staging, "WAIT_S", 1.0)
-    with staging.held(tmp_path / "out", SLUG):
+    monkeypatch.setattr(staging, "WAIT_TIMEOUT_S", 1.0)
+    with staging.open_staging(tmp_path / "out", SLUG):
         line = complaint(9, "--tables")
-    assert "goes on after 1 s" in line
+    assert "still running after 1 s" in line
     assert "waiting for another download" in caplog.text
     assert run("--tables")["fetched"] == 2
 

@@ -226,7 +226,7 @@ def test_the_next_run_resumes_and_a_changed_tar_is_begun_anew(
     path = "train/images_000.tar"
     mirror.faults[path] = [{"cut": 3000}]
     code, line = kit(tars="0")
-    assert code == 6 and "it goes on where it was" in line
+    assert code == 6 and "again later to resume" in line
     assert found(tmp_path / "out") == {}
     mirror.faults[path] = [{"cut": 1000}]
     assert kit(tars="0")[0] == 6
@@ -330,8 +330,8 @@ def test_a_broken_photo_is_kept_and_listed(mirror, kit, tmp_path):
 
 
 def test_a_folder_of_a_competition_is_not_mixed_with_tars(kit, tmp_path):
-    with staging.held(tmp_path / "out", "landmark-recognition-2021") as here:
+    with staging.open_staging(tmp_path / "out", "landmark-recognition-2021") as here:
         (here.folder / "x").write_bytes(b"")
-        here.place(here.folder / "x", "x")
+        here.install(here.folder / "x", "x")
     code, line = kit()
     assert code == 1 and "choose another --out" in line

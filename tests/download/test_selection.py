@@ -2,7 +2,7 @@
 
 import pytest
 
-from kaggle_kit.download.selection import file_ids, wanted
+from kaggle_kit.download.selection import read_image_ids, read_selection
 from kaggle_kit.errors import TableError
 
 A, B = "0108dac4511cf183", "1234e56789012345"
@@ -21,7 +21,7 @@ A, B = "0108dac4511cf183", "1234e56789012345"
 def test_ids_are_read_from_a_table_or_a_list(tmp_path, text):
     path = tmp_path / "ids"
     path.write_bytes(text.encode())
-    assert file_ids(path) == [A, B]
+    assert read_image_ids(path) == [A, B]
 
 
 @pytest.mark.parametrize(
@@ -38,12 +38,12 @@ def test_anything_else_is_refused_with_its_row(tmp_path, content, expected):
     path = tmp_path / "ids"
     path.write_bytes(content)
     with pytest.raises(TableError, match=expected):
-        file_ids(path)
+        read_image_ids(path)
 
 
 def test_non_landmarks_of_a_subset_need_not_be_in_the_tables(tmp_path):
     (tmp_path / "subset.csv").write_text(
         f"id,landmark_id,split\n{A},7,train\n{B},,test\n"
     )
-    chosen = wanted(tmp_path, None)
-    assert (chosen.ids, chosen.listed) == ([A, B], [A])
+    selection = read_selection(tmp_path, None)
+    assert (selection.ids, selection.required) == ([A, B], [A])

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from kaggle_kit.download import staging
-from kaggle_kit.download.staging import drop_unfit, held
+from kaggle_kit.download.staging import drop_unusable_partial, open_staging
 from kaggle_kit.errors import ArtefactError, DataError
 
 
@@ -30,34 +30,34 @@ def test_only_the_beginning_of_the_file_itself_is_gone_on_with(
     beside = tmp_path / f"a.zip{staging.SIDECAR}"
     if sidecar is not None:
         beside.write_text(sidecar if isinstance(sidecar, str) else json.dumps(sidecar))
-    drop_unfit(path)
+    drop_unusable_partial(path)
     assert path.exists() == kept and beside.exists() == kept
 
 
 def test_a_sidecar_without_its_file_goes(tmp_path):
     (tmp_path / f"a.zip{staging.SIDECAR}").write_text('{"size": 3}')
-    drop_unfit(tmp_path / "a.zip")
+    drop_unusable_partial(tmp_path / "a.zip")
     assert not list(tmp_path.iterdir())
 
 
 def test_the_first_file_in_its_place_settles_the_source(tmp_path):
     for source in ("a-slip", "right"):
-        with held(tmp_path, source) as here:
+        with open_staging(tmp_path, source) as here:
             pass
     (here.folder / "x").write_bytes(b"x")
-    with held(tmp_path, "right") as here:
-        here.place(here.folder / "x", "a/b/x")
+    with open_staging(tmp_path, "right") as here:
+        here.install(here.folder / "x", "a/b/x")
     assert (tmp_path / "a/b/x").read_bytes() == b"x"
     with (
         pytest.raises(ArtefactError, match="found photos of right"),
-        held(tmp_path, "a-slip"),
+        open_staging(tmp_path, "a-slip"),
     ):
         pass
 
 
 def test_some_of_the_disk_is_always_left(tmp_path, monkeypatch):
     monkeypatch.setattr(staging, "free_bytes", lambda _: staging.RESERVE + 10)
-    with held(tmp_path, "x") as here:
-        here.require_room(10, "it")
+    with open_staging(tmp_path, "x") as here:
+        here.require_space(10, "it")
         with pytest.raises(DataError, match="free for it"):
-            here.require_room(11, "it")
+            here.require_space(11, "it")

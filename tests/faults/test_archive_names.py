@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaggle_kit.download.archives import DAMAGE, unpack, unpack_tar
-from kaggle_kit.download.staging import held
+from kaggle_kit.download.archives import ARCHIVE_ERRORS, unpack_tar, unpack_zip
+from kaggle_kit.download.staging import open_staging
 from kaggle_kit.errors import DataError, KitError
 from tests.helpers.complaints import steady
 from tests.helpers.small_competition import jpeg
@@ -45,11 +45,11 @@ def test_no_name_in_a_zip_leads_out_of_the_folder(n, tmp_path, tried):
             if also:
                 archive.writestr("train.csv", b"id\n")
         before = files_outside(root)
-        with held(root, "somewhere") as stage:
+        with open_staging(root, "somewhere") as stage:
             try:
-                unpack(path, stage)
+                unpack_zip(path, stage)
                 tried["odd zips that were unpacked"] += 1
-            except (DataError, *DAMAGE, OSError) as error:
+            except (DataError, *ARCHIVE_ERRORS, OSError) as error:
                 assert not isinstance(error, KitError) or str(error).isprintable()
                 tried["odd zips that were refused"] += 1
         assert files_outside(root) == before
@@ -85,7 +85,7 @@ def test_no_name_in_a_tar_leads_out_of_the_folder(n, tmp_path, tried):
             member.size = len(content) if kind in (tarfile.REGTYPE,) else 0
             archive.addfile(member, io.BytesIO(content))
         before = files_outside(root)
-        with held(root, "somewhere") as stage:
+        with open_staging(root, "somewhere") as stage:
             try:
                 unpack_tar(path, stage, None, lambda _: None)
                 tried["odd tars that were unpacked"] += 1
@@ -116,7 +116,7 @@ def test_a_photo_of_many_gigabytes_in_a_small_tar_is_refused(tmp_path):
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
         archive.addfile(member, io.BytesIO(bytes(512)))
     with (
-        held(tmp_path / "root", "somewhere") as stage,
+        open_staging(tmp_path / "root", "somewhere") as stage,
         pytest.raises(DataError) as caught,
     ):
         unpack_tar(path, stage, None, lambda _: None)

@@ -38,7 +38,7 @@ def check_after_kill(stage, made, here):
     if stage.name == "predict" and (here / "submission.csv").exists():
         check_valid(made.folder, here / "submission.csv")
     if stage.name == "ledger":
-        ledger.read(here / "ledger.csv")
+        ledger.read_ledger(here / "ledger.csv")
 
 
 def check_goes_on(stage, made, here):
@@ -187,9 +187,9 @@ def test_killed_before_changes_as_it_opens_its_folder(
 def test_a_process_apart_ends_when_the_one_before_it_is_killed(tmp_path, tried):
     """Else it would train on beside the command that is started again."""
     code = (
-        "import sys, time; from kaggle_kit.subprocess_call import apart;"
+        "import sys, time; from kaggle_kit.subprocess_call import run_in_subprocess;"
         "from tests.faults.test_disturbed import beat;"
-        "apart(beat, sys.argv[1]) if __name__ == '__main__' else None"
+        "run_in_subprocess(beat, sys.argv[1]) if __name__ == '__main__' else None"
     )
     script = tmp_path / "script.py"
     script.write_text(code)
@@ -479,7 +479,7 @@ def test_two_at_once(name, n, made, tmp_path, tried):
                 line = e.complaint()
                 assert "found one at work" in line or "found a run" in line, line
         if name == "ledger":
-            refs = {row.ref for row in ledger.read(here / "ledger.csv")}
+            refs = {row.ref for row in ledger.read_ledger(here / "ledger.csv")}
             assert refs == {f"{x}{i}" for x in "ab" for i in range(N_ROWS)}
         else:
             stage.check_whole(here, made.whole[name])

@@ -11,7 +11,8 @@ from kaggle_kit.data.shards import photo_classes, read_manifest
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.inference.calibration import Calibration
 from kaggle_kit.kaggle.dataset import publish, read_handle
-from kaggle_kit.rehearsal.rehearse import _script, rehearse
+from kaggle_kit.rehearsal.kernel_folder import read_kernel_metadata
+from kaggle_kit.rehearsal.rehearse import rehearse
 from kaggle_kit.storage.manifest import MANIFEST, describe_file, verify, verify_upload
 from tests.helpers.complaints import check_complaint, steady
 from tests.helpers.signed_bundles import sign
@@ -235,7 +236,7 @@ def test_damaged_metadata_is_one_line(content, bundle, tmp_path):
     kernel.mkdir()
     (kernel / "kernel-metadata.json").write_bytes(content)
     with pytest.raises(ArtefactError) as caught:
-        _script(kernel)
+        read_kernel_metadata(kernel)
     check_complaint(caught.value, kernel)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kaggle_kit import config
 from kaggle_kit.data.subset import subset
-from kaggle_kit.download.selection import file_ids
+from kaggle_kit.download.selection import read_image_ids
 from kaggle_kit.errors import KitError, TableError
 from kaggle_kit.storage import tables
 from tests.helpers import bad_tables as bad
@@ -121,10 +121,10 @@ def test_a_list_of_ids_is_read_or_refused_in_one_line(content, tmp_path):
     path = tmp_path / "ids.txt"
     path.write_bytes(content)
     if b"abd" in content:
-        assert file_ids(path) == ["abc", "abd"]
+        assert read_image_ids(path) == ["abc", "abd"]
         return
     with pytest.raises(TableError) as caught:
-        file_ids(path)
+        read_image_ids(path)
     check_complaint(caught.value, path)
 
 

@@ -4,7 +4,7 @@ import io
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -214,10 +214,9 @@ BY_NAME = {stage.name: stage for stage in STAGES}
 
 def write_ledger(path: str, name: str) -> None:
     """Write some rows, those that are there again."""
-    empty = dict.fromkeys(ledger.COLUMNS, "")
     for i in range(N_ROWS):
-        values = {"ref": f"{name}{i}", "message": "long" * 1000}
-        ledger.record(ledger.Row(**empty | values), Path(path))
+        row = replace(ledger.EMPTY_ROW, ref=f"{name}{i}", message="long" * 1000)
+        ledger.save_row(row, Path(path))
 
 
 def lay_out(out: str, made: str) -> None:
@@ -228,7 +227,7 @@ def lay_out(out: str, made: str) -> None:
 
 def open_folder(out: str, made: str) -> None:
     """Begin to do it all."""
-    run._open(config.load(Path(made) / "small.yaml"), Path(out))
+    run._open_folder(config.load(Path(made) / "small.yaml"), Path(out))
 
 
 class Made:

@@ -34,6 +34,7 @@ from kaggle_kit.rehearsal.rehearse import rehearse
 from kaggle_kit.retrieval.gallery import build_gallery, sort_rarest_first
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
+from kaggle_kit.storage.json_files import to_json
 from kaggle_kit.storage.tables import Label
 from kaggle_kit.training.trainer import load_best
 from tests.helpers.longer import but_for
@@ -342,8 +343,9 @@ def test_a_rehearsed_kernel_keeps_within_its_time(run_dir, competition, tmp_path
     subprocess.run([sys.executable, "-c", code], check=True)
     limit_s = (time.monotonic() - start + needed_s / 2 + 5) / 0.96
     result = rehearse(tmp_path / "bundle", place, tmp_path / "out", limit_s)
-    assert result["seconds"] < limit_s
-    assert result["n_images"] == 336 and result["n_guesses"] > 100
+    assert result.seconds < limit_s
+    counts = to_json(result.counts)
+    assert counts["n_images"] == 336 and counts["n_guesses"] > 100
     assert "out of time for views" in (tmp_path / "out" / "log.txt").read_text()
     print(f"needs {needed_s:.1f} s, given {limit_s:.1f} s: {result}")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kaggle_kit.kaggle import client
+from kaggle_kit.kaggle import client, polling
 from kaggle_kit.kernel import INTERFACE
 from tests.helpers.kaggle_names import DATASET, SAMPLE, SLUG
 from tests.helpers.signed_bundles import sign
@@ -30,7 +30,7 @@ def kaggle(tmp_path, monkeypatch):
         for name, value in server.env(tmp_path / "home").items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(client, "BACKOFF_S", 0.05)
-        monkeypatch.setattr(client, "LOOK_S", 0.05)
+        monkeypatch.setattr(polling, "FIRST_INTERVAL_S", 0.05)
         monkeypatch.chdir(tmp_path)
         yield server
         assert not server.leaks  # no credentials for the storage host

@@ -8,12 +8,14 @@ import pytest
 
 from kaggle_kit.errors import ArtefactError, IncompleteError, KitError, TableError
 from kaggle_kit.kaggle import checks, ledger
-from kaggle_kit.kaggle.checks import check_folder, check_text
+from kaggle_kit.kaggle.checks import check_text, check_writable
 from kaggle_kit.kaggle.dataset import publish
 from kaggle_kit.kaggle.kernel import push
-from kaggle_kit.kaggle.kernel_output import read_pushed
-from kaggle_kit.kaggle.ship import ship
-from kaggle_kit.kaggle.submit import submissions, submit
+from kaggle_kit.kaggle.kernel_run import read_kernel_run
+from kaggle_kit.kaggle.ship import plan_ship, ship
+from kaggle_kit.kaggle.submissions import submissions
+from kaggle_kit.kaggle.submit import plan_submit, submit
+from kaggle_kit.storage.json_files import to_json
 from kaggle_kit.storage.manifest import MANIFEST
 from tests.helpers.kaggle_names import DATASET, KERNEL, SLUG, SUBMISSION, files_of
 
@@ -146,12 +148,12 @@ def unique(*groups: list) -> list:
     return list(dict.fromkeys(fault for group in groups for fault in group))
 
 
-@pytest.mark.parametrize("dry_run", [False, True], ids=["really", "dry"])
+@pytest.mark.parametrize("function", [ship, plan_ship])
 @pytest.mark.parametrize("fault", unique(LEDGERS, FOLDERS, STATES, KERNELS))
-def test_ship_sends_nothing(fault, dry_run, kaggle, small_bundle, kernel_dir):
+def test_ship_sends_nothing(fault, function, kaggle, small_bundle, kernel_dir):
     fault(kernel_dir)
     with pytest.raises(KitError):
-        ship(small_bundle, kernel_dir, SLUG, "m", dry_run)
+        function(small_bundle, kernel_dir, SLUG, "m")
     assert not kaggle.calls
 
 
@@ -163,12 +165,12 @@ def test_push_sends_nothing(fault, kaggle, kernel_dir):
     assert not kaggle.calls
 
 
-@pytest.mark.parametrize("dry_run", [False, True], ids=["really", "dry"])
+@pytest.mark.parametrize("function", [submit, plan_submit])
 @pytest.mark.parametrize("fault", unique(LEDGERS, OUTPUTS))
-def test_submit_sends_nothing(fault, dry_run, kaggle, kernel_dir):
+def test_submit_sends_nothing(fault, function, kaggle, kernel_dir):
     fault(kernel_dir)
     with pytest.raises(KitError):
-        submit(SLUG, "m", KERNEL, 1, dry_run=dry_run)
+        function(SLUG, "m", KERNEL, 1)
     assert not kaggle.calls
 
 
@@ -251,24 +253,38 @@ def test_a_disk_without_room_sends_nothing(
         lambda: push(kernel_dir, dataset=DATASET),
         lambda: ship(small_bundle, kernel_dir, SLUG, "m"),
     ):
-        with pytest.raises(ArtefactError, match="expected 64 MB of room, got 63 MB"):
+        with pytest.raises(
+            ArtefactError, match="expected 64 MB of free space, got 63 MB"
+        ):
             send()
     assert not kaggle.calls
 
 
 def test_a_folder_is_looked_at_without_being_made(tmp_path):
-    check_folder(tmp_path / "a" / "b")
+    check_writable(tmp_path / "a" / "b")
     assert not list(tmp_path.iterdir())
-    with pytest.raises(ArtefactError, match="/proc: expected a folder to write to"):
-        check_folder(Path("/proc/submissions"))
+    with pytest.raises(ArtefactError, match="/proc: expected a writable folder"):
+        check_writable(Path("/proc/submissions"))
 
 
 def test_what_is_known_of_a_version_is_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert read_pushed(KERNEL, 1) is None
-    said = {"kernel": KERNEL, "version": 1, "config": None, "local_gap": 0.5}
-    write(OUTPUT / "push.json", json.dumps(said))
-    assert read_pushed(KERNEL, 1) == said
+    assert read_kernel_run(KERNEL, 1) is None
+    saved = {
+        "kernel": KERNEL,
+        "version": 1,
+        "folder": str(OUTPUT),
+        "valid": True,
+        "n_images": 3,
+        "n_guesses": 2,
+        "dataset": DATASET,
+        "bundle": "0123456789ab",
+        "config": None,
+        "commit": None,
+        "local_gap": 0.5,
+    }
+    write(OUTPUT / "push.json", json.dumps(saved))
+    assert json.dumps(to_json(read_kernel_run(KERNEL, 1))) == json.dumps(saved)
 
 
 # Where the ledger is.
@@ -283,14 +299,14 @@ def test_the_ledger_may_lie_elsewhere(kaggle, small_bundle, kernel_dir):
     )
     path = Path("elsewhere") / "rows.csv"
     ship(small_bundle, kernel_dir, SLUG, "m", ledger=path)
-    (row,) = ledger.read(path)
+    (row,) = ledger.read_ledger(path)
     assert not ledger.LEDGER.exists()
     (shown,) = submissions(SLUG, ledger=path)
-    assert shown["ref"] == row.ref and shown["run"] == "landmark-inference-v1"
+    assert shown.ref == row.ref and shown.run == "landmark-inference-v1"
     write(Path("old.csv"), OLD)
     with pytest.raises(TableError, match=r"old\.csv: row 1: expected the columns date"):
         submit(SLUG, "again", KERNEL, 1, ledger=Path("old.csv"))
-    assert submit(SLUG, "again", KERNEL, 1, ledger=path)["ref"] == row.ref
+    assert submit(SLUG, "again", KERNEL, 1, ledger=path).ref == row.ref
     assert len(kaggle.submissions) == 1
 
 
@@ -312,5 +328,5 @@ def test_a_dataset_with_a_damaged_manifest_does_not_lose_the_output(kaggle, kern
         "",
         "COMPLETE",
     )
-    done = push(kernel_dir, dataset=DATASET)
+    done = to_json(push(kernel_dir, dataset=DATASET))
     assert done["n_images"] == 3 and "bundle" not in done

@@ -16,7 +16,7 @@ from kaggle_kit.errors import (
     UnreachableError,
     WaitError,
 )
-from kaggle_kit.kaggle import client
+from kaggle_kit.kaggle import client, polling
 
 # exit code, what the client says, what it amounts to
 SAID = [
@@ -68,7 +68,7 @@ SAID = [
 
 @pytest.mark.parametrize(("code", "said", "kind"), SAID, ids=range(len(SAID)))
 def test_what_the_client_says_is_an_error_of_the_right_kind(code, said, kind):
-    error = client.failure(("kernels", "push", "-p", "x"), code, said)
+    error = client.classify_failure(("kernels", "push", "-p", "x"), code, said)
     assert type(error) is (kind or type(None))
     if error:
         assert "\n" not in str(error)
@@ -95,9 +95,9 @@ def fake(tmp_path, monkeypatch):
         )
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
-    monkeypatch.setattr(client, "program", lambda: str(tmp_path / "kaggle"))
+    monkeypatch.setattr(client, "executable", lambda: str(tmp_path / "kaggle"))
     monkeypatch.setattr(client, "BACKOFF_S", 0.01)
-    monkeypatch.setattr(client, "LOOK_S", 0.01)
+    monkeypatch.setattr(polling, "FIRST_INTERVAL_S", 0.01)
     return lambda body: (make(body), tmp_path / "calls")[1]
 
 
@@ -117,16 +117,16 @@ def test_it_is_given_up_at_last(fake):
 def test_what_must_not_be_done_twice_is_repeated_only_where_kaggle_did_not_do_it(fake):
     calls = fake("sys.exit('503 Server Error: x for url: y')")
     with pytest.raises(UnreachableError):
-        client.call("a", "b", repeatable=False)
+        client.call("a", "b", idempotent=False)
     assert calls.read_text() == "x"
     calls.unlink()
     fake("if n < 2: sys.exit('429 Client Error: x for url: y')\nprint('done')")
-    assert client.call("a", "b", repeatable=False) == "done\n"
+    assert client.call("a", "b", idempotent=False) == "done\n"
     assert calls.read_text() == "xx"
 
 
 def test_silence_is_given_up(fake, monkeypatch):
-    monkeypatch.setattr(client, "SILENCE_S", 0.3)
+    monkeypatch.setattr(client, "SILENCE_TIMEOUT_S", 0.3)
     monkeypatch.setattr(client, "TRIES", 2)
     calls = fake("time.sleep(60)")
     start = time.monotonic()
@@ -191,9 +191,9 @@ def test_waiting_ends_with_what_is_found_or_with_one_line(fake):
         return now
 
     fake("")
-    assert client.wait(look, 10, "it") == "found"
+    assert polling.wait_for(look, 10, "it") == "found"
     with pytest.raises(WaitError, match="it: expected it within"):
-        client.wait(lambda: None, 0.05, "it")
+        polling.wait_for(lambda: None, 0.05, "it")
 
 
 @pytest.mark.parametrize(
@@ -206,11 +206,11 @@ def test_waiting_ends_with_what_is_found_or_with_one_line(fake):
     ],
 )
 def test_pauses_double_and_heed_what_is_asked(attempt, said, low, high):
-    assert low <= client.pause_s(attempt, said) <= high
+    assert low <= client.backoff_s(attempt, said) <= high
 
 
 def test_without_the_client_it_says_how_to_install_it(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(KitError, match="pip install"):
-        client.program()
+        client.executable()

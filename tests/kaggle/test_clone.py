@@ -14,7 +14,9 @@ from kaggle_kit.kaggle import ledger
 from tests.helpers.kaggle_names import KERNEL, SLUG, SUBMISSION
 
 ROOT = Path(__file__).parents[2]
-READERS: dict[str, Callable[[Path], Any]] = {"submissions/ledger.csv": ledger.read}
+READERS: dict[str, Callable[[Path], Any]] = {
+    "submissions/ledger.csv": ledger.read_ledger
+}
 
 
 def files() -> list[str]:
@@ -96,5 +98,7 @@ def test_all_that_submits_works_from_a_clone(clone, kaggle, small_bundle, capsys
     assert kit(capsys, *given)["submitted"]
     shown = kit(capsys, "submissions", "--slug", SLUG)["submissions"]
     runs = {"landmark-inference-v1", "landmark-inference-v2"}
-    assert {s["run"] for s in shown} == {row.run for row in ledger.read()} == runs
+    assert (
+        {s["run"] for s in shown} == {row.run for row in ledger.read_ledger()} == runs
+    )
     read_tables(clone, ["submissions/ledger.csv"])

@@ -12,7 +12,7 @@ from kaggle_kit.errors import (
     UnreachableError,
 )
 from kaggle_kit.kaggle import client
-from kaggle_kit.kaggle.dataset import publish
+from kaggle_kit.kaggle.dataset import Publication, plan_publish, publish
 from tests.helpers.kaggle_names import DATASET, files_of
 from tests.helpers.signed_bundles import sign
 
@@ -30,12 +30,12 @@ def test_first_it_is_created_then_versioned_and_all_of_it_is_there(
     kaggle, small_bundle
 ):
     made = publish(small_bundle)
-    assert made == {"dataset": DATASET, "version": 1, "changed": True}
+    assert made == Publication(DATASET, version=1, changed=True)
     assert newest(kaggle) == files_of(small_bundle)
     (small_bundle / "kaggle_kit" / "deep" / "gap.py").write_text("GAP = 2\n")
     (small_bundle / "config.json").unlink()
     sign(small_bundle)
-    assert publish(small_bundle, "second")["version"] == 2
+    assert publish(small_bundle, "second").version == 2
     assert newest(kaggle) == files_of(small_bundle)
     assert kaggle.datasets[DATASET][-1]["notes"] == "second"
     assert sent(kaggle) == ["CreateDataset", "CreateDatasetVersion"]
@@ -45,17 +45,17 @@ def test_what_is_there_already_is_not_sent_again(kaggle, small_bundle):
     publish(small_bundle)
     before = len(sent(kaggle))
     again = publish(small_bundle)
-    assert again == {"dataset": DATASET, "version": 1, "changed": False}
+    assert again == Publication(DATASET, version=1, changed=False)
     assert len(sent(kaggle)) == before
 
 
 def test_dry_run_sends_nothing_and_prints_the_commands(kaggle, small_bundle):
-    (command,) = publish(small_bundle, dry_run=True)["commands"]
+    (command,) = plan_publish(small_bundle).commands
     assert command == f"kaggle datasets create -p {small_bundle} -r zip"
     publish(small_bundle)
     (small_bundle / "config.json").write_text('{"a": 1}\n')
     sign(small_bundle)
-    (command,) = publish(small_bundle, "what changed", dry_run=True)["commands"]
+    (command,) = plan_publish(small_bundle, "what changed").commands
     assert (
         command == f"kaggle datasets version -p {small_bundle} -r zip -m 'what changed'"
     )
@@ -80,7 +80,7 @@ def test_a_file_that_is_lost_each_time_is_an_error_and_the_next_call_mends_it(
     with pytest.raises((IncompleteError, RefusedError)) as raised:
         publish(small_bundle)
     assert "\n" not in str(raised.value)
-    assert publish(small_bundle)["changed"]
+    assert publish(small_bundle).changed
     assert newest(kaggle) == files_of(small_bundle)
 
 
@@ -109,7 +109,7 @@ def test_what_passes_is_got_over(kaggle, small_bundle, fault):
 def test_a_hanging_connection_is_given_up_and_tried_again(
     kaggle, small_bundle, monkeypatch
 ):
-    monkeypatch.setattr(client, "SILENCE_S", 3)
+    monkeypatch.setattr(client, "SILENCE_TIMEOUT_S", 3)
     kaggle.fault("ListDatasetFiles", hang_s=60)
     publish(small_bundle)
     assert newest(kaggle) == files_of(small_bundle)
@@ -119,7 +119,7 @@ def test_a_version_that_kaggle_made_without_saying_so_is_not_made_twice(
     kaggle, small_bundle
 ):
     kaggle.fault("CreateDataset", status=500, after=True)
-    assert publish(small_bundle)["version"] == 1
+    assert publish(small_bundle).version == 1
     assert sent(kaggle) == ["CreateDataset"]
 
 

@@ -5,16 +5,15 @@ import json
 import pytest
 
 from kaggle_kit import cli
-from kaggle_kit.kaggle import doctor as looking
+from kaggle_kit.kaggle import doctor as doctor_module
 from kaggle_kit.kaggle.doctor import doctor
 from tests.helpers.kaggle_names import SLUG
 
 
-def failing(slug: str = SLUG) -> dict[str, looking.Check]:
+def failing(slug: str = SLUG) -> dict[str, doctor_module.Check]:
     result = doctor(slug)
-    checks = [looking.Check(**check) for check in result["checks"]]
-    found = {check.name: check for check in checks if not check.ok}
-    assert result["ok"] is not bool(found)
+    found = {check.name: check for check in result.checks if not check.ok}
+    assert result.ok is not bool(found)
     assert all(check.do for check in found.values())
     return found
 
@@ -24,7 +23,7 @@ def test_all_is_well_where_it_is(kaggle):
 
 
 def test_versions_that_kaggles_image_does_not_read_are_named(kaggle, monkeypatch):
-    monkeypatch.setitem(looking.VERSIONS, "keras", "2.15.0")
+    monkeypatch.setitem(doctor_module.VERSIONS, "keras", "2.15.0")
     assert "keras==2.15.0" in failing()["keras"].do
 
 
@@ -71,8 +70,8 @@ def test_no_submission_and_no_quota_left(kaggle):
 
 @pytest.mark.parametrize(("free", "name"), [(5e9, {"disk"}), (100e9, set())])
 def test_the_disk(kaggle, monkeypatch, free, name):
-    usage = looking.shutil.disk_usage("/")._replace(free=int(free))
-    monkeypatch.setattr(looking.shutil, "disk_usage", lambda _: usage)
+    usage = doctor_module.shutil.disk_usage("/")._replace(free=int(free))
+    monkeypatch.setattr(doctor_module.shutil, "disk_usage", lambda _: usage)
     assert set(failing()) == name
 
 
@@ -89,8 +88,8 @@ def test_the_client(monkeypatch, tmp_path, said, ok):
     path = tmp_path / "kaggle"
     path.write_text(f'#!/bin/sh\necho "{said}"\n')
     path.chmod(0o755)
-    monkeypatch.setattr(looking.client, "program", lambda: str(path))
-    (check,) = looking._client()
+    monkeypatch.setattr(doctor_module.client, "executable", lambda: str(path))
+    (check,) = doctor_module._client()
     assert check.ok is ok
     assert ok or "pip install" in check.do
 

@@ -48,13 +48,13 @@ def outcome(kaggle, small_bundle, kernel_dir) -> str:
         first = type(error).__name__
         ship(small_bundle, kernel_dir, SLUG, "m")
     assert kaggle.datasets[DATASET][-1]["files"] == files_of(small_bundle)
-    assert len(kaggle.submissions) == len(ledger.read()) == 1
+    assert len(kaggle.submissions) == len(ledger.read_ledger()) == 1
     assert len(kaggle.kernels[KERNEL]) <= (1 if first == "done" else 2)
     return first
 
 
 def attempt(kaggle, small_bundle, kernel_dir, monkeypatch, route, fault):
-    monkeypatch.setattr(client, "SILENCE_S", 8)
+    monkeypatch.setattr(client, "SILENCE_TIMEOUT_S", 8)
     kaggle.fault(route, **FAULTS[fault])
     return outcome(kaggle, small_bundle, kernel_dir)
 
@@ -97,4 +97,4 @@ def test_an_outage_ends_in_one_line_and_spends_nothing(
         ship(small_bundle, kernel_dir, SLUG, "m")
     assert raised.value.exit_code == 6
     assert not kaggle.submissions
-    assert not ledger.read()
+    assert not ledger.read_ledger()

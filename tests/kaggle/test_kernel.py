@@ -14,8 +14,9 @@ from kaggle_kit.errors import (
     UnreachableError,
     WaitError,
 )
-from kaggle_kit.kaggle import kernel_output as pushing
-from kaggle_kit.kaggle.kernel import completed, push
+from kaggle_kit.kaggle import kernel_output
+from kaggle_kit.kaggle.kernel import complete_metadata, plan_push, push
+from kaggle_kit.storage.json_files import to_json
 from tests.helpers.kaggle_names import DATASET, KERNEL, SLUG, SUBMISSION, files_of
 
 LOG = "starting\nTraceback: no such thing\n"
@@ -34,7 +35,7 @@ def ready(kaggle, small_bundle):
 
 
 def test_the_output_comes_home_validated_with_what_the_ledger_needs(ready, kernel_dir):
-    done = push(kernel_dir, dataset=DATASET)
+    done = to_json(push(kernel_dir, dataset=DATASET))
     folder = Path("submissions/landmark-inference-v1")
     assert done["kernel"] == KERNEL
     assert (done["version"], done["n_images"], done["n_guesses"]) == (1, 3, 3)
@@ -63,8 +64,7 @@ def test_every_field_that_kaggle_would_guess_at_is_sent(ready, kernel_dir):
 
 
 def test_dry_run_sends_nothing(ready, kernel_dir):
-    shown = push(kernel_dir, dataset=DATASET, dry_run=True)
-    assert shown["metadata"]["id"] == KERNEL
+    assert plan_push(kernel_dir, dataset=DATASET).metadata.id == KERNEL
     assert not [c for c in ready.calls if c.name == "SaveKernel"]
 
 
@@ -105,7 +105,7 @@ def test_an_invalid_submission_is_found_before_one_is_spent(
 def test_it_waits_for_a_free_gpu_session(ready, kernel_dir):
     full = "Maximum batch GPU session count of 2 reached."
     ready.fault("SaveKernel", body=json.dumps({"error": full}).encode(), times=2)
-    assert push(kernel_dir, dataset=DATASET)["version"] == 1
+    assert push(kernel_dir, dataset=DATASET).version == 1
     assert len([c for c in ready.calls if c.name == "SaveKernel"]) == 3
 
 
@@ -115,7 +115,7 @@ def test_an_ending_of_the_run_before_is_not_taken_for_the_new_ones(ready, kernel
     ready.kernel_statuses = ["COMPLETE", "QUEUED", "RUNNING", "COMPLETE"]
     second = SUBMISSION.replace(" 0.05", " 0.25").encode()
     ready.on_push = lambda version: ({"submission.csv": second}, LOG, "COMPLETE")
-    assert push(kernel_dir, dataset=DATASET)["version"] == 2
+    assert push(kernel_dir, dataset=DATASET).version == 2
     path = Path("submissions/landmark-inference-v2/submission.csv")
     assert path.read_bytes() == second
 
@@ -133,7 +133,7 @@ def test_an_ending_of_the_run_before_is_not_taken_for_the_new_ones(ready, kernel
 @pytest.mark.extended
 def test_what_passes_is_got_over(ready, kernel_dir, fault):
     ready.fault(**fault)
-    assert push(kernel_dir, dataset=DATASET)["version"] == 1
+    assert push(kernel_dir, dataset=DATASET).version == 1
 
 
 def test_an_unclear_answer_to_a_push_is_not_answered_with_another(ready, kernel_dir):
@@ -144,9 +144,9 @@ def test_an_unclear_answer_to_a_push_is_not_answered_with_another(ready, kernel_
 
 
 def test_one_waits_no_longer_than_one_would(ready, kernel_dir, monkeypatch):
-    monkeypatch.setattr(pushing, "RUN_S", 0.5)
+    monkeypatch.setattr(kernel_output, "RUN_TIMEOUT_S", 0.5)
     ready.kernel_statuses = ["RUNNING"] * 100
-    with pytest.raises(WaitError, match="to wait on"):
+    with pytest.raises(WaitError, match="to keep waiting"):
         push(kernel_dir, dataset=DATASET)
 
 
@@ -163,22 +163,22 @@ def test_metadata_that_kaggle_or_the_rules_refuse_is_named(kernel_dir, change, s
     path = kernel_dir / "kernel-metadata.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(KitError, match=said):
-        completed(kernel_dir, None, DATASET)
+        complete_metadata(kernel_dir, None, DATASET)
 
 
 def test_without_a_name_it_says_so(kernel_dir):
     with pytest.raises(ArtefactError, match="INSERT_OWNER"):
-        completed(kernel_dir, None, None)
+        complete_metadata(kernel_dir, None, None)
 
 
 def test_a_training_kernel_goes_on_from_its_last_version_once_there_is_one(ready):
     kernel = Path(__file__).parents[2] / "kernels" / "training"
     left = {"session.json": b'{"finished": false}', "run/history.csv": b"epoch\n1\n"}
     ready.on_push = lambda version: (left, LOG, "COMPLETE")
-    assert push(kernel, dataset=DATASET)["session"] == {"finished": False}
+    assert push(kernel, dataset=DATASET).session == {"finished": False}
     second = push(kernel, dataset=DATASET)
     asked = [c.json.get("kernelDataSources", []) for c in ready.calls if c.json]
     sources = [s for s in asked if s]
-    assert second["version"] == 2
+    assert second.version == 2
     assert sources == [["tester/landmark-training"]]
-    assert Path(second["folder"], "run", "history.csv").read_bytes() == b"epoch\n1\n"
+    assert Path(second.folder, "run", "history.csv").read_bytes() == b"epoch\n1\n"

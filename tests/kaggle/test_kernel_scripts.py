@@ -12,7 +12,7 @@ import pytest
 
 import kaggle_kit
 from kaggle_kit import config
-from kaggle_kit.rehearsal import rehearse
+from kaggle_kit.rehearsal.kernel_process import isolation_command, run_kernel
 from tests.helpers.same_runs import assert_same_run
 from tests.helpers.signed_bundles import sign
 
@@ -198,9 +198,8 @@ def run_confined(script: Path, mounts: dict[str, Path], out: Path) -> Path:
         mount = out / "input" / place
         mount.parent.mkdir(parents=True, exist_ok=True)
         mount.symlink_to(source.resolve())
-    done = rehearse._run(script, out, rehearse._isolation(), 1800.0, 20.0)
-    assert not rehearse._broken_rules(out)
-    assert not done["reason"], (out / "log.txt").read_text()
+    process = run_kernel(script, out, isolation_command(), 1800.0, 20.0)
+    assert not process.failure, (out / "log.txt").read_text()
     return out / "working"
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from kaggle_kit.errors import TableError
 from kaggle_kit.kaggle import ledger
+from kaggle_kit.kaggle.replies import parse_submission
 
 REMOTE = {
     "ref": 7,
@@ -18,25 +19,25 @@ REMOTE = {
 
 
 def row(**values):
-    return ledger.Row(**dict.fromkeys(ledger.COLUMNS, "") | values)
+    return replace(ledger.EMPTY_ROW, **values)
 
 
 def test_a_row_is_replaced_by_its_number_and_others_stay(tmp_path):
     path = tmp_path / "submissions" / "ledger.csv"
-    assert ledger.read(path) == []
+    assert ledger.read_ledger(path) == []
     first, second = row(ref="1", message='says "a, b"'), row(ref="2", message="é")
-    ledger.record(first, path)
-    ledger.record(second, path)
-    ledger.record(replace(first, public="0.5"), path)
-    assert ledger.read(path) == [replace(first, public="0.5"), second]
+    ledger.save_row(first, path)
+    ledger.save_row(second, path)
+    ledger.save_row(replace(first, public="0.5"), path)
+    assert ledger.read_ledger(path) == [replace(first, public="0.5"), second]
     assert [p.name for p in path.parent.iterdir()] == ["ledger.csv"]
 
 
 def test_kaggles_words_become_the_ledgers():
-    waiting = ledger.refreshed(row(run="k-v1"), REMOTE)
+    waiting = ledger.update_row(row(run="k-v1"), parse_submission(REMOTE))
     assert (waiting.ref, waiting.status, waiting.public) == ("7", "pending", "")
     done = REMOTE | {"status": "COMPLETE", "publicScore": "0.51", "privateScore": "0.5"}
-    scored = ledger.refreshed(waiting, done)
+    scored = ledger.update_row(waiting, parse_submission(done))
     assert (scored.run, scored.status) == ("k-v1", "complete")
     assert (scored.public, scored.private) == ("0.51", "0.5")
 
@@ -45,4 +46,4 @@ def test_another_table_is_no_ledger(tmp_path):
     path = tmp_path / "ledger.csv"
     path.write_text("date,run\n")
     with pytest.raises(TableError):
-        ledger.read(path)
+        ledger.read_ledger(path)

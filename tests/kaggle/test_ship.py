@@ -156,7 +156,7 @@ def test_from_an_empty_folder_to_the_ledger(real, capsys, tmp_path):
     assert set(calls) == {
         *("ListSubmissions", "GetSubmissionLimits", "CreateCodeSubmission"),
     }
-    (row,) = ledger.read()
+    (row,) = ledger.read_ledger()
     assert (row.config, row.kernel, row.version) == ("tiny", KERNEL, "1")
     assert row.public == row.private == done["public"]
     assert 0 <= float(row.public) <= 1

@@ -12,11 +12,12 @@ from kaggle_kit.errors import (
     RulesError,
     UnreachableError,
 )
-from kaggle_kit.kaggle import kernel_output as pushing
 from kaggle_kit.kaggle import ledger
-from kaggle_kit.kaggle import ship as shipping
+from kaggle_kit.kaggle import ship as ship_module
+from kaggle_kit.kaggle.kernel_run import SUBMISSIONS
 from kaggle_kit.kaggle.ship import ship
-from kaggle_kit.kaggle.submit import submissions, submit
+from kaggle_kit.kaggle.submissions import submissions
+from kaggle_kit.kaggle.submit import plan_submit, submit
 from tests.helpers.kaggle_names import KERNEL, SLUG, SUBMISSION
 from tests.helpers.longer import but_for
 
@@ -57,13 +58,13 @@ def names(kaggle):
 
 def test_a_kernel_version_is_submitted_scored_and_in_the_ledger(pushed):
     done = submit(SLUG, "first try", KERNEL, 1)
-    assert (done["public"], done["private"], done["status"]) == (
+    assert (done.public, done.private, done.status) == (
         "0.51",
         "0.49",
         "complete",
     )
-    assert done["submitted"]
-    (row,) = ledger.read()
+    assert done.submitted
+    (row,) = ledger.read_ledger()
     assert (row.run, row.config, row.commit) == (
         "landmark-inference-v1",
         "tiny",
@@ -78,14 +79,14 @@ def test_a_kernel_version_is_submitted_scored_and_in_the_ledger(pushed):
 def test_it_is_never_submitted_twice(pushed):
     first = submit(SLUG, "first try", KERNEL, 1)
     again = submit(SLUG, "another message", KERNEL, 1)
-    assert not again["submitted"]
-    assert again["ref"] == first["ref"]
+    assert not again.submitted
+    assert again.ref == first.ref
     assert len(pushed.submissions) == 1
-    assert len(ledger.read()) == 1
+    assert len(ledger.read_ledger()) == 1
 
 
 def test_dry_run_sends_nothing_and_prints_the_command(pushed):
-    (command,) = submit(SLUG, "a b", KERNEL, 1, dry_run=True)["commands"]
+    (command,) = plan_submit(SLUG, "a b", KERNEL, 1).commands
     assert command == (
         f"kaggle competitions submit {SLUG} -k {KERNEL} -v 1 -f submission.csv "
         f"-m 'a b [{KERNEL} v1]'"
@@ -97,11 +98,11 @@ def test_a_file_is_submitted_once(ready, tmp_path):
     ready.add_competition("another-competition", {"a.csv": b"x"})
     path = tmp_path / "submission.csv"
     path.write_text(SUBMISSION)
-    assert submit("another-competition", "m", file=path)["submitted"]
-    assert not submit("another-competition", "m", file=path)["submitted"]
+    assert submit("another-competition", "m", file=path).submitted
+    assert not submit("another-competition", "m", file=path).submitted
     path.write_text(SUBMISSION + "\n")
-    assert submit("another-competition", "m", file=path)["submitted"]
-    assert len(ledger.read()) == 2
+    assert submit("another-competition", "m", file=path).submitted
+    assert len(ledger.read_ledger()) == 2
 
 
 @pytest.mark.extended
@@ -111,24 +112,24 @@ def test_an_upload_that_the_client_lost_is_sent_again(ready, tmp_path):
     path = tmp_path / "submission.csv"
     path.write_text(SUBMISSION)
     ready.fault("storage PUT", status=403)
-    assert submit("another-competition", "m", file=path)["submitted"]
+    assert submit("another-competition", "m", file=path).submitted
     assert len(ready.submissions) == 1
     ready.fault("storage PUT", status=403, times=2)
     path.write_text(SUBMISSION + "\n")
     with pytest.raises(RefusedError):
         submit("another-competition", "m", file=path)
-    assert len(ready.submissions) == len(ledger.read()) == 1
+    assert len(ready.submissions) == len(ledger.read_ledger()) == 1
 
 
 def test_a_submission_that_kaggle_took_without_saying_so_is_not_made_twice(pushed):
     pushed.fault("CreateCodeSubmission", status=500, after=True)
-    assert submit(SLUG, "m", KERNEL, 1)["status"] == "complete"
+    assert submit(SLUG, "m", KERNEL, 1).status == "complete"
     assert len(pushed.submissions) == 1
 
 
 def test_one_that_did_not_arrive_is_made_again(pushed):
     pushed.fault("CreateCodeSubmission", status=500)
-    assert submit(SLUG, "m", KERNEL, 1)["status"] == "complete"
+    assert submit(SLUG, "m", KERNEL, 1).status == "complete"
     assert len(pushed.submissions) == 1
     pushed.fault("CreateCodeSubmission", status=429)
     pushed.fault("ListSubmissions", status=500)
@@ -140,7 +141,7 @@ def test_an_outage_is_one_line_and_spends_nothing(pushed):
     with pytest.raises(UnreachableError):
         submit(SLUG, "m", KERNEL, 1)
     assert not pushed.submissions
-    assert not ledger.read()
+    assert not ledger.read_ledger()
 
 
 def test_the_limit_is_looked_at_first(pushed):
@@ -154,7 +155,7 @@ def test_a_run_that_fails_at_scoring_is_one_line_and_in_the_ledger(pushed):
     pushed.submission_statuses = ["PENDING", "ERROR"]
     with pytest.raises(RefusedError, match="got error"):
         submit(SLUG, "m", KERNEL, 1)
-    assert [row.status for row in ledger.read()] == ["error"]
+    assert [row.status for row in ledger.read_ledger()] == ["error"]
 
 
 def test_rules_that_are_not_accepted_are_one_line(pushed):
@@ -177,16 +178,16 @@ def test_scores_are_refreshed_and_stand_beside_the_local_ones(pushed):
     for submission in pushed.submissions:
         submission["publicScore"] = "0.6"
     (shown,) = submissions(SLUG)
-    assert (shown["local_gap"], shown["public"], shown["private"]) == (0.75, 0.6, 0.49)
-    assert ledger.read()[0].public == "0.6"
+    assert (shown.local_gap, shown.public, shown.private) == (0.75, 0.6, 0.49)
+    assert ledger.read_ledger()[0].public == "0.6"
 
 
 def test_ship_goes_all_the_way_with_the_calls_that_are_needed(
     ready, small_bundle, kernel_dir
 ):
     done = ship(small_bundle, kernel_dir, SLUG, "all the way")
-    assert done["submission"]["public"] == "0.51"
-    assert done["kernel"]["version"] == done["dataset"]["version"] == 1
+    assert done.submission.public == "0.51"
+    assert done.kernel.version == done.dataset.version == 1
     counted = names(ready)
     for name in ("CreateDataset", "SaveKernel", "CreateCodeSubmission"):
         assert counted.count(name) == 1
@@ -202,7 +203,7 @@ def test_ship_goes_all_the_way_with_the_calls_that_are_needed(
 def test_ship_goes_on_where_it_stopped(
     ready, small_bundle, kernel_dir, monkeypatch, step, when
 ):
-    real = getattr(shipping, step)
+    real = getattr(ship_module, step)
 
     def stopped(*args, **options):
         if when == "after":
@@ -212,10 +213,10 @@ def test_ship_goes_on_where_it_stopped(
     # a push whose number was never heard is made again
     n_pushes = 2 if (step, when) == ("send", "after") else 1
     with monkeypatch.context() as patch:
-        patch.setattr(shipping, step, stopped)
+        patch.setattr(ship_module, step, stopped)
         with pytest.raises(KeyboardInterrupt):
             ship(small_bundle, kernel_dir, SLUG, "m")
-    assert ship(small_bundle, kernel_dir, SLUG, "m")["submission"]["public"] == "0.51"
+    assert ship(small_bundle, kernel_dir, SLUG, "m").submission.public == "0.51"
     counted = names(ready)
     for name in ("CreateDataset", "CreateCodeSubmission"):
         assert counted.count(name) == 1
@@ -230,7 +231,7 @@ def test_ship_pushes_again_after_a_run_that_failed(ready, small_bundle, kernel_d
     with pytest.raises(RefusedError, match="no room"):
         ship(small_bundle, kernel_dir, SLUG, "m")
     ready.on_push = works
-    assert ship(small_bundle, kernel_dir, SLUG, "m")["kernel"]["version"] == 2
+    assert ship(small_bundle, kernel_dir, SLUG, "m").kernel.version == 2
     assert names(ready).count("CreateDataset") == 1
 
 
@@ -242,8 +243,8 @@ def test_ship_of_another_bundle_begins_anew(ready, small_bundle, kernel_dir):
     (small_bundle / "config.json").write_text('{"a": 1}\n')
     sign(small_bundle)
     done = ship(small_bundle, kernel_dir, SLUG, "m")
-    assert (done["dataset"]["version"], done["kernel"]["version"]) == (2, 2)
-    assert len(ready.submissions) == len(ledger.read()) == 2
+    assert (done.dataset.version, done.kernel.version) == (2, 2)
+    assert len(ready.submissions) == len(ledger.read_ledger()) == 2
 
 
 @pytest.mark.extended
@@ -266,4 +267,4 @@ def test_ship_is_refused_for_a_kernel_of_another_competition(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(KitError, match="competition_sources"):
         ship(small_bundle, kernel_dir, "another-competition", "m")
-    assert pushing.SUBMISSIONS.exists() is False
+    assert SUBMISSIONS.exists() is False

@@ -10,8 +10,9 @@ import pytest
 
 import kaggle_kit
 from kaggle_kit.errors import ArtefactError, KitError, RehearsalError
-from kaggle_kit.rehearsal import rehearse as rehearsing
+from kaggle_kit.rehearsal import rehearse as rehearse_module
 from kaggle_kit.rehearsal.rehearse import rehearse
+from kaggle_kit.storage.json_files import to_json
 from kaggle_kit.storage.manifest import MANIFEST
 from tests.helpers.signed_bundles import sign
 
@@ -44,8 +45,8 @@ def small(tmp_path):
 def network(request, monkeypatch):
     """With namespaces, where the machine allows them, and without."""
     if request.param == "refusal":
-        monkeypatch.setattr(rehearsing, "_isolation", list)
-    elif not rehearsing._isolation():
+        monkeypatch.setattr(rehearse_module, "isolation_command", list)
+    elif not rehearse_module.isolation_command():
         pytest.skip("this machine allows no namespaces")
     return request.param
 
@@ -64,7 +65,8 @@ def outcome(small, tmp_path):
         limits = {"time_limit_s": 60.0, "memory_gb": 2.0} | limits
         root, bundle = small
         try:
-            return rehearse(bundle, root, tmp_path / "out", kernel=kernel, **limits)
+            result = rehearse(bundle, root, tmp_path / "out", kernel=kernel, **limits)
+            return to_json(result)
         except KitError as error:
             assert "\n" not in str(error)
             if "enable_internet" not in str(error):  # else it is not even begun
@@ -108,7 +110,7 @@ def test_a_kernel_that_opens_a_socket_fails(outcome, network, call, caught):
 
 def test_a_program_that_a_kernel_starts_has_no_network(outcome, tmp_path):
     """In a namespace nothing gets through, whatever the program is."""
-    if not rehearsing._isolation():
+    if not rehearse_module.isolation_command():
         pytest.skip("this machine allows no namespaces")
     heard = []
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -201,7 +203,7 @@ table.unlink()
 
 
 def test_native_code_cannot_write_elsewhere(outcome, tmp_path):
-    if not rehearsing._isolation():
+    if not rehearse_module.isolation_command():
         pytest.skip("this machine allows no namespaces")
     place = tmp_path / "elsewhere"
     script = f"""
@@ -245,7 +247,7 @@ def test_folders_with_odd_names_are_no_trouble(small, tmp_path, monkeypatch):
     shutil.copytree(root, "root")
     shutil.copytree(bundle, "bundle")
     paths = (Path(name) for name in ("bundle", "root", "out"))
-    assert rehearse(*paths, kernel=Path("kernel"))["valid"]
+    assert to_json(rehearse(*paths, kernel=Path("kernel")))["valid"]
 
 
 def test_a_kernel_that_runs_over_fails_with_its_limit(outcome):

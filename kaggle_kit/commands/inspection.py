@@ -1,4 +1,4 @@
-"""Look: at submissions, at photos, at the page that recognises them, at settings."""
+"""Commands that inspect submissions, photos and settings, and the app."""
 
 import argparse
 from pathlib import Path
@@ -13,15 +13,15 @@ from kaggle_kit.commands.options import (
     PHOTO,
     SET,
     count,
+    load_settings,
     path,
-    settings,
 )
 from kaggle_kit.errors import KitError
 
-LOOKING = Group("Look")
+INSPECTION = Group("Inspect")
 
 
-@LOOKING.command(
+@INSPECTION.command(
     argument("submission", type=Path, metavar="SUBMISSION", help="id, landmarks"),
     path("--sample", "the competition's sample_submission.csv"),
     example="""kaggle-kit validate submission.csv \\
@@ -34,31 +34,31 @@ def validate(args: argparse.Namespace) -> Result:
     return validate(args.submission, args.sample).as_json()
 
 
-@LOOKING.command(
+@INSPECTION.command(
     argument("submission", type=Path, metavar="SUBMISSION", help="id, landmarks"),
     argument("solution", type=Path, metavar="SOLUTION", help="id, landmarks, Usage"),
-    argument("--intervals", action="store_true", help="with 95%% bootstrap intervals"),
+    argument("--intervals", action="store_true", help="add 95%% bootstrap intervals"),
     example="kaggle-kit score submission.csv demo/competition/solution.csv --intervals",
 )
 def score(args: argparse.Namespace) -> Result:
-    """Score a submission by GAP, and say what the rest was lost to."""
+    """Score a submission by GAP, and list what was lost by which cause."""
     from kaggle_kit.metrics.score import score
 
     n_resamples = 1000 if args.intervals else 0
     return score(args.submission, args.solution, n_resamples).as_json()
 
 
-@LOOKING.command(
-    path("--run", "a folder that 'train', 'run' or 'bundle' made"),
+@INSPECTION.command(
+    path("--run", "a folder made by 'train', 'run' or 'bundle'"),
     path("--submission", "a submission.csv"),
-    path("--solution", "the solution.csv to score it by"),
-    COMPETITION.but(required=False, help="where the photos are, to show"),
+    path("--solution", "the solution.csv to score it with"),
+    COMPETITION.but(required=False, help="the competition's folder, to show photos"),
     BUNDLE.but(
-        required=False, help="whose gallery photos to show (the run's, if it has one)"
+        required=False, help="the bundle whose gallery photos to show (the run's own)"
     ),
     path(
         "--against",
-        "other runs to compare with: folders with config.json and submission.csv",
+        "runs to compare with: folders with config.json and submission.csv",
         required=False,
         nargs="+",
         action="extend",
@@ -71,7 +71,7 @@ def score(args: argparse.Namespace) -> Result:
       --competition demo/competition --out report.html""",
 )
 def report(args: argparse.Namespace) -> Result:
-    """Write a page on what a submission is worth and what it lost."""
+    """Write a page with a submission's score and its mistakes."""
     from kaggle_kit.report.page import report
 
     return report(
@@ -85,14 +85,14 @@ def report(args: argparse.Namespace) -> Result:
     ).as_json()
 
 
-@LOOKING.command(
+@INSPECTION.command(
     PHOTO,
     BUNDLE,
-    argument("-k", type=count, default=5, metavar="K", help="how many (5)"),
+    argument("-k", type=count, default=5, metavar="K", help="number of photos (5)"),
     example="kaggle-kit similar photo.jpg --bundle bundle -k 3",
 )
 def similar(args: argparse.Namespace) -> Result:
-    """Find the gallery photos that are most like a photo."""
+    """Find the gallery photos most similar to a photo."""
     require_bundle(args.bundle)
     if not args.photo.is_file():
         raise KitError(f"{args.photo}: expected a photo, found no file; check the path")
@@ -112,36 +112,36 @@ def similar(args: argparse.Namespace) -> Result:
     return {"photo": str(args.photo), "similar": similar}
 
 
-@LOOKING.command(
+@INSPECTION.command(
     PHOTO,
     argument("other", type=Path, metavar="OTHER", help="another photo"),
     OUT,
     example="kaggle-kit match photo.jpg other.jpg --out matched.png",
 )
 def match(args: argparse.Namespace) -> Result:
-    """Draw which points of two photos match."""
+    """Draw the matching points of two photos."""
     from kaggle_kit.report.matches import match
 
     return match(args.photo, args.other, args.out).as_json()
 
 
-@LOOKING.command(
+@INSPECTION.command(
     BUNDLE,
-    argument("--port", type=count, metavar="P", help="of the page's address (8501)"),
+    argument("--port", type=count, metavar="P", help="the port of the page (8501)"),
     path(
         "--photos",
-        "a folder in the competition's layout, to show the gallery's photos",
+        "a folder in the competition's layout, with the gallery's photos",
         required=False,
     ),
     path(
         "--export",
-        "write a folder for a host of Streamlit pages instead",
+        "write a folder for a Streamlit host, instead of serving",
         required=False,
     ),
     example="kaggle-kit app --bundle demo/bundle --photos demo/competition",
 )
 def app(args: argparse.Namespace) -> Result:
-    """Show a page that recognises photos, or export it to be deployed."""
+    """Serve a web page that recognises photos, or export it for deployment."""
     require_bundle(args.bundle)
     require(args.bundle / "gallery", "a bundle with a gallery", "bundle")
     if args.export:
@@ -153,7 +153,7 @@ def app(args: argparse.Namespace) -> Result:
     return serve(args.bundle, args.port or PORT, args.photos)
 
 
-@LOOKING.command(
+@INSPECTION.command(
     argument(
         "config",
         type=Path,
@@ -164,24 +164,24 @@ def app(args: argparse.Namespace) -> Result:
     example="kaggle-kit config show demo.yaml --set train.epochs=3",
 )
 def config_show(args: argparse.Namespace) -> Result:
-    """Print all settings of a config, as YAML that --config reads back."""
-    asked = settings(args)
+    """Print all settings of a config, as YAML that --config reads."""
+    settings = load_settings(args)
     import yaml
 
-    return yaml.safe_dump(asked.model_dump(mode="json"), sort_keys=False).rstrip()
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).rstrip()
 
 
-@LOOKING.command(
+@INSPECTION.command(
     argument(
         "name",
         nargs="?",
         metavar="NAME",
-        help="a setting or a section, such as train.epochs or train (all there are)",
+        help="a setting or a section, such as train.epochs or train (all settings)",
     ),
     example="kaggle-kit config explain train.epochs",
 )
 def config_explain(args: argparse.Namespace) -> Result:
-    """Say what a setting means, what it may be, and what it is unless it is set."""
+    """Explain a setting: its meaning, its range and its default."""
     from kaggle_kit.config.explain import explain
 
     return explain(args.name)
