@@ -21,6 +21,7 @@ from kaggle_kit.report.plots import learning_curves
 from kaggle_kit.storage.files import locked, written
 from kaggle_kit.storage.json_files import write_json
 from kaggle_kit.subprocess_call import apart
+from kaggle_kit.training.result import ShardsAndTraining
 
 logger = logging.getLogger(__name__)
 RESULT = "result.json"
@@ -59,7 +60,7 @@ def _run(
         return made
 
     chosen = timed(subset, settings.subset, settings.seed, competition, out / "subset")
-    made, trained = timed(train, settings, competition, out)
+    training = timed(train, settings, competition, out)
     curves = None
     if settings.train.epochs:
         curves = out / "run" / "learning_curves.png"
@@ -73,8 +74,8 @@ def _run(
     result = {
         "config": settings.name,
         "subset": chosen,
-        "shards": made and made["counts"] | {"broken": len(made["broken"])},
-        "training": trained,
+        "shards": training.shards,
+        "training": training.training.to_json(),
         "bundle": bundled,
         "rehearsal": rehearsed,
         "seconds": seconds,
@@ -100,13 +101,13 @@ def _run(
     return result
 
 
-def train(settings: Config, competition: Path, out: Path) -> tuple[Any, Any]:
-    """Shards and training, going on with an earlier one; what both say of themselves."""
+def train(settings: Config, competition: Path, out: Path) -> ShardsAndTraining:
+    """Shards and training; an earlier training is resumed."""
     from kaggle_kit.training.kaggle_session import (
-        from_photos,  # TensorFlow, in this process
+        train_from_photos,  # TensorFlow, in this process
     )
 
-    return from_photos(
+    return train_from_photos(
         settings, competition, out / "subset", out / "shards", out / "run"
     )
 

@@ -19,7 +19,7 @@ from kaggle_kit.model.pretrained import IMAGENET, imagenet_package
 from kaggle_kit.storage.files import written_dir
 from kaggle_kit.storage.json_files import json_text, read_json
 from kaggle_kit.storage.manifest import MANIFEST, METADATA, described, uploaded
-from kaggle_kit.training.run_folder import environment
+from kaggle_kit.training.run_directory import environment
 
 SUBTITLE = "Library, model and gallery for the landmark inference kernel"
 TRAINING_SUBTITLE = "Library and config for the landmark training kernel"

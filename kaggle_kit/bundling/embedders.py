@@ -20,8 +20,8 @@ from kaggle_kit.local_features.extract import LocalReader
 from kaggle_kit.local_features.vlad import Vocabulary
 from kaggle_kit.model.convert_litert import lite_int8
 from kaggle_kit.model.export import export, has_head, view_sides
-from kaggle_kit.training.run_folder import read_run
-from kaggle_kit.training.trainer import load_best
+from kaggle_kit.training.network import load_best
+from kaggle_kit.training.run_directory import read_run
 
 VOCABULARY_PHOTOS = 1000  # whose features the visual words are made of
 RANGE_PHOTOS = 128  # that the range of 8-bit integers is found by

@@ -33,7 +33,7 @@ from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.json_files import json_text
 from kaggle_kit.storage.tables import Label, Member
-from kaggle_kit.training.run_folder import read_run
+from kaggle_kit.training.run_directory import read_run
 
 
 def prepare(

@@ -40,14 +40,14 @@ def train(args: argparse.Namespace) -> Result:
     if args.ray:
         from kaggle_kit.training import ray_cluster
 
-        trained = ray_cluster.train(asked, args.shards, args.run, args.resume, args.ray)
+        result = ray_cluster.train(asked, args.shards, args.run, args.resume, args.ray)
     else:
-        from kaggle_kit.training.trainer import fit
+        from kaggle_kit.training import trainer
 
-        trained = fit(asked, args.shards, args.run, args.resume)
+        result = trainer.train(asked, args.shards, args.run, args.resume)
     if asked.train.epochs:
         learning_curves(args.run / "history.csv", args.run / "learning_curves.png")
-    return trained | {"run": str(args.run)}
+    return result.to_json() | {"run": str(args.run)}
 
 
 @TRAINING.command(
