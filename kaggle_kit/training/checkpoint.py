@@ -4,8 +4,9 @@ The format is ``.npz``. Variables are named by their numbers; the entry ``place`
 progress within the epoch: batches, seconds and sums, or nothing between epochs.
 """
 
+import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +40,7 @@ class EpochProgress:
 
 
 def write_checkpoint(
-    path: Path, variables: Sequence[Any], progress: EpochProgress | None
+    path: Path, variables: Sequence[Any], progress: EpochProgress | None = None
 ) -> None:
     """Write variables one by one, so that memory holds one copy at most.
 
@@ -49,10 +50,14 @@ def write_checkpoint(
     numbers: list[float] = []
     if progress:
         numbers = [progress.n_batches, progress.seconds, *progress.sums]
-    with zipfile.ZipFile(path, "w") as archive:
-        for i, variable in enumerate(variables):
-            _add(archive, f"{i:05d}", keras.ops.convert_to_numpy(variable))
-        _add(archive, PROGRESS, np.array(numbers, np.float64))
+
+    def write(part: Path) -> None:
+        with zipfile.ZipFile(part, "w") as archive:
+            for i, variable in enumerate(variables):
+                _add(archive, f"{i:05d}", keras.ops.convert_to_numpy(variable))
+            _add(archive, PROGRESS, np.array(numbers, np.float64))
+
+    write_whole(path, write)
 
 
 def load_checkpoint(path: Path, variables: Sequence[Any]) -> None:
@@ -81,6 +86,16 @@ def read_progress(path: Path, epoch: int) -> EpochProgress:
     with _open(path) as archive:
         n_batches, seconds, *sums = archive[PROGRESS].tolist()
         return EpochProgress(epoch, int(n_batches), seconds, np.array(sums))
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file whole or not at all. Its suffix is kept, which Keras goes by."""
+    part = path.with_name(f"part-{path.name}")
+    try:
+        write(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @contextmanager

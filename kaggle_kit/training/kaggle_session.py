@@ -13,7 +13,6 @@ from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.data.shards import shards
 from kaggle_kit.data.subset import subset
-from kaggle_kit.storage.files import locked
 from kaggle_kit.storage.json_files import write_json
 from kaggle_kit.storage.manifest import verify
 from kaggle_kit.training.checkpoint import EpochProgress
@@ -92,7 +91,7 @@ def train_in_session(
     with (
         tempfile.TemporaryDirectory(prefix="kaggle-kit-") as scratch,
         contextlib.chdir(bundle),  # the config names the file of weights relative to it
-        locked(run.path),
+        run.lock(),
     ):
         subset_dir = Path(scratch) / "subset"
         counts = subset(settings.subset, settings.seed, competition, subset_dir)
@@ -144,7 +143,8 @@ def _train_subset(
     stop_at: float,
 ) -> ShardsAndTraining:
     """Write shards only for a run that has these settings and is not finished."""
-    if is_finished(run.open(settings, subset_dir, resume=True), settings):
+    run.open(settings, subset_dir, resume=True)
+    if is_finished(run.read_history(), settings):
         return ShardsAndTraining(
             None, train(settings, subset_dir, run.path, resume=True)
         )

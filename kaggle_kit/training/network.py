@@ -1,4 +1,4 @@
-"""The network of a training: built, compiled for a phase, averaged, and loaded."""
+"""The network of a training: built, compiled for each phase, averaged, and loaded."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from kaggle_kit import config
@@ -18,6 +19,79 @@ from kaggle_kit.model.pretrained import load_weights
 from kaggle_kit.storage.tables import Class
 from kaggle_kit.training.distribute import Workers
 from kaggle_kit.training.run_directory import RunDirectory, read_run
+from kaggle_kit.training.train_step import TrainStep
+
+
+class Learner:
+    """The network of a training, with an optimizer and a training step for each phase.
+
+    Args:
+        steps: batches per epoch.
+        phase: an epoch of the phase to begin with.
+
+    Attributes:
+        network: (b, s, s, 3) pixels -> (b, C) logits.
+        initial_backbone: the backbone's weights before training, if they are averaged.
+        step: trains and validates the network in the current phase.
+    """
+
+    step: TrainStep
+
+    def __init__(
+        self,
+        settings: Config,
+        classes: Sequence[Class],
+        steps: int,
+        workers: Workers,
+        phase: int,
+    ):
+        self.settings = settings
+        self.classes = classes
+        self.steps = steps
+        self.workers = workers
+        self.initial_backbone: list[NDArray[Any]] | None = None
+        if settings.train.trained_share < 1:
+            network = build_network(settings, len(classes), workers)
+            self.initial_backbone = network.get_layer("backbone").get_weights()
+        self.network = build_network(settings, len(classes), workers)
+        self.start_phase(phase)
+
+    def start_phase(self, epoch: int) -> None:
+        """Create the optimizer and the training step for the phase of an epoch."""
+        # nothing is saved in this scope: that would block until all hosts save
+        with self.workers.strategy.scope():
+            compile_for(self.network, self.settings, self.classes, self.steps, epoch)
+            self.step = TrainStep(
+                self.network, self.settings, self.classes, self.workers
+            )
+
+    def start_epoch(self, epoch: int) -> None:
+        """Begin a new phase where the frozen epochs end; reseed dropout."""
+        if epoch and epoch == self.settings.train.frozen_epochs:
+            self.start_phase(epoch)
+        reseed_dropout(self.network, self.settings.seed, epoch)
+
+    def train(
+        self, dataset: tf.data.Dataset, epoch: int, first: int
+    ) -> Iterator[NDArray[np.float64]]:
+        """Train on the batches of an epoch from number ``first`` on.
+
+        Yields:
+            (3,) for each batch, once it is trained: the sums of ``TrainStep.train``.
+        """
+        frozen = self.settings.train.frozen_epochs
+        epochs_before = epoch - frozen if epoch >= frozen else epoch  # in this phase
+        number = epochs_before * self.steps + first
+        for batch in self.workers.batches(dataset):
+            yield self.step.train(batch, number)
+            number += 1
+
+    def validate(self, dataset: tf.data.Dataset) -> NDArray[np.float64]:
+        """(3,) the sums of ``TrainStep.validate`` over all batches."""
+        sums = np.zeros(3)
+        for batch in self.workers.batches(dataset):
+            sums += self.step.validate(batch)
+        return sums
 
 
 def build_network(settings: Config, n_classes: int, workers: Workers) -> keras.Model:

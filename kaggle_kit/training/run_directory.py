@@ -11,8 +11,8 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from kaggle_kit import config
 from kaggle_kit.config import Config, image_size
 from kaggle_kit.errors import ArtefactError, ConfigError
 from kaggle_kit.storage import tables
-from kaggle_kit.storage.files import written, written_dir
+from kaggle_kit.storage.files import full_disk_told, locked, written, written_dir
 from kaggle_kit.storage.json_files import json_text
 from kaggle_kit.storage.tables import Class
 from kaggle_kit.training.checkpoint import (
@@ -33,6 +33,7 @@ from kaggle_kit.training.checkpoint import (
     load_checkpoint,
     read_progress,
     write_checkpoint,
+    write_whole,
 )
 
 CONFIG, WEIGHTS, HISTORY = "config.json", "model.weights.h5", "history.csv"
@@ -43,10 +44,15 @@ History = list[dict[str, float]]  # the rows of history.csv: one per whole epoch
 
 
 class RunDirectory:
-    """The files of one run: paths, tables, history, weights and checkpoints."""
+    """The files of one run: paths, tables, history, weights and checkpoints.
 
-    def __init__(self, path: Path):
+    Args:
+        is_chief: whether this host writes; else the methods that write do nothing.
+    """
+
+    def __init__(self, path: Path, is_chief: bool = True):
         self.path = Path(path)
+        self.is_chief = is_chief
         self.config_path = self.path / CONFIG
         self.weights_path = self.path / WEIGHTS
         self.history_path = self.path / HISTORY
@@ -59,20 +65,31 @@ class RunDirectory:
         """The state within the epoch that follows ``n_epochs`` whole ones."""
         return self.path / f"checkpoint-{n_epochs:04d}-within.npz"
 
-    def open(self, settings: Config, shards_dir: Path, resume: bool) -> History:
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from writing the run; report a full disk in one line.
+
+        Raises:
+            ArtefactError: another process writes it.
+            DataError: the disk is full.
+        """
+        lock = locked(self.path) if self.is_chief else nullcontext()
+        with lock, full_disk_told(self.path):
+            yield
+
+    def open(self, settings: Config, shards_dir: Path, resume: bool) -> None:
         """Create the run directory, or check that its run can be resumed.
 
         Args:
             shards_dir: the directory of ``classes.csv`` and ``subset.csv``.
-
-        Returns:
-            One row per whole epoch.
 
         Raises:
             ConfigError: the run has other settings.
             ArtefactError: there is a run and ``resume`` is False, or it has other
                 classes, or the directory holds other files.
         """
+        if not self.is_chief:
+            return
         if self.config_path.exists():
             if not resume:
                 raise ArtefactError(
@@ -80,9 +97,8 @@ class RunDirectory:
                     f"resume it or choose another --run"
                 )
             self._require_same(settings, shards_dir)
-            history = self.read_history()
-            self._delete_leftovers(len(history))
-            return history
+            self._delete_leftovers()
+            return
         if self.path.exists() and any(self.path.iterdir()):
             raise ArtefactError(
                 f"{self.path}: expected a new or empty directory, found other files; "
@@ -94,7 +110,6 @@ class RunDirectory:
             text = json_text(environment())
             (part / ENVIRONMENT).write_text(text, encoding="utf-8")
             config.write_json(settings, part / CONFIG)
-        return []
 
     def copy_from(self, earlier: Path) -> None:
         """Copy what is needed to resume another run, which may be read-only.
@@ -154,7 +169,8 @@ class RunDirectory:
 
     def save_weights(self, network: keras.Model) -> None:
         """Write the network's weights as those of the best epoch."""
-        _write_whole(self.weights_path, network.save_weights)
+        if self.is_chief:
+            write_whole(self.weights_path, network.save_weights)
 
     def save_epoch(self, history: History, variables: Sequence[Any]) -> None:
         """Save the state after the last epoch of ``history``, then the history.
@@ -162,9 +178,10 @@ class RunDirectory:
         An epoch counts once it is in ``history.csv``. Only then are the checkpoints of
         the epoch before deleted.
         """
+        if not self.is_chief:
+            return
         n_epochs = len(history)
-        write = partial(write_checkpoint, variables=variables, progress=None)
-        _write_whole(self.checkpoint_path(n_epochs), write)
+        write_checkpoint(self.checkpoint_path(n_epochs), variables)
         with written(self.history_path) as part:
             pd.DataFrame(history).to_csv(part, index=False)
         self.checkpoint_path(n_epochs - 1).unlink(missing_ok=True)
@@ -172,8 +189,8 @@ class RunDirectory:
 
     def save_progress(self, progress: EpochProgress, variables: Sequence[Any]) -> None:
         """Save the state within an epoch, in place of the one saved before."""
-        write = partial(write_checkpoint, variables=variables, progress=progress)
-        _write_whole(self.progress_path(progress.epoch), write)
+        if self.is_chief:
+            write_checkpoint(self.progress_path(progress.epoch), variables, progress)
 
     def read_progress(self) -> EpochProgress:
         """The epoch that the run continues with, and the progress within it.
@@ -198,8 +215,9 @@ class RunDirectory:
         elif progress.epoch:
             load_checkpoint(self.checkpoint_path(progress.epoch), variables)
 
-    def _delete_leftovers(self, n_epochs: int) -> None:
+    def _delete_leftovers(self) -> None:
         """Delete the partial files and old checkpoints that a killed process left."""
+        n_epochs = len(self.read_history())
         newest = {self.checkpoint_path(n_epochs), self.progress_path(n_epochs)}
         for pattern in ("part-*", "*.part", "*.kit.lock", "checkpoint-*"):
             for path in set(self.path.glob(pattern)) - newest:
@@ -288,13 +306,3 @@ def environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "cores": os.cpu_count(),
     }
-
-
-def _write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file whole or not at all. Its suffix is kept, which Keras goes by."""
-    part = path.with_name(f"part-{path.name}")
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -26,6 +26,9 @@ class TrainStep:
     gradients, and its schedule counts these steps.
 
     Create it, like the network, in the scope of the workers' strategy.
+
+    Attributes:
+        variables: all that a training changes, in an order that never changes.
     """
 
     def __init__(
@@ -61,22 +64,18 @@ class TrainStep:
             )
             for variable in (self.trainable if self.accumulate > 1 else ())
         ]
+        tables = self.sampled.tables[1:] if self.sampled else []
+        self.variables = [
+            *network.variables,
+            *network.optimizer.variables,
+            *self.accumulated,
+            *tables,
+        ]
         self._accumulate_batch = tf.function(self._batch_function(updates=False))
         self._update_batch = tf.function(self._batch_function(updates=True))
         self._validate = tf.function(
             lambda batch: self._sum_over_devices(self._validate_on_device, batch)
         )
-
-    @property
-    def variables(self) -> list[Any]:
-        """Every variable that a training changes, in an order that never changes."""
-        tables = self.sampled.tables[1:] if self.sampled else []
-        return [
-            *self.network.variables,
-            *self.network.optimizer.variables,
-            *self.accumulated,
-            *tables,
-        ]
 
     def train(self, batch: Any, number: int) -> NDArray[np.float64]:
         """Train on one batch.
@@ -178,15 +177,6 @@ class TrainStep:
         losses = self.network.loss.call(tf.maximum(labels, 0), logits)
         total = tf.reduce_sum(tf.where(is_photo, losses, 0.0))
         return _sums(total, logits, labels)
-
-
-def metrics(sums: NDArray[np.float64]) -> dict[str, float]:
-    """Accuracy and mean loss, from sums that a ``TrainStep`` returned."""
-    loss, correct, n_photos = sums
-    return {
-        "accuracy": round(float(correct / n_photos), 6),
-        "loss": round(float(loss / n_photos), 6),
-    }
 
 
 def class_weights(

@@ -3,7 +3,6 @@
 import logging
 import math
 import time
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,9 @@ from kaggle_kit.data.datasets import Photos
 from kaggle_kit.data.shards import read_manifest
 from kaggle_kit.errors import ConfigError
 from kaggle_kit.progress import progress
-from kaggle_kit.storage.files import full_disk_told, locked
 from kaggle_kit.training.checkpoint import EpochProgress
 from kaggle_kit.training.distribute import Workers, find_workers, scale_settings
-from kaggle_kit.training.network import (
-    average_backbone,
-    build_network,
-    compile_for,
-    reseed_dropout,
-)
+from kaggle_kit.training.network import Learner, average_backbone, build_network
 from kaggle_kit.training.result import TrainingResult
 from kaggle_kit.training.run_directory import (
     History,
@@ -34,7 +27,6 @@ from kaggle_kit.training.run_directory import (
     best_epoch,
     is_finished,
 )
-from kaggle_kit.training.train_step import TrainStep, metrics
 
 logger = logging.getLogger(__name__)
 
@@ -72,19 +64,18 @@ def train(
     workers = find_workers()
     settings = scale_settings(settings, workers.n_devices)
     keras.utils.set_random_seed(settings.seed)
-    run = RunDirectory(run_dir)
-    lock = locked(run.path) if workers.is_chief else nullcontext()
-    with workers.report_lost_host(), lock, full_disk_told(run.path):
-        trainer = Trainer(settings, Path(shards_dir), run, workers, stop_at)
-        return trainer.train(resume)
+    with workers.report_lost_host():
+        run = RunDirectory(run_dir, workers.is_chief)
+        with run.lock():
+            trainer = Trainer(settings, Path(shards_dir), run, workers, stop_at)
+            return trainer.train(resume)
 
 
 class Trainer:
     """One training: opens or resumes a run, trains its epochs and saves them."""
 
     data: Photos
-    network: keras.Model
-    step: TrainStep
+    learner: Learner
 
     def __init__(
         self,
@@ -101,7 +92,6 @@ class Trainer:
         self.stop_at = stop_at
         self.history: History = run.read_history()
         self.progress = EpochProgress(len(self.history))
-        self.initial_backbone: list[NDArray[Any]] | None = None
 
     def train(self, resume: bool) -> TrainingResult:
         """Open the run, and train what is left of it."""
@@ -111,12 +101,11 @@ class Trainer:
         else:
             manifest = self.read_shards()
             self.open_run(resume)
-            share = self.workers.batch_share
-            self.data = Photos(self.settings, self.shards_dir, manifest, share)
-            self.load_state()
+            self.load_state(manifest)
             self.train_epochs()
+        result = self.result()
         self.workers.wait()  # until the chief has written everything
-        return self.result()
+        return result
 
     def read_shards(self) -> dict[str, Any]:
         """The manifest of the shards, once they are of the size in the settings."""
@@ -131,8 +120,7 @@ class Trainer:
 
     def open_run(self, resume: bool) -> None:
         """Create the run directory, or check that its run can be resumed."""
-        if self.workers.is_chief:
-            self.run.open(self.settings, self.shards_dir, resume)
+        self.run.open(self.settings, self.shards_dir, resume)
         self.workers.wait()  # the other hosts need the directory
 
     def save_untrained(self) -> None:
@@ -140,34 +128,24 @@ class Trainer:
         has_network = self.settings.model.backbone != "none"
         untrained = has_network and not self.settings.train.epochs
         if untrained and not self.run.weights_path.exists():
-            network = self.build_network()
-            if self.workers.is_chief:
-                self.run.save_weights(network)
+            n_classes = len(self.run.read_classes())
+            network = build_network(self.settings, n_classes, self.workers)
+            self.run.save_weights(network)
 
-    def load_state(self) -> None:
-        """Build the network and its training step, and load their newest checkpoint."""
-        if self.settings.train.trained_share < 1:
-            backbone = self.build_network().get_layer("backbone")
-            self.initial_backbone = backbone.get_weights()
-        self.network = self.build_network()
+    def load_state(self, manifest: dict[str, Any]) -> None:
+        """Set up the data and the network, and load the newest checkpoint."""
+        classes = self.run.read_classes()
         self.progress = self.run.read_progress()
         epoch, n_batches = self.progress.epoch, self.progress.n_batches
-        # between epochs the checkpoint is of the phase that the epoch before was in
-        self.start_phase(epoch if n_batches else max(0, epoch - 1))
-        self.run.load_state(self.progress, self.step.variables)
         self.workers.require_same(epoch, n_batches)
-
-    def build_network(self) -> keras.Model:
-        """The network as it is before training."""
-        return build_network(self.settings, len(self.run.read_classes()), self.workers)
-
-    def start_phase(self, epoch: int) -> None:
-        """Create the optimizer and the training step for the phase of an epoch."""
-        classes = self.run.read_classes()
-        # nothing is saved in this scope: that would block until all hosts save
-        with self.workers.strategy.scope():
-            compile_for(self.network, self.settings, classes, self.data.steps, epoch)
-            self.step = TrainStep(self.network, self.settings, classes, self.workers)
+        share = self.workers.batch_share
+        self.data = Photos(self.settings, self.shards_dir, manifest, share)
+        # between epochs the checkpoint is of the phase that the epoch before was in
+        phase = epoch if n_batches else max(0, epoch - 1)
+        self.learner = Learner(
+            self.settings, classes, self.data.steps, self.workers, phase
+        )
+        self.run.load_state(self.progress, self.learner.step.variables)
 
     def train_epochs(self) -> None:
         """Train, validate and save one epoch after the other.
@@ -176,26 +154,18 @@ class Trainer:
         ``history.csv``, or at a checkpoint within the next one.
         """
         while not is_finished(self.history, self.settings):
-            start = time.monotonic() - self.progress.seconds
-            if not self.progress.n_batches:
-                self.start_epoch()
             epoch, n_batches = self.progress.epoch, self.progress.n_batches
+            start = time.monotonic() - self.progress.seconds
+            if not n_batches:
+                self.learner.start_epoch(epoch)
             batches, validation = self.data.epoch(epoch, n_batches)
             if not self.train_batches(batches, start):
                 return
             row = self.validate_epoch(validation)
             row["seconds"] = round(time.monotonic() - start, 1)
             logger.info(", ".join(f"{k} {v:.4g}" for k, v in row.items()))
-            if self.workers.is_chief:
-                self.run.save_epoch(self.history, self.step.variables)
+            self.run.save_epoch(self.history, self.learner.step.variables)
             self.progress = EpochProgress(epoch + 1)
-
-    def start_epoch(self) -> None:
-        """Begin a new phase where the frozen epochs end; reseed dropout."""
-        epoch = self.progress.epoch
-        if epoch and epoch == self.settings.train.frozen_epochs:
-            self.start_phase(epoch)
-        reseed_dropout(self.network, self.settings.seed, epoch)
 
     def train_batches(self, batches: tf.data.Dataset, start: float) -> bool:
         """Train on the remaining batches of the epoch; False if the time is up first.
@@ -204,10 +174,8 @@ class Trainer:
             start: when the epoch began, by ``time.monotonic``, without interruptions.
         """
         epoch, n_steps = self.progress.epoch, self.data.steps
-        frozen = self.settings.train.frozen_epochs
-        phase = frozen if epoch >= frozen else 0  # the epoch in which the phase began
         saved = time.monotonic()
-        remaining = self.workers.batches(batches)
+        steps = self.learner.train(batches, epoch, self.progress.n_batches)
         label = f"epoch {epoch + 1}/{self.settings.train.epochs}"
         with progress(total=n_steps, label=label) as bar:
             bar.update(self.progress.n_batches)
@@ -216,8 +184,7 @@ class Trainer:
                     if self.progress.n_batches:
                         self.save_progress()
                     return False
-                number = (epoch - phase) * n_steps + self.progress.n_batches
-                self.progress.sums += self.step.train(next(remaining), number)
+                self.progress.sums += next(steps)
                 self.progress.n_batches += 1
                 now = time.monotonic()
                 self.progress.seconds = now - start
@@ -243,30 +210,27 @@ class Trainer:
 
     def save_progress(self) -> None:
         """Save the state within the epoch."""
-        if self.workers.is_chief:
-            self.run.save_progress(self.progress, self.step.variables)
+        self.run.save_progress(self.progress, self.learner.step.variables)
 
     def validate_epoch(self, batches: tf.data.Dataset | None) -> dict[str, float]:
         """Add a row to the history, and save the weights if they are the best so far."""
         row = {"epoch": self.progress.epoch + 1} | metrics(self.progress.sums)
         share = self.settings.train.trained_share
-        with average_backbone(self.network, self.initial_backbone, share):
+        network = self.learner.network
+        with average_backbone(network, self.learner.initial_backbone, share):
             row |= self.validate(batches)
-            row["learning_rate"] = float(self.network.optimizer.learning_rate)
+            row["learning_rate"] = float(network.optimizer.learning_rate)
             self.history.append(row)
-            is_best = best_epoch(self.history, self.settings) == self.progress.epoch
-            if is_best and self.workers.is_chief:
-                self.run.save_weights(self.network)
+            if best_epoch(self.history, self.settings) == self.progress.epoch:
+                self.run.save_weights(network)
         return row
 
     def validate(self, batches: tf.data.Dataset | None) -> dict[str, float]:
         """The metrics on the validation photos, if there are any."""
         if batches is None:
             return {}
-        sums = np.zeros(3)
-        for batch in self.workers.batches(batches):
-            sums += self.step.validate(batch)
-        return {f"val_{name}": value for name, value in metrics(sums).items()}
+        values = metrics(self.learner.validate(batches))
+        return {f"val_{name}": value for name, value in values.items()}
 
     def result(self) -> TrainingResult:
         """How far the training is."""
@@ -286,3 +250,12 @@ class Trainer:
             best={k: v for k, v in row.items() if k.startswith("val_")},
             minutes=round(sum(row["seconds"] for row in self.history) / 60, 2),
         )
+
+
+def metrics(sums: NDArray[np.float64]) -> dict[str, float]:
+    """Accuracy and mean loss, from sums that a ``TrainStep`` returned."""
+    loss, correct, n_photos = sums
+    return {
+        "accuracy": round(float(correct / n_photos), 6),
+        "loss": round(float(loss / n_photos), 6),
+    }

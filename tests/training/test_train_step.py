@@ -80,7 +80,7 @@ def test_a_class_without_photos_has_no_weight():
     np.testing.assert_allclose(step.weights, [70 / 180, 0, 70 / 30])
 
 
-def test_the_schedule_counts_moves_and_not_batches():
+def test_the_schedule_counts_optimizer_steps_and_not_batches():
     train = {"accumulate": 4, "schedule": "cosine", "epochs": 4, "learning_rate": 0.1}
     model, settings = small(train)
     compile_for(model, settings, CLASSES, 16, 0)
