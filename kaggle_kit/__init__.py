@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kaggle_kit.inference.predict import predict
     from kaggle_kit.inference.recogniser import Recogniser
     from kaggle_kit.metrics.score import score
-    from kaggle_kit.training.trainer import fit as train
+    from kaggle_kit.training.trainer import train
 
 __all__ = [
     "Answer",
@@ -38,7 +38,7 @@ _ORIGIN = {
     "load_config": ("kaggle_kit.config", "load"),
     "predict": ("kaggle_kit.inference.predict", "predict"),
     "score": ("kaggle_kit.metrics.score", "score"),
-    "train": ("kaggle_kit.training.trainer", "fit"),
+    "train": ("kaggle_kit.training.trainer", "train"),
 }
 
 

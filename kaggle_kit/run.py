@@ -6,33 +6,28 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.data.layout import Competition
-from kaggle_kit.data.shard_file import SplitCounts
-from kaggle_kit.data.subset import subset
-from kaggle_kit.demo.competition import draw
+from kaggle_kit.data.subset import SubsetCounts, subset
+from kaggle_kit.demo.competition import DemoCounts, draw
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.metrics.score import score
-from kaggle_kit.rehearsal.rehearse import VISIBLE, ReportPath, rehearse
+from kaggle_kit.metrics.score import Score, score
+from kaggle_kit.rehearsal.rehearse import VISIBLE, Rehearsal, ReportPath, rehearse
 from kaggle_kit.report.page import report_if_possible
 from kaggle_kit.report.plots import learning_curves
 from kaggle_kit.storage.files import atomic_write, lock
 from kaggle_kit.storage.json_files import INLINE, to_json, write_json
 from kaggle_kit.subprocess_call import run_in_subprocess
+from kaggle_kit.training.result import ShardCounts, ShardsAndTraining, TrainingResult
+
+if TYPE_CHECKING:
+    from kaggle_kit.bundling.build import Bundle
 
 logger = logging.getLogger(__name__)
 RESULT = "result.json"
-
-
-@dataclass(frozen=True)
-class ShardCounts:
-    """Images in the shards, by split, and images that are missing or do not decode."""
-
-    counts: SplitCounts = field(metadata=INLINE)
-    broken: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +46,17 @@ class RunResult:
     """
 
     config: str
-    subset: Any
-    shards: Any
-    training: Any
-    bundle: Any
-    rehearsal: Any
+    subset: SubsetCounts
+    shards: ShardCounts | None
+    training: TrainingResult
+    bundle: "Bundle"
+    rehearsal: Rehearsal
     seconds: dict[str, float]
     run: str
     learning_curves: str | None
     bundle_dir: str
     submission: str
-    score: Any
+    score: Score | None
     gap_of_sample: float | None
     gap: float | None
     page: ReportPath | None = field(default=None, metadata=INLINE)
@@ -71,7 +66,7 @@ class RunResult:
 class DemoResult:
     """The drawn competition, and the result of all stages on it."""
 
-    drawn: Any
+    drawn: DemoCounts
     competition: str
     run: RunResult | None = field(default=None, metadata=INLINE)
 
@@ -121,7 +116,7 @@ def _run_stages(settings: Config, layout: Competition, out: Path) -> RunResult:
 
     competition = layout.root
     split = timed(subset, settings.subset, settings.seed, competition, out / "subset")
-    manifest, training = timed(train, settings, competition, out)
+    stages = timed(train, settings, competition, out)
     curves = None
     if settings.train.epochs:
         curves = out / "run" / "learning_curves.png"
@@ -137,8 +132,8 @@ def _run_stages(settings: Config, layout: Competition, out: Path) -> RunResult:
     return RunResult(
         config=settings.name,
         subset=split,
-        shards=manifest and ShardCounts(manifest.counts, len(manifest.broken)),
-        training=training,
+        shards=stages.shards,
+        training=stages.training,
         bundle=bundled,
         rehearsal=replace(rehearsal, submission=None, score=None),
         seconds=seconds,
@@ -152,11 +147,11 @@ def _run_stages(settings: Config, layout: Competition, out: Path) -> RunResult:
     )
 
 
-def train(settings: Config, competition: Path, out: Path) -> tuple[Any, Any]:
-    """Make the shards and train, or resume; return the shards' manifest and the result."""
-    from kaggle_kit.training.kaggle_session import from_photos  # imports TensorFlow
+def train(settings: Config, competition: Path, out: Path) -> ShardsAndTraining:
+    """Make the shards and train, or resume."""
+    from kaggle_kit.training.kaggle_session import train_from_photos  # TensorFlow
 
-    return from_photos(
+    return train_from_photos(
         settings, competition, out / "subset", out / "shards", out / "run"
     )
 

@@ -98,9 +98,9 @@ def shards_dir(settings, competition, subset_dir, shared) -> Path:
 @pytest.fixture(scope="session")
 def run_dir(settings, shards_dir, shared) -> Path:
     """A run of two epochs."""
-    from kaggle_kit.training.trainer import fit
+    from kaggle_kit.training.trainer import train
 
-    return shared.make("run", lambda out: fit(settings, shards_dir, out))[0]
+    return shared.make("run", lambda out: train(settings, shards_dir, out))[0]
 
 
 @pytest.fixture(scope="session")
@@ -120,12 +120,12 @@ def local(settings, competition, shared):
     from kaggle_kit import config
     from kaggle_kit.bundling.build import build_bundle
     from kaggle_kit.data.subset import subset
-    from kaggle_kit.training.trainer import fit
+    from kaggle_kit.training.trainer import train
 
     def make(out: Path):
         changed = config.override(settings, LOCAL)
         subset(changed.subset, changed.seed, competition, out / "subset")
-        fit(changed, out / "subset", out / "run")
+        train(changed, out / "subset", out / "run")
         built = build_bundle([out / "run"], competition, out / "bundle")
         return built.as_json()
 
@@ -137,12 +137,12 @@ def both(settings, local, competition, shared):
     """The run without a network and one with, untrained, as an ensemble."""
     from kaggle_kit import config
     from kaggle_kit.bundling.build import build_bundle
-    from kaggle_kit.training.trainer import fit
+    from kaggle_kit.training.trainer import train
 
     def make(out: Path):
         network = {"name": "net", "vlad": None, "model.backbone": "tiny"}
         plain = config.override(settings, LOCAL | network)
-        fit(plain, local[0] / "subset", out / "run")
+        train(plain, local[0] / "subset", out / "run")
         runs = [local[0] / "run", out / "run"]
         return build_bundle(runs, competition, out / "bundle").as_json()
 

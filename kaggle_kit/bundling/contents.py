@@ -16,7 +16,7 @@ from kaggle_kit.storage.manifest import (
     describe_file,
     upload_names,
 )
-from kaggle_kit.training.run_folder import environment
+from kaggle_kit.training.run_directory import environment
 
 LIBRARY, OTHER = "library", "other"
 SMALLER = {  # what to do about a part that is too large

@@ -24,7 +24,7 @@ from kaggle_kit.model.convert_litert import convert_to_int8, convert_to_litert
 from kaggle_kit.model.export import export, has_head, view_sides
 from kaggle_kit.retrieval.whitening import Whitening
 from kaggle_kit.storage import tables
-from kaggle_kit.training.trainer import load_best
+from kaggle_kit.training.network import load_best
 
 VOCABULARY_IMAGES = 1000  # whose features the visual words are made of
 RANGE_IMAGES = 128  # that the range of 8-bit integers is found by

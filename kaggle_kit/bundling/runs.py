@@ -10,7 +10,7 @@ from kaggle_kit.config import Config
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.errors import ArtefactError, ConfigError, DataError
 from kaggle_kit.storage import tables
-from kaggle_kit.training.run_folder import read_run
+from kaggle_kit.training.run_directory import read_run
 
 
 def bundle_settings(runs: Sequence[Path], changes: Mapping[str, Any]) -> Config:

@@ -45,9 +45,9 @@ def train(args: argparse.Namespace) -> Result:
             settings, args.shards, args.run, args.resume, args.ray
         )
     else:
-        from kaggle_kit.training.trainer import fit
+        from kaggle_kit.training import trainer
 
-        result = fit(settings, args.shards, args.run, args.resume)
+        result = trainer.train(settings, args.shards, args.run, args.resume)
     if settings.train.epochs:
         learning_curves(args.run / "history.csv", args.run / "learning_curves.png")
     return to_json(result) | {"run": str(args.run)}

@@ -28,8 +28,8 @@ from kaggle_kit.kaggle.kernel_run import (
 from kaggle_kit.kaggle.polling import wait_for
 from kaggle_kit.metrics.score import validate
 from kaggle_kit.rehearsal.kernel_folder import KernelMetadata
-from kaggle_kit.storage.files import atomic_write_dir
 from kaggle_kit.storage import json_files
+from kaggle_kit.storage.files import atomic_write_dir
 from kaggle_kit.storage.json_files import to_json
 from kaggle_kit.storage.manifest import MANIFEST
 

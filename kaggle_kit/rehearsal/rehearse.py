@@ -3,7 +3,6 @@
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from kaggle_kit.bundling.library import check_fit
 from kaggle_kit.data.layout import Competition

@@ -1,1 +1,1 @@
-"""From shards to a run folder, on one device or many."""
+"""From shards to a run directory, on one device or many."""

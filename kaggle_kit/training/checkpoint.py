@@ -1,8 +1,14 @@
-"""All that a training goes on from: every variable, bit by bit, and how far it is."""
+"""Checkpoint files: every variable of a training, bit by bit, and its progress.
 
+The format is ``.npz``. Variables are named by their numbers; the entry ``place`` holds the
+progress within the epoch: batches, seconds and sums, or nothing between epochs.
+"""
+
+import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,62 +18,95 @@ from numpy.typing import NDArray
 
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.storage import arrays
-from kaggle_kit.training.run_folder import save
 
-PLACE = "place"  # the entry for how far a training is; the variables are numbered
+PROGRESS = "place"
 
 
-def save_state(
-    path: Path, variables: Sequence[Any], place: Sequence[float] = ()
-) -> None:
-    """Write a training's variables, and numbers that say how far it is, as an ``.npz``.
+@dataclass
+class EpochProgress:
+    """How much of an epoch is trained.
 
-    One variable after another, so that memory holds one copy at most.
+    Attributes:
+        epoch: its index, from 0.
+        n_batches: the batches trained so far.
+        seconds: the time they took, in all processes.
+        sums: (3,) the sums of ``TrainStep.train`` over these batches.
     """
+
+    epoch: int
+    n_batches: int = 0
+    seconds: float = 0.0
+    sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+
+
+def write_checkpoint(
+    path: Path, variables: Sequence[Any], progress: EpochProgress | None = None
+) -> None:
+    """Write variables one by one, so that memory holds one copy at most.
+
+    Args:
+        progress: within an epoch; None between epochs.
+    """
+    numbers: list[float] = []
+    if progress:
+        numbers = [progress.n_batches, progress.seconds, *progress.sums]
 
     def write(part: Path) -> None:
         with zipfile.ZipFile(part, "w") as archive:
             for i, variable in enumerate(variables):
                 _add(archive, f"{i:05d}", keras.ops.convert_to_numpy(variable))
-            _add(archive, PLACE, np.array(place, np.float64))
+            _add(archive, PROGRESS, np.array(numbers, np.float64))
 
-    save(write, path)
+    write_whole(path, write)
 
 
-def load_state(path: Path, variables: Sequence[Any]) -> NDArray[np.float64]:
-    """Give a training's variables the values they had; return how far it was.
+def load_checkpoint(path: Path, variables: Sequence[Any]) -> None:
+    """Assign the values of a checkpoint to the variables.
 
     Raises:
-        ArtefactError: no such file, a damaged one, or one of another network.
+        ArtefactError: the file is missing, damaged, or of another network.
     """
-    with _opened(path) as archive:
+    with _open(path) as archive:
         names = [f"{i:05d}" for i in range(len(variables))]
-        if set(archive) != {*names, PLACE}:
+        if set(archive) != {*names, PROGRESS}:
             raise ValueError(f"{len(archive) - 1} variables, not {len(names)}")
         for name, variable in zip(names, variables, strict=True):
             variable.assign(archive[name])
-        return archive[PLACE]
 
 
-def read_place(path: Path) -> NDArray[np.float64]:
-    """How far a training was.
+def read_progress(path: Path, epoch: int) -> EpochProgress:
+    """The progress in a checkpoint.
+
+    Args:
+        epoch: the index of the epoch that the training continues with.
 
     Raises:
-        ArtefactError: no such file, or a damaged one.
+        ArtefactError: the file is missing or damaged.
     """
-    with _opened(path) as archive:
-        return archive[PLACE]
+    with _open(path) as archive:
+        n_batches, seconds, *sums = archive[PROGRESS].tolist()
+        return EpochProgress(epoch, int(n_batches), seconds, np.array(sums))
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file whole or not at all. Its suffix is kept, which Keras goes by."""
+    part = path.with_name(f"part-{path.name}")
+    try:
+        write(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _open(path: Path) -> Iterator[arrays.Arrays]:
     try:
         with arrays.Arrays(path) as archive:
             yield archive
     except arrays.DAMAGE as error:
         raise ArtefactError(
-            f"{path}: expected a checkpoint of this training, got {error!r:.200}; train into "
-            f"another --run"
+            f"{path}: expected a checkpoint of this training, got {error!r:.200}; train "
+            f"into another --run"
         ) from None
 
 

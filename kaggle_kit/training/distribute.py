@@ -1,24 +1,24 @@
 """The devices that train together: one, several GPUs of a host, or several hosts.
 
-All of it is ``tf.distribute``. What a training does follows from its settings, not from
-the number of devices: ``train.batch_size`` photos make a batch wherever its parts are
-worked on, gradients are summed over the devices before anything is done with them, and
-batch norm sees the whole batch. So one device and eight give the same curve but for
-rounding and dropout, and a run may be resumed on other hardware.
+All of it is ``tf.distribute``. The result depends on the settings, not on the number of
+devices: ``train.batch_size`` photos make one batch however it is divided, gradients are
+summed over the devices before they are clipped or applied, and batch norm sees the whole
+batch. So one device and eight give the same curve except for rounding and dropout, and a
+run can be resumed on other hardware.
 
-More devices pay only with larger batches. ``train.per_device`` makes batch size and
-learning rates those of one device: both grow with their number (linear scaling, Goyal et
-al., arXiv:1706.02677; it holds with a warm-up and up to some 8,000 photos), and an epoch
-has that many fewer steps. Such a run is of its number of devices for good.
+More devices are faster only with larger batches. With ``train.per_device`` batch size and
+learning rates are those of one device, and both grow with the number of devices (linear
+scaling, Goyal et al., arXiv:1706.02677; valid with a warm-up and up to about 8,000
+photos). An epoch has that many fewer steps. Such a run keeps its number of devices.
 
 Several hosts are started by hand: the same command on each, with its own ``TF_CONFIG``::
 
     TF_CONFIG='{"cluster": {"worker": ["a:2222", "b:2222"]},
                 "task": {"type": "worker", "index": 0}}' kaggle-kit train ...
 
-Number 0 is the chief. It alone writes, and every host must see its run folder and the
-shards (a shared disk): all begin from what lies there. Where one host is lost all stop,
-and go on when they are started again with ``--resume``.
+Number 0 is the chief. It alone writes. Every host must see the run directory and the
+shards on a shared disk, because all resume from what is there. If one host is lost, all
+stop; start all of them again with ``--resume``.
 """
 
 import functools
@@ -30,7 +30,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -38,10 +37,17 @@ from numpy.typing import NDArray
 from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.data.datasets import Part
-from kaggle_kit.errors import ConfigError, KitError
+from kaggle_kit.errors import ArtefactError, ConfigError, KitError
 
 logger = logging.getLogger(__name__)
-LOST = (
+# What a damaged shard raises: a wrong checksum, no photo, too few photos, no file.
+DAMAGED_SHARD = (
+    tf.errors.NotFoundError,
+    tf.errors.DataLossError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.FailedPreconditionError,
+)
+LOST_HOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
     tf.errors.CancelledError,
@@ -52,7 +58,7 @@ LOST = (
 
 @dataclass(frozen=True)
 class Workers:
-    """The devices of a training, and which of the hosts this one is."""
+    """The devices of a training, and the index of this host among the hosts."""
 
     strategy: tf.distribute.Strategy
     n_hosts: int = 1
@@ -60,59 +66,70 @@ class Workers:
 
     @property
     def n_devices(self) -> int:
-        """Devices of all hosts together."""
+        """The number of devices, of all hosts together."""
         return self.strategy.num_replicas_in_sync
 
     @property
-    def chief(self) -> bool:
+    def is_chief(self) -> bool:
         """Whether this host is the one that writes."""
         return self.host == 0
 
     @property
-    def part(self) -> Part:
-        """What of every batch this host reads."""
+    def batch_share(self) -> Part:
+        """The share of every batch that this host reads."""
         return Part(self.host, self.n_hosts, self.n_devices // self.n_hosts)
 
-    def batches(self, dataset: tf.data.Dataset) -> Any:
-        """What gives each device of this host its batch of ``dataset`` in turn."""
-        if self.n_devices == 1:
-            return dataset
-        return self.strategy.distribute_datasets_from_function(lambda _: dataset)
-
-    def everyone(self, *numbers: float) -> NDArray[np.float64]:
-        """These numbers of all devices, (n_devices, k). All hosts wait for one another."""
-        if self.n_devices == 1:
-            return np.array([numbers], np.float64)
-        return _gathering(self.strategy)(tf.constant(numbers, tf.float64)).numpy()
-
-    def wait(self) -> None:
-        """Wait until all hosts are here."""
-        self.everyone(0.0)
-
-    def require_same(self, *numbers: float) -> None:
-        """Stop unless every host is at the same place of the same run.
+    def batches(self, dataset: tf.data.Dataset) -> Iterator[Any]:
+        """Yield batches of ``dataset``: one for every device of this host at a time.
 
         Raises:
-            ConfigError: where hosts differ.
+            ArtefactError: a record has a wrong checksum, or its photo does not decode.
         """
-        found = self.everyone(*numbers)
-        if (found != found[0]).any():
+        batches: Any = dataset
+        if self.n_devices > 1:
+            batches = self.strategy.distribute_datasets_from_function(lambda _: dataset)
+        try:
+            yield from batches
+        except DAMAGED_SHARD as error:
+            raise ArtefactError(
+                f"shards: expected photos as kaggle-kit shards wrote them, got "
+                f"{error.message!r:.200}; make the shards again"
+            ) from None
+
+    def gather(self, *numbers: float) -> NDArray[np.float64]:
+        """The numbers of all devices, (n_devices, k). Every host waits for the others."""
+        if self.n_devices == 1:
+            return np.array([numbers], np.float64)
+        return _gather_function(self.strategy)(tf.constant(numbers, tf.float64)).numpy()
+
+    def wait(self) -> None:
+        """Wait until all hosts have come to this call."""
+        self.gather(0.0)
+
+    def require_same(self, *numbers: float) -> None:
+        """Stop unless every host has the same epoch and step.
+
+        Raises:
+            ConfigError: the hosts differ.
+        """
+        rows = self.gather(*numbers)
+        if (rows != rows[0]).any():
             raise ConfigError(
-                f"TF_CONFIG: expected every host to see the same run folder, got epochs "
-                f"and steps {np.unique(found, axis=0).tolist()}; put --run on a disk that "
+                f"TF_CONFIG: expected every host to see the same run directory, got epochs "
+                f"and steps {np.unique(rows, axis=0).tolist()}; put --run on a disk that "
                 f"all hosts share"
             )
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """Say in one line that another host is gone.
+    def report_lost_host(self) -> Iterator[None]:
+        """Turn TensorFlow's errors for a lost host into one line.
 
         Raises:
-            KitError: a host did not answer any more.
+            KitError: a host does not answer any more.
         """
         try:
             yield
-        except LOST as error:
+        except LOST_HOST as error:
             if self.n_hosts == 1:
                 raise
             reason = " ".join(str(error).split())[:200]
@@ -123,23 +140,23 @@ class Workers:
             ) from None
 
 
-def workers() -> Workers:
-    """All devices that there are: of the hosts of TF_CONFIG, or of this host.
+def find_workers() -> Workers:
+    """All devices: of the hosts in TF_CONFIG, or of this host.
 
-    To be called before TensorFlow is used for anything else: several hosts have to meet
-    first, and wait for one another here.
+    Call it before any other use of TensorFlow: with several hosts, it waits until all of
+    them have connected.
 
     Raises:
-        ConfigError: a TF_CONFIG that does not say which worker of which this one is.
+        ConfigError: TF_CONFIG does not name the workers and the index of this one.
     """
-    return _workers(os.environ.get("TF_CONFIG", ""))
+    return _find_workers(os.environ.get("TF_CONFIG", ""))
 
 
-def per_device(settings: Config, n_devices: int) -> Config:
-    """The settings of a training on so many devices, where they are those of one.
+def scale_settings(settings: Config, n_devices: int) -> Config:
+    """The settings for ``n_devices``, where ``train.per_device`` gives those of one.
 
     Raises:
-        ConfigError: a batch cannot be shared out evenly.
+        ConfigError: the devices do not divide a batch evenly.
     """
     train = settings.train
     if train.per_device:
@@ -155,67 +172,62 @@ def per_device(settings: Config, n_devices: int) -> Config:
         return config.override(settings, changes)
     if train.batch_size % n_devices:
         raise ConfigError(
-            f"train.batch_size: expected a number that the {n_devices} devices divide "
-            f"evenly, got {train.batch_size}; choose another, or set train.per_device"
+            f"train.batch_size: expected a multiple of the {n_devices} devices, got "
+            f"{train.batch_size}; choose another, or set train.per_device"
         )
     return settings
 
 
-def synchronise(model: keras.Model) -> None:
-    """Let every batch norm of a network see the batches of all devices as one."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            synchronise(layer)
-        elif isinstance(layer, keras.layers.BatchNormalization):
-            layer.synchronized = True
-
-
-@functools.cache  # a process meets the others once
-def _workers(text: str) -> Workers:
-    if text:
-        cluster, index = _task(text)
-        found = Workers(
-            tf.distribute.MultiWorkerMirroredStrategy(), len(cluster), index
-        )
+@functools.cache  # a process connects to the other hosts once
+def _find_workers(tf_config: str) -> Workers:
+    if tf_config:
+        cluster, index = _parse_tf_config(tf_config)
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        workers = Workers(strategy, len(cluster), index)
     elif len(tf.config.list_logical_devices("GPU")) > 1:
-        found = Workers(tf.distribute.MirroredStrategy())
+        workers = Workers(tf.distribute.MirroredStrategy())
     else:
-        found = Workers(tf.distribute.get_strategy())
-    if found.n_devices > 1:
-        logger.info("host %d: %d devices train", found.host, found.n_devices)
-    return found
+        workers = Workers(tf.distribute.get_strategy())
+    if workers.n_devices > 1:
+        logger.info("host %d: %d devices train", workers.host, workers.n_devices)
+    return workers
 
 
-def _task(text: str) -> tuple[list[str], int]:
-    """The addresses of a TF_CONFIG's workers and the number of this one."""
+def _parse_tf_config(tf_config: str) -> tuple[list[str], int]:
+    """The addresses of the workers, and the index of this one."""
     try:
-        values = json.loads(text)
-        names, task = values["cluster"]["worker"], values["task"]
+        values = json.loads(tf_config)
+        addresses, task = values["cluster"]["worker"], values["task"]
         index = int(task["index"])
-        known = 0 <= index < len(names) and set(values["cluster"]) == {"worker"}
-        if known and task["type"] == "worker":
-            return names, index
+        only_workers = set(values["cluster"]) == {"worker"} and task["type"] == "worker"
+        if only_workers and 0 <= index < len(addresses):
+            return addresses, index
     except (ValueError, KeyError, TypeError):
         pass
     raise ConfigError(
         f"TF_CONFIG: expected cluster.worker, a list of host:port, and a task of type "
-        f"worker with its index, got {text[:200]}; see the text atop "
+        f"worker with its index, got {tf_config[:200]}; see the docstring of "
         f"kaggle_kit/training/distribute.py"
     )
 
 
 @functools.cache
-def _gathering(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
-    """What adds up tables, (devices, k), in which each device fills its own row."""
+def _gather_function(
+    strategy: tf.distribute.Strategy,
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A function from the (k,) numbers of each device to the (n_devices, k) of all.
 
-    def row(numbers: tf.Tensor) -> tf.Tensor:
-        place = tf.distribute.get_replica_context().replica_id_in_sync_group
-        own = tf.one_hot(place, strategy.num_replicas_in_sync, dtype=numbers.dtype)
-        return own[:, None] * numbers[None]
+    Each device fills its own row of a table of zeros; the sum of the tables is the result.
+    """
+
+    def fill_row(numbers: tf.Tensor) -> tf.Tensor:
+        device = tf.distribute.get_replica_context().replica_id_in_sync_group
+        row = tf.one_hot(device, strategy.num_replicas_in_sync, dtype=numbers.dtype)
+        return row[:, None] * numbers[None]
 
     @tf.function
     def gather(numbers: tf.Tensor) -> tf.Tensor:
-        rows = strategy.run(row, args=(numbers,))
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, rows, axis=None)
+        tables = strategy.run(fill_row, args=(numbers,))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, tables, axis=None)
 
     return gather

@@ -1,14 +1,14 @@
-"""A head of very many classes, of which each step trains a few: Partial FC.
+"""A head of very many classes, of which each step trains a sample: Partial FC.
 
-At 81,313 landmarks with three 512-d directions each the head is half a gigabyte. Trained
-whole, a step would need its unit vectors, its gradient and the optimiser's temporaries
-beside it, each as large. Here a step takes the rows of the batch's own classes and of
-random others out of the tables, trains these as any other weight, and puts them back with
-what the optimiser keeps of them. The tables themselves, the directions and Adam's two
-moments of each, are all that there is for all classes, three times half a gigabyte here.
+At 81,313 landmarks with three 512-d directions each, the head is half a gigabyte. To train
+it whole, a step would also need its unit vectors, its gradient and the optimizer's
+temporaries, each as large. Here a step reads the rows of the batch's classes, and of random
+other classes, from the tables, trains these rows like any other weight, and writes them
+back with their optimizer moments. The tables, the directions and the two moments that Adam
+keeps of them, are all that exists for all classes: three times half a gigabyte here.
 
-A row that is not drawn stays as it is, and so do its moments; they do not decay. With all
-classes drawn a step is that of the whole softmax.
+A row that is not sampled does not change, and neither do its moments; they do not decay.
+With all classes sampled, a step is that of the full softmax.
 
 Source: An et al., "Partial FC", arXiv:2010.05222.
 """
@@ -23,10 +23,15 @@ MOMENTS = ("rows_momentum", "rows_velocity")
 
 
 class SampledHead:
-    """The rows of a ``CosineHead`` that a step trains, and the tables that they are of.
+    """The rows of a ``CosineHead`` that a step trains, and the tables they come from.
 
-    To be made in the scope of the strategy. The optimiser is built on ``rows`` in place of
-    the head's ``directions``; then ``keep_moments_of`` is to be called.
+    Create it in the scope of the strategy. Build the optimizer on ``rows`` in place of the
+    head's ``directions``, then call ``add_moment_tables``.
+
+    Attributes:
+        rows: (n_sampled * sub_centres, width) the variable that is trained.
+        tables: for all classes, the directions and the optimizer's moments of them.
+        samples: for the sampled classes, the variable that belongs to each table.
     """
 
     def __init__(self, head: Any, n_sampled: int, seed: int):
@@ -42,53 +47,54 @@ class SampledHead:
             name="rows",
         )
         self.tables = [head.directions.value]
-        self.parts = [self.rows.value]
+        self.samples = [self.rows.value]
 
-    def keep_moments_of(self, optimizer: Any) -> None:
-        """Make a table for each of the optimiser's variables that belong to the rows."""
+    def replace_directions(self, variables: Sequence[Any]) -> list[Any]:
+        """These variables, with the rows in place of the directions."""
+        others = [v for v in variables if v is not self.head.directions]
+        return [*others, self.rows]
+
+    def add_moment_tables(self, optimizer: Any) -> None:
+        """Add a table for each optimizer variable that belongs to the rows."""
         for variable in optimizer.variables:
             if variable.path.endswith(MOMENTS):
-                self.parts.append(variable.value)
+                self.samples.append(variable.value)
                 shape = self.head.directions.shape
                 zeros = tf.zeros_initializer()
                 table = tf.Variable(lambda s=shape, z=zeros: z(s), trainable=False)
                 self.tables.append(table)
 
-    def drawn(self, is_own: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
-        """Which classes a step trains, (n,) int32 in order.
+    def sample(self, counts: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        """The classes that a step trains, (n_sampled,) int32, ascending.
 
         Args:
-            is_own: (C,) above 0 for the classes of the batch, which are always drawn.
-            number: of the step; it alone and the seed decide which others are.
+            counts: (C,) the photos of each class in the batch; a class that has one is
+                always sampled.
+            number: of the step; with the seed it decides which other classes are sampled.
         """
         shape = (self.head.n_classes,)
-        lot = tf.random.stateless_uniform(shape, tf.stack([self.seed, number]))
-        lot = tf.where(is_own > 0, 2.0, lot)
-        return tf.sort(tf.math.top_k(lot, self.n_sampled, sorted=False).indices)
+        rank = tf.random.stateless_uniform(shape, tf.stack([self.seed, number]))
+        rank = tf.where(counts > 0, 2.0, rank)
+        return tf.sort(tf.math.top_k(rank, self.n_sampled, sorted=False).indices)
 
-    def take(self, strategy: tf.distribute.Strategy, classes: tf.Tensor) -> None:
-        """Fill the rows, and the optimiser's state of them, with those of ``classes``."""
-        places = self._places(classes)
-        for part, table in zip(self.parts, self.tables, strict=True):
+    def read_rows(self, strategy: tf.distribute.Strategy, classes: tf.Tensor) -> None:
+        """Copy the rows of ``classes``, and their moments, from the tables."""
+        indices = self._row_indices(classes)
+        for sample, table in zip(self.samples, self.tables, strict=True):
             strategy.extended.update(
-                part, lambda p, t: p.assign(tf.gather(t, places)), args=(table,)
+                sample, lambda s, t: s.assign(tf.gather(t, indices)), args=(table,)
             )
 
-    def put_back(self, strategy: tf.distribute.Strategy, classes: tf.Tensor) -> None:
-        """Write the rows, and the optimiser's state of them, into the tables again."""
-        places = self._places(classes)
-        for part, table in zip(self.parts, self.tables, strict=True):
+    def write_rows(self, strategy: tf.distribute.Strategy, classes: tf.Tensor) -> None:
+        """Copy the rows of ``classes``, and their moments, back into the tables."""
+        indices = self._row_indices(classes)
+        for sample, table in zip(self.samples, self.tables, strict=True):
             strategy.extended.update(
                 table,
-                lambda t, p: t.scatter_update(tf.IndexedSlices(p, places)),
-                args=(part,),
+                lambda t, s: t.scatter_update(tf.IndexedSlices(s, indices)),
+                args=(sample,),
             )
 
-    def instead_of_directions(self, variables: Sequence[Any]) -> list[Any]:
-        """These variables, with the rows in place of the directions."""
-        kept = [v for v in variables if v is not self.head.directions]
-        return [*kept, self.rows]
-
-    def _places(self, classes: tf.Tensor) -> tf.Tensor:
+    def _row_indices(self, classes: tf.Tensor) -> tf.Tensor:
         per_class = tf.range(self.head.sub_centres)
         return tf.reshape(classes[:, None] * self.head.sub_centres + per_class, [-1])

@@ -1,7 +1,7 @@
-"""Ray, which starts the work of several hosts; nothing else in the kit knows of it.
+"""Ray starts the processes of several hosts; no other module of the kit uses it.
 
-The hosts of a Ray cluster need the kit installed and the same folders: competition,
-shards and run on a disk that all of them share, at the same path.
+The hosts of a Ray cluster need the kit, and a shared disk that has the competition, the
+shards and the run directory at the same paths.
 """
 
 import json
@@ -14,20 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 from kaggle_kit.config import Config
 from kaggle_kit.errors import KitError
+from kaggle_kit.training.result import TrainingResult
 
 if TYPE_CHECKING:
     from kaggle_kit.data.shards import ShardsManifest
 
-LOCAL = "local"  # in place of an address: a cluster of this host alone, for now
+LOCAL = "local"  # in place of an address: a temporary cluster of this host alone
 
 
 def shards(
     settings: Config, competition: Path, subset: Path, out: Path, address: str
 ) -> "ShardsManifest":
-    """``data.shards.shards``, of which each host writes some at a time.
+    """``data.shards.shards``, with the shards divided among the hosts.
 
     Raises:
-        KitError: as there; Ray is not installed or not reached, a host is lost.
+        KitError: as there; Ray is not installed or does not answer; a host is lost.
     """
     with _cluster(address) as ray:
         from kaggle_kit.data.shards import shards  # TensorFlow, after the cheap checks
@@ -36,8 +37,8 @@ def shards(
         task = ray.remote(num_cpus=n_cores)(_call)
 
         def spread(function: Callable[..., Any], jobs: Sequence[Any]) -> Iterator[Any]:
-            for made in [task.remote(function, job) for job in jobs]:
-                yield _result(ray, made)
+            for future in [task.remote(function, job) for job in jobs]:
+                yield _result(ray, future)
 
         return shards(
             settings.data,
@@ -55,48 +56,47 @@ def train(
     resume: bool,
     address: str,
     n_hosts: int | None = None,
-) -> dict[str, Any]:
-    """``training.trainer.fit`` on all devices of a cluster's hosts, as one training.
+) -> TrainingResult:
+    """``training.trainer.train`` on all devices of a cluster's hosts, as one training.
 
     Args:
-        n_hosts: how many processes train together; None: one on each host, with all GPUs
-            that it has.
+        n_hosts: the processes that train together; None: one per host, with all its GPUs.
 
     Returns:
-        What ``fit`` says on the chief.
+        The result of the chief.
 
     Raises:
-        KitError: as there; Ray is not installed or not reached, a host is lost.
+        KitError: as there; Ray is not installed or does not answer; a host is lost.
     """
     with _cluster(address) as ray:
         nodes = _nodes(ray)
-        chosen = [nodes[i % len(nodes)] for i in range(n_hosts or len(nodes))]
-        share = -(-len(chosen) // len(nodes))  # processes on a node
+        placement = [nodes[i % len(nodes)] for i in range(n_hosts or len(nodes))]
+        per_node = -(-len(placement) // len(nodes))
         hosts = [
             ray.remote(_Host)
             .options(
-                num_cpus=max(1, int(_cores(node) // share)),
-                num_gpus=int(node["Resources"].get("GPU", 0) // share),
-                scheduling_strategy=_on(ray, node),
+                num_cpus=max(1, int(_cores(node) // per_node)),
+                num_gpus=int(node["Resources"].get("GPU", 0) // per_node),
+                scheduling_strategy=_on_node(ray, node),
             )
             .remote()
-            for node in chosen
+            for node in placement
         ]
         addresses = [_result(ray, host.address.remote()) for host in hosts]
-        where = [Path(path).absolute() for path in (shards_dir, run_dir)]
-        begun = [
-            host.fit.remote(settings, *where, resume, addresses, i)
+        paths = [Path(path).absolute() for path in (shards_dir, run_dir)]
+        futures = [
+            host.train.remote(settings, *paths, resume, addresses, i)
             for i, host in enumerate(hosts)
         ]
-        waiting = list(begun)
-        while waiting:  # whoever fails first says why; the others only that it is gone
-            done, waiting = ray.wait(waiting)
+        running = list(futures)
+        while running:  # the host that fails first has the reason; others only lost it
+            done, running = ray.wait(running)
             _result(ray, done[0])
-        return _result(ray, begun[0])
+        return _result(ray, futures[0])
 
 
 class _Host:
-    """A process that trains with those of other hosts."""
+    """A process that trains together with those of other hosts."""
 
     def address(self) -> str:
         import ray
@@ -105,7 +105,7 @@ class _Host:
             free.bind(("", 0))
             return f"{ray.util.get_node_ip_address()}:{free.getsockname()[1]}"
 
-    def fit(
+    def train(
         self,
         settings: Config,
         shards_dir: Path,
@@ -113,16 +113,14 @@ class _Host:
         resume: bool,
         addresses: list[str],
         index: int,
-    ) -> dict[str, Any]:
+    ) -> TrainingResult:
         if len(addresses) > 1:
             task = {"type": "worker", "index": index}
             values = {"cluster": {"worker": addresses}, "task": task}
             os.environ["TF_CONFIG"] = json.dumps(values)
-        from kaggle_kit.training.trainer import (
-            fit,  # TensorFlow, once it knows the others
-        )
+        from kaggle_kit.training.trainer import train  # TensorFlow, after TF_CONFIG
 
-        return fit(settings, shards_dir, run_dir, resume)
+        return train(settings, shards_dir, run_dir, resume)
 
 
 def _call(function: Callable[..., Any], job: Any) -> Any:
@@ -131,7 +129,7 @@ def _call(function: Callable[..., Any], job: Any) -> Any:
 
 @contextmanager
 def _cluster(address: str) -> Iterator[Any]:
-    """Ray, connected to a cluster for a while."""
+    """The Ray module, connected to a cluster."""
     try:
         import ray
     except ImportError:
@@ -141,7 +139,7 @@ def _cluster(address: str) -> Iterator[Any]:
     try:
         host, colon, port = address.rpartition(":")
         if colon and port.isdecimal() and "://" not in address:
-            # Ray itself would ask for minutes
+            # Ray itself would try for minutes
             socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(
             address=None if address == LOCAL else address,
@@ -161,7 +159,7 @@ def _cluster(address: str) -> Iterator[Any]:
 
 
 def _nodes(ray: Any) -> list[dict[str, Any]]:
-    """The hosts of the cluster, in an order of their own."""
+    """The hosts of the cluster, ordered by their ids."""
     alive = [node for node in ray.nodes() if node["Alive"] and _cores(node) >= 1]
     if not alive:
         raise KitError("--ray: expected a cluster with hosts, found none with a core")
@@ -172,15 +170,15 @@ def _cores(node: dict[str, Any]) -> float:
     return float(node["Resources"].get("CPU", 0))
 
 
-def _on(ray: Any, node: dict[str, Any]) -> Any:
+def _on_node(ray: Any, node: dict[str, Any]) -> Any:
     strategies = ray.util.scheduling_strategies
     return strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
 
 
-def _result(ray: Any, made: Any) -> Any:
-    """What a host returned; what a user can put right comes as it was raised there."""
+def _result(ray: Any, future: Any) -> Any:
+    """The value that a host returned, or the ``KitError`` that it raised."""
     try:
-        return ray.get(made)
+        return ray.get(future)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, KitError):
             raise error.cause from None

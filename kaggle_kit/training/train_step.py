@@ -1,4 +1,4 @@
-"""One batch of a training, on all its devices: gradients, their sum, the update."""
+"""One batch: its gradients on all devices, their sum, and the optimizer's step."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,175 +8,198 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.storage.tables import Class
 from kaggle_kit.training.distribute import Workers
-from kaggle_kit.training.optimizer import class_weights
 from kaggle_kit.training.partial_fc import SampledHead
 
 SUM = tf.distribute.ReduceOp.SUM
 
 
-class Step:
-    """Trains a compiled network, and validates it, batch by batch.
+class TrainStep:
+    """Trains a compiled network, and validates it, one batch at a time.
 
-    Losses of all photos of a batch are averaged, wherever they are, and the gradients are
-    summed over the devices before the optimiser sees them: it clips and scales them as if
-    there were one device. With ``train.accumulate`` only every so-manieth batch makes it
-    move, by the mean of the gradients since it last did; its schedule counts moves.
+    The loss is the mean over all photos of the batch, on all devices. The gradients are
+    summed over the devices before the optimizer clips and scales them, as on one device.
+    The optimizer steps once every ``train.accumulate`` batches, by the mean of their
+    gradients, and its schedule counts these steps.
 
-    To be made in the scope of the workers' strategy, as the network.
+    Create it, like the network, in the scope of the workers' strategy.
+
+    Attributes:
+        variables: all that a training changes, in an order that never changes.
     """
 
     def __init__(
         self,
-        model: keras.Model,
+        network: keras.Model,
         settings: Config,
         classes: Sequence[Class],
         workers: Workers,
     ):
-        self.model = model
+        self.network = network
         self.workers = workers
         self.accumulate = settings.train.accumulate
         weights = class_weights(settings.train, classes)
         self.weights = weights and tf.constant(
             [weights.get(i, 0.0) for i in range(len(classes))], tf.float32
         )
-        self.learnt = model.trainable_variables
+        self.trainable = network.trainable_variables
         self.sampled: SampledHead | None = None
         if settings.model.sampled_classes:
-            head = model.get_layer("head")
+            head = network.get_layer("head")
             n_sampled = settings.model.sampled_classes
             self.sampled = SampledHead(head, n_sampled, settings.seed)
-            self.learnt = self.sampled.instead_of_directions(self.learnt)
-            self.below_head = keras.Model(model.input, head.input)
-        model.optimizer.build(self.learnt)
+            self.trainable = self.sampled.replace_directions(self.trainable)
+            self.below_head = keras.Model(network.input, head.input)
+        network.optimizer.build(self.trainable)
         if self.sampled:
-            self.sampled.keep_moments_of(model.optimizer)
-        self.gathered = [
+            self.sampled.add_moment_tables(network.optimizer)
+        self.accumulated = [
             tf.Variable(
                 tf.zeros(variable.shape),
                 trainable=False,
                 aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
             )
-            for variable in (self.learnt if self.accumulate > 1 else ())
+            for variable in (self.trainable if self.accumulate > 1 else ())
         ]
-        self._train = {
-            moves: tf.function(self._trained(moves)) for moves in (False, True)
-        }
-        self._validate = tf.function(lambda batch: self._sum(self._validated, batch))
-
-    @property
-    def variables(self) -> list[Any]:
-        """All that changes in a training, in an order that is always the same."""
         tables = self.sampled.tables[1:] if self.sampled else []
-        own = [*self.gathered, *tables]
-        return [*self.model.variables, *self.model.optimizer.variables, *own]
+        self.variables = [
+            *network.variables,
+            *network.optimizer.variables,
+            *self.accumulated,
+            *tables,
+        ]
+        self._accumulate_batch = tf.function(self._batch_function(updates=False))
+        self._update_batch = tf.function(self._batch_function(updates=True))
+        self._validate = tf.function(
+            lambda batch: self._sum_over_devices(self._validate_on_device, batch)
+        )
 
     def train(self, batch: Any, number: int) -> NDArray[np.float64]:
-        """Train on one batch, (pixels, classes), as ``Workers.batches`` gives it.
+        """Train on one batch.
 
         Args:
-            number: of the batch, counted from 0 since the optimiser began.
+            batch: (pixels, classes), as ``Workers.distribute`` gives it.
+            number: of the batch in its phase, from 0.
 
         Returns:
-            The sums over all photos of loss, right answers, and ones.
+            (3,) summed over all photos: loss, correct answers, ones.
         """
-        moves = (number + 1) % self.accumulate == 0
-        sums = self._train[moves](batch, tf.constant(number, tf.int32))
-        return sums.numpy().astype(np.float64)
+        updates = (number + 1) % self.accumulate == 0
+        train = self._update_batch if updates else self._accumulate_batch
+        return train(batch, tf.constant(number, tf.int32)).numpy().astype(np.float64)
 
     def validate(self, batch: Any) -> NDArray[np.float64]:
-        """The same sums for a batch that nothing is learnt from, without class weights."""
+        """The same sums for a batch that is not trained on, without class weights."""
         return self._validate(batch).numpy().astype(np.float64)
 
-    def _sum(self, function: Any, batch: Any, *others: Any) -> tf.Tensor:
-        """The sum over all devices of what a function makes of their batches."""
+    def _sum_over_devices(self, function: Any, batch: Any, *others: Any) -> tf.Tensor:
+        """Call a function on every device with its share of the batch; sum the results."""
         strategy = self.workers.strategy
-        each = strategy.run(function, args=(*batch, *others))
-        return strategy.reduce(SUM, each, axis=None)
+        results = strategy.run(function, args=(*batch, *others))
+        return strategy.reduce(SUM, results, axis=None)
 
-    def _trained(self, moves: bool) -> Any:
+    def _batch_function(self, updates: bool) -> Any:
+        """A function that trains on a batch, and updates the weights or accumulates."""
         strategy, sampled = self.workers.strategy, self.sampled
 
-        def on_one(pixels: tf.Tensor, labels: tf.Tensor, *classes: tf.Tensor) -> Any:
-            return self._on_one_device(pixels, labels, classes, moves)
+        def on_device(pixels: tf.Tensor, labels: tf.Tensor, *classes: tf.Tensor) -> Any:
+            return self._train_on_device(pixels, labels, classes, updates)
 
         def train(batch: Any, number: tf.Tensor) -> tf.Tensor:
             if not sampled:
-                return self._sum(on_one, batch)
-            is_own = self._sum(self._classes_of, batch)
-            classes = sampled.drawn(is_own, number)
-            sampled.take(strategy, classes)
-            sums = self._sum(on_one, batch, classes)
-            sampled.put_back(strategy, classes)
+                return self._sum_over_devices(on_device, batch)
+            counts = self._sum_over_devices(self._count_classes, batch)
+            classes = sampled.sample(counts, number)
+            sampled.read_rows(strategy, classes)
+            sums = self._sum_over_devices(on_device, batch, classes)
+            sampled.write_rows(strategy, classes)
             return sums
 
         return train
 
-    def _on_one_device(
+    def _train_on_device(
         self,
         pixels: tf.Tensor,
         labels: tf.Tensor,
         classes: Sequence[tf.Tensor],
-        moves: bool,
+        updates: bool,
     ) -> tf.Tensor:
-        """Train on a device's photos, with all others; the sums over its own."""
-        model, n_devices = self.model, self.workers.n_devices
+        """Train on a device's photos, together with the others; the sums over its own."""
+        network, n_devices = self.network, self.workers.n_devices
         with tf.GradientTape() as tape:
             if self.sampled:
                 features = self.below_head(pixels, training=True)
                 logits = self.sampled.head.logits(features, self.sampled.rows)
-                losses = model.loss.among(labels, logits, *classes)
+                losses = network.loss.among(labels, logits, *classes)
             else:
-                logits = model(pixels, training=True)
-                losses = model.loss.call(labels, logits)
+                logits = network(pixels, training=True)
+                losses = network.loss.call(labels, logits)
             if self.weights is not None:
                 losses *= tf.gather(self.weights, labels)
             total = tf.reduce_sum(losses)
             n_photos = tf.cast(tf.size(labels) * n_devices, tf.float32)
-            loss = model.optimizer.scale_loss(total / n_photos)
-        gradients = tape.gradient(loss, self.learnt)
+            loss = network.optimizer.scale_loss(total / n_photos)
+        gradients = tape.gradient(loss, self.trainable)
         if n_devices > 1:
             context = tf.distribute.get_replica_context()
             gradients = context.all_reduce(SUM, gradients)
-        self._move(gradients) if moves else self._gather(gradients)
+        if updates:
+            self._update_weights(gradients)
+        else:
+            self._accumulate_gradients(gradients)
         return _sums(total, logits, labels, *classes)
 
-    def _classes_of(self, _: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """How often each class occurs, (C,)."""
-        n_classes = self.model.get_layer("head").n_classes
+    def _count_classes(self, _: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """The photos of each class, (C,)."""
+        n_classes = self.network.get_layer("head").n_classes
         return tf.math.bincount(
             tf.cast(labels, tf.int32), minlength=n_classes, maxlength=n_classes
         )
 
-    def _gather(self, gradients: Sequence[tf.Tensor]) -> None:
-        for kept, new in zip(self.gathered, gradients, strict=True):
-            kept.assign_add(new)
+    def _accumulate_gradients(self, gradients: Sequence[tf.Tensor]) -> None:
+        for total, gradient in zip(self.accumulated, gradients, strict=True):
+            total.assign_add(gradient)
 
-    def _move(self, gradients: Sequence[tf.Tensor]) -> None:
+    def _update_weights(self, gradients: Sequence[tf.Tensor]) -> None:
         if self.accumulate > 1:
-            pairs = list(zip(self.gathered, gradients, strict=True))
-            gradients = [(new + kept) / self.accumulate for kept, new in pairs]
-            for kept, _ in pairs:
-                kept.assign(tf.zeros_like(kept))
-        self.model.optimizer.apply(gradients, self.learnt)
+            pairs = list(zip(self.accumulated, gradients, strict=True))
+            gradients = [(new + total) / self.accumulate for total, new in pairs]
+            for total, _ in pairs:
+                total.assign(tf.zeros_like(total))
+        self.network.optimizer.apply(gradients, self.trainable)
 
-    def _validated(self, pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        logits = self.model(pixels, training=False)
-        known = labels >= 0  # not so what fills up the last batches
-        losses = self.model.loss.call(tf.maximum(labels, 0), logits)
-        total = tf.reduce_sum(tf.where(known, losses, 0.0))
+    def _validate_on_device(self, pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        logits = self.network(pixels, training=False)
+        is_photo = labels >= 0  # the last batches are filled with class -1
+        losses = self.network.loss.call(tf.maximum(labels, 0), logits)
+        total = tf.reduce_sum(tf.where(is_photo, losses, 0.0))
         return _sums(total, logits, labels)
+
+
+def class_weights(
+    settings: config.Train, classes: Sequence[Class]
+) -> dict[int, float] | None:
+    """The loss weight of each class, n / (C n_c); None unless ``balance`` is ``loss``."""
+    if settings.balance != "loss":
+        return None
+    n = sum(row.n_images for row in classes)
+    return {
+        i: n / (len(classes) * row.n_images)
+        for i, row in enumerate(classes)
+        if row.n_images
+    }
 
 
 def _sums(
     total: tf.Tensor, logits: tf.Tensor, labels: tf.Tensor, *classes: tf.Tensor
 ) -> tf.Tensor:
-    """Loss, right answers and photos; with ``classes``, logits are of these alone."""
+    """Loss, correct answers and photos; with ``classes``, the logits are of these alone."""
     best = tf.argmax(logits, -1, labels.dtype)
-    for drawn in classes:
-        best = tf.cast(tf.gather(drawn, best), labels.dtype)
+    for sampled in classes:
+        best = tf.cast(tf.gather(sampled, best), labels.dtype)
     counts = [
         tf.math.count_nonzero(x, dtype=tf.float32)
         for x in (best == labels, labels >= 0)

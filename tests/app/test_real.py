@@ -14,7 +14,7 @@ from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.data.subset import subset
 from kaggle_kit.retrieval.gallery import Gallery
 from kaggle_kit.storage import tables
-from kaggle_kit.training.trainer import fit
+from kaggle_kit.training.trainer import train
 from tests.helpers.agreement import agreement
 from tests.helpers.browsing import ask
 from tests.helpers.served_app import app
@@ -31,7 +31,7 @@ def real(request, landmarks45, tmp_path_factory):
     out = tmp_path_factory.mktemp("real")
     settings = config.load(Path("lite0_320.yaml"))
     subset(settings.subset, settings.seed, landmarks45, out / "subset")
-    fit(settings, out / "subset", out / "run")
+    train(settings, out / "subset", out / "run")
     changes = {"recognition.int8": "integers" in request.param}
     build_bundle([out / "run"], landmarks45, out / "bundle", changes)
     return out / "bundle", landmarks45

@@ -19,7 +19,7 @@ from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.classifier import classifier
 from kaggle_kit.model.convert_litert import convert_to_int8
 from kaggle_kit.model.export import export
-from kaggle_kit.training.trainer import load_best
+from kaggle_kit.training.network import load_best
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from kaggle_kit.retrieval.gallery import Gallery
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import read_rows, write_rows
 from kaggle_kit.storage.manifest import MANIFEST, METADATA, FileEntry, verify
-from kaggle_kit.training.trainer import fit
+from kaggle_kit.training.trainer import train
 
 ROOT = Path(__file__).parents[2]
 
@@ -264,7 +264,7 @@ def local_run(settings, competition, subset_dir, tmp_path):
     """A run without a network, which is the quickest."""
     changes = {"model.backbone": "none", "train.epochs": 0, "vlad": {"words": 4}}
     changed = config.override(settings, changes | {"name": "words"})
-    fit(changed, subset_dir, tmp_path / "run")
+    train(changed, subset_dir, tmp_path / "run")
     return tmp_path / "run", competition
 
 

@@ -24,7 +24,7 @@ from kaggle_kit.local_features.extract import LocalReader
 from kaggle_kit.metrics.score import score
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
-from kaggle_kit.training.trainer import fit
+from kaggle_kit.training.trainer import train
 from tests.helpers.local_settings import LOCAL
 
 
@@ -174,7 +174,7 @@ def test_networks_of_an_ensemble_see_photos_at_their_own_sizes(
     ):
         net = LOCAL | {"name": name, "vlad": None, "model.backbone": "tiny"}
         net |= {"recognition.verification": None} | changes
-        fit(config.override(settings, net), local[0] / "subset", tmp_path / name)
+        train(config.override(settings, net), local[0] / "subset", tmp_path / name)
         runs.append(tmp_path / name)
     changes = {"recognition.scales": [1.0, 2.0], "data.image_size": 64}
     changes["data.stored_size"] = 64
@@ -211,7 +211,7 @@ def test_a_network_of_one_size_does_not_see_several(
         settings, {"model.pooling": "flatten", "model.head": "dense", "name": "flat"}
     )
     flat = config.override(flat, {"train.epochs": 0})
-    fit(flat, subset_dir, tmp_path / "run")
+    train(flat, subset_dir, tmp_path / "run")
     with pytest.raises(ConfigError, match="flatten knows one size only"):
         build_bundle(
             [run_dir, tmp_path / "run"],

@@ -51,8 +51,8 @@ from kaggle_kit.retrieval.ranking import (
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.tables import Class, Guess, Label
 from kaggle_kit.training.distribute import Workers
-from kaggle_kit.training.optimizer import compile_for
-from kaggle_kit.training.train_step import Step
+from kaggle_kit.training.network import compile_for
+from kaggle_kit.training.train_step import TrainStep
 from tests.helpers.decoding import decode_batches
 from tests.helpers.small_recipes import CLASSES, DATA, small
 
@@ -86,7 +86,7 @@ def test_batch_norm_learns_in_training_and_not_in_validation():
     keras.utils.set_random_seed(0)
     model, settings = small({})
     compile_for(model, settings, CLASSES, 4, 0)
-    step = Step(model, settings, CLASSES, Workers(tf.distribute.get_strategy()))
+    step = TrainStep(model, settings, CLASSES, Workers(tf.distribute.get_strategy()))
     batch = tuple(tf.constant(part[:16]) for part in DATA)
     moving = [v for v in model.non_trainable_variables if "moving" in v.path]
     assert len(moving) == 2
@@ -220,7 +220,9 @@ def test_accumulated_gradients_do_not_make_a_larger_step():
         model.optimizer.epsilon = (
             1e4  # Adam's step is then in proportion to the gradient
         )
-        step = Step(model, settings, CLASSES, Workers(tf.distribute.get_strategy()))
+        step = TrainStep(
+            model, settings, CLASSES, Workers(tf.distribute.get_strategy())
+        )
         batch = tuple(tf.constant(part) for part in DATA)
         before = [v.numpy().copy() for v in model.trainable_variables]
         for number in range(accumulate):

@@ -250,18 +250,18 @@ def test_damaged_metadata_is_one_line(content, bundle, tmp_path):
     ids=range(11),
 )
 def test_a_history_that_is_none_is_one_line(content, tmp_path):
-    from kaggle_kit.training.run_folder import read_history
+    from kaggle_kit.training.run_directory import RunDirectory
 
     path = tmp_path / "history.csv"
     path.write_bytes(content)
     if content == b"epoch":
-        assert read_history(tmp_path) == []
+        assert RunDirectory(tmp_path).read_history() == []
         return
     with pytest.raises(ArtefactError) as caught:
-        read_history(tmp_path)
+        RunDirectory(tmp_path).read_history()
     check_complaint(caught.value, path)
     path.write_bytes(b"epoch,loss,val_loss\n1,0.5,0.4\n2,0.1,\n")
-    assert [row["epoch"] for row in read_history(tmp_path)] == [1, 2]
+    assert [row["epoch"] for row in RunDirectory(tmp_path).read_history()] == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import tensorflow as tf
 from kaggle_kit.data.datasets import training_batches, validation_batches
 from kaggle_kit.data.shards import photo_classes, read_manifest, shard_paths
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.training.epoch import _whole
+from kaggle_kit.training.distribute import Workers
 
 
 @pytest.fixture
@@ -27,11 +27,14 @@ def batches_of(folder, settings):
     classes = photo_classes(folder, manifest, "train")
     copies = [np.ones(len(c), np.int64) for c in classes]
     paths = shard_paths(folder, manifest, "train")
-    read = list(_whole(training_batches(paths, copies, settings.data, 8, 0, 0)))
+    workers = Workers(tf.distribute.get_strategy())
+    batches = training_batches(paths, copies, settings.data, 8, 0, 0)
+    read = list(workers.batches(batches))
     n, size = manifest.counts.validation, settings.data.image_size
     paths = shard_paths(folder, manifest, "validation")
     stored = settings.data.stored_size
-    return read + list(_whole(validation_batches(paths, n, stored, size, 8)))
+    batches = validation_batches(paths, n, stored, size, 8)
+    return read + list(workers.batches(batches))
 
 
 def check_refused(folder, settings):

@@ -15,12 +15,12 @@ import logging, os, signal, sys
 from pathlib import Path
 from kaggle_kit import config
 from kaggle_kit.training import trainer
-from kaggle_kit.training.train_step import Step
+from kaggle_kit.training.train_step import TrainStep
 from tests.helpers.same_runs import save_weights
 from tests.helpers.small_network import small_network
 
 settings, shards, run, killed_before, host = sys.argv[1:]
-train, seen = Step.train, []
+train, seen = TrainStep.train, []
 
 def watched(step, *args):
     seen.append(step)
@@ -28,10 +28,10 @@ def watched(step, *args):
         os.kill(os.getpid(), signal.SIGKILL)
     return train(step, *args)
 
-Step.train = watched
+TrainStep.train = watched
 with small_network(dropout=0.0):
-    trainer.fit(config.read_json(Path(settings)), Path(shards), Path(run), resume=True)
-save_weights(seen[-1].model, Path(run).with_name(f"host-{host}.npz"))
+    trainer.train(config.read_json(Path(settings)), Path(shards), Path(run), resume=True)
+save_weights(seen[-1].network, Path(run).with_name(f"host-{host}.npz"))
 """
 
 

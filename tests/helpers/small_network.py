@@ -6,10 +6,10 @@ from functools import partial
 import keras
 import pytest
 
-from kaggle_kit.training import trainer
+from kaggle_kit.training import network, trainer
 
 
-def network(model, size, n_classes, dropout=0.3):
+def small_classifier(model, size, n_classes, dropout=0.3):
     """In place of the kit's networks: one that is built and compiled in no time."""
     x = keras.Input((size, size, 3))
     layers = [keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization()]
@@ -23,6 +23,7 @@ def network(model, size, n_classes, dropout=0.3):
 def small_network(dropout=0.3):
     """A small network, of which every epoch is the best so far."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "classifier", partial(network, dropout=dropout))
+        build = partial(small_classifier, dropout=dropout)
+        patch.setattr(network, "classifier", build)
         patch.setattr(trainer, "best_epoch", lambda history, _: len(history) - 1)
         yield

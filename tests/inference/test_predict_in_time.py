@@ -36,7 +36,7 @@ from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.json_files import to_json
 from kaggle_kit.storage.tables import Label
-from kaggle_kit.training.trainer import load_best
+from kaggle_kit.training.network import load_best
 from tests.helpers.longer import but_for
 
 KERNEL = Path(__file__).parents[2] / "kernels" / "inference" / "landmark-inference.py"

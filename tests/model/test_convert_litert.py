@@ -14,7 +14,7 @@ from kaggle_kit.model.convert_litert import convert_to_litert
 from kaggle_kit.model.deterministic import stabilise
 from kaggle_kit.model.export import export
 from kaggle_kit.storage.tables import read_sample
-from kaggle_kit.training.trainer import load_best
+from kaggle_kit.training.network import load_best
 from tests.helpers.decoding import decode_batches
 
 

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from kaggle_kit.training import epoch, trainer
-from kaggle_kit.training.train_step import Step
-from kaggle_kit.training.trainer import fit
+from kaggle_kit.training import trainer
+from kaggle_kit.training.train_step import TrainStep
+from kaggle_kit.training.trainer import train
 from tests.helpers.small_network import small_network
 
 
@@ -22,7 +22,7 @@ def whole(settings, shards_dir, tmp_path_factory):
     """A run of two epochs that nothing has disturbed."""
     out = tmp_path_factory.mktemp("whole") / "run"
     with small_network():
-        fit(settings, shards_dir, out)
+        train(settings, shards_dir, out)
     return out
 
 
@@ -31,16 +31,15 @@ class Clock:
 
     def __init__(self, patch, batch_s):
         self.now = 5000.0
-        train = Step.train
+        train_batch = TrainStep.train
 
         def later(step, *args):
             self.now += batch_s
-            return train(step, *args)
+            return train_batch(step, *args)
 
-        patch.setattr(Step, "train", later)
+        patch.setattr(TrainStep, "train", later)
         stopped = SimpleNamespace(monotonic=lambda: self.now)
         patch.setattr(trainer, "time", stopped)
-        patch.setattr(epoch, "time", stopped)
 
 
 @pytest.fixture

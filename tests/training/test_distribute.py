@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 from kaggle_kit import config
-from kaggle_kit.data.datasets import Photos
+from kaggle_kit.data.datasets import Part, Photos
 from kaggle_kit.data.shards import read_manifest
 from kaggle_kit.errors import ConfigError
 from kaggle_kit.training import distribute
-from kaggle_kit.training.distribute import per_device
-from kaggle_kit.training.trainer import fit
+from kaggle_kit.training.distribute import scale_settings
+from kaggle_kit.training.trainer import train
 from tests.helpers.hosts import HOST, ROOT, finish, start
 from tests.helpers.same_runs import load_weights, weights_of
 from tests.helpers.small_network import small_network
@@ -35,7 +35,7 @@ tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU"
 from kaggle_kit.training import trainer
 from kaggle_kit.training.distribute import Workers
 mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-trainer.workers = lambda: Workers(mirrored)
+trainer.find_workers = lambda: Workers(mirrored)
 """
 
 
@@ -50,7 +50,7 @@ def alone(changed, shards_dir, tmp_path_factory):
     """The run of one device."""
     run = tmp_path_factory.mktemp("alone") / "run"
     with small_network(dropout=0.0):
-        fit(changed, shards_dir, run)
+        train(changed, shards_dir, run)
     return run
 
 
@@ -106,7 +106,7 @@ def test_a_host_that_is_lost_stops_the_others_and_one_alone_goes_on(
     assert "KitError: host 0 of 2" in said[0] and "--resume" in said[0]
     assert (run / "checkpoint-0000-within.npz").exists()
     with small_network(dropout=0.0):
-        fit(changed, shards_dir, run, resume=True)
+        train(changed, shards_dir, run, resume=True)
     assert_alike(run, alone)
 
 
@@ -140,7 +140,7 @@ def test_the_parts_of_a_batch_make_up_the_batch(settings, shards_dir, changes):
     held_out = np.concatenate([y for _, y in validation.as_numpy_iterator()])
     found, labels = [], []
     for host in range(2):
-        part = distribute.Part(host, 2, 2)
+        part = Part(host, 2, 2)
         batches, validation = Photos(small, shards_dir, manifest, part).epoch(1, 2)
         found.append([pixels for pixels, _ in batches.as_numpy_iterator()])
         labels.append([y for _, y in validation.as_numpy_iterator()])
@@ -156,16 +156,16 @@ def test_the_parts_of_a_batch_make_up_the_batch(settings, shards_dir, changes):
 def test_settings_of_one_device_grow_with_their_number(settings):
     rates = {"train.learning_rate": 0.1, "train.frozen_learning_rate": 0.2}
     one = config.override(settings, rates | {"train.per_device": True})
-    four = per_device(one, 4).train
+    four = scale_settings(one, 4).train
     assert four.batch_size == 4 * one.train.batch_size
     assert (four.learning_rate, four.frozen_learning_rate) == (0.4, 0.8)
-    assert per_device(per_device(one, 4), 4) == per_device(one, 4)
-    assert per_device(settings, 4) == settings
+    assert scale_settings(scale_settings(one, 4), 4) == scale_settings(one, 4)
+    assert scale_settings(settings, 4) == settings
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(settings):
-    with pytest.raises(ConfigError, match="the 3 devices divide evenly, got 16"):
-        per_device(settings, 3)
+    with pytest.raises(ConfigError, match="a multiple of the 3 devices, got 16"):
+        scale_settings(settings, 3)
 
 
 @pytest.mark.parametrize(
@@ -185,4 +185,4 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(settings):
 def test_a_wrong_tf_config_is_named(text, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(ConfigError, match=r"^TF_CONFIG: expected cluster\.worker"):
-        distribute.workers()
+        distribute.find_workers()

@@ -13,7 +13,7 @@ from kaggle_kit import config
 from kaggle_kit.data.datasets import Photos
 from kaggle_kit.data.shards import read_manifest
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.training.trainer import fit
+from kaggle_kit.training.trainer import train
 from tests.helpers.longer import but_for
 from tests.helpers.same_runs import assert_same_run
 
@@ -21,22 +21,22 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from kaggle_kit import config
-from kaggle_kit.training.trainer import fit
-from kaggle_kit.training.train_step import Step
+from kaggle_kit.training.trainer import train
+from kaggle_kit.training.train_step import TrainStep
 from tests.helpers.small_network import small_network
 
 run, batches = Path(sys.argv[3]), int(sys.argv[4])
-train, seen = Step.train, []
+train_batch, seen = TrainStep.train, []
 
 def watched(step, *args):
     if len(seen) == batches:
         os.kill(os.getpid(), signal.SIGKILL)
     seen.append(args)
-    return train(step, *args)
+    return train_batch(step, *args)
 
-Step.train = watched
+TrainStep.train = watched
 with small_network():
-    fit(config.read_json(Path(sys.argv[1])), Path(sys.argv[2]), run, resume=True)
+    train(config.read_json(Path(sys.argv[1])), Path(sys.argv[2]), run, resume=True)
 """
 ROOT = Path(__file__).parents[2]
 CHANGES = {
@@ -60,7 +60,7 @@ def test_a_training_that_is_killed_within_epochs_ends_with_the_same_bits(
     small, often, shards_dir, tmp_path
 ):
     """A real process, ended by SIGKILL before its 5th batch, then before its 9th."""
-    fit(often, shards_dir, tmp_path / "whole")
+    train(often, shards_dir, tmp_path / "whole")
     config.write_json(often, tmp_path / "config.json")
     run = tmp_path / "run"
     for n_batches in (4, 8):
@@ -72,7 +72,7 @@ def test_a_training_that_is_killed_within_epochs_ends_with_the_same_bits(
         )
         assert done.returncode == -signal.SIGKILL
     assert (run / "checkpoint-0001-within.npz").exists()
-    fit(often, shards_dir, run, resume=True)
+    train(often, shards_dir, run, resume=True)
     assert_same_run(run, tmp_path / "whole")
 
 
@@ -89,8 +89,8 @@ def test_batches_after_some_are_those_of_the_whole_epoch(settings, shards_dir, c
 
 
 def test_a_damaged_checkpoint_is_named(small, clock, settings, shards_dir, tmp_path):
-    fit(settings, shards_dir, tmp_path / "run", stop_at=clock.now + 1)
+    train(settings, shards_dir, tmp_path / "run", stop_at=clock.now + 1)
     path = tmp_path / "run" / "checkpoint-0000-within.npz"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ArtefactError, match=r"-within\.npz: expected a checkpoint"):
-        fit(settings, shards_dir, tmp_path / "run", resume=True)
+        train(settings, shards_dir, tmp_path / "run", resume=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from kaggle_kit import config
-from kaggle_kit.training.history import best_epoch, finished
+from kaggle_kit.training.run_directory import best_epoch, is_finished
 
 
 @pytest.mark.parametrize(
@@ -41,4 +41,4 @@ def test_training_stops_when_the_monitor_stays_worse(losses, patience, stops):
     train = config.Train(epochs=10, monitor="val_loss", patience=patience)
     settings = config.Config(name="x", train=train)
     history = [{"val_loss": loss} for loss in losses]
-    assert finished(history, settings) is stops
+    assert is_finished(history, settings) is stops

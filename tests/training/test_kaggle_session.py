@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -36,19 +37,19 @@ def test_sessions_in_a_row_end_as_one_training(
     first = train_in_session(
         bundle, competition, tmp_path / "1", stop_at=clock.now + 700
     )
-    assert (first["finished"], first["epochs"], first["of"]) == (False, 1, 2)
-    assert first["steps"] == 1
-    assert "push this kernel again" in first["next"]
-    assert "epoch 2 of 2, after its step 1" in first["next"]
+    assert (first.finished, first.epochs, first.of) == (False, 1, 2)
+    assert first.steps == 1
+    assert "push this kernel again" in first.next
+    assert "epoch 2 of 2, after its step 1" in first.next
     shutil.copytree(tmp_path / "1", tmp_path / "mounted")
     for path in (tmp_path / "mounted").rglob("*"):
         path.chmod(0o555 if path.is_dir() else 0o444)
     second = train_in_session(
         bundle, competition, tmp_path / "2", tmp_path / "mounted", clock.now + 700
     )
-    assert (second["finished"], second["epochs"], second["of"]) == (True, 2, 2)
-    assert (second["epochs_before"], second["steps_before"]) == (1, 1)
-    assert "bundle --run" in second["next"]
+    assert (second.finished, second.epochs, second.of) == (True, 2, 2)
+    assert (second.epochs_before, second.steps_before) == (1, 1)
+    assert "bundle --run" in second.next
     assert_same_run(tmp_path / "2" / "run", whole)
 
 
@@ -74,10 +75,10 @@ def test_a_session_leaves_its_run_and_its_report_alone(
         "run",
         "session.json",
     }
-    assert json.loads((tmp_path / "out" / "session.json").read_text()) == result
+    assert json.loads((tmp_path / "out" / "session.json").read_text()) == asdict(result)
     manifest = json.loads((shards_dir / "shards.json").read_text())
-    assert result["shards"] == manifest["counts"] | {"broken": 0}
-    assert result["seconds"] > 0
+    assert result.shards == manifest["counts"] | {"broken": 0}
+    assert result.seconds > 0
 
 
 def test_a_finished_training_is_left_as_it_is(
@@ -88,7 +89,7 @@ def test_a_finished_training_is_left_as_it_is(
     monkeypatch.setattr(kaggle_session, "shards", no_shards)
     out = tmp_path / "out"
     result = train_in_session(bundle, competition, out, tmp_path / "earlier")
-    assert (result["finished"], result["epochs"], result["shards"]) == (True, 2, None)
+    assert (result.finished, result.epochs, result.shards) == (True, 2, None)
     assert_same_run(out / "run", whole)
 
 
@@ -97,8 +98,8 @@ def test_a_session_too_short_for_an_epoch_leaves_its_first_batches(
 ):
     out = tmp_path / "out"
     result = train_in_session(bundle, competition, out, stop_at=clock.now + 200)
-    assert (result["finished"], result["epochs"], result["steps"]) == (False, 0, 1)
-    assert "epoch 1 of 2, after its step 1" in result["next"]
+    assert (result.finished, result.epochs, result.steps) == (False, 0, 1)
+    assert "epoch 1 of 2, after its step 1" in result.next
     # with more time it begins where that one did
     train_in_session(bundle, competition, tmp_path / "2", out)
     assert_same_run(tmp_path / "2" / "run", whole)
@@ -110,8 +111,8 @@ def test_a_session_too_short_for_a_batch_says_so(
     for earlier in (None, tmp_path / "1"):
         out = tmp_path / ("2" if earlier else "1")
         result = train_in_session(bundle, competition, out, earlier, clock.now)
-        assert (result["finished"], result["epochs"]) == (False, 0)
-        assert "no batch fits" in result["next"]
+        assert (result.finished, result.epochs) == (False, 0)
+        assert "no batch fits" in result.next
 
 
 def test_an_earlier_run_of_other_settings_is_refused_before_shards_are_made(
@@ -131,7 +132,7 @@ def test_an_earlier_run_of_other_settings_is_refused_before_shards_are_made(
 
 def test_an_earlier_output_without_its_run_is_refused(bundle, competition, tmp_path):
     (tmp_path / "earlier").mkdir()
-    with pytest.raises(ArtefactError, match="expected a run to go on with"):
+    with pytest.raises(ArtefactError, match="expected a run to resume"):
         train_in_session(
             bundle, competition, tmp_path / "out", earlier=tmp_path / "earlier"
         )
@@ -145,7 +146,7 @@ def test_without_epochs_a_session_leaves_the_network_as_it_begins(
     sign(tmp_path / "bundle")
     monkeypatch.setattr(kaggle_session, "shards", no_shards)
     result = train_in_session(tmp_path / "bundle", competition, tmp_path / "out")
-    assert (result["finished"], result["epochs"]) == (True, 0)
+    assert (result.finished, result.epochs) == (True, 0)
     assert (tmp_path / "out" / "run" / "model.weights.h5").exists()
 
 
@@ -161,11 +162,11 @@ def test_a_file_of_weights_is_found_where_the_bundle_has_it(
     sign(bundle)
     seen = []
 
-    def begun(settings, *_, **__):
+    def interrupt(settings, *_, **__):
         seen.append(Path(settings.model.weights).read_bytes())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(kaggle_session, "fit", begun)
+    monkeypatch.setattr(kaggle_session, "train", interrupt)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         train_in_session(Path("bundle"), competition, Path("out"))

@@ -15,8 +15,8 @@ from kaggle_kit.errors import ConfigError
 from kaggle_kit.model.layers import ArcFaceLoss, CosineHead
 from kaggle_kit.storage.tables import Class
 from kaggle_kit.training.distribute import Workers
-from kaggle_kit.training.optimizer import compile_for
-from kaggle_kit.training.train_step import Step
+from kaggle_kit.training.network import compile_for
+from kaggle_kit.training.train_step import TrainStep
 from tests.helpers.hosts import ROOT
 from tests.helpers.same_runs import load_weights
 
@@ -43,7 +43,7 @@ def trained(sampled, **train):
     first = np.random.default_rng(1).normal(size=(2 * N_CLASSES, WIDTH))
     head.directions.assign(first if sampled else first.T)
     compile_for(model, settings, CLASSES, 5, 0)
-    step = Step(model, settings, CLASSES, Workers(tf.distribute.get_strategy()))
+    step = TrainStep(model, settings, CLASSES, Workers(tf.distribute.get_strategy()))
     sums = [step.train((X[i : i + 8], Y[i : i + 8]), i // 8) for i in range(0, 40, 8)]
     rows, first = head.directions.numpy(), np.float32(first)
     return step, first, rows if sampled else rows.T, np.array(sums)
@@ -65,7 +65,7 @@ def test_with_all_classes_drawn_it_is_the_whole_softmax(sampled, train):
     np.testing.assert_allclose(sums, expected_sums, rtol=1e-5)
     np.testing.assert_allclose(rows, expected, atol=1e-5)
     backbones = (
-        step.model.get_layer("backbone").get_weights() for step in (one, other)
+        step.network.get_layer("backbone").get_weights() for step in (one, other)
     )
     for first, second in zip(*backbones, strict=True):
         np.testing.assert_allclose(first, second, atol=1e-5)
@@ -77,7 +77,7 @@ def test_rows_that_are_never_drawn_stay_as_they_are_and_so_do_their_moments():
     drawn = set()
     for i, number in enumerate(numbers):
         own = tf.math.bincount(tf.cast(Y[8 * i : 8 * i + 8], tf.int32), minlength=12)
-        classes = step.sampled.drawn(own, number).numpy()
+        classes = step.sampled.sample(own, number).numpy()
         assert len(set(classes)) == 8 and sorted(classes) == list(classes)
         assert set(range(5)) <= set(classes)
         drawn |= set(classes)
@@ -95,7 +95,7 @@ def test_rows_that_are_never_drawn_stay_as_they_are_and_so_do_their_moments():
 def test_other_classes_are_drawn_alike_often_and_differ_by_step():
     step, *_ = trained(8)
     own = tf.constant([1, 2] + [0] * 10)
-    draws = [step.sampled.drawn(own, tf.constant(i)).numpy() for i in range(600)]
+    draws = [step.sampled.sample(own, tf.constant(i)).numpy() for i in range(600)]
     counts = np.bincount(np.concatenate(draws), minlength=12) / 600
     assert counts[:2].tolist() == [1, 1]
     assert counts[2:] == pytest.approx([0.6] * 10, abs=0.1)
@@ -142,8 +142,8 @@ tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU"
 from kaggle_kit.config import Config, Model, Train
 from kaggle_kit.model.layers import CosineHead
 from kaggle_kit.training.distribute import Workers
-from kaggle_kit.training.optimizer import compile_for
-from kaggle_kit.training.train_step import Step
+from kaggle_kit.training.network import compile_for
+from kaggle_kit.training.train_step import TrainStep
 from tests.training.test_partial_fc import CLASSES, N_CLASSES, WIDTH, X, Y
 
 n, out = int(sys.argv[1]), sys.argv[2]
@@ -160,7 +160,7 @@ with strategy.scope():
     head = CosineHead(N_CLASSES, 8.0, 2, by_rows=True, name="head")
     network = keras.Model(inputs, head(backbone(inputs)))
     compile_for(network, settings, CLASSES, 5, 0)
-    step = Step(network, settings, CLASSES, Workers(strategy))
+    step = TrainStep(network, settings, CLASSES, Workers(strategy))
 batches = tf.data.Dataset.from_tensor_slices((X, Y)).batch(8 // n)
 losses = [step.train(b, i)[0] for i, b in enumerate(Workers(strategy).batches(batches))]
 tables = [tf.convert_to_tensor(t).numpy() for t in step.sampled.tables]
@@ -195,8 +195,8 @@ from kaggle_kit.config import Config, Model, Train, Data
 from kaggle_kit.model.classifier import classifier
 from kaggle_kit.storage.tables import Class
 from kaggle_kit.training.distribute import Workers
-from kaggle_kit.training.optimizer import compile_for
-from kaggle_kit.training.train_step import Step
+from kaggle_kit.training.network import compile_for
+from kaggle_kit.training.train_step import TrainStep
 from tests.helpers.memory import peak_mb
 
 n, sampled = 81313, int(sys.argv[1]) or None
@@ -206,7 +206,7 @@ settings = Config(name="x", model=model, train=Train(batch_size=64, clip_norm=1.
 classes = [Class(i, 1 + i % 50) for i in range(n)]
 network = classifier(model, 64, n)
 compile_for(network, settings, classes, 10, 0)
-step = Step(network, settings, classes, Workers(tf.distribute.get_strategy()))
+step = TrainStep(network, settings, classes, Workers(tf.distribute.get_strategy()))
 rng = np.random.default_rng(0)
 x = tf.constant(rng.uniform(0, 255, (64, 64, 64, 3)), tf.float32)
 y = tf.constant(rng.integers(0, n, 64))

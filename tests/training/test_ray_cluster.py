@@ -60,14 +60,14 @@ def test_a_cluster_that_does_not_answer_is_named(with_ray, settings, tmp_path):
 @pytest.mark.slow
 def test_two_hosts_by_ray_train_as_one(with_ray, settings, shards_dir, tmp_path):
     """ResNet-50 at 32 px, an epoch; two processes on this host in place of two hosts."""
-    from kaggle_kit.training.trainer import fit
+    from kaggle_kit.training.trainer import train
 
     short = config.override(settings, {"train.epochs": 1, "model.dropout": 0.0})
-    fit(short, shards_dir, tmp_path / "one")
+    train(short, shards_dir, tmp_path / "one")
     report = ray_cluster.train(
         short, shards_dir, tmp_path / "ray", False, "local", n_hosts=2
     )
-    assert (report["finished"], report["epochs"]) == (True, 1)
+    assert (report.finished, report.epochs) == (True, 1)
     one, two = (
         pd.read_csv(tmp_path / name / "history.csv").drop(columns="seconds")
         for name in ("one", "ray")

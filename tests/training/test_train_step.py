@@ -9,8 +9,8 @@ from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.storage.tables import Class
 from kaggle_kit.training.distribute import Workers
-from kaggle_kit.training.optimizer import class_weights, compile_for
-from kaggle_kit.training.train_step import Step
+from kaggle_kit.training.network import compile_for
+from kaggle_kit.training.train_step import TrainStep, class_weights
 from tests.helpers.small_recipes import CLASSES, DATA, small
 
 EPSILON = 1e4  # makes Adam's step proportional to the gradient, else it is not
@@ -18,7 +18,7 @@ EPSILON = 1e4  # makes Adam's step proportional to the gradient, else it is not
 
 def trained(model, settings, batch_size):
     """Train on the data once, in order; the step that did, and what it returned."""
-    step = Step(model, settings, CLASSES, Workers(tf.distribute.get_strategy()))
+    step = TrainStep(model, settings, CLASSES, Workers(tf.distribute.get_strategy()))
     x, y = (tf.constant(part) for part in DATA)
     starts = range(0, len(x), batch_size)
     batches = [(x[i : i + batch_size], y[i : i + batch_size]) for i in starts]
@@ -64,7 +64,7 @@ def test_an_epoch_is_that_of_keras(train):
 def test_photos_that_fill_up_a_batch_do_not_count():
     model, settings = small({})
     compile_for(model, settings, CLASSES, 4, 0)
-    step = Step(model, settings, CLASSES, Workers(tf.distribute.get_strategy()))
+    step = TrainStep(model, settings, CLASSES, Workers(tf.distribute.get_strategy()))
     x, y = tf.constant(DATA[0]), tf.constant(DATA[1])
     filled = tf.concat([y[:60], -tf.ones(4, y.dtype)], axis=0)
     np.testing.assert_allclose(
@@ -76,11 +76,11 @@ def test_a_class_without_photos_has_no_weight():
     model, settings = small({"balance": "loss"})
     classes = [Class(10, 60), Class(20, 0), Class(30, 10)]
     compile_for(model, settings, classes, 4, 0)
-    step = Step(model, settings, classes, Workers(tf.distribute.get_strategy()))
+    step = TrainStep(model, settings, classes, Workers(tf.distribute.get_strategy()))
     np.testing.assert_allclose(step.weights, [70 / 180, 0, 70 / 30])
 
 
-def test_the_schedule_counts_moves_and_not_batches():
+def test_the_schedule_counts_optimizer_steps_and_not_batches():
     train = {"accumulate": 4, "schedule": "cosine", "epochs": 4, "learning_rate": 0.1}
     model, settings = small(train)
     compile_for(model, settings, CLASSES, 16, 0)

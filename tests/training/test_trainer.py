@@ -9,9 +9,10 @@ import pytest
 
 from kaggle_kit import config
 from kaggle_kit.errors import ArtefactError, ConfigError
-from kaggle_kit.training import optimizer, trainer
-from kaggle_kit.training.run_folder import read_run
-from kaggle_kit.training.trainer import fit, load_best
+from kaggle_kit.training import network
+from kaggle_kit.training.network import load_best
+from kaggle_kit.training.run_directory import read_run
+from kaggle_kit.training.trainer import Trainer, train
 from tests.helpers.same_runs import assert_same_run
 
 
@@ -40,9 +41,9 @@ def test_the_weights_are_those_of_the_best_epoch(
 ):
     """The second epoch's, which the checkpoint has too, only if it is the better one."""
     scores = iter([0.5, 0.4 if best == 1 else 0.6])
-    monkeypatch.setattr(trainer, "validated", lambda *_: {"val_accuracy": next(scores)})
-    report = fit(settings, shards_dir, tmp_path / "run")
-    assert report["best_epoch"] == best
+    monkeypatch.setattr(Trainer, "validate", lambda *_: {"val_accuracy": next(scores)})
+    report = train(settings, shards_dir, tmp_path / "run")
+    assert report.best_epoch == best
     model = load_best(tmp_path / "run", read_run(tmp_path / "run"))
     with np.load(tmp_path / "run" / "checkpoint-0002.npz") as last:
         same = [
@@ -60,49 +61,49 @@ def test_a_training_that_diverges_stops_with_one_line(settings, shards_dir, tmp_
     with pytest.raises(
         ConfigError, match=r"epoch ./2: expected a finite loss, got nan"
     ):
-        fit(wild, shards_dir, tmp_path / "run")
+        train(wild, shards_dir, tmp_path / "run")
 
 
 def test_interrupted_run_ends_as_one_that_was_not(
     settings, shards_dir, run_dir, tmp_path, monkeypatch
 ):
     """Killed in its second epoch and resumed, it is the whole run bit by bit."""
-    train_epoch = trainer.train_epoch
+    train_batches = Trainer.train_batches
 
-    def killed(step, batches, place, *args):
-        if place.epoch == 1:
+    def killed(trainer, *args):
+        if trainer.progress.epoch == 1:
             raise KeyboardInterrupt
-        return train_epoch(step, batches, place, *args)
+        return train_batches(trainer, *args)
 
-    monkeypatch.setattr(trainer, "train_epoch", killed)
+    monkeypatch.setattr(Trainer, "train_batches", killed)
     with pytest.raises(KeyboardInterrupt):
-        fit(settings, shards_dir, tmp_path / "run")
+        train(settings, shards_dir, tmp_path / "run")
     monkeypatch.undo()
     assert len(pd.read_csv(tmp_path / "run" / "history.csv")) == 1
-    fit(settings, shards_dir, tmp_path / "run", resume=True)
+    train(settings, shards_dir, tmp_path / "run", resume=True)
     assert_same_run(tmp_path / "run", run_dir)
 
 
 def test_finished_run_is_not_trained_again(settings, shards_dir, run_dir, monkeypatch):
-    monkeypatch.setattr(trainer, "train_epoch", None)
-    assert fit(settings, shards_dir, run_dir, resume=True)["epochs"] == 2
+    monkeypatch.setattr(Trainer, "train_batches", None)
+    assert train(settings, shards_dir, run_dir, resume=True).epochs == 2
 
 
 def test_a_run_is_not_overwritten(settings, shards_dir, run_dir):
     with pytest.raises(ArtefactError, match="add --resume"):
-        fit(settings, shards_dir, run_dir)
+        train(settings, shards_dir, run_dir)
 
 
 def test_a_run_is_not_resumed_with_other_settings(settings, shards_dir, run_dir):
     other = config.override(settings, {"train.learning_rate": 0.1})
     with pytest.raises(ConfigError, match="train.learning_rate"):
-        fit(other, shards_dir, run_dir, resume=True)
+        train(other, shards_dir, run_dir, resume=True)
 
 
 def test_shards_of_another_size_are_refused(settings, shards_dir, tmp_path):
     other = config.override(settings, {"data.stored_size": 40})
     with pytest.raises(ConfigError, match="stored_size 40"):
-        fit(other, shards_dir, tmp_path / "run")
+        train(other, shards_dir, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -114,7 +115,7 @@ def test_learning_rate_warms_up_and_falls_as_a_cosine():
         warmup_epochs=1,
         epochs=5,
     )
-    rate = optimizer._optimizer(settings, 2.0, 5, steps_per_epoch=10)._learning_rate
+    rate = network._optimizer(settings, 2.0, 5, steps_per_epoch=10)._learning_rate
     for step in range(51):
         warm = 2.0 * step / 10
         cosine = 1 + np.cos(np.pi * (step - 10) / 40)
@@ -126,15 +127,16 @@ def test_learning_rate_warms_up_and_falls_as_a_cosine():
 def test_kept_weights_are_the_mean_of_the_trained_and_the_first(tmp_path):
     """Of the backbone alone; and the training goes on with its own."""
 
-    def network(value):
+    def filled(value):
         x = keras.Input((2,))
         backbone = keras.Sequential([keras.layers.Dense(2)], name="backbone")
         model = keras.Model(x, keras.layers.Dense(1, name="head")(backbone(x)))
         model.set_weights([np.full(w.shape, value) for w in model.get_weights()])
         return model
 
-    trained, first, kept = network(4.0), network(1.0), network(0.0)
-    with trainer._averaged(trained, first, 0.25):
+    trained, first, kept = filled(4.0), filled(1.0), filled(0.0)
+    initial = first.get_layer("backbone").get_weights()
+    with network.average_backbone(trained, initial, 0.25):
         trained.save_weights(tmp_path / "kept.weights.h5")
     kept.load_weights(tmp_path / "kept.weights.h5")
     assert {float(w.max()) for w in kept.get_layer("backbone").get_weights()} == {1.75}

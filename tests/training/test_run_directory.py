@@ -8,8 +8,9 @@ import pytest
 
 from kaggle_kit import config
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.training.run_folder import copy_run, read_run
-from kaggle_kit.training.trainer import fit, load_best
+from kaggle_kit.training.network import load_best
+from kaggle_kit.training.run_directory import RunDirectory, read_run
+from kaggle_kit.training.trainer import train
 from tests.helpers.longer import but_for
 from tests.helpers.same_runs import assert_same_run
 
@@ -45,9 +46,9 @@ def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(
         patch.setattr(os, "replace", killed)
         patch.setattr(Path, "unlink", lambda *_, **__: None)
         with pytest.raises(KeyboardInterrupt):
-            fit(often, shards_dir, tmp_path / "run")
+            train(often, shards_dir, tmp_path / "run")
     assert seen == MOMENTS[: moment + 1]
-    fit(often, shards_dir, tmp_path / "run", resume=True)
+    train(often, shards_dir, tmp_path / "run", resume=True)
     assert_same_run(tmp_path / "run", whole)
 
 
@@ -56,12 +57,12 @@ def test_training_ends_between_two_batches_and_goes_on_there(
 ):
     """Of 300 s each, three begin within 700 s; an epoch has two. Resumed, all is one."""
     longer = config.override(settings, {"train.epochs": 3})
-    fit(longer, shards_dir, tmp_path / "whole")
+    train(longer, shards_dir, tmp_path / "whole")
     places = []
     for seconds in (700, 1, 301, 9999):
         stop_at = clock.now + seconds
-        report = fit(longer, shards_dir, tmp_path / "run", True, stop_at)
-        places.append((report["epochs"], report["steps"], report["finished"]))
+        report = train(longer, shards_dir, tmp_path / "run", True, stop_at)
+        places.append((report.epochs, report.steps, report.finished))
     assert places == [(1, 1, False), (2, 0, False), (3, 0, True), (3, 0, True)]
     assert read_run(tmp_path / "run") == longer
     assert_same_run(tmp_path / "run", tmp_path / "whole")
@@ -71,8 +72,9 @@ def test_training_ends_between_two_batches_and_goes_on_there(
 def test_a_training_without_any_time_leaves_what_it_found(
     small, clock, settings, shards_dir, tmp_path
 ):
-    report = fit(settings, shards_dir, tmp_path / "run", stop_at=clock.now)
-    assert report == {"finished": False, "epochs": 0, "of": 2, "steps": 0}
+    report = train(settings, shards_dir, tmp_path / "run", stop_at=clock.now)
+    expected = {"finished": False, "epochs": 0, "of": 2, "steps": 0}
+    assert report.to_json() == expected
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {"classes.csv", "config.json", "environment.json", "subset.csv"}
 
@@ -81,14 +83,14 @@ def test_a_copied_run_is_gone_on_with_and_the_earlier_one_left_alone(
     small, clock, whole, settings, shards_dir, tmp_path
 ):
     earlier = tmp_path / "earlier"
-    fit(settings, shards_dir, earlier, stop_at=clock.now + 700)
+    train(settings, shards_dir, earlier, stop_at=clock.now + 700)
     (earlier / "checkpoint-0000.npz").write_text("of an older epoch")
     (earlier / "part-checkpoint-0002.npz").write_text("half")
     before = {path.name: path.read_bytes() for path in earlier.iterdir()}
     for path in earlier.iterdir():
         path.chmod(0o444)
     earlier.chmod(0o555)
-    copy_run(earlier, tmp_path / "run")
+    RunDirectory(tmp_path / "run").copy_from(earlier)
     copied = {path.name for path in (tmp_path / "run").iterdir()}
     assert "checkpoint-0001-within.npz" in copied
     assert before.keys() - copied == {
@@ -96,7 +98,7 @@ def test_a_copied_run_is_gone_on_with_and_the_earlier_one_left_alone(
         "part-checkpoint-0002.npz",
     }
     assert all(p.stat().st_mode & 0o200 for p in (tmp_path / "run").iterdir())
-    fit(settings, shards_dir, tmp_path / "run", resume=True)
+    train(settings, shards_dir, tmp_path / "run", resume=True)
     assert_same_run(tmp_path / "run", whole)
     assert {path.name: path.read_bytes() for path in earlier.iterdir()} == before
 
@@ -109,14 +111,14 @@ def test_a_run_that_lacks_a_file_is_not_copied(name, tmp_path, whole):
         if path.name != name:
             (earlier / path.name).symlink_to(path)
     with pytest.raises(ArtefactError, match=f"found no {name}"):
-        copy_run(earlier, tmp_path / "run")
+        RunDirectory(tmp_path / "run").copy_from(earlier)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_with_other_files_is_left_alone(settings, shards_dir, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ArtefactError, match="found other files"):
-        fit(settings, shards_dir, tmp_path)
+        train(settings, shards_dir, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 

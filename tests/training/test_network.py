@@ -8,8 +8,9 @@ from kaggle_kit.config import Config, image_size
 from kaggle_kit.data.datasets import Photos, balanced_copies
 from kaggle_kit.data.shards import photo_classes, read_manifest
 from kaggle_kit.model.layers import ArcFaceLoss, SmoothedCrossentropy
-from kaggle_kit.training import optimizer
-from kaggle_kit.training.optimizer import class_weights, compile_for
+from kaggle_kit.training import network
+from kaggle_kit.training.network import compile_for
+from kaggle_kit.training.train_step import class_weights
 from tests.helpers.small_recipes import CLASSES, DATA, small
 
 
@@ -116,11 +117,11 @@ def test_the_loss_is_that_of_the_head():
         model=config.Model(head="arcface", scale=None, margin=(0.1, 0.4)),
         train=config.Train(label_smoothing=0.1),
     )
-    loss = optimizer._loss(arcface, CLASSES)
+    loss = network._loss(arcface, CLASSES)
     assert isinstance(loss, ArcFaceLoss)
     assert loss.scale == 2.0  # AdaCos of three classes would be below 1
     assert loss.margins[0] == pytest.approx(0.1)
     assert loss.margins[2] == pytest.approx(0.4)
     assert loss.label_smoothing == 0.1
-    plain = optimizer._loss(Config(name="x"), CLASSES)
+    plain = network._loss(Config(name="x"), CLASSES)
     assert type(plain) is SmoothedCrossentropy and plain.label_smoothing == 0

@@ -1,0 +1,313 @@
+"""The run directory: everything a training leaves, and everything it resumes from.
+
+``config.json``, ``classes.csv``, ``subset.csv``, ``environment.json`` (versions, commit,
+machine), ``history.csv`` (one row per epoch), ``model.weights.h5`` (of the best epoch) and
+checkpoints: ``checkpoint-0003.npz`` is the state after three epochs,
+``checkpoint-0003-within.npz`` a state within the fourth.
+"""
+
+import math
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import keras
+import pandas as pd
+
+import kaggle_kit
+from kaggle_kit import config
+from kaggle_kit.config import Config, image_size
+from kaggle_kit.errors import ArtefactError, ConfigError
+from kaggle_kit.storage import tables
+from kaggle_kit.storage.files import (
+    atomic_write,
+    atomic_write_dir,
+    lock,
+    report_full_disk,
+)
+from kaggle_kit.storage.json_files import json_text
+from kaggle_kit.storage.tables import Class
+from kaggle_kit.training.checkpoint import (
+    EpochProgress,
+    load_checkpoint,
+    read_progress,
+    write_checkpoint,
+    write_whole,
+)
+
+CONFIG, WEIGHTS, HISTORY = "config.json", "model.weights.h5", "history.csv"
+CLASSES, SUBSET, ENVIRONMENT = "classes.csv", "subset.csv", "environment.json"
+PACKAGES = ("tensorflow", "keras", "keras-cv", "numpy", "pandas")
+
+History = list[dict[str, float]]  # the rows of history.csv: one per whole epoch
+
+
+class RunDirectory:
+    """The files of one run: paths, tables, history, weights and checkpoints.
+
+    Args:
+        is_chief: whether this host writes; else the methods that write do nothing.
+    """
+
+    def __init__(self, path: Path, is_chief: bool = True):
+        self.path = Path(path)
+        self.is_chief = is_chief
+        self.config_path = self.path / CONFIG
+        self.weights_path = self.path / WEIGHTS
+        self.history_path = self.path / HISTORY
+
+    def checkpoint_path(self, n_epochs: int) -> Path:
+        """The state after ``n_epochs`` whole epochs."""
+        return self.path / f"checkpoint-{n_epochs:04d}.npz"
+
+    def progress_path(self, n_epochs: int) -> Path:
+        """The state within the epoch that follows ``n_epochs`` whole ones."""
+        return self.path / f"checkpoint-{n_epochs:04d}-within.npz"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from writing the run; report a full disk in one line.
+
+        Raises:
+            ArtefactError: another process writes it.
+            DataError: the disk is full.
+        """
+        exclusive = lock(self.path) if self.is_chief else nullcontext()
+        with exclusive, report_full_disk(self.path):
+            yield
+
+    def open(self, settings: Config, shards_dir: Path, resume: bool) -> None:
+        """Create the run directory, or check that its run can be resumed.
+
+        Args:
+            shards_dir: the directory of ``classes.csv`` and ``subset.csv``.
+
+        Raises:
+            ConfigError: the run has other settings.
+            ArtefactError: there is a run and ``resume`` is False, or it has other
+                classes, or the directory holds other files.
+        """
+        if not self.is_chief:
+            return
+        if self.config_path.exists():
+            if not resume:
+                raise ArtefactError(
+                    f"{self.path}: expected a new directory, found a run; add --resume to "
+                    f"resume it or choose another --run"
+                )
+            self._require_same(settings, shards_dir)
+            self._delete_leftovers()
+            return
+        if self.path.exists() and any(self.path.iterdir()):
+            raise ArtefactError(
+                f"{self.path}: expected a new or empty directory, found other files; "
+                f"choose another --run"
+            )
+        with atomic_write_dir(self.path, CONFIG) as part:
+            for name in (CLASSES, SUBSET):
+                shutil.copyfile(shards_dir / name, part / name)
+            text = json_text(environment())
+            (part / ENVIRONMENT).write_text(text, encoding="utf-8")
+            config.write_json(settings, part / CONFIG)
+
+    def copy_from(self, earlier: Path) -> None:
+        """Copy what is needed to resume another run, which may be read-only.
+
+        A run that is here already is kept: it is the same one, further on.
+
+        Raises:
+            ArtefactError: the other directory holds no run, or lacks a file of it.
+        """
+        if self.config_path.exists():
+            return
+        source = RunDirectory(earlier)
+        n_epochs = len(source.read_history())
+        names = [CONFIG, CLASSES, SUBSET, ENVIRONMENT]
+        if n_epochs:
+            names += [HISTORY, WEIGHTS, source.checkpoint_path(n_epochs).name]
+        if source.progress_path(n_epochs).is_file():
+            names.append(source.progress_path(n_epochs).name)
+        missing = [name for name in names if not (source.path / name).is_file()]
+        if missing:
+            raise ArtefactError(
+                f"{source.path}: expected a run to resume, found no "
+                f"{', '.join(missing)}; give the whole output of the earlier session, or "
+                f"begin without it"
+            )
+        with atomic_write_dir(self.path, CONFIG) as part:
+            for name in names:
+                shutil.copyfile(source.path / name, part / name)  # without its mode
+
+    def read_classes(self) -> Sequence[Class]:
+        """The classes of the run, in order."""
+        return tables.read_classes(self.path / CLASSES)
+
+    def read_history(self) -> History:
+        """One row per whole epoch; none where there is no run yet.
+
+        Raises:
+            ArtefactError: it is not a table of numbers with a row for each epoch.
+        """
+        if not self.history_path.exists():
+            return []
+        try:
+            table = pd.read_csv(self.history_path)
+            if (
+                "epoch" not in table
+                or (table["epoch"] != range(1, len(table) + 1)).any()
+            ):
+                raise ValueError("no row for each epoch, from 1 on")
+            table.astype(float)
+        except (OSError, ValueError, TypeError) as error:  # ValueError: also of pandas
+            raise ArtefactError(
+                f"{self.history_path}: expected the history of a training, got "
+                f"{str(error)!r:.200}; train into another --run"
+            ) from None
+        rows = table.to_dict("records")
+        return [{str(name): value for name, value in row.items()} for row in rows]
+
+    def save_weights(self, network: keras.Model) -> None:
+        """Write the network's weights as those of the best epoch."""
+        if self.is_chief:
+            write_whole(self.weights_path, network.save_weights)
+
+    def save_epoch(self, history: History, variables: Sequence[Any]) -> None:
+        """Save the state after the last epoch of ``history``, then the history.
+
+        An epoch counts once it is in ``history.csv``. Only then are the checkpoints of
+        the epoch before deleted.
+        """
+        if not self.is_chief:
+            return
+        n_epochs = len(history)
+        write_checkpoint(self.checkpoint_path(n_epochs), variables)
+        with atomic_write(self.history_path) as part:
+            pd.DataFrame(history).to_csv(part, index=False)
+        self.checkpoint_path(n_epochs - 1).unlink(missing_ok=True)
+        self.progress_path(n_epochs - 1).unlink(missing_ok=True)
+
+    def save_progress(self, progress: EpochProgress, variables: Sequence[Any]) -> None:
+        """Save the state within an epoch, in place of the one saved before."""
+        if self.is_chief:
+            write_checkpoint(self.progress_path(progress.epoch), variables, progress)
+
+    def read_progress(self) -> EpochProgress:
+        """The epoch that the run continues with, and the progress within it.
+
+        Raises:
+            ArtefactError: the history or the checkpoint is damaged.
+        """
+        n_epochs = len(self.read_history())
+        path = self.progress_path(n_epochs)
+        return (
+            read_progress(path, n_epochs) if path.exists() else EpochProgress(n_epochs)
+        )
+
+    def load_state(self, progress: EpochProgress, variables: Sequence[Any]) -> None:
+        """Assign the state that belongs to ``progress``, unless that is the beginning.
+
+        Raises:
+            ArtefactError: the checkpoint is missing, damaged or of another network.
+        """
+        if progress.n_batches:
+            load_checkpoint(self.progress_path(progress.epoch), variables)
+        elif progress.epoch:
+            load_checkpoint(self.checkpoint_path(progress.epoch), variables)
+
+    def _delete_leftovers(self) -> None:
+        """Delete the partial files and old checkpoints that a killed process left."""
+        n_epochs = len(self.read_history())
+        newest = {self.checkpoint_path(n_epochs), self.progress_path(n_epochs)}
+        for pattern in ("part-*", "*.part", "*.kit.lock", "checkpoint-*"):
+            for path in set(self.path.glob(pattern)) - newest:
+                path.unlink()
+
+    def _require_same(self, settings: Config, shards_dir: Path) -> None:
+        earlier = config.read_json(self.config_path)
+        new, old = (
+            pd.json_normalize(c.model_dump()).iloc[0] for c in (settings, earlier)
+        )
+        for name in new.index.union(old.index):
+            if str(new.get(name)) != str(old.get(name)):
+                raise ConfigError(
+                    f"{self.path}: expected the settings of its run, got "
+                    f"{name}={new.get(name)} for {old.get(name)}; choose another --run or "
+                    f"begin without the earlier one"
+                )
+        path = shards_dir / CLASSES
+        if path.read_bytes() != (self.path / CLASSES).read_bytes():
+            raise ArtefactError(
+                f"{path}: expected the classes of the run in {self.path}, got others; use "
+                f"the shards it began with or choose another --run"
+            )
+
+
+def read_run(run_dir: Path) -> Config:
+    """The config of a trained run.
+
+    Raises:
+        ArtefactError: there is no run, or it lacks the weights of its network.
+    """
+    run = RunDirectory(run_dir)
+    settings = config.read_json(run.config_path) if run.config_path.exists() else None
+    if settings and (settings.model.backbone == "none" or run.weights_path.exists()):
+        return settings
+    raise ArtefactError(
+        f"{run.path}: expected a trained run ({CONFIG}, {WEIGHTS}), found no weights; run "
+        f"kaggle-kit train first"
+    )
+
+
+def best_epoch(history: History, settings: Config) -> int:
+    """The index of the epoch with the best monitor at the last image size.
+
+    Of equal values the last is the best; without a monitor it is the last epoch. A
+    monitor at a smaller size does not show how good the network is at the last one.
+    """
+    last, monitor = len(history) - 1, settings.train.monitor
+    if monitor not in history[last]:
+        return last
+    sign = -1 if monitor == "val_loss" else 1
+
+    def rank(epoch: int) -> tuple[float, int]:
+        value = sign * history[epoch][monitor]
+        return value if math.isfinite(value) else -math.inf, epoch
+
+    size = image_size(last, settings)
+    same = [i for i in range(len(history)) if image_size(i, settings) == size]
+    return max(same, key=rank)
+
+
+def is_finished(history: History, settings: Config) -> bool:
+    """Whether nothing is left to train after these epochs."""
+    if not history:
+        return not settings.train.epochs
+    since_best = len(history) - 1 - best_epoch(history, settings)
+    patience = settings.train.patience
+    stale = patience is not None and since_best >= patience
+    return stale or len(history) >= settings.train.epochs
+
+
+def environment() -> dict[str, Any]:
+    """What a run depends on besides its config: versions, commit, machine."""
+    package = Path(kaggle_kit.__file__).parent
+    git = shutil.which("git")
+    commit = None
+    if git and (package.parent / ".git").exists():
+        command = [git, "-C", str(package.parent), "rev-parse", "HEAD"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        commit = done.stdout.strip() or None
+    return {
+        "kaggle_kit": kaggle_kit.__version__,
+        "commit": commit,
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+    }
