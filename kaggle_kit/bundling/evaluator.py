@@ -12,7 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit.config import Config, Recognition
-from kaggle_kit.inference.embedder import Embedder, Embeddings, joined, whitened
+from kaggle_kit.inference.embedder import (
+    Embedder,
+    Embeddings,
+    apply_whitening,
+    join_parts,
+)
 from kaggle_kit.inference.recogniser import Recogniser
 from kaggle_kit.local_features.extract import LocalReader
 from kaggle_kit.metrics.gap import mean_average_precision
@@ -219,9 +224,9 @@ class Evaluator:
         train = self.pools["train"]
         whitenings = [self._whitening(part, ranking) for part in train.by_part]
         embeddings = {
-            name: joined(
+            name: join_parts(
                 [
-                    whitened(part, whitening)
+                    apply_whitening(part, whitening)
                     for part, whitening in zip(pool.by_part, whitenings, strict=True)
                 ],
                 ranking.weights,

@@ -1,4 +1,4 @@
-"""From photos to guesses: embed, search, rank, verify, within a time budget.
+"""From photos to guesses: embed, search, verify and rank, within a time budget.
 
-Calibration tells how probable it is that a guess is right.
+Calibration converts the confidence of a guess into a probability.
 """

@@ -1,4 +1,4 @@
-"""What the kit says of an image, and why."""
+"""The answer for an image: landmarks with confidences, and the evidence for them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from kaggle_kit.inference.recogniser import Recogniser
 
 N_CANDIDATES, N_NEIGHBOURS = 5, 6  # in an answer
-# Below it the image more probably shows no landmark of the gallery than the one guessed.
-LANDMARK_FROM = 0.5
+LANDMARK_FROM = 0.5  # probability from which a guess is more likely right than wrong
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,10 @@ class Candidate:
     """A landmark that the image may show.
 
     Attributes:
-        confidence: what a submission would say, if it were the first.
-        probability: of being right; None where the bundle is not calibrated.
+        landmark: its id.
+        name: its name, or its number where no name is known.
+        confidence: as in a submission with this landmark as the guess.
+        probability: of being right; None if the bundle is not calibrated.
     """
 
     landmark: int
@@ -40,14 +41,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A gallery image, and what it adds to the score of its landmark.
+    """A gallery image, and its contribution to the score of its landmark.
 
     Attributes:
-        similarity: a cosine.
-        inliers: weighted local features that agree on one geometry; None where geometry
-            is not part of the ranking.
-        b: how similar it is to non-landmarks.
-        a: similarity and inliers, less B.
+        similarity: cosine to the query.
+        inliers: weighted number of local features that agree on one geometry; None if
+            geometry is not part of the ranking.
+        b: mean cosine to its nearest non-landmarks.
+        a: similarity and inliers, less B; see ``ranking.guess_by_gallery``.
         counts: whether it is one of the neighbours that the score sums over.
     """
 
@@ -63,7 +64,7 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class SimilarImage:
-    """A gallery image and its cosine to a query; its landmark's name where known."""
+    """A gallery image and its cosine to a query; ``name`` is None if it is unknown."""
 
     image_id: str
     landmark: int
@@ -73,13 +74,13 @@ class SimilarImage:
 
 @dataclass(frozen=True)
 class Answer:
-    """What an image shows, and why.
+    """The landmark in an image, and the evidence for it.
 
     Attributes:
-        error: why there is no answer, in one line; None if there is one.
-        candidates: the most confident first; none if the bundle has no landmark.
+        error: one line if the image does not decode; otherwise None.
+        candidates: landmarks, the most confident first; empty if the gallery is empty.
         evidence: gallery images, the largest A first.
-        c: how similar the image is to non-landmarks.
+        c: mean cosine of the image to its nearest non-landmarks.
     """
 
     error: str | None = None
@@ -89,34 +90,34 @@ class Answer:
 
     @property
     def landmark(self) -> int | None:
-        """Id of the most confident landmark."""
+        """Id of the first candidate; None without candidates, as for what follows."""
         return self.candidates[0].landmark if self.candidates else None
 
     @property
     def name(self) -> str | None:
-        """Name of the most confident landmark, or its number."""
+        """Name of the first candidate, or its number where no name is known."""
         return self.candidates[0].name if self.candidates else None
 
     @property
     def confidence(self) -> float | None:
-        """What a submission would say."""
+        """Confidence of the first candidate, as in a submission."""
         return self.candidates[0].confidence if self.candidates else None
 
     @property
     def probability(self) -> float | None:
-        """Of being right, where the bundle is calibrated."""
+        """Probability that the first candidate is right; None if it is unknown."""
         return self.candidates[0].probability if self.candidates else None
 
     @property
     def margin(self) -> float | None:
-        """The confidence of the first candidate less that of the second."""
+        """Confidence of the first candidate less that of the second."""
         if len(self.candidates) < 2:
             return None
         return self.candidates[0].confidence - self.candidates[1].confidence
 
     @property
     def is_landmark(self) -> bool | None:
-        """Whether the first candidate is more probably right than wrong; None: unknown."""
+        """Whether the first candidate is more likely right than wrong; None: unknown."""
         if self.probability is None:
             return None
         return self.probability >= LANDMARK_FROM
@@ -125,66 +126,70 @@ class Answer:
 def explain(
     recogniser: Recogniser, evidence: Evidence, log_probability: np.ndarray
 ) -> Answer:
-    """The answer for one image.
+    """Build the answer for one image.
 
     Args:
-        evidence: of that image alone.
+        evidence: of this image only.
         log_probability: (1, C) its class scores.
     """
     if recogniser.ranking.ranking == "head":
         landmarks = [row.landmark_id for row in recogniser.classes]
-        scores = _best(landmarks, log_probability[0].astype(np.float64).tolist())
+        log_probabilities = log_probability[0].astype(np.float64).tolist()
+        confidences = _sort_by_score(landmarks, log_probabilities)
     elif len(recogniser.gallery.image_ids):
-        scores = gallery_candidates(recogniser, evidence)
+        confidences = rank_landmarks(recogniser, evidence)
     else:
-        scores = {}
-    curve = recogniser.calibration
+        confidences = {}
+    calibration = recogniser.calibration
     candidates = [
         Candidate(
             landmark,
             recogniser.name(landmark),
             confidence,
-            curve(confidence) if curve else None,
+            calibration(confidence) if calibration else None,
         )
-        for landmark, confidence in list(scores.items())[:N_CANDIDATES]
+        for landmark, confidence in list(confidences.items())[:N_CANDIDATES]
     ]
-    neighbours = _neighbours(recogniser, evidence)
+    neighbours = _list_neighbours(recogniser, evidence)
     return Answer(None, tuple(candidates), neighbours, float(evidence.penalty[0]))
 
 
-def gallery_candidates(recogniser: Recogniser, evidence: Evidence) -> dict[int, float]:
-    """Confidence of the landmarks of one image's neighbours, the largest first.
+def rank_landmarks(recogniser: Recogniser, evidence: Evidence) -> dict[int, float]:
+    """The confidence of each landmark among the neighbours of one image, largest first.
 
-    The first is the guess of ``guess_by_gallery``; of equal scores the one that comes first.
-    After the landmarks of the neighbours that count come those of the others, each as if
-    its best image alone counted, but none above those that do count: where every A is
-    below 0, several images add up to less than one.
+    The first landmark is the guess of ``guess_by_gallery``. Landmarks of neighbours that
+    count come before all others. The confidence of the others is that of their best
+    neighbour alone, bounded by the smallest one so far: if all A are negative, a sum over
+    several neighbours is smaller than a single A.
     """
     settings = recogniser.ranking
     penalty = settings.query_penalty_weight * evidence.penalty[0]
-    every_one = settings.model_copy(
+    all_neighbours = settings.model_copy(
         update={"neighbours": evidence.rows.shape[1], "per_landmark": None}
     )
     confidences: dict[int, float] = {}
-    for ranking in (settings, every_one):
+    for ranking in (settings, all_neighbours):
         neighbours = score_neighbours(evidence, recogniser.gallery, ranking)
         scores = neighbours.scores[0]
-        if ranking is every_one:
+        if ranking is all_neighbours:
             scores = multiply_by_head(
                 neighbours.adjusted, evidence, neighbours.position, settings
             )[0]
         landmarks = neighbours.landmarks[0].tolist()
-        for landmark, score in _best(landmarks, scores.tolist()).items():
-            least = min(confidences.values(), default=np.inf)
-            confidences.setdefault(landmark, min(float(score - penalty), least))
+        for landmark, score in _sort_by_score(landmarks, scores.tolist()).items():
+            smallest = min(confidences.values(), default=np.inf)
+            confidences.setdefault(landmark, min(float(score - penalty), smallest))
     return confidences
 
 
-def _neighbours(recogniser: Recogniser, evidence: Evidence) -> tuple[Neighbour, ...]:
+def _list_neighbours(
+    recogniser: Recogniser, evidence: Evidence
+) -> tuple[Neighbour, ...]:
+    """The neighbours with the largest A."""
     if not evidence.rows.size:
         return ()
     gallery, settings = recogniser.gallery, recogniser.ranking
-    counted = set(score_neighbours(evidence, gallery, settings).position[0].tolist())
+    counting = set(score_neighbours(evidence, gallery, settings).position[0].tolist())
     b = np.asarray(gallery.penalties)[evidence.rows[0]]
     a = fuse_similarities(evidence, settings)[0] - settings.gallery_penalty_weight * b
     neighbours = []
@@ -200,14 +205,14 @@ def _neighbours(recogniser: Recogniser, evidence: Evidence) -> tuple[Neighbour, 
                 float(evidence.inliers[0, k]) if recogniser.geometry else None,
                 float(b[k]),
                 float(a[k]),
-                k in counted,
+                k in counting,
             )
         )
     return tuple(neighbours)
 
 
-def _best(ids: Sequence[int], scores: Sequence[float]) -> Mapping[int, float]:
-    """Each id once, with its largest score; largest first, of equal ones the first."""
+def _sort_by_score(ids: Sequence[int], scores: Sequence[float]) -> Mapping[int, float]:
+    """The largest score of each id, in descending order; ties keep their order."""
     best: dict[int, float] = {}
     for i in sorted(range(len(ids)), key=lambda i: -scores[i]):
         best.setdefault(ids[i], scores[i])

@@ -1,4 +1,4 @@
-"""How probable it is that a guess of some confidence is right."""
+"""Calibration: from the confidence of a guess to the probability that it is right."""
 
 import math
 from pathlib import Path
@@ -7,22 +7,22 @@ from typing import NamedTuple
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.storage import json_files
 
-# Of a bundle: for its ranking, and where that looks at geometry, for one without.
+# Files of a bundle: for its ranking, and for that ranking without geometry.
 CALIBRATION, PLAIN_CALIBRATION = "calibration.json", "calibration.plain.json"
 
 
 class Calibration(NamedTuple):
-    """A logistic curve over confidence (Platt, 1999), fitted to validation photos.
+    """Logistic calibration (Platt scaling, 1999), fitted to validation photos.
 
     ::
 
         p = 1 / (1 + exp(-(slope * confidence + intercept)))
 
-    It holds for photos of which as many show a landmark as of those it was fitted to.
+    It is valid for photos with the same share of landmark photos as the validation photos.
 
     Attributes:
-        n: how many photos it was fitted to.
-        n_landmarks: of these, how many show a landmark that can be named.
+        n: number of photos in the fit.
+        n_landmarks: number of these photos that show a landmark of the gallery.
     """
 
     slope: float
@@ -45,7 +45,7 @@ class Calibration(NamedTuple):
 
     @classmethod
     def load(cls, path: Path) -> "Calibration | None":
-        """Read it back; None where there is none.
+        """Read a calibration from its JSON file; None if the file is missing.
 
         Raises:
             ArtefactError: the file is damaged.
@@ -54,9 +54,9 @@ class Calibration(NamedTuple):
             return None
         try:
             values = json_files.read_json(path)
-            found = cls(**values)
-            if all(math.isfinite(value) for value in found):
-                return found
+            calibration = cls(**values)
+            if all(math.isfinite(value) for value in calibration):
+                return calibration
             reason = "a number that is not finite"
         except (*json_files.DAMAGE, TypeError, OverflowError) as error:
             reason = str(error)

@@ -1,4 +1,4 @@
-"""From images to unit vectors: by networks, by visual words, and by several together."""
+"""From images to unit vectors, by one or several networks or visual words."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from kaggle_kit.retrieval.whitening import Whitening, normalise
 
 
 class Embeddings(NamedTuple):
-    """The embeddings of images that decode.
+    """The embeddings of the images that decode.
 
-    positions: (b,) of them among the images that were asked for.
-    vectors: (b, d) float32, unit length; 0 in the place of a part that was left out.
-    log_probability: (b, C) float32 class scores; C is 0 where no network has a head.
-    parts: (b, p) whether each part embedded each image; all do unless time is short.
+    positions: (b,) of these images in the input.
+    vectors: (b, d) float32, unit length; the columns of a part that did not run are 0.
+    log_probability: (b, C) float32 class scores; C is 0 if no network has a head.
+    parts: (b, p) whether each part embedded each image; False only when time is short.
     """
 
     positions: NDArray[np.int64]
@@ -38,31 +38,35 @@ class Embeddings(NamedTuple):
     parts: NDArray[np.bool_]
 
     def select(self, rows: Any) -> Embeddings:
-        """Some of the images: a slice, or an array of rows."""
+        """The embeddings of some images.
+
+        Args:
+            rows: a slice, or an array of row numbers.
+        """
         return Embeddings._make(values[rows] for values in self)
 
 
 class Embedder:
-    """The parts of a bundle as one: each whitened, then weighted and side by side.
+    """Embeds images with all parts of a bundle, and joins the results to one vector.
 
-    Each part's vector is multiplied by the root of its weight before they are joined, so
-    that a cosine is the weighted mean of the parts' cosines. Class scores are averaged by
-    the same weights. It may be used from several threads.
+    The vector of a part is whitened and multiplied by the square root of the part's
+    weight. All are concatenated, so a cosine is the weighted mean of the cosines of the
+    parts. Class scores are averaged with the same weights. Thread-safe.
 
     Attributes:
-        levels: ways to embed, the most expensive first; see ``levels_of``.
-        rates: seconds per image of each part and view, measured all along.
+        levels: ways to embed, the most expensive first; see ``build_levels``.
+        rates: measured seconds per image of each part and view.
     """
 
     def __init__(self, parts: Sequence[Part], settings: config.Recognition):
         self.parts = parts
         self.settings = settings
-        self.levels = levels_of(parts, settings)
+        self.levels = build_levels(parts, settings)
         keys = {(i, view) for i, part in enumerate(parts) for view in part.views}
         self.rates = Rates({key: settings.pixels[key[1]] for key in keys})
         self._lock = threading.Lock()
         self._reader = ThreadPoolExecutor(1)  # decodes the next batch
-        self._next: dict[int, tuple[list[Image], Future[Any]]] = {}
+        self._upcoming: dict[int, tuple[list[Image], Future[Any]]] = {}
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -71,7 +75,7 @@ class Embedder:
 
     @property
     def widths(self) -> list[int]:
-        """The numbers that each part adds to a vector."""
+        """The number of dimensions that each part adds to a vector."""
         return [
             p.whitening.matrix.shape[1] if p.whitening else p.width for p in self.parts
         ]
@@ -85,25 +89,25 @@ class Embedder:
         """Embed a batch.
 
         Args:
-            level: which parts, and which of their views; None: the first of ``levels``.
-            upcoming: the batch to be asked for next: it is decoded meanwhile.
+            level: the parts and views to use; None: the first of ``levels``.
+            upcoming: the next batch; it is decoded in the background.
         """
-        return self.join(self._outputs(images, level or self.levels[0], upcoming))
+        return self.join(self._embed_level(images, level or self.levels[0], upcoming))
 
     def embed_all(self, images: Sequence[Image], label: str) -> Embeddings:
-        """Embed any number of images, batch by batch, with progress."""
-        return concatenated([self.join(b) for b in self._batches(images, label)])
+        """Embed any number of images, in batches, with a progress bar."""
+        return concatenate([self.join(b) for b in self._embed_batches(images, label)])
 
     def embed_by_part(self, images: Sequence[Image], label: str) -> list[Embeddings]:
-        """What each part gives of any number of images."""
-        batches = list(self._batches(images, label))
-        return [concatenated([b[i] for b in batches]) for i in range(len(self.parts))]
+        """Embed any number of images, and return the embeddings of each part."""
+        batches = list(self._embed_batches(images, label))
+        return [concatenate([b[i] for b in batches]) for i in range(len(self.parts))]
 
     def join(self, by_part: Mapping[int, Embeddings]) -> Embeddings:
-        """Join what some of the parts give of the same images."""
+        """Join the embeddings of some parts, by index, of the same images."""
         if len(by_part) == len(self.parts):
-            return joined(list(by_part.values()), self.weights)
-        return self._joined_with_gaps(by_part)
+            return join_parts(list(by_part.values()), self.weights)
+        return self._join_with_gaps(by_part)
 
     def close(self) -> None:
         """Stop the threads."""
@@ -111,46 +115,48 @@ class Embedder:
         for part in self.parts:
             part.close()
 
-    def _batches(
+    def _embed_batches(
         self, images: Sequence[Image], label: str
     ) -> Iterator[dict[int, Embeddings]]:
+        """Yield the embeddings of each batch by part; positions are those in ``images``."""
+        size = self.settings.batch_size
         with progress(total=len(images), label=label) as bar:
-            for start, batch, upcoming in batches(images, self.settings.batch_size):
-                outputs = self._outputs(batch, self.levels[0], upcoming)
+            for start, batch, upcoming in split_batches(images, size):
+                by_part = self._embed_level(batch, self.levels[0], upcoming)
                 bar.update(len(batch))
                 yield {
                     i: e._replace(positions=e.positions + start)
-                    for i, e in outputs.items()
+                    for i, e in by_part.items()
                 }
 
-    def _outputs(
+    def _embed_level(
         self, images: Sequence[Image], level: Level, upcoming: Sequence[Image]
     ) -> dict[int, Embeddings]:
-        """What each part of a level gives."""
-        outputs = {}
+        """The whitened embeddings of each part of a level."""
+        by_part = {}
         with self._lock:
             for i, view in level.uses:
                 start = time.monotonic()
-                index, inputs = self._read(i, images)
+                positions, inputs = self._read(i, images)
                 if upcoming:
                     future = self._reader.submit(self.parts[i].read, upcoming)
-                    self._next[i] = list(upcoming), future
-                vectors, scores = self._embedded(i, view, inputs, len(index))
+                    self._upcoming[i] = list(upcoming), future
+                vectors, scores = self._run_part(i, view, inputs, len(positions))
                 self.rates.add((i, view), len(images), time.monotonic() - start)
-                seen = np.ones((len(index), 1), np.bool_)
-                raw = Embeddings(index, vectors, scores, seen)
-                outputs[i] = whitened(raw, self.parts[i].whitening)
-        return outputs
+                is_embedded = np.ones((len(positions), 1), np.bool_)
+                raw = Embeddings(positions, vectors, scores, is_embedded)
+                by_part[i] = apply_whitening(raw, self.parts[i].whitening)
+        return by_part
 
     def _read(self, i: int, images: Sequence[Image]) -> tuple[NDArray[np.int64], Any]:
-        """A part's inputs, which are ready if the images were announced."""
-        announced, future = self._next.pop(i, (None, None))
-        if future is not None and announced == list(images):
+        """The inputs of a part, from the background thread if it decoded these images."""
+        upcoming, future = self._upcoming.pop(i, (None, None))
+        if future is not None and upcoming == list(images):
             result: tuple[NDArray[np.int64], Any] = future.result()
             return result
         return self.parts[i].read(images)
 
-    def _embedded(
+    def _run_part(
         self, i: int, view: str, inputs: Any, n: int
     ) -> tuple[NDArray[np.float32], ...]:
         part = self.parts[i]
@@ -159,15 +165,15 @@ class Embedder:
         widths = part.width, part.n_classes
         return tuple(np.empty((0, width), np.float32) for width in widths)
 
-    def _joined_with_gaps(self, by_part: Mapping[int, Embeddings]) -> Embeddings:
-        """Join what some of the parts give, with 0 in the place of the others.
+    def _join_with_gaps(self, by_part: Mapping[int, Embeddings]) -> Embeddings:
+        """Join the embeddings of some parts, with 0 in the columns of the others.
 
-        A vector is so long that its product with a unit vector of all parts is the
+        Vectors are scaled so that the product with a unit vector of all parts is the
         weighted mean of the cosines of the parts that are present::
 
             x_i -> sqrt(w_i) sqrt(W) / W_present x_i,   W the sum of all weights
 
-        Without a head among them all classes are equally probable.
+        If no part with a head is present, all classes are equally probable.
         """
         weights, widths = self.weights, self.widths
         present = sum(weights[i] for i in by_part) or 1.0
@@ -186,30 +192,30 @@ class Embedder:
         if total:
             logs = [weights[i] / total * by_part[i].log_probability for i in heads]
             scores = np.sum(logs, axis=0, dtype=np.float32)
-        seen = np.zeros((n, len(widths)), np.bool_)
-        seen[:, list(by_part)] = True
+        is_embedded = np.zeros((n, len(widths)), np.bool_)
+        is_embedded[:, list(by_part)] = True
         vectors = np.concatenate(blocks, axis=1).astype(np.float32)
-        return Embeddings(first.positions, vectors, scores, seen)
+        return Embeddings(first.positions, vectors, scores, is_embedded)
 
 
-def batches(
+def split_batches(
     images: Sequence[Image], size: int
 ) -> Iterator[tuple[int, Sequence[Image], Sequence[Image]]]:
-    """Where each batch begins, the batch, and the one after it."""
+    """Yield the start of each batch, the batch, and the next batch."""
     for start in range(0, len(images), size):
         end = start + size
         yield start, images[start:end], images[end : end + size]
 
 
-def whitened(embeddings: Embeddings, whitening: Whitening | None) -> Embeddings:
-    """The same images, their vectors whitened if there is a whitening."""
+def apply_whitening(embeddings: Embeddings, whitening: Whitening | None) -> Embeddings:
+    """Whiten the vectors, unless ``whitening`` is None."""
     if whitening is None:
         return embeddings
     return embeddings._replace(vectors=whitening(embeddings.vectors))
 
 
-def joined(by_part: Sequence[Embeddings], weights: Sequence[float]) -> Embeddings:
-    """Join what all parts give of the same images; without weights they count alike."""
+def join_parts(by_part: Sequence[Embeddings], weights: Sequence[float]) -> Embeddings:
+    """Join the embeddings of all parts; empty ``weights`` are equal weights."""
     weights = weights or (1.0,) * len(by_part)
     pairs = list(zip(weights, by_part, strict=True))
     vectors = normalise(np.concatenate([w**0.5 * e.vectors for w, e in pairs], axis=1))
@@ -218,37 +224,37 @@ def joined(by_part: Sequence[Embeddings], weights: Sequence[float]) -> Embedding
     if heads:
         total = sum(w for w, _ in heads) or 1.0
         scores = np.sum([w / total * x for w, x in heads], axis=0, dtype=np.float32)
-    seen = np.ones((len(vectors), len(by_part)), np.bool_)
-    return Embeddings(by_part[0].positions, vectors, scores, seen)
+    is_embedded = np.ones((len(vectors), len(by_part)), np.bool_)
+    return Embeddings(by_part[0].positions, vectors, scores, is_embedded)
 
 
-def concatenated(embeddings: Sequence[Embeddings]) -> Embeddings:
-    """Several batches as one; of no width when there are none."""
-    if not embeddings:
-        nothing = np.empty((0, 0), np.float32)
+def concatenate(batches: Sequence[Embeddings]) -> Embeddings:
+    """Concatenate the embeddings of batches; without any, all widths are 0."""
+    if not batches:
+        empty = np.empty((0, 0), np.float32)
         return Embeddings(
-            np.empty(0, np.int64), nothing, nothing, np.empty((0, 0), np.bool_)
+            np.empty(0, np.int64), empty, empty, np.empty((0, 0), np.bool_)
         )
-    return Embeddings._make(np.concatenate(c) for c in zip(*embeddings, strict=True))
+    return Embeddings._make(np.concatenate(c) for c in zip(*batches, strict=True))
 
 
-def levels_of(parts: Sequence[Part], settings: config.Recognition) -> list[Level]:
-    """Ways to embed: drop views first, then parts from the last on, then the size.
+def build_levels(parts: Sequence[Part], settings: config.Recognition) -> list[Level]:
+    """Build the levels: drop views first, then parts from the last one, then the size.
 
-    The first part with a weight always stays, and so does the first with class scores if
-    the ranking is by these.
+    All levels use the first part with a weight. If the ranking is by class scores, they
+    use the first part with a weight and a head.
     """
-    everything = tuple((i, part.views[0]) for i, part in enumerate(parts))
+    all_views = tuple((i, part.views[0]) for i, part in enumerate(parts))
     one_view = tuple(
         (i, "one" if "one" in part.views else part.views[0])
         for i, part in enumerate(parts)
     )
-    levels = [Level("", everything)]
-    if one_view != everything:
+    levels = [Level("", all_views)]
+    if one_view != all_views:
         levels.append(Level("views", one_view))
     levels += [
         Level("embedders", one_view[:n])
-        for n in range(len(parts) - 1, _fewest(parts, settings) - 1, -1)
+        for n in range(len(parts) - 1, _count_required(parts, settings) - 1, -1)
     ]
     small = tuple(
         (i, "small" if "small" in parts[i].views else view)
@@ -259,13 +265,13 @@ def levels_of(parts: Sequence[Part], settings: config.Recognition) -> list[Level
     return levels
 
 
-def _fewest(parts: Sequence[Part], settings: config.Recognition) -> int:
-    """How many of the first parts must stay."""
+def _count_required(parts: Sequence[Part], settings: config.Recognition) -> int:
+    """How many of the first parts every level uses."""
     weights = settings.weights or (1.0,) * len(parts)
     by_head = settings.ranking == "head"
     pairs = enumerate(zip(parts, weights, strict=True), 1)
-    useful = (n for n, (part, w) in pairs if w and (part.n_classes or not by_head))
-    return next(useful, len(parts))
+    required = (n for n, (part, w) in pairs if w and (part.n_classes or not by_head))
+    return next(required, len(parts))
 
 
 def load_embedder(
@@ -273,12 +279,13 @@ def load_embedder(
 ) -> Embedder:
     """Load the embedder of a bundle.
 
-    ``embedders/`` has a folder for each run: its ``config.json`` and, each with its
-    whitening if it has one, the network and ``words.npy``. With ``recognition.int8`` the
-    network is ``model.int8.tflite``, else the one that the engine of the reader can run.
+    ``embedders/`` has a folder for each run with its ``config.json``, its network and its
+    ``words.npy``; the last two may be absent, and each may have a whitening. With
+    ``recognition.int8``, the network is ``model.int8.tflite``, otherwise that of the
+    reader's engine.
 
     Raises:
-        ArtefactError: a part is missing or damaged, or there are more weights than parts.
+        ArtefactError: a part is missing or damaged, or the number of weights is wrong.
     """
     parts: list[Part] = []
     engine = reader.engine

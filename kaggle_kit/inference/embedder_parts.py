@@ -20,10 +20,10 @@ class Part(Protocol):
     """One way to embed an image.
 
     Attributes:
-        whitening: what its vectors go through, or None.
-        width: length of its vectors before that.
+        whitening: applied to its vectors by the embedder, or None.
+        width: length of its vectors before whitening.
         n_classes: number of class scores; 0 without a head.
-        views: ways to look at an image, the most expensive first.
+        views: the functions of ``VIEWS`` that it has, the most expensive first.
     """
 
     whitening: Whitening | None
@@ -32,27 +32,31 @@ class Part(Protocol):
     views: Sequence[str]
 
     def read(self, images: Sequence[Image]) -> tuple[NDArray[np.int64], Any]:
-        """Decode images: positions of those that decode, and what ``embed`` takes."""
+        """Decode images.
+
+        Returns:
+            (b,) positions of the images that decode, and the inputs of ``embed``.
+        """
 
     def embed(self, inputs: Any, view: str) -> tuple[NDArray[np.float32], ...]:
-        """Vectors and class scores, (b, d) and (b, C), before whitening."""
+        """Compute vectors before whitening, (b, d), and class scores, (b, C)."""
 
     def close(self) -> None:
         """Stop the threads."""
 
 
 class Network:
-    """A network that left training, as a SavedModel or as a LiteRT file; a ``Part``.
+    """A ``Part`` that is an exported network, a SavedModel or a LiteRT file.
 
     Attributes:
-        side: height and width of the images that it takes, in pixels.
+        side: height and width of its input images, in pixels.
     """
 
     def __init__(self, path: Path, engine: Engine, mixed_precision: bool = False):
         """Load the network.
 
         Args:
-            engine: decodes its images and runs it.
+            engine: decodes images and runs the network.
 
         Raises:
             ArtefactError: the network is missing or damaged.
@@ -68,14 +72,16 @@ class Network:
             self._decoders = ThreadPoolExecutor(engine.n_threads)
 
     def read(self, images: Sequence[Image]) -> tuple[NDArray[np.int64], Any]:
-        """Decode images to (b, side, side, 3)."""
-        many = self._decoders.map if self._decoders else map
-        decoded = list(many(lambda image: self.engine.decode(image, self.side), images))
-        index = [i for i, pixels in enumerate(decoded) if pixels is not None]
-        pixels = np.empty((len(index), self.side, self.side, 3), np.uint8)
-        for row, i in enumerate(index):
-            pixels[row] = decoded[i]
-        return np.array(index, np.int64), pixels
+        """Decode images to (b, side, side, 3) uint8."""
+        map_images = self._decoders.map if self._decoders else map
+        results = list(
+            map_images(lambda image: self.engine.decode(image, self.side), images)
+        )
+        positions = [i for i, pixels in enumerate(results) if pixels is not None]
+        pixels = np.empty((len(positions), self.side, self.side, 3), np.uint8)
+        for row, i in enumerate(positions):
+            pixels[row] = results[i]
+        return np.array(positions, np.int64), pixels
 
     def embed(self, inputs: Any, view: str) -> tuple[NDArray[np.float32], ...]:
         """Run the network."""
@@ -91,7 +97,7 @@ class Network:
 
 
 class VisualWords:
-    """VLAD of local features, by a vocabulary; a ``Part``."""
+    """A ``Part`` that computes VLAD vectors of local features, with a vocabulary."""
 
     def __init__(self, vocabulary: NDArray[np.float32], reader: LocalReader):
         self.vocabulary = vocabulary
@@ -102,14 +108,14 @@ class VisualWords:
 
     def read(self, images: Sequence[Image]) -> tuple[NDArray[np.int64], Any]:
         """Detect the local features of images."""
-        features = self.reader.read(images)
-        index = [i for i, one in enumerate(features) if one is not None]
-        return np.array(index, np.int64), [one for one in features if one is not None]
+        results = self.reader.read(images)
+        positions = [i for i, features in enumerate(results) if features is not None]
+        return np.array(positions, np.int64), [results[i] for i in positions]
 
     def embed(self, inputs: Any, view: str) -> tuple[NDArray[np.float32], ...]:
-        """Gather the features of each image into one vector."""
+        """Aggregate the features of each image into one vector."""
         vectors = [vlad(features.descriptors, self.vocabulary) for features in inputs]
         return np.stack(vectors), np.empty((len(vectors), 0), np.float32)
 
     def close(self) -> None:
-        """Nothing was started."""
+        """Do nothing: there are no threads."""

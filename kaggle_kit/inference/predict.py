@@ -1,4 +1,4 @@
-"""From a bundle and a competition folder to ``submission.csv``; the kernel's whole work."""
+"""From a bundle and a competition folder to ``submission.csv``; kernels run this."""
 
 import logging
 import time
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit.data.layout import Competition, image_path
-from kaggle_kit.inference.embedder import Embeddings, batches, concatenated
+from kaggle_kit.inference.embedder import Embeddings, concatenate, split_batches
 from kaggle_kit.inference.recogniser import Recogniser
 from kaggle_kit.inference.submission_file import SubmissionFile
 from kaggle_kit.inference.time_budget import Budget, Drop, Work
@@ -23,18 +23,18 @@ from kaggle_kit.storage.columns import Columns
 from kaggle_kit.storage.tables import Guess, Label
 
 logger = logging.getLogger(__name__)
-PROBE = 8  # images verified early on, to learn how long that takes
+PROBE = 8  # images verified after the first batch, to measure the rate
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a submission holds.
+    """Counts of a submission.
 
     Attributes:
         images: rows of the submission.
         guesses: rows with a guess.
         unreadable: images that are missing or do not decode.
-        dropped: what was left out for want of time.
+        dropped: work that did not fit into the time limit.
     """
 
     images: int
@@ -52,29 +52,30 @@ def predict(
 ) -> Prediction:
     """Write a guess for every image of ``sample_submission.csv``, in its order.
 
-    A valid file without guesses exists before the model is loaded. It is replaced whole,
-    at most a minute apart, as guesses come in; none is taken back. Only landmarks that the
-    competition's ``train.csv`` names are guessed, since a rerun may have another one than
-    the bundle was made with. Its images that the bundle's gallery lacks are embedded after
-    the test images, if they are few enough, those of the rarest landmarks first; then all
-    is ranked again. Geometry, if it is part of the ranking, comes last.
+    The passes, in order: embed and rank the test images; embed images of ``train.csv`` that
+    the gallery lacks, those of the rarest landmarks first, unless there are too many; rank
+    all test images again; verify geometrically, if it is part of the ranking. Only
+    landmarks in ``train.csv`` are guessed, since a rerun on Kaggle may have another
+    ``train.csv`` than the one that the bundle was built with.
 
-    With a time limit, work that does not fit is dropped before it is too late, in the order
-    that ``inference.time_budget`` states, by rates that are measured all along. The guesses
-    depend on the clock then. Work that fits gives the same bytes as without a limit.
+    A valid file without guesses is written before the model is loaded. It is replaced
+    atomically about once a minute. A row that has a guess always keeps one.
+
+    With a time limit, work that does not fit is dropped early, in the order that
+    ``inference.time_budget`` states, by measured rates. The guesses then depend on the
+    clock. If all work fits, the file is identical to one without a limit.
 
     An image that is missing, does not decode or was not reached has a row without a guess.
-    A guess that knows nothing of the image is not made up: below all others it could not
-    lower GAP, but the commonest landmark of all is right for about one image in a thousand,
-    so what it adds is below the fourth digit, and the row would hide what happened.
+    A default guess could not lower GAP, but would hardly raise it: the most frequent
+    landmark is right for about one image in a thousand. And it would hide the failure.
 
     Args:
-        time_limit_s: seconds until the process must have ended; 4% and 5 s of it are kept
-            as a margin. The kernel gives the 12 hours of a rerun. None: no limit.
-        began: the time by ``time.monotonic`` that the limit counts from; None: now.
+        time_limit_s: seconds until the process must end, including a margin of 4% and 5 s.
+            The kernel passes the 12 hours of a rerun. None: no limit.
+        began: start of the limit, by ``time.monotonic``; None: now.
 
     Raises:
-        DataError, TableError, ArtefactError: a folder is not what it should be.
+        DataError, TableError, ArtefactError: a folder is incomplete or damaged.
     """
     began = time.monotonic() if began is None else began
     files = Competition(Path(competition)).require(
@@ -92,16 +93,18 @@ def predict(
         logger.warning("%d images are missing or do not decode", run.unreadable)
     n, n_guesses = len(image_ids), len(submission.guesses)
     logger.info("%d guesses for %d images in %s", n_guesses, n, out)
-    return Prediction(n, n_guesses, run.unreadable, budget.dropped())
+    return Prediction(n, n_guesses, run.unreadable, budget.list_drops())
 
 
 class _Run:
-    """One pass after the other over a competition's images, as far as time allows.
+    """The passes over a competition's images, within the time budget.
 
     Attributes:
-        recogniser: its gallery holds the landmarks that may be guessed; ``add_new_images``
-            adds to it.
-        unreadable: test images that were reached and do not decode.
+        landmarks: those in ``train.csv``, which may be guessed.
+        new: images of ``train.csv`` to add to the gallery.
+        recogniser: its gallery has only ``landmarks``; ``add_new_images`` extends it.
+        paths: of the test images.
+        unreadable: number of test images that were reached and do not decode.
     """
 
     def __init__(
@@ -123,50 +126,51 @@ class _Run:
         self.unreadable = 0
 
     def predict(self) -> None:
-        """Do all passes."""
-        self.budget.start(_work(self.recogniser, len(self.paths), self.new))
+        """Run all passes."""
+        self.budget.start(_plan_work(self.recogniser, len(self.paths), self.new))
         test = self.embed_test_images()
-        self.budget.at_most(len(test.positions))
+        self.budget.record_decoded(len(test.positions))
         if self.recogniser.ranking.ranking == "head":
-            if self.budget.room("again"):
+            if self.budget.admit("again"):
                 self.submission.write(test.positions, self.rank(test))
             return
         self.add_new_images()
-        if len(test.positions) and self.budget.room("again"):
+        if len(test.positions) and self.budget.admit("again"):
             self.rank_again(test)
 
     def embed_test_images(self) -> Embeddings:
-        """Embed the test images in order, while the file on disk keeps up."""
-        parts: list[Embeddings] = []
+        """Embed the test images in order, and write guesses when the file is stale."""
+        batches: list[Embeddings] = []
         n_ranked = n_reached = 0
-        for n_reached, embeddings in self._embedded("test", self.paths):
-            parts.append(embeddings)
-            if len(parts) == 1 or self.submission.is_stale:
-                self._rank_first(concatenated(parts[n_ranked:]))
-                n_ranked = len(parts)
-            if len(parts) == 1 and self.budget.limited:
-                self._probe(embeddings)
-        if n_ranked < len(parts):
-            self._rank_first(concatenated(parts[n_ranked:]))
-        test = concatenated(parts)
+        for n_reached, embeddings in self._embed_batches("test", self.paths):
+            batches.append(embeddings)
+            if len(batches) == 1 or self.submission.is_stale:
+                self._rank_first(concatenate(batches[n_ranked:]))
+                n_ranked = len(batches)
+            if len(batches) == 1 and self.budget.limited:
+                self._measure_verification(embeddings)
+        if n_ranked < len(batches):
+            self._rank_first(concatenate(batches[n_ranked:]))
+        test = concatenate(batches)
         self.unreadable = n_reached - len(test.positions)
         return test
 
     def add_new_images(self) -> None:
-        """Add new images to the gallery, as many as there is time for, in their order."""
+        """Add new images to the gallery in their order, as many as time allows."""
         paths = [image_path(self.files.train_dir, x.image_id) for x in self.new]
-        found = concatenated([part for _, part in self._embedded("new", paths)])
-        if not len(found.positions):
+        batches = [embeddings for _, embeddings in self._embed_batches("new", paths)]
+        new = concatenate(batches)
+        if not len(new.positions):
             return
-        labels = [self.new[i] for i in found.positions]
+        labels = [self.new[i] for i in new.positions]
         gallery = self.recogniser.gallery
-        added = build_gallery(
-            labels, found.vectors, gallery.non_landmarks, self.recogniser.ranking
+        extension = build_gallery(
+            labels, new.vectors, gallery.non_landmarks, self.recogniser.ranking
         )
-        self.recogniser = self.recogniser.with_gallery(gallery.concatenate(added))
+        self.recogniser = self.recogniser.with_gallery(gallery.concatenate(extension))
 
     def rank(self, test: Embeddings) -> list[Guess | None]:
-        """Guess by what the embeddings alone say."""
+        """Guess without geometry."""
         if not len(test.positions):
             return []
         evidence = None
@@ -175,31 +179,30 @@ class _Run:
         return self.recogniser.guesses(test, evidence, self.landmarks)
 
     def rank_again(self, test: Embeddings) -> None:
-        """Rank all images against the whole gallery, then by their geometry too."""
+        """Rank all images against the extended gallery, then verify them."""
         evidence = self.recogniser.search(test)
         start = time.monotonic()
-        guesses = self._write(test, evidence)
+        guesses = self._write_guesses(test, evidence)
         self.budget.reserve_s = 1.5 * (time.monotonic() - start)
-        self.budget.did("again", len(test.positions))
+        self.budget.record_done("again", len(test.positions))
         if self.recogniser.geometry and None not in guesses:
             confidence = [guess.confidence for guess in guesses if guess]
-            self.verify(
-                test, evidence, np.argsort(-np.array(confidence), kind="stable")
-            )
+            order = np.argsort(-np.array(confidence), kind="stable")
+            self.verify(test, evidence, order)
 
     def verify(
         self, test: Embeddings, evidence: Evidence, order: NDArray[np.intp]
     ) -> None:
-        """Add inliers to the evidence, block by block, and rank by them too.
+        """Add inliers to the evidence, block by block, and rank with them.
 
         Args:
-            order: rows of ``evidence``. The most confident guesses come first, since
-                geometry makes right guesses more confident still, and wrong ones are
-                overtaken: what is left for want of time ranks below the others anyway.
+            order: rows of ``evidence``, the most confident guesses first. Verification
+                raises the confidence of right guesses, so those that time does not allow
+                to verify would rank below them in any case.
         """
         n_done = 0
         with progress(total=len(order), label="geometry") as bar:
-            while self.budget.room("verify", BLOCK):
+            while self.budget.admit("verify", BLOCK):
                 block = order[n_done : n_done + BLOCK]
                 start = time.monotonic()
                 paths = [self.paths[i] for i in test.positions[block]]
@@ -208,78 +211,79 @@ class _Run:
                 )
                 n_done += len(block)
                 self.budget.rates.add("verify", len(block), time.monotonic() - start)
-                self.budget.did("verify", len(block))
+                self.budget.record_done("verify", len(block))
                 bar.update(len(block))
                 if self.submission.is_stale:
-                    self._write(test, evidence)
+                    self._write_guesses(test, evidence)
         if n_done:
-            self._write(test, evidence)
+            self._write_guesses(test, evidence)
 
-    def _embedded(
+    def _embed_batches(
         self, kind: str, paths: Sequence[Path]
     ) -> Iterator[tuple[int, Embeddings]]:
-        """Embed images on the level that the budget says, until it says no more.
+        """Embed images on the level that the budget chooses, as long as it admits them.
 
         Yields:
-            How many were reached, and the embeddings of the last batch.
+            The number of images reached so far, and the embeddings of a batch.
         """
         embedder, budget = self.recogniser.embedder, self.budget
         label = {"test": "test images", "new": "gallery"}[kind]
         size = embedder.settings.batch_size
         with progress(total=len(paths), label=label) as bar:
-            for start, batch, upcoming in batches(paths, size):
-                if not budget.room(kind, size):
+            for start, batch, upcoming in split_batches(paths, size):
+                if not budget.admit(kind, size):
                     return
                 level = budget.levels[budget.level]
-                part = embedder.embed(batch, level, upcoming)
-                budget.did(kind, len(batch))
+                embeddings = embedder.embed(batch, level, upcoming)
+                budget.record_done(kind, len(batch))
                 bar.update(len(batch))
-                yield (
-                    start + len(batch),
-                    part._replace(positions=part.positions + start),
-                )
+                positions = embeddings.positions + start
+                yield start + len(batch), embeddings._replace(positions=positions)
 
     def _rank_first(self, test: Embeddings) -> None:
+        """The first pass of ranking, of some test images."""
         start = time.monotonic()
         self.submission.write(test.positions, self.rank(test))
         self.budget.rates.add("rank", len(test.positions), time.monotonic() - start)
-        self.budget.ranked()
+        self.budget.record_ranked()
 
-    def _write(self, test: Embeddings, evidence: Evidence) -> list[Guess | None]:
+    def _write_guesses(
+        self, test: Embeddings, evidence: Evidence
+    ) -> list[Guess | None]:
         guesses = self.recogniser.guesses(test, evidence, self.landmarks)
         self.submission.write(test.positions, guesses)
         return guesses
 
-    def _probe(self, embeddings: Embeddings) -> None:
-        """Learn how long geometry takes, on a few images."""
+    def _measure_verification(self, embeddings: Embeddings) -> None:
+        """Measure the rate of verification on a few images."""
         if not self.recogniser.geometry:
             return
-        few = embeddings.select(slice(PROBE))
-        evidence = self.recogniser.search(few)
+        probe = embeddings.select(slice(PROBE))
+        evidence = self.recogniser.search(probe)
         start = time.monotonic()
-        self.recogniser.verify(evidence, [self.paths[i] for i in few.positions])
-        self.budget.rates.add("verify", len(few.positions), time.monotonic() - start)
+        self.recogniser.verify(evidence, [self.paths[i] for i in probe.positions])
+        self.budget.rates.add("verify", len(probe.positions), time.monotonic() - start)
 
 
-def _work(recogniser: Recogniser, n: int, new: Sequence[Label]) -> Work:
-    """What there is to do for n test images; a larger gallery takes longer to rank by."""
+def _plan_work(recogniser: Recogniser, n: int, new: Sequence[Label]) -> Work:
+    """The work for n test images; ranking time is proportional to the gallery's size."""
     size = len(recogniser.gallery.image_ids)
     again = n * (size + len(new)) / max(size, 1)
-    looks = recogniser.geometry and recogniser.ranking.ranking != "head"
-    return Work(n, 0, again, len(new), n if looks else 0)
+    has_verification = recogniser.geometry and recogniser.ranking.ranking != "head"
+    return Work(n, 0, again, len(new), n if has_verification else 0)
 
 
 def _new_labels(labels: Columns[Label], recogniser: Recogniser) -> list[Label]:
-    """The images of ``train.csv`` that are to join the gallery, in ``sort_rarest_first``."""
+    """The images of ``train.csv`` that the gallery lacks, in ``sort_rarest_first`` order."""
     gallery, settings = recogniser.gallery, recogniser.ranking
     if settings.ranking == "head":
         return []
-    old = set(gallery.image_ids)
-    new = [label for label in labels if label.image_id not in old]
+    gallery_ids = set(gallery.image_ids)
+    new = [label for label in labels if label.image_id not in gallery_ids]
     if len(new) > settings.new_gallery_limit:
         logger.warning(
             "%d images of train.csv are not in the bundle, more than "
-            "recognition.new_gallery_limit = %d: left out",
+            "recognition.new_gallery_limit = %d: they are not added",
             len(new),
             settings.new_gallery_limit,
         )

@@ -1,4 +1,4 @@
-"""A bundle, ready to recognise: embed, search, verify, rank. Written once, here."""
+"""The recogniser: a bundle in memory that embeds, searches, verifies and ranks images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from kaggle_kit.config import Config
 from kaggle_kit.errors import ArtefactError, DataError
 from kaggle_kit.inference.answers import Answer, SimilarImage, explain
 from kaggle_kit.inference.calibration import CALIBRATION, PLAIN_CALIBRATION, Calibration
-from kaggle_kit.inference.embedder import Embedder, Embeddings, batches, load_embedder
+from kaggle_kit.inference.embedder import (
+    Embedder,
+    Embeddings,
+    load_embedder,
+    split_batches,
+)
 from kaggle_kit.local_features.extract import BLOCK, CACHED, LocalReader
 from kaggle_kit.progress import progress
 from kaggle_kit.retrieval import ranking
@@ -32,25 +37,22 @@ from kaggle_kit.storage.tables import Class, Guess
 if TYPE_CHECKING:
     from kaggle_kit.local_features.rerank import Geometry
 
-OPENCV = ("cv2", "threadpoolctl")
-
 
 @dataclass(frozen=True)
 class Recogniser:
-    """What a bundle holds, and the one path from images to guesses.
+    """The contents of a bundle, and the computation from images to guesses.
 
-    It may be used from several threads. Close it, or use it as a context manager, to stop
-    its own threads.
+    Thread-safe. Close it, or use it as a context manager, to stop its own threads.
 
     Attributes:
-        settings: the bundle's config, with the ranking as it was tuned.
-        classes: what the columns of class scores mean.
-        embedder: from images to vectors.
+        settings: the bundle's config, with the tuned ranking.
+        classes: the landmark of each column of class scores.
+        embedder: computes the vectors of images.
         gallery: the labelled images to search in.
-        geometry: the comparison of local features, where that is part of the ranking.
+        geometry: compares local features; None if that is not part of the ranking.
         names: names of landmarks, by id.
-        calibration: from confidence to probability; None where the bundle has none.
-        missing_geometry: why geometry is left out although the bundle was tuned with it.
+        calibration: from confidence to probability; None if the bundle has none.
+        missing_geometry: why the ranking lacks the geometry it was tuned with, or None.
 
     >>> from kaggle_kit import Recogniser                              # doctest: +SKIP
     >>> with Recogniser.load("bundle") as recogniser:                  # doctest: +SKIP
@@ -75,34 +77,34 @@ class Recogniser:
         n_cached: int = CACHED,
         geometry_optional: bool = False,
     ) -> Recogniser:
-        """Read a bundle.
+        """Load a bundle.
 
         Args:
             bundle: the folder that ``kaggle-kit bundle`` or ``build_bundle`` wrote.
             engine: decodes images and runs networks; None: TensorFlow.
-            train_dir: the competition's ``train`` folder, for gallery images that the
-                bundle lacks.
-            n_cached: number of files whose local features are kept in memory.
-            geometry_optional: rank without geometry where it is not possible.
+            train_dir: the competition's ``train`` folder, for gallery images without
+                local features in the bundle.
+            n_cached: number of files whose local features are cached.
+            geometry_optional: rank without geometry if its files or packages are missing.
 
         Raises:
-            ArtefactError, ConfigError, TableError: a file is missing, damaged, or not
-                as the manifest says.
+            ArtefactError, ConfigError, TableError: a file is missing, damaged or does not
+                match the manifest.
         """
         bundle = Path(bundle)
         verify(bundle)
         settings = config.read_json(bundle / "config.json")
-        missing = None
+        missing_geometry = None
         if settings.recognition.verification and geometry_optional:
-            missing = _obstacle(bundle)
-            settings = without_geometry(settings) if missing else settings
-        reader = LocalReader(settings.local, engine or _tensorflow(), n_cached)
+            missing_geometry = _explain_missing_geometry(bundle)
+            settings = _disable_geometry(settings) if missing_geometry else settings
+        reader = LocalReader(settings.local, engine or _load_tensorflow(), n_cached)
         gallery = Gallery.load(bundle / "gallery")
         geometry = None
         if settings.recognition.verification:
-            geometry = _geometry(bundle, gallery, reader, train_dir or bundle)
-        # A curve for confidences with geometry says nothing of those without.
-        curve = PLAIN_CALIBRATION if missing else CALIBRATION
+            geometry = _load_geometry(bundle, gallery, reader, train_dir or bundle)
+        # Confidences with and without geometry need different calibrations.
+        calibration = PLAIN_CALIBRATION if missing_geometry else CALIBRATION
         return cls(
             settings,
             tables.read_classes(bundle / "classes.csv"),
@@ -110,8 +112,8 @@ class Recogniser:
             gallery,
             geometry,
             tables.read_names(bundle / "names.csv"),
-            Calibration.load(bundle / curve),
-            missing,
+            Calibration.load(bundle / calibration),
+            missing_geometry,
         )
 
     @property
@@ -120,41 +122,43 @@ class Recogniser:
         return self.settings.recognition
 
     def with_gallery(self, gallery: Gallery) -> Recogniser:
-        """The same, but searching another gallery."""
+        """A copy that searches another gallery."""
         return replace(self, gallery=gallery)
 
     def recognise(self, images: Sequence[Any]) -> list[Answer]:
-        """Name the landmark in each image.
+        """Recognise the landmark in each image.
 
-        The guesses are those of ``predict``, except that ``recognition.demote_share``,
-        which needs all of a competition's images, does not apply.
+        The guesses are those of ``predict``, but without ``recognition.demote_share``,
+        which needs all images of a competition.
 
         Args:
             images: paths, PIL images, or (h, w, 3) uint8 arrays.
 
         Returns:
-            An answer per image. That of an image that does not decode says so in
-            ``error``.
+            An answer per image; of one that does not decode, it has only an ``error``.
+
+        Raises:
+            DataError: an element of ``images`` is of another type.
         """
         sources = [as_image(image) for image in images]
         answers = [Answer(error=None)] * len(sources)
-        for start, batch, upcoming in batches(sources, self.ranking.batch_size):
+        for start, batch, upcoming in split_batches(sources, self.ranking.batch_size):
             embeddings = self.embedder.embed(batch, None, upcoming)
-            decoded = [batch[i] for i in embeddings.positions]
-            evidence = self.verify(self.search(embeddings), decoded)
+            queries = [batch[i] for i in embeddings.positions]
+            evidence = self.verify(self.search(embeddings), queries)
             for row, i in enumerate(embeddings.positions.tolist()):
                 one = slice(row, row + 1)
                 answers[start + i] = explain(
                     self, evidence.select(one), embeddings.log_probability[one]
                 )
             for i in set(range(len(batch))) - set(embeddings.positions.tolist()):
-                answers[start + i] = Answer(error=_complaint(batch[i]))
+                answers[start + i] = Answer(error=_explain_unreadable(batch[i]))
         return answers
 
     def similar(self, image: Any, k: int = 5) -> list[SimilarImage]:
-        """The k gallery images most similar to an image, most similar first.
+        """Find the k gallery images most similar to an image, most similar first.
 
-        By the embedding alone, before penalties and geometry.
+        They are compared by embedding only, without penalties and geometry.
 
         Raises:
             DataError: the image does not decode.
@@ -162,7 +166,7 @@ class Recogniser:
         source = as_image(image)
         embeddings = self.embedder.embed([source])
         if not len(embeddings.positions):
-            raise DataError(_complaint(source))
+            raise DataError(_explain_unreadable(source))
         cosines, rows = top_k(embeddings.vectors, self.gallery.vectors, k)
         landmarks = self.gallery.landmark_ids[rows[0]].tolist()
         return [
@@ -175,29 +179,29 @@ class Recogniser:
         ]
 
     def search(self, embeddings: Embeddings) -> Evidence:
-        """Search the gallery.
+        """Search the gallery for the neighbours of images.
 
-        Images that only some parts of the embedder saw are compared by those alone.
+        Images that only some parts embedded are compared in the columns of these parts.
         """
         if embeddings.parts.all():
             return self._search(embeddings, self.gallery)
-        kinds, kind_of = np.unique(embeddings.parts, axis=0, return_inverse=True)
-        rows_of = [np.flatnonzero(kind_of.ravel() == i) for i in range(len(kinds))]
-        pieces = []
-        for kind, rows in zip(kinds, rows_of, strict=True):
-            some, gallery = embeddings.select(rows), self.gallery
-            if not kind.all():
-                columns = np.repeat(kind, self.embedder.widths)
-                some = some._replace(vectors=normalise(some.vectors[:, columns]))
+        masks, mask_of = np.unique(embeddings.parts, axis=0, return_inverse=True)
+        groups = [np.flatnonzero(mask_of.ravel() == i) for i in range(len(masks))]
+        evidence = []
+        for mask, rows in zip(masks, groups, strict=True):
+            group, gallery = embeddings.select(rows), self.gallery
+            if not mask.all():
+                columns = np.repeat(mask, self.embedder.widths)
+                group = group._replace(vectors=normalise(group.vectors[:, columns]))
                 gallery = gallery.select_columns(columns)
-            pieces.append(self._search(some, gallery))
-        order = np.argsort(np.concatenate(rows_of))
+            evidence.append(self._search(group, gallery))
+        order = np.argsort(np.concatenate(groups))
         return Evidence._make(
-            np.concatenate(column)[order] for column in zip(*pieces, strict=True)
+            np.concatenate(values)[order] for values in zip(*evidence, strict=True)
         )
 
     def verify(self, evidence: Evidence, images: Sequence[Image]) -> Evidence:
-        """Add the inliers of the nearest images, if geometry is part of the ranking.
+        """Add inliers to the evidence, if geometry is part of the ranking.
 
         Args:
             images: (q,) the queries of ``evidence``.
@@ -226,19 +230,15 @@ class Recogniser:
         evidence: Evidence | None,
         landmarks: Collection[int],
     ) -> list[Guess | None]:
-        """Rank: a guess per image, by the gallery or by the class scores.
+        """Guess the landmark of each image, by the gallery or by class scores.
 
         Args:
-            evidence: not needed where ``recognition.ranking`` is ``head``.
-            landmarks: that a guess by class scores may name.
+            evidence: None is allowed if ``recognition.ranking`` is ``head``.
+            landmarks: those that a guess by class scores may name.
         """
         if self.ranking.ranking == "head":
-            return ranking.guess_by_head(
-                embeddings.log_probability,
-                self.classes,
-                landmarks,
-                self.ranking.demote_share,
-            )
+            scores, share = embeddings.log_probability, self.ranking.demote_share
+            return ranking.guess_by_head(scores, self.classes, landmarks, share)
         assert evidence is not None
         return ranking.guess_by_gallery(evidence, self.gallery, self.ranking)
 
@@ -257,51 +257,48 @@ class Recogniser:
         self.close()
 
     def _search(self, embeddings: Embeddings, gallery: Gallery) -> Evidence:
+        vectors, scores = embeddings.vectors, embeddings.log_probability
         return ranking.search_gallery(
-            embeddings.vectors,
-            embeddings.log_probability,
-            gallery,
-            self.classes,
-            self.ranking,
+            vectors, scores, gallery, self.classes, self.ranking
         )
 
 
-def without_geometry(settings: Config) -> Config:
-    """The same ranking, but without what inliers add to it."""
+def _disable_geometry(settings: Config) -> Config:
+    """A copy of the settings that ranks without inliers."""
     plain = settings.recognition.model_copy(update={"verification": None})
     return settings.model_copy(update={"recognition": plain})
 
 
-def _tensorflow() -> Engine:
+def _load_tensorflow() -> Engine:
     from kaggle_kit.backends.tensorflow import TensorFlowEngine  # takes seconds
 
     return TensorFlowEngine()
 
 
-def _geometry(
+def _load_geometry(
     bundle: Path, gallery: Gallery, reader: LocalReader, train_dir: Path
 ) -> Geometry:
     from kaggle_kit.local_features.rerank import Geometry  # OpenCV
     from kaggle_kit.local_features.sift import LocalFeatures
 
-    stored = LocalFeatures.load(bundle / "local")
-    if len(stored) != len(gallery.image_ids):
+    features = LocalFeatures.load(bundle / "local")
+    if len(features) != len(gallery.image_ids):
         raise ArtefactError(
             f"{bundle / 'local'}: expected the features of {len(gallery.image_ids)} "
-            f"images, got {len(stored)}; make the bundle again"
+            f"images, got {len(features)}; make the bundle again"
         )
-    return Geometry(reader, train_dir, stored, gallery.image_ids)
+    return Geometry(reader, train_dir, features, gallery.image_ids)
 
 
-def _obstacle(bundle: Path) -> str | None:
-    """Why geometry is not possible."""
+def _explain_missing_geometry(bundle: Path) -> str | None:
+    """Why geometry is not possible; None if it is."""
     if not (bundle / "local").is_dir():
-        return "its local features were left out of the exported folder"
-    missing = [name for name in OPENCV if find_spec(name) is None]
+        return "the exported folder has no local features"
+    missing = [name for name in ("cv2", "threadpoolctl") if find_spec(name) is None]
     return "OpenCV is not installed" if missing else None
 
 
-def _complaint(image: Image) -> str:
+def _explain_unreadable(image: Image) -> str:
     """Why an image does not decode."""
     if not isinstance(image, Path):
         try:

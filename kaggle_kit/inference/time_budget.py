@@ -1,17 +1,18 @@
-"""What fits into the time left, and what is dropped before it is too late.
+"""Plan the work that fits into the time left, and drop the rest before it is too late.
 
-In this order (``ORDER``), each only if leaving out all before it is not enough:
+Work is dropped in this order (``ORDER``), each item only if dropping all items before it
+does not suffice:
 
 1. views: photos are seen once, neither mirrored nor at other sizes.
-2. verification: only the surest guesses are verified, as many as there is time for.
-3. embedders: the last one of an ensemble, then the one before it; the first stays.
-4. size: the one view is the smallest of ``recognition.scales``.
+2. verification: only the most confident guesses are verified, as many as fit.
+3. embedders: the last one of an ensemble, then the one before it, but never the first.
+4. size: the one view has the smallest of ``recognition.scales``.
 5. new photos: only some photos of ``train.csv`` join the gallery, or none.
-6. ranking again: guesses stay as they are after the first pass.
+6. ranking again: the guesses of the first pass are final.
 7. test photos: those not reached have a row without a guess.
 
-Views, embedders and size come back when all that remains fits with them again, so the
-time is used up. Nothing here knows of photos or TensorFlow, and the clock is handed in.
+Views, embedders and size are restored as soon as all remaining work fits with them, so that
+the time is used up.
 """
 
 import logging
@@ -26,23 +27,25 @@ ORDER = (
     *("views", "verification", "embedders", "size"),
     *("new photos", "ranking again", "test photos"),
 )
-NAMES = {
+NAMES = {  # of the fields of Work, in ORDER
     "test": "test photos",
     "again": "ranking again",
     "new": "new photos",
     "verify": "verification",
 }
-KEPT_S, KEPT_SHARE = 5.0, 0.04  # of a limit, not planned with: 29 minutes of 12 hours
-WINDOW = 8  # batches whose mean is the rate
-SPARE = 1.1  # what is left must be so much more than what is needed to take back a drop
+MARGIN_S, MARGIN_SHARE = 5.0, 0.04  # of a limit, not planned with: 29 min of 12 hours
+WINDOW = 8  # batches in the mean of a rate
+SPARE = (
+    1.1  # a drop is undone if the time left is at least so many times the time needed
+)
 Key = tuple[int, str] | str
 
 
 class Level(NamedTuple):
-    """A way of embedding.
+    """A way to embed photos.
 
-    lacks: what is left out that the level before it has; the first lacks nothing.
-    uses: (embedder, views), each a key of ``Rates``.
+    lacks: the item that this level drops and the previous one does not; "" for the first.
+    uses: (embedder, view) pairs, each a key of ``Rates``.
     """
 
     lacks: str
@@ -50,13 +53,13 @@ class Level(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Photos that remain.
+    """Numbers of photos that remain.
 
-    test: to be embedded and ranked.
-    unranked: embedded, to be ranked.
-    again: to be ranked once more; a fraction where the gallery grows meanwhile.
-    new: to be embedded for the gallery.
-    verify: whose geometry is to be looked at.
+    test: to embed and rank.
+    unranked: embedded, to rank.
+    again: to rank again; a fraction, since a larger gallery makes ranking slower.
+    new: to embed for the gallery.
+    verify: to verify geometrically.
     """
 
     test: int = 0
@@ -68,16 +71,16 @@ class Work(NamedTuple):
 
 @dataclass
 class Drop:
-    """What was left out for want of time, and the numbers that led to it.
+    """Work that was dropped, and the numbers behind the decision.
 
     Attributes:
-        what: one of ``ORDER``.
-        photos: how many images went without it.
-        of: how many there were.
-        at_s: seconds from the beginning to the decision.
+        what: an item of ``ORDER``.
+        photos: number of photos without it.
+        of: number of photos in total.
+        at_s: seconds from the start to the decision.
         needed_s: seconds that all remaining work would have taken.
         left_s: seconds that were left.
-        seconds_a_photo: that the work takes.
+        seconds_a_photo: seconds that the work takes per photo.
     """
 
     what: str
@@ -90,7 +93,7 @@ class Drop:
 
 
 class Cost(NamedTuple):
-    """Seconds a photo: to embed it on each level, to rank it, to verify it."""
+    """Seconds per photo: to embed it on each level, to rank it, to verify it."""
 
     embed: tuple[float, ...]
     rank: float
@@ -98,7 +101,7 @@ class Cost(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What will be done of the work that remains, and the seconds it takes."""
+    """The part of the remaining work that will be done, and the seconds it takes."""
 
     level: int
     test: int
@@ -108,86 +111,86 @@ class Plan(NamedTuple):
     seconds: float
 
 
-def filled(level: int, left_s: float, work: Work, cost: Cost) -> Plan:
-    """As much of the work as fits on a level: test photos first, verification last."""
+def fill_level(level: int, left_s: float, work: Work, cost: Cost) -> Plan:
+    """Plan as much work as fits on one level: test photos first, verification last."""
     embed = cost.embed[level]
     spent = work.unranked * cost.rank
-    test = _fitting(work.test, embed + cost.rank, left_s - spent)
+    test = _count_fitting(work.test, embed + cost.rank, left_s - spent)
     spent += test * (embed + cost.rank)
     again = test == work.test and spent + work.again * cost.rank <= left_s
     new = verify = 0
     if again:
         spent += work.again * cost.rank
-        new = _fitting(work.new, embed, left_s - spent)
+        new = _count_fitting(work.new, embed, left_s - spent)
         spent += new * embed
-        verify = _fitting(work.verify, cost.verify, left_s - spent)
+        verify = _count_fitting(work.verify, cost.verify, left_s - spent)
         spent += verify * cost.verify
     return Plan(level, test, again, new, verify, spent)
 
 
-def plan(left_s: float, work: Work, cost: Cost, levels: Sequence[Level]) -> Plan:
-    """The plan that drops least, by the order of drops; it fits if any does.
+def choose_plan(left_s: float, work: Work, cost: Cost, levels: Sequence[Level]) -> Plan:
+    """Choose the plan that drops the least, in the order of ``ORDER``.
 
-    Of the plans that fit, those with the most test photos; of these, those that rank
-    again; of these, those with the most new photos; and so on, backwards through
-    ``ORDER``.
+    Plans are compared by their test photos, then by ranking again, then by new photos, and
+    so on backwards through ``ORDER``. The plan fits into the time if any plan does.
     """
-    cheap = sum(level.lacks == "views" for level in levels)  # before verification
+    n_views = sum(
+        level.lacks == "views" for level in levels
+    )  # dropped before verification
 
-    def worth(found: Plan) -> tuple[float, ...]:
-        deep = max(found.level, cheap)
-        return found.test, found.again, found.new, -deep, found.verify, -found.level
+    def sort_key(p: Plan) -> tuple[float, ...]:
+        return p.test, p.again, p.new, -max(p.level, n_views), p.verify, -p.level
 
-    plans = [filled(i, left_s, work, cost) for i in range(len(levels))]
-    return max(plans, key=worth)
+    plans = [fill_level(i, left_s, work, cost) for i in range(len(levels))]
+    return max(plans, key=sort_key)
 
 
-def _fitting(n: int, each_s: float, left_s: float) -> int:
+def _count_fitting(n: int, unit_s: float, left_s: float) -> int:
     if left_s < 0:
         return 0
-    return n if n * each_s <= left_s else int(left_s // each_s)
+    return n if n * unit_s <= left_s else int(left_s // unit_s)
 
 
 class Rates:
-    """Seconds a photo, the mean over the latest batches.
+    """Measured seconds per photo, the mean over the latest batches.
 
-    The first batch of an embedder's views is not counted: it warms up. Until there is a
-    second one they take as long as their share of the pixels says, if others of the same
-    embedder were measured, else nothing.
+    The first batch of an (embedder, view) is a warm-up and is not counted. Before the
+    second one, the rate is estimated from another view of the same embedder by the ratio
+    of their pixels; if none was measured, it is 0.
 
     Args:
-        pixels: of a photo, by (embedder, views); other keys, strings, need none.
+        pixels: of a photo, for each (embedder, view). Keys that are strings need none.
     """
 
     def __init__(self, pixels: Mapping[tuple[int, str], float]):
         self.pixels: dict[Key, float] = {key: n for key, n in pixels.items()}
         self._warm: set[Key] = set()
-        self._latest: dict[Key, deque[tuple[int, float]]] = {}
+        self._batches: dict[Key, deque[tuple[int, float]]] = {}
 
     def add(self, key: Key, n: int, seconds: float) -> None:
-        """Say how long a batch of n photos took."""
+        """Record the seconds that a batch of n photos took."""
         if key in self.pixels and key not in self._warm:
             self._warm.add(key)
         elif n:
-            self._latest.setdefault(key, deque(maxlen=WINDOW)).append((n, seconds))
+            self._batches.setdefault(key, deque(maxlen=WINDOW)).append((n, seconds))
 
     def __getitem__(self, key: Key) -> float:
-        if key in self._latest:
-            ns, seconds = zip(*self._latest[key], strict=True)
+        if key in self._batches:
+            ns, seconds = zip(*self._batches[key], strict=True)
             return sum(seconds) / sum(ns)
-        alike = [k for k in self.pixels if k in self._latest and k[0] == key[0]]
-        if key not in self.pixels or not alike:
+        measured = [k for k in self.pixels if k in self._batches and k[0] == key[0]]
+        if key not in self.pixels or not measured:
             return 0.0
-        return self[alike[0]] * self.pixels[key] / self.pixels[alike[0]]
+        return self[measured[0]] * self.pixels[key] / self.pixels[measured[0]]
 
 
 class Budget:
-    """The time of a run against its work; says what to do, and remembers what was dropped.
+    """Compares the time of a run with its work, decides what to drop, and records it.
 
     Attributes:
-        work: what remains; ``start`` sets it, ``at_most`` corrects it.
-        level: the way of embedding, an index of ``levels``.
-        reserve_s: kept for what follows the last photo.
+        work: what remains; ``start`` sets it.
+        level: the current way to embed, an index of ``levels``.
+        reserve_s: seconds reserved for what follows the last photo.
     """
 
     def __init__(
@@ -195,133 +198,117 @@ class Budget:
         levels: Sequence[Level],
         rates: Rates,
         limit_s: float | None = None,
-        began: float | None = None,
+        start_time: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        """Begin to count.
+        """Start the time.
 
         Args:
-            limit_s: from ``began``; 4% and 5 s of it are not planned with. None: no limit.
-            began: by the clock; None: now.
+            limit_s: seconds from ``start_time``, margin included; None: no limit.
+            start_time: by ``clock``; None: now.
         """
         self.levels, self.rates = levels, rates
         self.clock = clock
-        self.began = clock() if began is None else began
+        self.start_time = clock() if start_time is None else start_time
         self.limited = limit_s is not None
         self.end = float("inf")
         if limit_s is not None:
-            self.end = self.began + limit_s * (1 - KEPT_SHARE) - KEPT_S
-        self.work = self._whole = Work()
+            self.end = self.start_time + limit_s * (1 - MARGIN_SHARE) - MARGIN_S
+        self.work = self._all_work = Work()
         self.level = 0
         self.reserve_s = 0.0
         self._drops: dict[str, Drop] = {}
 
     @property
     def left_s(self) -> float:
-        """Seconds until all must be done."""
+        """Seconds until all work must be done."""
         return self.end - self.reserve_s - self.clock()
 
     @property
     def cost(self) -> Cost:
-        """What a photo takes, as far as it is known."""
-        embed = tuple(
-            sum(self.rates[key] for key in level.uses) for level in self.levels
-        )
+        """The measured cost of a photo; 0 where nothing is measured yet."""
+        embed = tuple(sum(self.rates[k] for k in level.uses) for level in self.levels)
         return Cost(embed, self.rates["rank"], self.rates["verify"])
 
     def start(self, work: Work) -> None:
-        """Say what is to be done."""
-        self.work = self._whole = work
+        """Set the work of the run."""
+        self.work = self._all_work = work
 
-    def at_most(self, n: int) -> None:
-        """Say that only n test photos have a vector, to be ranked again and verified."""
-        share = n / max(self._whole.test, 1)
-        again, verify = self.work.again * share, min(self.work.verify, n)
-        self.work = self.work._replace(again=again, verify=verify)
+    def admit(self, kind: str, n: int = 1) -> bool:
+        """Whether n more photos, or all that remain, fit; otherwise drop this work.
 
-    def room(self, kind: str, n: int = 1) -> bool:
-        """Whether n more photos fit, or all that remain; else those are dropped.
-
-        For photos to be embedded it first chooses the level.
+        For photos to embed, it chooses the level first.
 
         Args:
             kind: a field of ``Work``.
         """
-        remain = getattr(self.work, kind)
-        if not remain:
+        remaining = getattr(self.work, kind)
+        if not remaining:
             return False
         if kind in ("test", "new"):
-            self._choose()
-        left = self.left_s
-        fits = getattr(filled(self.level, left, self.work, self.cost), kind)
-        if fits if kind == "again" else fits >= min(n, remain):
+            self._choose_level()
+        left, cost = self.left_s, self.cost
+        fitting = getattr(fill_level(self.level, left, self.work, cost), kind)
+        if fitting if kind == "again" else fitting >= min(n, remaining):
             return True
-        each = self._each(kind)
-        self._drop(NAMES[kind], left, remain * each, each, kind)
-        self._drops[NAMES[kind]].photos = round(remain)
+        units = {"again": cost.rank, "verify": cost.verify}
+        unit = units.get(kind, cost.embed[self.level])
+        total = round(getattr(self._all_work, kind))
+        self._record_drop(NAMES[kind], total, left, remaining * unit, unit)
+        self._drops[NAMES[kind]].photos = round(remaining)
         self.work = self.work._replace(**{kind: 0})
         return False
 
-    def did(self, kind: str, n: int) -> None:
-        """Take photos off the work that remains."""
-        remain = getattr(self.work, kind)
-        self.work = self.work._replace(**{kind: max(remain - n, 0)})
+    def record_done(self, kind: str, n: int) -> None:
+        """Subtract n photos from the work that remains."""
+        remaining = getattr(self.work, kind)
+        self.work = self.work._replace(**{kind: max(remaining - n, 0)})
         if kind == "test":
             self.work = self.work._replace(unranked=self.work.unranked + n)
         if kind in ("test", "new"):
             for name in {level.lacks for level in self.levels[1 : self.level + 1]}:
                 self._drops[name].photos += n
 
-    def ranked(self) -> None:
-        """All that is embedded is ranked."""
+    def record_ranked(self) -> None:
+        """Record that all embedded photos are ranked."""
         self.work = self.work._replace(unranked=0)
 
-    def dropped(self) -> list[Drop]:
-        """What was left out, in the order of drops."""
+    def record_decoded(self, n: int) -> None:
+        """Record that only n test photos decoded; no other is ranked again or verified."""
+        share = n / max(self._all_work.test, 1)
+        again, verify = self.work.again * share, min(self.work.verify, n)
+        self.work = self.work._replace(again=again, verify=verify)
+
+    def list_drops(self) -> list[Drop]:
+        """What was dropped, in the order of ``ORDER``."""
         drops = [self._drops[name] for name in ORDER if name in self._drops]
         return [drop for drop in drops if drop.photos]
 
-    def _choose(self) -> None:
+    def _choose_level(self) -> None:
         left, cost = self.left_s, self.cost
-        found = plan(left, self.work, cost, self.levels)
-        if not found.test and not found.new:  # on no level; so it stays
+        best = choose_plan(left, self.work, cost, self.levels)
+        if not best.test and not best.new:  # no level has time for a photo
             return
-        best = found.level
-        if best < self.level:
-            easy = plan(left / SPARE, self.work, cost, self.levels).level
-            best = min(self.level, max(best, easy))
-            if best < self.level:
-                logger.info("%.0f s left: embedding as on level %d again", left, best)
-        for i in range(self.level, best):
-            needed = self._needed(i, cost)
-            self._drop(self.levels[i + 1].lacks, left, needed, cost.embed[i], "test")
-        self.level = best
+        level = best.level
+        if level < self.level:
+            spare = choose_plan(left / SPARE, self.work, cost, self.levels)
+            level = min(self.level, max(level, spare.level))
+            if level < self.level:
+                logger.info("%.0f s left: embedding on level %d again", left, level)
+        total = self._all_work.test + self._all_work.new
+        for i in range(self.level, level):
+            needed = fill_level(i, float("inf"), self.work, cost).seconds
+            lacks = self.levels[i + 1].lacks
+            self._record_drop(lacks, total, left, needed, cost.embed[i])
+        self.level = level
 
-    def _needed(self, level: int, cost: Cost) -> float:
-        return filled(level, float("inf"), self.work, cost).seconds
-
-    def _each(self, kind: str) -> float:
-        if kind == "again":
-            return self.cost.rank
-        return self.cost.verify if kind == "verify" else self.cost.embed[self.level]
-
-    def _drop(
-        self, name: str, left: float, needed: float, each: float, kind: str
+    def _record_drop(
+        self, name: str, total: int, left: float, needed: float, unit: float
     ) -> None:
-        of = round(getattr(self._whole, kind))
-        if name in ("views", "embedders", "size"):
-            of = self._whole.test + self._whole.new
-        drop = Drop(
-            name,
-            0,
-            of,
-            round(self.clock() - self.began, 1),
-            round(needed, 1),
-            round(left, 1),
-            round(each, 4),
-        )
-        self._drops.setdefault(name, drop)
+        at_s = round(self.clock() - self.start_time, 1)
+        seconds = round(needed, 1), round(left, 1), round(unit, 4)
+        self._drops.setdefault(name, Drop(name, 0, total, at_s, *seconds))
         logger.warning(
-            "out of time for %s: %.1f s needed, %.1f s left, %.4f s a photo",
-            *(name, needed, left, each),
+            "out of time for %s: %.1f s needed, %.1f s left, %.4f s per photo",
+            *(name, needed, left, unit),
         )

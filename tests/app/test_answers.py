@@ -7,7 +7,7 @@ import pytest
 
 from kaggle_kit import config
 from kaggle_kit.data.layout import image_path
-from kaggle_kit.inference.answers import gallery_candidates
+from kaggle_kit.inference.answers import rank_landmarks
 from kaggle_kit.inference.recogniser import Recogniser
 from kaggle_kit.storage import tables
 from tests.helpers.agreement import EPSILON, agreement
@@ -27,7 +27,7 @@ def test_answers_are_the_kernels(bundle_dir, competition, tmp_path):
     known = recogniser.search(recogniser.embedder.embed_all(paths, "test"))
     for i, answer in enumerate(found.values()):
         one = known.select(slice(i, i + 1))
-        expected = gallery_candidates(recogniser, one)
+        expected = rank_landmarks(recogniser, one)
         ours = [candidate["landmark"] for candidate in answer["candidates"]]
         assert ours == list(expected)[: len(ours)]
         assert answer["c"] == pytest.approx(float(one.penalty[0]), abs=EPSILON)
@@ -93,7 +93,7 @@ def test_without_local_features_geometry_is_left_out_and_said(
     sign(tmp_path / "bundle")
     said = asked(tmp_path / "bundle", some(competition, 1))
     assert said["geometry"] is False
-    assert "left out of the exported folder" in said["missing_geometry"]
+    assert "the exported folder has no local features" in said["missing_geometry"]
     assert said["answers"][0]["evidence"][0]["inliers"] is None
 
 

@@ -22,6 +22,8 @@ to 2021, DELF, implementations of ArcFace, student projects):
 - ties broken by the order of the file, or by an unstable sort, and not by image id.
 """
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -169,7 +171,8 @@ def test_an_id_is_not_found_within_a_longer_one(tmp_path):
         tables.require_ids(submission, got, tables.read_sample(sample), sample)
     gallery = gallery_of([7], [[1, 0]])  # of the photo 0000000000000000
     labels = [Label("000", 7), Label("0000000000000000", 7), Label("0" * 17, 7)]
-    new = _new_labels(labels, gallery, config.Recognition())
+    recogniser = SimpleNamespace(gallery=gallery, ranking=config.Recognition())
+    new = _new_labels(labels, recogniser)
     assert [label.image_id for label in new] == ["000", "0" * 17]
 
 

@@ -1,4 +1,4 @@
-"""Parameters of which a few are tried by default, and the others when there is time."""
+"""Parameters of which some are tested by default, and the rest in the extended tests."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,9 +7,9 @@ import pytest
 
 
 def but_for(default: Iterable[Any], values: Iterable[Any]) -> list[Any]:
-    """The values, of which all but the default ones are of the extended tests.
+    """Mark all values except the default ones as extended tests.
 
-    A value that is a tuple is for as many parameters.
+    A tuple is one value for several parameters.
     """
     default = list(default)
     return [

@@ -1,4 +1,4 @@
-"""Bundles that a test has changed: made to be what their manifest says."""
+"""Rewrite the manifest of a bundle that a test has changed."""
 
 import json
 import shutil
@@ -17,16 +17,16 @@ TINY = {
 
 
 def sign(folder: Path) -> None:
-    """List what is in a folder in its manifest; what else that says stays."""
+    """List the files of a folder in its manifest; other entries of it are preserved."""
     path = folder / MANIFEST
-    said = json.loads(path.read_text("utf-8")) if path.exists() else TINY
+    manifest = json.loads(path.read_text("utf-8")) if path.exists() else TINY
     names = [name for name in upload_names(folder) if name != MANIFEST]
     files = {name: describe_file(folder / name).as_json() for name in names}
-    path.write_text(json.dumps(said | {"files": files}), "utf-8")
+    path.write_text(json.dumps(manifest | {"files": files}), "utf-8")
 
 
 def with_settings(bundle: Path, out: Path, changes: dict[str, Any]) -> Path:
-    """A copy of a bundle with other settings."""
+    """Copy a bundle and change its settings."""
     shutil.copytree(bundle, out)
     settings = config.override(config.read_json(out / "config.json"), changes)
     config.write_json(settings, out / "config.json")

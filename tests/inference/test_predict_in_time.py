@@ -1,4 +1,4 @@
-"""Predict against the clock: killed at any moment, and given too little time."""
+"""Predict when it is killed at any moment, and when it has too little time."""
 
 import functools
 import itertools
@@ -19,11 +19,11 @@ from kaggle_kit import config
 from kaggle_kit.backends.tensorflow import TensorFlowEngine
 from kaggle_kit.bundling.build import build_bundle
 from kaggle_kit.data.layout import image_path
-from kaggle_kit.inference import embedder as embedding
-from kaggle_kit.inference import predict as predicting
-from kaggle_kit.inference import recogniser as recognising
+from kaggle_kit.inference import embedder as embedder_module
+from kaggle_kit.inference import predict as predict_module
+from kaggle_kit.inference import recogniser as recogniser_module
 from kaggle_kit.inference import submission_file
-from kaggle_kit.inference.embedder import Embedder, concatenated
+from kaggle_kit.inference.embedder import Embedder, concatenate
 from kaggle_kit.inference.embedder_parts import Network
 from kaggle_kit.inference.predict import predict
 from kaggle_kit.inference.recogniser import Recogniser
@@ -47,19 +47,19 @@ def validated(n_guesses, n_images=28):
     return Validation(valid=True, n_images=n_images, n_guesses=n_guesses)
 
 
-def slowed(monkeypatch, seconds, sleep=time.sleep):
-    """Make each view of a photo take so long; the mirrored one is a second one."""
+def slow_down(monkeypatch, seconds, sleep=time.sleep):
+    """Make each view of a photo take some seconds; ``serve`` has two, one mirrored."""
     embed = Network.embed
 
-    def waiting(self, inputs, view):
+    def embed_slowly(self, inputs, view):
         sleep(len(inputs) * {"serve": 2, "one": 1}[view] * seconds)
         return embed(self, inputs, view)
 
-    monkeypatch.setattr(Network, "embed", waiting)
+    monkeypatch.setattr(Network, "embed", embed_slowly)
 
 
 class Clock:
-    """A clock that only ``sleep`` moves, so that no other work on the machine counts."""
+    """A clock that only ``sleep`` advances; other work on the machine is ignored."""
 
     def __init__(self):
         self.now = 1000.0
@@ -73,17 +73,17 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch):
-    """What predict reads the time by."""
+    """The clock that ``predict`` uses."""
     clock = Clock()
-    for module in (embedding, submission_file, predicting):
+    for module in (embedder_module, submission_file, predict_module):
         monkeypatch.setattr(module, "time", clock)
-    budget = functools.partial(predicting.Budget, clock=clock.monotonic)
-    monkeypatch.setattr(predicting, "Budget", budget)
+    budget = functools.partial(predict_module.Budget, clock=clock.monotonic)
+    monkeypatch.setattr(predict_module, "Budget", budget)
     return clock
 
 
-def copied(competition, place, times):
-    """The competition with each test photo so many times, under other ids."""
+def multiply_test_photos(competition, place, times):
+    """Copy the competition with several copies of each test photo, under other ids."""
     shutil.copytree(competition, place)
     rows = ["id,landmarks"]
     for image_id in tables.read_sample(competition / "sample_submission.csv"):
@@ -100,20 +100,20 @@ def copied(competition, place, times):
 
 # Killed.
 
-# The kernel, writing as often as it can, and slowly enough to be caught at anything.
-HASTY = """
+# The kernel; it writes after every batch, and slowly, so that a kill may hit any moment.
+SLOW_KERNEL = """
 import runpy, sys, time
 sys.path.insert(0, {bundle!r})
 from kaggle_kit.storage import tables
 write = tables.write_submission
-def writing(path, image_ids, guesses):
+def write_slowly(path, image_ids, guesses):
     write(path, Slow(image_ids), guesses)
 class Slow(list):
     def __iter__(self):
         for x in super().__iter__():
             time.sleep(0.003)
             yield x
-tables.write_submission = writing
+tables.write_submission = write_slowly
 import importlib.abc
 class Find(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
@@ -129,11 +129,11 @@ runpy.run_path({kernel!r}, run_name="__main__")
 
 @pytest.fixture(scope="module")
 def kernel(bundle_dir, competition, tmp_path_factory):
-    """Start the real kernel in a new folder: its process and its submission."""
+    """A function that starts the kernel; it returns the process and its submission."""
     inputs = tmp_path_factory.mktemp("input")
     (inputs / "kit").symlink_to(bundle_dir)
     (inputs / "competition").symlink_to(competition)
-    code = HASTY.format(bundle=str(inputs / "kit"), kernel=str(KERNEL))
+    code = SLOW_KERNEL.format(bundle=str(inputs / "kit"), kernel=str(KERNEL))
     environment = {**os.environ, "KAGGLE_KIT_INPUT": str(inputs), "PYTHONPATH": ""}
 
     def start():
@@ -158,34 +158,34 @@ def await_file(process, path):
 
 
 def check_killed(kernel, competition, n):
-    """Kill n kernels at moments of their life drawn by a seed; validate what is left."""
+    """Kill n kernels at random moments, and validate the files that they leave."""
     process, out = kernel()
     await_file(process, out)
     start = time.monotonic()
     assert process.wait() == 0, out.with_name("log.txt").read_text()
-    life = time.monotonic() - start
+    duration = time.monotonic() - start
     sample = competition / "sample_submission.csv"
     assert validate(out, sample) == validated(28)
-    whole = tables.read_submission(out)
+    complete = tables.read_submission(out)
     rng = random.Random(0)
     counts = []
     while len(counts) < n:
         process, out = kernel()
         await_file(process, out)
-        # most moments where the file changes, which it does in the last part of its life
+        # mostly late moments, when the file changes
         with suppress(subprocess.TimeoutExpired):
-            process.wait(rng.betavariate(3, 1) * life)
+            process.wait(rng.betavariate(3, 1) * duration)
         process.kill()
-        ended = process.wait()
-        found = validate(out, sample)
-        assert found == validated(found.n_guesses)
+        code = process.wait()
+        validation = validate(out, sample)
+        assert validation == validated(validation.n_guesses)
         for image_id, guess in tables.read_submission(out).items():
-            assert guess is None or guess.landmark_id == whole[image_id].landmark_id
-        if ended == -signal.SIGKILL:
-            counts.append(found.n_guesses)
-        else:  # it was done before
-            assert ended == 0
-            life *= 0.95
+            assert guess is None or guess.landmark_id == complete[image_id].landmark_id
+        if code == -signal.SIGKILL:
+            counts.append(validation.n_guesses)
+        else:  # it ended before the kill
+            assert code == 0
+            duration *= 0.95
     return counts
 
 
@@ -197,22 +197,22 @@ def test_a_kernel_that_is_killed_leaves_a_valid_file(n, kernel, competition):
 @pytest.mark.slow
 def test_a_kernel_that_is_killed_at_any_moment_leaves_a_valid_file(kernel, competition):
     counts = check_killed(kernel, competition, 50)
-    assert len(set(counts)) > 2, counts  # empty, whole, and in between
+    assert len(set(counts)) > 2, counts  # empty, complete, and in between
 
 
 # Too little time.
 
 
 def test_rows_only_improve(bundle_dir, competition, tmp_path, monkeypatch):
-    """A row that has a guess has one in every later file, a test photo or a new one on."""
+    """A row with a guess has a guess in every later version of the file."""
     files = []
     write = tables.write_submission
 
-    def watched(path, image_ids, guesses):
+    def write_and_record(path, image_ids, guesses):
         write(path, image_ids, guesses)
         files.append(tables.read_submission(path))
 
-    monkeypatch.setattr(tables, "write_submission", watched)
+    monkeypatch.setattr(tables, "write_submission", write_and_record)
     monkeypatch.setattr(submission_file, "REFRESH_S", 0)
     predict(bundle_dir, competition, tmp_path / "submission.csv", 3600)
     assert len(files) > 4
@@ -234,9 +234,12 @@ def test_enough_time_gives_the_same_bytes_as_no_limit(
 
 
 def check_half_the_time(bundle_dir, competition, tmp_path, monkeypatch, runs):
-    """By the real clock: limits that leave half of the time that the photos need."""
-    slowed(monkeypatch, 0.05)
-    place, out = copied(competition, tmp_path / "many", 6), tmp_path / "submission.csv"
+    """With the real clock: the limit leaves half of the time that the photos need."""
+    slow_down(monkeypatch, 0.05)
+    place, out = (
+        multiply_test_photos(competition, tmp_path / "many", 6),
+        tmp_path / "submission.csv",
+    )
     start = time.monotonic()
     assert predict(bundle_dir, place, out, 3600).dropped == []
     limit_s = time.monotonic() - start - 168 * 2 * 0.05 / 2
@@ -244,33 +247,33 @@ def check_half_the_time(bundle_dir, competition, tmp_path, monkeypatch, runs):
         start = time.monotonic()
         result = predict(bundle_dir, place, out, limit_s)
         assert time.monotonic() - start < limit_s, run
-        found = validate(out, place / "sample_submission.csv")
-        assert found == validated(result.guesses, n_images=168)
+        validation = validate(out, place / "sample_submission.csv")
+        assert validation == validated(result.guesses, n_images=168)
         assert result.dropped
         print(f"run {run}: {time.monotonic() - start:.1f} of {limit_s:.1f} s, {result}")
 
 
 @pytest.mark.timed
-def test_half_the_time_is_kept_to(bundle_dir, competition, tmp_path, monkeypatch):
+def test_half_the_time_is_not_exceeded(bundle_dir, competition, tmp_path, monkeypatch):
     check_half_the_time(bundle_dir, competition, tmp_path, monkeypatch, 1)
 
 
 @pytest.mark.slow
-def test_half_the_time_is_kept_to_every_time(
+def test_half_the_time_is_not_exceeded_every_time(
     bundle_dir, competition, tmp_path, monkeypatch
 ):
     check_half_the_time(bundle_dir, competition, tmp_path, monkeypatch, 20)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_half_the_time_is_used_by_an_unsteady_machine_too(
+def test_half_the_time_is_used_up_on_a_machine_of_varying_speed(
     bundle_dir, competition, tmp_path, clock, monkeypatch, seed
 ):
-    """Batches that take up to twice as long as others: but for the last, all fit."""
+    """Some batches take twice as long as others; all but the last one fit."""
     rng = random.Random(seed)
-    slowed(monkeypatch, 1.0, lambda s: clock.sleep(s * rng.uniform(0.7, 1.4)))
-    place = copied(competition, tmp_path / "many", 6)
-    limit_s = (168 * 1.05 + 4 * 8 + 5) / 0.96  # views cost 2 s in all, 1.05 on average
+    slow_down(monkeypatch, 1.0, lambda s: clock.sleep(s * rng.uniform(0.7, 1.4)))
+    place = multiply_test_photos(competition, tmp_path / "many", 6)
+    limit_s = (168 * 1.05 + 4 * 8 + 5) / 0.96  # a view takes 1.05 s on average
     result = predict(bundle_dir, place, tmp_path / "submission.csv", limit_s)
     assert clock.now - 1000 < limit_s
     assert result.guesses >= 160
@@ -278,7 +281,7 @@ def test_half_the_time_is_used_by_an_unsteady_machine_too(
     assert 130 < drops["views"] <= 152
 
 
-def test_a_time_that_is_over_already_leaves_a_complete_file(
+def test_a_limit_in_the_past_leaves_a_valid_file(
     bundle_dir, competition, tmp_path, caplog
 ):
     out = tmp_path / "submission.csv"
@@ -289,20 +292,20 @@ def test_a_time_that_is_over_already_leaves_a_complete_file(
     assert list(drops) == ["test photos"]
     assert drops["test photos"].photos == drops["test photos"].of == 28
     assert "out of time for test photos" in caplog.text
-    found = validate(out, competition / "sample_submission.csv")
-    assert found == validated(0)
+    validation = validate(out, competition / "sample_submission.csv")
+    assert validation == validated(0)
 
 
 def test_photos_are_reached_in_the_order_of_the_sample(
     bundle_dir, competition, tmp_path, monkeypatch
 ):
-    """What is not reached has an empty row, and is not called unreadable."""
+    """A photo that is not reached has an empty row, and does not count as unreadable."""
     embed = Embedder.embed
     now = time.monotonic()
     n_batches = 0
     monkeypatch.setattr(submission_file, "REFRESH_S", 0)
 
-    def leaping(self, *args):
+    def embed_and_end(self, *args):
         nonlocal n_batches
         n_batches += 1
         if n_batches == 2:
@@ -311,14 +314,14 @@ def test_photos_are_reached_in_the_order_of_the_sample(
         return embed(self, *args)
 
     budgets = []
-    room = predicting.Budget.room
+    admit = predict_module.Budget.admit
 
-    def remembered(self, *args):
+    def admit_and_record(self, *args):
         budgets.append(self)
-        return room(self, *args)
+        return admit(self, *args)
 
-    monkeypatch.setattr(Embedder, "embed", leaping)
-    monkeypatch.setattr(predicting.Budget, "room", remembered)
+    monkeypatch.setattr(Embedder, "embed", embed_and_end)
+    monkeypatch.setattr(predict_module.Budget, "admit", admit_and_record)
     out = tmp_path / "submission.csv"
     result = predict(bundle_dir, competition, out, 3600)
     rows = list(tables.read_submission(out).values())
@@ -329,12 +332,12 @@ def test_photos_are_reached_in_the_order_of_the_sample(
 
 
 @pytest.mark.slow  # and on a machine with nothing else to do
-def test_a_rehearsed_kernel_keeps_within_its_time(run_dir, competition, tmp_path):
-    """Really slow: by a network that sees each photo four times, and twice as large."""
+def test_a_rehearsed_kernel_does_not_exceed_its_limit(run_dir, competition, tmp_path):
+    """With a network that is really slow: four views of a photo, some twice as large."""
     changes = {"data.image_size": 64, "data.stored_size": 64}
     changes |= {"recognition.scales": [1.0, 2.0]}
     build_bundle([run_dir], competition, tmp_path / "bundle", changes)
-    place = copied(competition, tmp_path / "many", 12)
+    place = multiply_test_photos(competition, tmp_path / "many", 12)
     start = time.monotonic()
     predict(tmp_path / "bundle", place, tmp_path / "submission.csv")
     needed_s = time.monotonic() - start
@@ -347,36 +350,36 @@ def test_a_rehearsed_kernel_keeps_within_its_time(run_dir, competition, tmp_path
     counts = to_json(result.counts)
     assert counts["n_images"] == 336 and counts["n_guesses"] > 100
     assert "out of time for views" in (tmp_path / "out" / "log.txt").read_text()
-    print(f"needs {needed_s:.1f} s, given {limit_s:.1f} s: {result}")
+    print(f"needs {needed_s:.1f} s, limit {limit_s:.1f} s: {result}")
 
 
-# With less.
+# Fewer views, embedders or photos.
 
 
-def test_fewer_views_come_from_the_same_weights(
+def test_fewer_views_are_computed_by_the_same_weights(
     settings, run_dir, competition, tmp_path
 ):
-    """One view of all is what a network of one view gives, and is like all of them."""
-    found = {}
+    """A level with one view equals a network of one view, and is similar to all views."""
+    embedders = {}
     for name, changes in {
         "all": {"recognition.scales": [0.5, 1.0, 2.0]},
         "one": {"recognition.scales": [2.0, 1.0], "recognition.flip": False},
         "single": {"recognition.scales": [1.0], "recognition.flip": False},
     }.items():
         large = {"data.image_size": 64, "data.stored_size": 64}
-        own = config.override(settings, large | changes)
-        export(load_best(run_dir, own), own, tmp_path / name)
-        found[name] = Embedder(
-            [Network(tmp_path / name, TensorFlowEngine())], own.recognition
+        export_settings = config.override(settings, large | changes)
+        export(load_best(run_dir, export_settings), export_settings, tmp_path / name)
+        embedders[name] = Embedder(
+            [Network(tmp_path / name, TensorFlowEngine())], export_settings.recognition
         )
     ids = tables.read_sample(competition / "sample_submission.csv")
     paths = [image_path(competition / "test", i) for i in ids]
     vectors = {}
-    for name, embedder in found.items():
+    for name, embedder in embedders.items():
         for level in embedder.levels:
             vectors[name, level.lacks] = embedder.embed(paths, level).vectors
-    ladder = [("all", ""), ("all", "views"), ("all", "size")]
-    assert list(vectors) == [*ladder, ("one", ""), ("one", "views"), ("single", "")]
+    levels = [("all", ""), ("all", "views"), ("all", "size")]
+    assert list(vectors) == [*levels, ("one", ""), ("one", "views"), ("single", "")]
     cosines = (vectors["all", "views"] * vectors["all", ""]).sum(axis=1)
     assert 0.7 < cosines.min() < cosines.max() < 1 - 1e-6
     np.testing.assert_allclose(
@@ -384,39 +387,39 @@ def test_fewer_views_come_from_the_same_weights(
     )
 
 
-def test_embedders_pause_and_come_back_at_the_right_photo(both, competition):
+def test_embedders_are_dropped_and_restored_at_the_right_photo(both, competition):
     out, _ = both
     recogniser = Recogniser.load(out / "bundle")
     embedder = recogniser.embedder
     ids = tables.read_sample(competition / "sample_submission.csv")
     paths = [image_path(competition / "test", i) for i in ids]
     paths[9] = paths[9].with_name("missing.jpg")
-    whole = embedder.embed_all(paths, "x")
+    expected = embedder.embed_all(paths, "x")
     full = embedder.levels[0]
-    first_alone = full._replace(uses=full.uses[:1])
+    first_only = full._replace(uses=full.uses[:1])
     size = embedder.settings.batch_size
-    found = []
+    batches = []
     for i, start in enumerate(range(0, len(paths), size)):
-        batch, upcoming = (paths[k : k + size] for k in (start, start + size))
-        level = first_alone if i in (1, 2) else full
-        part = embedder.embed(batch, level, upcoming)
-        found.append(part._replace(positions=part.positions + start))
-    assert len(found) == 4
-    np.testing.assert_array_equal(concatenated(found).positions, whole.positions)
+        images, upcoming = (paths[k : k + size] for k in (start, start + size))
+        level = first_only if i in (1, 2) else full
+        batch = embedder.embed(images, level, upcoming)
+        batches.append(batch._replace(positions=batch.positions + start))
+    assert len(batches) == 4
+    np.testing.assert_array_equal(concatenate(batches).positions, expected.positions)
     width = embedder.widths[0]
-    for i, part in enumerate(found):
-        same = np.isin(whole.positions, part.positions)
+    for i, batch in enumerate(batches):
+        rows = np.isin(expected.positions, batch.positions)
         if i in (1, 2):
-            assert part.parts[:, 0].all() and not part.parts[:, 1].any()
-            assert not part.vectors[:, width:].any()
-            assert part.vectors.any(axis=1).all()
+            assert batch.parts[:, 0].all() and not batch.parts[:, 1].any()
+            assert not batch.vectors[:, width:].any()
+            assert batch.vectors.any(axis=1).all()
         else:
-            assert part.parts.all()
-            np.testing.assert_allclose(part.vectors, whole.vectors[same], atol=1e-5)
+            assert batch.parts.all()
+            np.testing.assert_allclose(batch.vectors, expected.vectors[rows], atol=1e-5)
 
 
-def test_photos_that_one_embedder_saw_are_compared_by_that_one(both, competition):
-    """Whatever saw a query and a gallery photo, their cosine is of what saw both."""
+def test_photos_of_one_embedder_are_compared_with_that_one(both, competition):
+    """The cosine of a query and a gallery photo is that of the parts that both have."""
     out, _ = both
     recogniser = Recogniser.load(out / "bundle")
     embedder = recogniser.embedder
@@ -426,8 +429,8 @@ def test_photos_that_one_embedder_saw_are_compared_by_that_one(both, competition
     first, second = (f.vectors for f in embedder.embed_by_part(paths, "x"))
     full = embedder.levels[0]
     both_parts = embedder.embed(paths)
-    few = embedder.embed(paths, full._replace(uses=full.uses[:1]))
-    mixed = concatenated([both_parts.select(slice(4)), few.select(slice(4, 8))])
+    first_part = embedder.embed(paths, full._replace(uses=full.uses[:1]))
+    mixed = concatenate([both_parts.select(slice(4)), first_part.select(slice(4, 8))])
     labels = [Label(image_id, i) for i, image_id in enumerate(ids)]
     gallery = build_gallery(
         labels,
@@ -435,33 +438,33 @@ def test_photos_that_one_embedder_saw_are_compared_by_that_one(both, competition
         recogniser.gallery.non_landmarks,
         embedder.settings,
     )
-    known = recogniser.with_gallery(gallery).search(mixed)
+    evidence = recogniser.with_gallery(gallery).search(mixed)
     by_first = first @ first.T
     w = np.array(weights) / sum(weights)
     by_both = w[0] * by_first + w[1] * (second @ second.T)
     for i in range(8):
-        for row, cosine in zip(known.rows[i], known.cosines[i], strict=True):
+        for row, cosine in zip(evidence.rows[i], evidence.cosines[i], strict=True):
             expected = by_both if i < 4 and row < 4 else by_first
             assert cosine == pytest.approx(expected[i, row], abs=3e-3)
 
 
-def test_geometry_begins_with_the_surest_and_stops_in_time(
+def test_verification_starts_with_the_most_confident_and_stops_in_time(
     local, competition, tmp_path, clock, monkeypatch
 ):
-    """A query takes 1 s, and each of the four that this is learnt from as well."""
+    """A query takes 1 s; four queries are verified first to measure that rate."""
     out, _ = local
     count_inliers = Geometry.count_inliers
-    looked_at = []
+    verified = []
 
-    def watched(self, queries, *args):
-        looked_at.extend(queries)
+    def count_and_record(self, queries, *args):
+        verified.extend(queries)
         clock.sleep(4)
         return count_inliers(self, queries, *args)
 
-    monkeypatch.setattr(recognising, "BLOCK", 4)
-    monkeypatch.setattr(predicting, "BLOCK", 4)
-    monkeypatch.setattr(predicting, "PROBE", 4)
-    monkeypatch.setattr(Geometry, "count_inliers", watched)
+    monkeypatch.setattr(recogniser_module, "BLOCK", 4)
+    monkeypatch.setattr(predict_module, "BLOCK", 4)
+    monkeypatch.setattr(predict_module, "PROBE", 4)
+    monkeypatch.setattr(Geometry, "count_inliers", count_and_record)
     guesses, drops = {}, {}
     for planned_s in (32.5, 18.5, 4.5):  # for 28, 14 and no queries
         path = tmp_path / "submission.csv"
@@ -477,38 +480,39 @@ def test_geometry_begins_with_the_surest_and_stops_in_time(
     }
     ids = list(tables.read_submission(path))
     paths = [image_path(competition / "test", image_id) for image_id in ids]
-    order = [paths.index(query) for query in looked_at[4 : 4 + 28]]
-    sure = [-guess.confidence for guess in guesses[4.5]]
-    assert order == sorted(range(28), key=sure.__getitem__)
-    for i, place in enumerate(order):
-        expected = guesses[32.5 if i < 12 else 4.5][place]
-        assert guesses[18.5][place] == expected
+    order = [paths.index(query) for query in verified[4 : 4 + 28]]
+    sort_keys = [-guess.confidence for guess in guesses[4.5]]
+    assert order == sorted(range(28), key=sort_keys.__getitem__)
+    for i, row in enumerate(order):
+        expected = guesses[32.5 if i < 12 else 4.5][row]
+        assert guesses[18.5][row] == expected
     assert guesses[18.5] != guesses[4.5]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_wherever_new_photos_end_no_landmark_has_all_while_another_has_none(seed):
-    """Of any two landmarks of the first photos, the one with fewer has no more to come."""
+def test_any_prefix_of_the_new_photos_favours_rare_landmarks(seed):
+    """A landmark in the prefix has at most one photo more than one in the rest."""
     rng = random.Random(seed)
     labels = [Label(f"{i:03}", rng.choice([1, 1, 1, 1, 2, 2, 3])) for i in range(60)]
-    have = [rng.choice([1, 2]) for _ in range(9)]
-    order = sort_rarest_first(labels, have)
+    gallery = [rng.choice([1, 2]) for _ in range(9)]
+    order = sort_rarest_first(labels, gallery)
     assert sorted(order) == sorted(labels)
     for end in range(len(order)):
-        counts = {k: have.count(k) for k in (1, 2, 3)}
+        counts = {k: gallery.count(k) for k in (1, 2, 3)}
         for label in order[:end]:
             counts[label.landmark_id] += 1
-        left = {label.landmark_id for label in order[end:]}
-        taken = {label.landmark_id for label in order[:end]}
-        for short in left:
-            for other in taken:
-                assert counts[other] <= max(counts[short] + 1, have.count(other) + 1)
+        in_rest = {label.landmark_id for label in order[end:]}
+        in_prefix = {label.landmark_id for label in order[:end]}
+        for rare in in_rest:
+            for other in in_prefix:
+                bound = max(counts[rare] + 1, gallery.count(other) + 1)
+                assert counts[other] <= bound
 
 
-def test_new_photos_are_embedded_as_far_as_time_allows(
+def test_as_many_new_photos_are_embedded_as_time_allows(
     bundle_dir, competition, tmp_path, clock, monkeypatch
 ):
-    """Rarest landmarks first: each of the new ones is known before one is known twice."""
+    """Rarest landmarks first: each new one gets a photo before any gets a second one."""
     place = tmp_path / "rerun"
     shutil.copytree(competition, place)
     ids = tables.read_sample(competition / "sample_submission.csv")
@@ -522,12 +526,12 @@ def test_new_photos_are_embedded_as_far_as_time_allows(
             shutil.copyfile(source, target)
             rows.append((new_id, landmark))
     write_rows(place / "train.csv", ("id", "landmark_id"), rows)
-    slowed(monkeypatch, 1.0, clock.sleep)
+    slow_down(monkeypatch, 1.0, clock.sleep)
     out = tmp_path / "submission.csv"
     # two batches of 8 with both views, 12 test photos with one, and 80 new ones
     result = predict(bundle_dir, place, out, (2 * 16 + 12 + 80.5 + 5) / 0.96)
     assert clock.now - 1000 == 2 * 16 + 12 + 80
     drops = {drop.what: drop.photos for drop in result.dropped}
     assert drops == {"views": 12 + 80, "new photos": 80}
-    found = {guess.landmark_id for guess in tables.read_submission(out).values()}
-    assert found == {999990, 999991, 999992, 999993}
+    landmarks = {guess.landmark_id for guess in tables.read_submission(out).values()}
+    assert landmarks == {999990, 999991, 999992, 999993}

@@ -1,4 +1,4 @@
-"""The budget: against every plan there is, hand-made schedules, and simulated runs."""
+"""The time budget, compared with all possible plans, known schedules and simulated runs."""
 
 import itertools
 from dataclasses import asdict
@@ -15,8 +15,8 @@ from kaggle_kit.inference.time_budget import (
     Plan,
     Rates,
     Work,
-    filled,
-    plan,
+    choose_plan,
+    fill_level,
 )
 
 LEVELS = [
@@ -27,30 +27,29 @@ LEVELS = [
 ]
 
 
-def seconds(found, work, cost):
-    """What a plan takes, from its definition."""
-    each = cost.embed[found.level]
-    total = work.unranked * cost.rank + found.test * (each + cost.rank)
-    total += work.again * cost.rank if found.again else 0
-    return total + found.new * each + found.verify * cost.verify
+def seconds(plan, work, cost):
+    """The seconds that a plan takes, by definition."""
+    embed = cost.embed[plan.level]
+    total = work.unranked * cost.rank + plan.test * (embed + cost.rank)
+    total += work.again * cost.rank if plan.again else 0
+    return total + plan.new * embed + plan.verify * cost.verify
 
 
-def drops(found, work):
-    """How much of each thing is left out, in the order of drops."""
-    level = found.level
+def drops(plan, work):
+    """How much of each item is dropped, in the order of drops."""
     return {
-        "views": level >= 1,
-        "verification": work.verify - found.verify,
-        "embedders": level >= 2,
-        "size": level >= 3,
-        "new photos": work.new - found.new,
-        "ranking again": not found.again,
-        "test photos": work.test - found.test,
+        "views": plan.level >= 1,
+        "verification": work.verify - plan.verify,
+        "embedders": plan.level >= 2,
+        "size": plan.level >= 3,
+        "new photos": work.new - plan.new,
+        "ranking again": not plan.again,
+        "test photos": work.test - plan.test,
     }
 
 
 def every_plan(work):
-    """All plans that make sense: nothing more is done before all test photos are."""
+    """All valid plans: other work needs all test photos to be done."""
     for level, test in itertools.product(range(4), range(work.test + 1)):
         yield Plan(level, test, False, 0, 0, 0.0)
         if test == work.test:
@@ -59,27 +58,27 @@ def every_plan(work):
                 yield Plan(level, test, True, new, verify, 0.0)
 
 
-whole = st.integers(0, 5)
-each = st.integers(0, 9).map(float)  # whole numbers: sums are exact
-costs = st.builds(Cost, st.tuples(each, each, each, each), each, each)
-works = st.builds(Work, whole, whole, whole, whole, whole)
+count = st.integers(0, 5)
+unit = st.integers(0, 9).map(float)  # integers, so that sums are exact
+costs = st.builds(Cost, st.tuples(unit, unit, unit, unit), unit, unit)
+works = st.builds(Work, count, count, count, count, count)
 
 
 @given(st.integers(0, 120), works, costs)
-def test_of_all_plans_that_fit_the_first_drops_go_first(left, work, cost):
-    """The plan is within the time if any is, and drops the least by the stated order."""
-    fit = [p for p in every_plan(work) if seconds(p, work, cost) <= left]
-    found = plan(float(left), work, cost, LEVELS)
-    assert found.seconds == seconds(found, work, cost)
-    if not fit:  # not even what is embedded can be ranked
-        assert (found.test, found.again, found.new, found.verify) == (0, False, 0, 0)
+def test_the_plan_is_the_one_that_drops_the_least(left, work, cost):
+    """The plan fits if any plan does, and drops the least in the order of ``ORDER``."""
+    fitting = [p for p in every_plan(work) if seconds(p, work, cost) <= left]
+    plan = choose_plan(float(left), work, cost, LEVELS)
+    assert plan.seconds == seconds(plan, work, cost)
+    if not fitting:  # no time even to rank the embedded photos
+        assert (plan.test, plan.again, plan.new, plan.verify) == (0, False, 0, 0)
         return
-    assert found.seconds <= left
+    assert plan.seconds <= left
 
-    def last_first(p):
+    def sort_key(p):
         return [drops(p, work)[name] for name in reversed(ORDER)]
 
-    assert last_first(found) == min(map(last_first, fit))
+    assert sort_key(plan) == min(map(sort_key, fitting))
 
 
 rate = st.floats(1e-4, 1e3)
@@ -90,26 +89,29 @@ rate = st.floats(1e-4, 1e3)
     st.builds(Work, *[st.integers(0, 100_000)] * 5),
     st.builds(Cost, st.tuples(rate, rate, rate, rate), rate, rate),
 )
-def test_what_fits_is_not_dropped_and_what_does_not_fit_is(left, work, cost):
-    found = plan(left, work, cost, LEVELS)
-    all_of_it = Plan(0, work.test, True, work.new, work.verify, 0.0)
-    if seconds(all_of_it, work, cost) <= left * (1 - 1e-9):
-        assert found[:5] == all_of_it[:5]
+def test_work_is_dropped_only_if_it_does_not_fit(left, work, cost):
+    plan = choose_plan(left, work, cost, LEVELS)
+    complete = Plan(0, work.test, True, work.new, work.verify, 0.0)
+    if seconds(complete, work, cost) <= left * (1 - 1e-9):
+        assert plan[:5] == complete[:5]
     if work.unranked * cost.rank <= left:
-        assert seconds(found, work, cost) <= left * (1 + 1e-9) + 1e-9
+        assert seconds(plan, work, cost) <= left * (1 + 1e-9) + 1e-9
 
 
 @pytest.mark.parametrize(
     ("left", "expected"),
     [
         # 100 test photos, 50 new, 100 to verify; a photo takes 4, 2, 1, 0.5 s to embed
-        # on the levels and 1 s to verify; ranking takes nothing.
+        # on the levels and 1 s to verify; ranking takes no time.
         (700, (0, 100, True, 50, 100)),
         (699, (1, 100, True, 50, 100)),  # views
         (400, (1, 100, True, 50, 100)),
-        (399, (1, 100, True, 50, 99)),  # verification, by and by
+        (399, (1, 100, True, 50, 99)),  # some verification
         (300, (1, 100, True, 50, 0)),
-        (299, (2, 100, True, 50, 100)),  # an embedder; so there is time to verify again
+        (
+            299,
+            (2, 100, True, 50, 100),
+        ),  # an embedder, which leaves time to verify again
         (150, (2, 100, True, 50, 0)),
         (149, (3, 100, True, 50, 74)),  # size
         (75, (3, 100, True, 50, 0)),
@@ -119,52 +121,52 @@ def test_what_fits_is_not_dropped_and_what_does_not_fit_is(left, work, cost):
         (0, (3, 0, False, 0, 0)),
     ],
 )
-def test_less_and_less_time_drops_more_and_more(left, expected):
+def test_less_time_drops_more_work(left, expected):
     cost = Cost((4.0, 2.0, 1.0, 0.5), 0.0, 1.0)
-    found = plan(left, Work(100, 0, 100, 50, 100), cost, LEVELS)
-    if expected[1] == 0:  # without time no level is better than another
-        expected = (found.level, *expected[1:])
-    assert found[:5] == expected
+    plan = choose_plan(left, Work(100, 0, 100, 50, 100), cost, LEVELS)
+    if expected[1] == 0:  # without time, all levels are equally good
+        expected = (plan.level, *expected[1:])
+    assert plan[:5] == expected
 
 
-def test_ranking_is_part_of_the_bill():
+def test_ranking_takes_its_part_of_the_time():
     cost = Cost((1.0,), 0.5, 0.0)
     work = Work(test=10, unranked=4, again=20)
-    assert filled(0, 27, work, cost) == Plan(0, 10, True, 0, 0, 27)
-    assert filled(0, 26.9, work, cost) == Plan(0, 10, False, 0, 0, 17)
-    assert filled(0, 16.9, work, cost) == Plan(0, 9, False, 0, 0, 15.5)
+    assert fill_level(0, 27, work, cost) == Plan(0, 10, True, 0, 0, 27)
+    assert fill_level(0, 26.9, work, cost) == Plan(0, 10, False, 0, 0, 17)
+    assert fill_level(0, 16.9, work, cost) == Plan(0, 9, False, 0, 0, 15.5)
 
 
 # Rates.
 
 
-def test_the_first_batch_warms_up_and_the_latest_count():
+def test_the_first_batch_is_a_warm_up_and_the_rate_is_that_of_the_latest():
     rates = Rates({(0, "serve"): 2.0, (0, "one"): 1.0})
     assert rates[0, "serve"] == 0
     rates.add((0, "serve"), 10, 500.0)
     assert rates[0, "serve"] == 0
     rates.add((0, "serve"), 10, 40.0)
     assert rates[0, "serve"] == 4
-    assert rates[0, "one"] == 2  # by its share of the pixels
+    assert rates[0, "one"] == 2  # estimated by the ratio of pixels
     rates.add((0, "one"), 10, 300.0)
     assert rates[0, "one"] == 2
     rates.add((0, "one"), 10, 30.0)
-    assert rates[0, "one"] == 3  # as measured
+    assert rates[0, "one"] == 3  # measured
     for _ in range(8):
         rates.add((0, "serve"), 5, 5.0)
     assert rates[0, "serve"] == 1
-    rates.add((0, "serve"), 0, 7.0)  # a batch of nothing
+    rates.add((0, "serve"), 0, 7.0)  # an empty batch
     assert rates[0, "serve"] == 1
     assert rates["rank"] == rates[1, "one"] == 0
     rates.add("rank", 2, 1.0)
     assert rates["rank"] == 0.5
 
 
-# The budget of a run, whose clock is moved by the work itself.
+# The budget of a simulated run.
 
 
 class Run:
-    """Photos embedded, ranked and verified by a clock that only they move."""
+    """A simulated run; only its work advances the clock."""
 
     def __init__(self, limit, n, batch=4, new=0, verify=0, costs=None):
         self.now = 100.0
@@ -178,44 +180,45 @@ class Run:
         self.levels = []
         self.done = {"test": 0, "new": 0, "verify": 0}
         self.embed("test")
-        self.take("rank", self.done["test"])
-        self.budget.ranked()
+        self.spend("rank", self.done["test"])
+        self.budget.record_ranked()
         self.embed("new")
-        self.again = self.budget.room("again")
+        self.again = self.budget.admit("again")
         if self.again:
-            self.take("rank", n)
-            self.budget.did("again", n)
-            while self.budget.room("verify", batch):
-                self.take("verify", k := min(batch, self.budget.work.verify))
+            self.spend("rank", n)
+            self.budget.record_done("again", n)
+            while self.budget.admit("verify", batch):
+                self.spend("verify", k := min(batch, self.budget.work.verify))
                 self.count("verify", k)
 
-    def take(self, key, n):
-        took = n * self.costs[key if isinstance(key, str) else key[1]]
-        self.now += took
-        self.rates.add(key, n, took)
+    def spend(self, key, n):
+        """Advance the clock by the cost of n photos, and record their rate."""
+        seconds = n * self.costs[key if isinstance(key, str) else key[1]]
+        self.now += seconds
+        self.rates.add(key, n, seconds)
 
     def count(self, kind, n):
-        self.budget.did(kind, n)
+        self.budget.record_done(kind, n)
         self.done[kind] += n
 
     def embed(self, kind):
-        while self.budget.room(kind, self.batch):
+        while self.budget.admit(kind, self.batch):
             n = min(self.batch, getattr(self.budget.work, kind))
             for key in LEVELS[self.budget.level].uses:
-                self.take(key, n)
-            if kind == "test" and not self.levels:  # to learn how long that takes
-                self.take("rank", n)
-                self.take("verify", self.batch if self.budget.work.verify else 0)
+                self.spend(key, n)
+            if kind == "test" and not self.levels:  # to measure the rates
+                self.spend("rank", n)
+                self.spend("verify", self.batch if self.budget.work.verify else 0)
             self.levels += [self.budget.level] * n
             self.count(kind, n)
 
     @property
-    def dropped(self):
-        return {drop.what: drop.photos for drop in self.budget.dropped()}
+    def drops(self):
+        return {drop.what: drop.photos for drop in self.budget.list_drops()}
 
 
 def limit_for(seconds):
-    """The limit that leaves so many seconds beside the margin."""
+    """The limit that leaves so many seconds besides the margin."""
     return (seconds + 5) / 0.96
 
 
@@ -223,31 +226,31 @@ def test_without_a_limit_and_with_enough_time_nothing_is_dropped():
     for limit in (None, limit_for(400 * 8 + 1)):
         run = Run(limit, 400)
         assert run.done["test"] == 400 and run.again
-        assert set(run.levels) == {0} and run.budget.dropped() == []
+        assert set(run.levels) == {0} and run.budget.list_drops() == []
 
 
-def test_half_the_time_is_kept_and_used_up():
+def test_half_the_time_is_not_exceeded_and_used_up():
     run = Run(limit_for(1600), 400)
     assert run.done["test"] == 400 and run.again
     assert 0.9 * 1600 < run.now - 100 <= 1600
     assert set(run.levels) <= {0, 1, 2}
-    assert run.dropped["views"] > 300
+    assert run.drops["views"] > 300
 
 
-def test_views_come_back_when_there_is_time_for_them():
+def test_views_are_restored_when_there_is_time_for_them():
     run = Run(limit_for(0.8 * 3200), 400)
     assert run.done["test"] == 400
     assert run.levels[:4] == [0] * 4 and run.levels[8:12] == [1] * 4
     assert run.levels[-1] == 0
-    assert run.dropped == {"views": run.levels.count(1)}
+    assert run.drops == {"views": run.levels.count(1)}
     assert run.now - 100 > 0.85 * 0.8 * 3200
 
 
-def test_each_drop_has_the_numbers_that_led_to_it(caplog):
+def test_each_drop_has_the_numbers_behind_the_decision(caplog):
     with caplog.at_level("WARNING"):
         run = Run(limit_for(2000), 400)
-    views = run.budget.dropped()[0]
-    # after the warming batch and a measured one: 392 photos at 8 s, 64 s are gone
+    views = run.budget.list_drops()[0]
+    # 64 s have passed after the warm-up and a measured batch; 392 photos at 8 s remain
     assert asdict(views) == {
         "what": "views",
         "photos": len([level for level in run.levels if level]),
@@ -263,7 +266,7 @@ def test_each_drop_has_the_numbers_that_led_to_it(caplog):
 def test_photos_that_are_not_reached_are_counted():
     run = Run(limit_for(200), 1000, costs={"rank": 0.1})
     assert run.now - 100 <= 200
-    drops = run.dropped
+    drops = run.drops
     assert drops["test photos"] == 1000 - run.done["test"] > 0
     assert drops["ranking again"] == 1000
     assert list(drops) == [name for name in ORDER if name in drops]
@@ -272,10 +275,10 @@ def test_photos_that_are_not_reached_are_counted():
 def test_verification_and_new_photos_are_done_in_part():
     run = Run(limit_for(700), 100, new=100, verify=100, costs={"verify": 2.0})
     assert run.done["test"] == 100 and run.now - 100 <= 700
-    assert run.dropped["verification"] == 100 - run.done["verify"] > 0
+    assert run.drops["verification"] == 100 - run.done["verify"] > 0
     short = Run(limit_for(150), 100, new=100, verify=100, costs={"verify": 2.0})
     assert short.done["test"] == 100 and short.now - 100 <= 150
-    assert 0 < short.done["new"] < 100 and short.dropped["size"] > 0
+    assert 0 < short.done["new"] < 100 and short.drops["size"] > 0
 
 
 @given(
@@ -286,22 +289,23 @@ def test_verification_and_new_photos_are_done_in_part():
     st.fixed_dictionaries({k: st.floats(0.01, 5.0) for k in ("serve", "verify")}),
     st.floats(0.05, 1.0),
 )
-def test_any_run_ends_in_its_time(share, n, new, verify, costs, one):
-    """Rates that hold still are kept to, but for the batches that they are measured on."""
-    costs = costs | {"one": one * costs["serve"], "small": 0.3 * one * costs["serve"]}
+def test_any_run_ends_in_time(share, n, new, verify, costs, one_view):
+    """With constant rates, only the batches that measure them may exceed the limit."""
+    one = one_view * costs["serve"]
+    costs = costs | {"one": one, "small": 0.3 * one}
     costs["rank"] = 0.02 * costs["serve"]
     needed = (n + new) * 2 * costs["serve"] + verify * costs["verify"]
     needed += 2 * n * costs["rank"]
-    needed += 4 * (costs["rank"] + costs["verify"])  # to learn how long that takes
+    needed += 4 * (costs["rank"] + costs["verify"])  # to measure the rates
     run = Run(limit_for(share * needed), n, new=new, verify=verify, costs=costs)
-    warming = 4 * 4 * 2 * costs["serve"] + n * costs["rank"] + 4 * costs["verify"]
-    assert run.now - 100 <= share * needed + warming
+    warm_up = 4 * 4 * 2 * costs["serve"] + n * costs["rank"] + 4 * costs["verify"]
+    assert run.now - 100 <= share * needed + warm_up
     if share > 1.001:
         assert run.done == {"test": n, "new": new, "verify": verify}
-        assert run.again and run.budget.dropped() == []
+        assert run.again and run.budget.list_drops() == []
 
 
-def test_time_that_is_over_before_anything_is_done():
+def test_a_limit_in_the_past_leaves_nothing_done():
     run = Run(1.0, 50, new=5, verify=5)
     assert run.done == {"test": 0, "new": 0, "verify": 0} and not run.again
     assert run.now == 100
