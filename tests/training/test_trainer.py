@@ -1,4 +1,4 @@
-"""Training: the run folder, picking up after an interruption, and refusing a mix-up."""
+"""Training: the run directory, resuming after an interruption, and refusing a mix-up."""
 
 import json
 
