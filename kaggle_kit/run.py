@@ -15,7 +15,7 @@ from kaggle_kit.data.subset import subset
 from kaggle_kit.demo.competition import draw
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.metrics.score import score
-from kaggle_kit.rehearsal.rehearse import VISIBLE, ReportPath, rehearse
+from kaggle_kit.rehearsal.rehearse import VISIBLE, Rehearsal, ReportPath, rehearse
 from kaggle_kit.report.page import report_if_possible
 from kaggle_kit.report.plots import learning_curves
 from kaggle_kit.results import INLINE, as_json
@@ -47,7 +47,7 @@ class RunResult:
     shards: Any
     training: Any
     bundle: Any
-    rehearsal: Any
+    rehearsal: Rehearsal
     seconds: dict[str, float]
     run: str
     learning_curves: str | None
