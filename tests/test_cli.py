@@ -1,4 +1,4 @@
-"""The command line as a user meets it: fast help, one line of complaint, exit code 1."""
+"""The command line: fast help, and errors of one line with exit code 1."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def kit(*args: object) -> subprocess.CompletedProcess[str]:
 
 
 def complaint(*args: object) -> str:
-    """The one line on stderr of a command that must fail."""
+    """Run a command that must fail; return its line on stderr."""
     done = kit(*args)
     assert done.returncode == 1, done.stderr
     assert done.stdout == ""

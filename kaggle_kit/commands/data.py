@@ -41,7 +41,9 @@ DATA = Group("Make data")
         help="checksums to accept in addition to the published ones",
     ),
     argument(
-        "--disk-gb", type=positive_number, help="disk space for the photos and a tar"
+        "--disk-gb",
+        type=positive_number,
+        help="limit of disk space for the photos and a tar, in GB",
     ),
     argument("--url", help="a mirror of the public data set"),
     example="kaggle-kit download --slug landmark-recognition-2021 --tables --out data",

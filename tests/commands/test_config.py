@@ -1,4 +1,4 @@
-"""``config show`` prints what can be read back; ``config explain`` says what it means."""
+"""``config show`` prints a config that can be read; ``config explain`` explains it."""
 
 import subprocess
 import sys
@@ -23,14 +23,14 @@ CHANGES = [
 
 
 def shown(capsys: pytest.CaptureFixture[str], *args: object) -> str:
-    """What a command prints that must succeed."""
+    """Run a command that must succeed; return what it prints."""
     assert cli.main(list(map(str, args))) == 0
     return capsys.readouterr().out
 
 
 @pytest.mark.parametrize("changes", [[], ["--set", *CHANGES]], ids=["plain", "changed"])
 @pytest.mark.parametrize("name", KIT)
-def test_what_is_shown_is_the_same_config(name, changes, tmp_path, capsys):
+def test_the_printed_config_is_the_same_config(name, changes, tmp_path, capsys):
     text = shown(capsys, "config", "show", name, *changes)
     (tmp_path / "mine.yaml").write_text(text)
     made = dict(map(config.parse_setting, changes[1:]))
@@ -62,7 +62,7 @@ def test_a_misspelt_setting_is_one_line(capsys):
     assert said.err == f"kaggle-kit config explain: {expected}"
 
 
-def test_a_reader_that_has_seen_enough_is_no_error():
+def test_a_closed_pipe_is_no_error():
     command = [sys.executable, "-m", "kaggle_kit", "config", "explain"]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert run.stdout and run.stderr

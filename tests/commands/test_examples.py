@@ -1,4 +1,4 @@
-"""The example of each command is in its help, and is one that works."""
+"""The example of each command is in its help, and is valid."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""``--ledger`` names the table that submissions are kept in."""
+"""``--ledger`` sets the table of submissions."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""``--set`` works wherever ``--config`` does, and single stages repeat ``run --set``."""
+"""``--set`` works with ``--config``, and single stages give the same as ``run --set``."""
 
 import json
 from pathlib import Path
@@ -80,7 +80,7 @@ def test_ablation_is_of_the_run_with_other_settings(
 def test_a_view_is_left_out_beside_the_changes(
     view, competition, tmp_path, monkeypatch, settings
 ):
-    """Photos are embedded anew for it, with all else that was asked for."""
+    """The photos are embedded again without the view, with all other changes."""
     asked = []
 
     class Evaluator:

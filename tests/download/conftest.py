@@ -1,4 +1,4 @@
-"""Kaggle's stand-in for the tests of downloads; the client that asks it is the real one."""
+"""A stand-in for Kaggle with a small competition, for downloads by the real client."""
 
 import importlib.util
 import os
@@ -14,7 +14,7 @@ N_TRAIN = 6
 
 @pytest.fixture
 def kaggle(tmp_path_factory, monkeypatch):
-    """A stand-in with a small competition, which this process's environment points at."""
+    """The stand-in; the environment points this process and its clients at it."""
     if importlib.util.find_spec("kaggle") is None:
         pytest.skip("Kaggle's client is not installed: pip install '.[kaggle]'")
     for name in [n for n in os.environ if n.startswith("KAGGLE_")]:

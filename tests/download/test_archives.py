@@ -1,4 +1,4 @@
-"""Archives that lie, are damaged or lead elsewhere: nothing of them is unpacked."""
+"""Unsafe archives are refused, and damaged ones leave only intact files."""
 
 import io
 import stat
@@ -65,7 +65,9 @@ def renamed(name, mode=0):
     ],
     ids=lambda member: repr(member.filename),
 )
-def test_a_member_that_leads_elsewhere_refuses_the_archive(stage, tmp_path, member):
+def test_an_archive_with_a_member_outside_the_folder_is_refused(
+    stage, tmp_path, member
+):
     path = saved(stage, zip_of([("train.csv", b"id\n"), (member, b"/etc/passwd")]))
     with pytest.raises(DataError, match=r"a\.zip: expected .* do not use"):
         unpack_zip(path, stage)
@@ -73,7 +75,7 @@ def test_a_member_that_leads_elsewhere_refuses_the_archive(stage, tmp_path, memb
     assert [p.name for p in tmp_path.iterdir()] == ["root"]
 
 
-def test_a_name_that_comes_twice_refuses_the_archive(stage):
+def test_an_archive_with_a_repeated_name_is_refused(stage):
     with pytest.warns(UserWarning, match="Duplicate name"):
         content = zip_of([("train.csv", b"one"), ("train.csv", b"two")])
     with pytest.raises(DataError, match="got repeated names"):
@@ -95,7 +97,7 @@ def test_an_absurd_size_is_refused_before_anything_is_unpacked(stage):
 
 
 @pytest.mark.parametrize("where", [0.1, 0.3, 0.5, 0.7, 0.9])
-def test_a_flipped_byte_is_found_and_what_is_there_is_whole(stage, where):
+def test_a_flipped_byte_is_found_and_unpacked_files_are_intact(stage, where):
     files = competition_files(8)
     content = bytearray(zip_of(files.items()))
     end = content.index(b"PK\x01\x02")
@@ -110,7 +112,7 @@ def test_a_flipped_byte_is_found_and_what_is_there_is_whole(stage, where):
     assert (made.fetched, made.there) == (len(files) - len(here), len(here))
 
 
-def test_a_cut_archive_is_damaged(stage):
+def test_a_truncated_archive_is_damaged(stage):
     content = zip_of(competition_files(3).items())
     for size in (0, 30, len(content) // 2, len(content) - 1):
         with pytest.raises(ARCHIVE_ERRORS):

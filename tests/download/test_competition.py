@@ -1,4 +1,4 @@
-"""The real client against a stand-in for Kaggle: what comes, comes once and whole."""
+"""Downloads by the real client: each file is downloaded once, and is complete."""
 
 import errno
 import io
@@ -30,7 +30,7 @@ TABLES = {"train.csv", "sample_submission.csv"}
 ARCHIVE = f"storage GET /competitions/{SLUG}/archive.zip"
 MIB = 1 << 20  # the client writes so much at a time
 LARGE = np.random.default_rng(0).bytes(3 * MIB)
-# The command in a process of its own, with shorter pauses
+# Runs the command in a separate process, with shorter pauses
 RUN = (
     "import sys; from kaggle_kit import cli; from kaggle_kit.kaggle import client; client.BACKOFF_S = 0.01;"
     "sys.exit(cli.main(sys.argv[1:]))"
@@ -56,7 +56,7 @@ def run(capsys, tmp_path):
 
 @pytest.fixture
 def complaint(capsys, tmp_path):
-    """Run a command that must fail with an exit code; its one line."""
+    """Run a command that must fail with an exit code; return its line on stderr."""
 
     def run(exit_code, *more, out=tmp_path / "out", slug=SLUG):
         args = ["download", "--slug", slug, "--out", str(out), *map(str, more)]
@@ -72,7 +72,7 @@ def complaint(capsys, tmp_path):
 
 
 def found(out):
-    """Content of all files that are in their places, by name."""
+    """The content of all installed files, by name."""
     return {
         path.relative_to(out).as_posix(): path.read_bytes()
         for path in sorted(out.rglob("*"))
@@ -81,7 +81,7 @@ def found(out):
 
 
 def photos_got(kaggle):
-    """How often each file was asked of the storage."""
+    """How often each file was requested from the storage."""
     return Counter(
         name.rpartition("/")[2] for name in kaggle.names() if "storage GET" in name
     )
@@ -97,7 +97,7 @@ def files_of(kaggle):
 
 
 def place_tables(kaggle, out):
-    """As an earlier run with --tables has left them."""
+    """Write the tables as an earlier run with --tables does."""
     out.mkdir()
     for name in TABLES:
         (out / name).write_bytes(files_of(kaggle)[name])
@@ -119,6 +119,14 @@ def test_the_whole_competition_is_unpacked_once(kaggle, run, tmp_path):
     assert kaggle.calls == []
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"slug": "x"}'])
+def test_a_damaged_record_is_one_line(content, kaggle, complaint, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "download.json").write_text(content)
+    assert "download.json: expected the record of a download" in complaint(1)
+    assert kaggle.calls == []
+
+
 def test_tables_alone(kaggle, run, tmp_path):
     kaggle.competitions[SLUG]["zipped"] = {"train.csv"}
     assert run("--tables")["fetched"] == 2
@@ -129,7 +137,7 @@ def test_tables_alone(kaggle, run, tmp_path):
     assert kaggle.calls == []
 
 
-def test_a_subset_chosen_from_the_tables(kaggle, run, tmp_path, capsys):
+def test_the_photos_of_a_subset(kaggle, run, tmp_path, capsys):
     place_tables(kaggle, tmp_path / "out")
     config = tmp_path / "one.yaml"
     alone = "non_landmarks: {penalty: 0, validation: 0, test: 0}"
@@ -140,7 +148,7 @@ def test_a_subset_chosen_from_the_tables(kaggle, run, tmp_path, capsys):
     capsys.readouterr()
     ids = [row.split(",")[0] for row in (subset / "subset.csv").read_text().split()[1:]]
     assert sorted(ids) == sorted(image_id(i) for i in (1, 4))
-    # elsewhere, the tables come with it
+    # into another folder: the tables are downloaded, too
     other = tmp_path / "other"
     made = run("--subset", subset, out=other)
     assert (made["fetched"], made["there"], made["missing"]) == (2, 0, 0)
@@ -196,14 +204,14 @@ def test_photos_that_kaggle_does_not_have_are_listed(kaggle, run, complaint, tmp
     assert reasons[lost] == "Kaggle does not have it"
     assert set(reasons) == {lost, broken} and "truncated" in reasons[broken]
     assert not (out / broken).exists() and not (out / lost).exists()
-    files[lost], files[broken] = photo, photo  # put right by Kaggle
+    files[lost], files[broken] = photo, photo  # corrected on Kaggle
     made = run("--ids", ids)
     assert (made["fetched"], made["there"], made["missing"]) == (2, 1, 0)
     assert made["bytes"] == 2 * len(photo)
     assert not (out / "download.missing.csv").exists()
 
 
-def test_what_passes_is_tried_again(kaggle, run, tmp_path):
+def test_temporary_errors_are_retried(kaggle, run, tmp_path):
     crowded = (
         b'{"error": {"code": 429, "message": "x", "status": "RESOURCE_EXHAUSTED"}}'
     )
@@ -217,9 +225,7 @@ def test_what_passes_is_tried_again(kaggle, run, tmp_path):
     assert kaggle.names().count("DownloadDataFile") == 2 + 4
 
 
-def test_of_the_photos_only_the_one_that_was_lost_is_fetched_again(
-    kaggle, run, tmp_path
-):
+def test_only_failed_photos_are_downloaded_again(kaggle, run, tmp_path):
     place_tables(kaggle, tmp_path / "out")
     kaggle.fault("storage GET", cut=700)
     kaggle.fault("storage GET", body=b"<html>sign in</html>")
@@ -231,7 +237,7 @@ def test_of_the_photos_only_the_one_that_was_lost_is_fetched_again(
 
 
 @pytest.mark.extended
-def test_silence_is_given_up_and_tried_again(kaggle, run, monkeypatch, tmp_path):
+def test_a_silent_client_times_out_and_is_retried(kaggle, run, monkeypatch, tmp_path):
     monkeypatch.setattr(client, "SILENCE_TIMEOUT_S", 4.0)  # a client starts in less
     kaggle.fault("DownloadDataFile", hang_s=60)
     assert run("--tables")["fetched"] == 2
@@ -245,12 +251,12 @@ def test_rules_not_accepted(kaggle, complaint, tmp_path):
     assert found(tmp_path / "out") == {}
 
 
-def test_a_refusal_in_the_midst_stops_everything_at_once(kaggle, complaint, tmp_path):
+def test_a_refusal_cancels_all_downloads(kaggle, complaint, tmp_path):
     kaggle.add_competition(SLUG, competition_files(20))
     place_tables(kaggle, tmp_path / "out")
     ids = write_ids(tmp_path / "ids", [image_id(i) for i in range(20)])
     message = "Permission 'competitions.participate' was denied"
-    # silent for a while first, so that what went well before has arrived
+    # delayed, so that earlier requests complete
     refused = {"status": 403, "message": message, "hang_s": 2}
     kaggle.fault("DownloadDataFile", **refused, skip=3, times=100)
     assert "was denied" in complaint(4, "--ids", ids)
@@ -260,17 +266,15 @@ def test_a_refusal_in_the_midst_stops_everything_at_once(kaggle, complaint, tmp_
     assert here == {name: files[name] for name in here} and set(here) > TABLES
 
 
-def test_a_name_that_is_no_competition(kaggle, complaint, run, tmp_path):
+def test_an_unknown_competition(kaggle, complaint, run, tmp_path):
     assert "was denied" in complaint(4, slug="landmark-recognition-2020")
     line = complaint(1, slug="https://www.kaggle.com/c/landmark-recognition-2021")
     assert "--slug: expected a competition's name" in line
     assert found(tmp_path / "out") == {}
-    run("--tables")  # the folder may still become that of the right one
+    run("--tables")  # the folder can still be used for the right one
 
 
-def test_credentials_that_kaggle_does_not_take(
-    kaggle, complaint, monkeypatch, tmp_path
-):
+def test_rejected_credentials(kaggle, complaint, monkeypatch, tmp_path):
     path = Path(os.environ["KAGGLE_CONFIG_DIR"], "kaggle.json")
     path.write_text('{"username": "tester", "key": "ffffffff"}')
     line = complaint(3)
@@ -278,7 +282,7 @@ def test_credentials_that_kaggle_does_not_take(
     assert found(tmp_path / "out") == {}
 
 
-def test_no_answer_is_said_after_several_tries(
+def test_no_answer_is_one_line_after_several_tries(
     kaggle, complaint, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(staging, "TRIES", 3)
@@ -294,8 +298,8 @@ def test_a_folder_holds_one_source(kaggle, run, complaint, tmp_path):
     assert SLUG in complaint(1, slug="another")
 
 
-def test_an_address_that_has_run_out_does_not_spoil_the_archive(kaggle, run, tmp_path):
-    """The client writes the error page over what it has, and would append to it."""
+def test_an_expired_url_does_not_damage_the_archive(kaggle, run, tmp_path):
+    """The client overwrites the partial file with an error page, and would append to it."""
     files_of(kaggle)["large"] = LARGE
     kaggle.fault("storage GET", cut=2_500_000)
     kaggle.fault("storage GET", status=403, on_resume=True)
@@ -309,9 +313,7 @@ def test_an_address_that_has_run_out_does_not_spoil_the_archive(kaggle, run, tmp
 
 @pytest.mark.extended
 @pytest.mark.parametrize("again", [False, True])
-def test_what_the_client_spoiled_before_is_not_gone_on_with(
-    kaggle, run, tmp_path, again
-):
+def test_a_file_that_the_client_damaged_is_not_resumed(kaggle, run, tmp_path, again):
     out = tmp_path / "out"
     (out / staging.FOLDER).mkdir(parents=True)
     archive = out / staging.FOLDER / f"{SLUG}.zip"
@@ -322,8 +324,8 @@ def test_what_the_client_spoiled_before_is_not_gone_on_with(
     kaggle.fault("storage GET", status=403)
     subprocess.run([*command, archive.parent], capture_output=True, check=False)
     if not archive.read_bytes().startswith(b"<"):
-        pytest.skip("this client keeps what it had")
-    if again:  # it now makes a file of the right size
+        pytest.skip("this client keeps the partial file")
+    if again:  # now the damaged file has the right size
         subprocess.run([*command, archive.parent], capture_output=True, check=True)
         assert archive.read_bytes().startswith(b"<") and zipfile.is_zipfile(archive)
     kaggle.calls.clear()
@@ -344,7 +346,7 @@ def test_an_archive_is_resumed_by_the_next_run(kaggle, run, tmp_path):
         command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True
     )
     wait_until(lambda: archive.exists() and archive.stat().st_size == 2 * MIB)
-    os.killpg(process.pid, signal.SIGKILL)  # the client too, as when the power fails
+    os.killpg(process.pid, signal.SIGKILL)  # also kills the client
     process.wait()
     kaggle.calls.clear()
     run()
@@ -359,7 +361,7 @@ def test_an_archive_is_resumed_by_the_next_run(kaggle, run, tmp_path):
     assert here == files_of(kaggle)
 
 
-def test_a_damaged_archive_is_fetched_once_more(kaggle, run, complaint, tmp_path):
+def test_a_damaged_archive_is_downloaded_once_more(kaggle, run, complaint, tmp_path):
     whole = archive_of(files_of(kaggle))
     bad = bytearray(whole)
     bad[len(whole) // 2] ^= 255
@@ -383,7 +385,7 @@ def archive_of(files):
     return content.getvalue()
 
 
-def test_a_photo_that_kaggle_ships_broken_is_listed(kaggle, run, tmp_path):
+def test_a_broken_photo_of_the_archive_is_listed(kaggle, run, tmp_path):
     name = photo_name(image_id(3))
     files_of(kaggle)[name] = b"\xff\xd8 not a photo"
     assert run()["broken"] == 1
@@ -398,7 +400,9 @@ def test_a_disk_too_small_for_the_archive(
     size = len(archive_of(files_of(kaggle)))
     with monkeypatch.context() as patch:
         patch.setattr(staging, "free_bytes", lambda _: staging.RESERVE + size // 2)
-        kaggle.fault("storage GET", cut=1000)  # the client pauses: time to look
+        kaggle.fault(
+            "storage GET", cut=1000
+        )  # the client pauses, so that the check runs
         line = complaint(1)
     assert f"{SLUG}.zip" in line and "make room" in line
     assert found(tmp_path / "out") == {}
@@ -407,9 +411,7 @@ def test_a_disk_too_small_for_the_archive(
 
 
 @pytest.mark.parametrize("more", [["--tables"], []])
-def test_a_full_disk_is_said_in_one_line(
-    kaggle, complaint, monkeypatch, tmp_path, more
-):
+def test_a_full_disk_is_one_line(kaggle, complaint, monkeypatch, tmp_path, more):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -418,7 +420,7 @@ def test_a_full_disk_is_said_in_one_line(
     assert found(tmp_path / "out") == {}
 
 
-def test_a_second_run_waits_and_says_when_it_gives_up(
+def test_a_second_run_waits_and_times_out(
     kaggle, complaint, run, monkeypatch, tmp_path, caplog
 ):
     caplog.set_level("INFO")
@@ -442,7 +444,7 @@ def test_a_second_run_waits_and_says_when_it_gives_up(
         (["--tars", "499-500"], "from 0 to 499"),
     ],
 )
-def test_misuse_is_one_line_before_anything_is_asked(
+def test_misuse_is_one_line_before_any_call(
     args, expected, capsys, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -455,14 +457,14 @@ def test_misuse_is_one_line_before_anything_is_asked(
 def wait_until(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, "timed out"
         time.sleep(0.01)
 
 
 def kill_at_random(out, more, n_kills, longest_s, seed):
-    """Start the command again and again and kill it; how often it was still alive.
+    """Start and kill the command repeatedly; return how often it was still running.
 
-    A fast machine is done before the longest wait: the waits shorten with each such end.
+    If it has ended before it was killed, the next waits are shorter.
     """
     rng = np.random.default_rng(seed)
     command = [sys.executable, "-c", RUN, *arguments(out, *more)]
@@ -472,7 +474,7 @@ def kill_at_random(out, more, n_kills, longest_s, seed):
             command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         time.sleep(rng.uniform(0, longest_s))
-        process.kill()  # its clients live on
+        process.kill()  # its clients keep running
         if process.wait() == -signal.SIGKILL:
             killed += 1
         else:
@@ -490,9 +492,9 @@ def kill_at_random(out, more, n_kills, longest_s, seed):
 def test_killed_twenty_times_no_photo_is_fetched_twice(
     kaggle, run, tmp_path, n_photos, seed
 ):
-    """The clients of a killed run end by themselves, and what they leave is taken.
+    """Clients of a killed run complete their files, which the next run uses.
 
-    So Kaggle is asked for each file once, however often the kit is killed.
+    So each file is requested once, however often the command is killed.
     """
     files = competition_files(n_photos)
     kaggle.add_competition(SLUG, files, zipped=[photo_name(image_id(1))])

@@ -1,4 +1,4 @@
-"""Tars of the public data set from a real server on loopback that cuts, waits and lies."""
+"""Tars of the public data set from a local server that interrupts, delays and fails."""
 
 import csv
 import hashlib
@@ -38,7 +38,7 @@ class Mirror(ThreadingHTTPServer):
         self.files[f"md5sum/train/md5.{name}.txt"] = f"{listed}  {name}.tar\n".encode()
 
     def got(self, path):
-        """The Range headers with which a path was asked for."""
+        """The Range headers of the requests of a path."""
         return [where for name, where in self.calls if name == path]
 
 
@@ -96,7 +96,7 @@ def special(name, kind):
 
 
 def photos(numbers):
-    """Photos by their name in the tar; the real tars have folders or have none."""
+    """Photos by their name in a tar."""
     return {photo_name(image_id(i)).removeprefix("train/"): jpeg(i) for i in numbers}
 
 
@@ -126,7 +126,7 @@ def mirror(monkeypatch):
 
 @pytest.fixture
 def kit(mirror, tmp_path, capsys):
-    """Run the command; its exit code, and its result or its last line on stderr."""
+    """Run the command; return its exit code, and its result or last line on stderr."""
 
     def run(*more, tars="0-1", out=tmp_path / "out"):
         args = ["--tars", tars, "--out", out, "--url", mirror.url, *more]
@@ -141,7 +141,7 @@ def kit(mirror, tmp_path, capsys):
 
 
 def found(out):
-    """The photos that are in their places, by name."""
+    """The installed photos, by name."""
     train = out / "train"
     return {
         p.relative_to(out).as_posix(): p.read_bytes()
@@ -171,7 +171,7 @@ def test_tars_are_unpacked_and_not_fetched_again(mirror, kit, tmp_path):
     assert not any("images" in path for path, _ in mirror.calls)
 
 
-def test_of_a_tar_only_the_photos_asked_for_are_kept(mirror, kit, tmp_path):
+def test_only_selected_photos_of_a_tar_are_unpacked(mirror, kit, tmp_path):
     out = tmp_path / "out"
     ids = tmp_path / "ids"
     ids.write_text(f"{image_id(1)}\n{image_id(6)}\n")
@@ -195,13 +195,21 @@ def test_of_a_tar_only_the_photos_asked_for_are_kept(mirror, kit, tmp_path):
     assert code == 1 and "got 1 unknown" in line
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"0": {"md5": ""}}'])
+def test_a_damaged_record_is_one_line(content, mirror, kit, tmp_path):
+    assert kit("--tables")[0] == 0
+    (tmp_path / "out" / "tars.json").write_text(content)
+    code, line = kit(tars="0")
+    assert code == 1 and "tars.json: expected the record of downloaded tars" in line
+
+
 def test_tables_alone(mirror, kit, tmp_path):
     assert kit("--tables")[0] == 0
     assert (tmp_path / "out" / "train.csv").exists()
     assert not any("images" in path for path, _ in mirror.calls)
 
 
-def test_a_cut_tar_is_resumed_where_it_was_cut(mirror, kit, tmp_path, monkeypatch):
+def test_an_interrupted_tar_is_resumed(mirror, kit, tmp_path, monkeypatch):
     monkeypatch.setattr(http, "CHUNK", 256)
     path = "train/images_000.tar"
     mirror.faults[path] = [
@@ -218,7 +226,7 @@ def test_a_cut_tar_is_resumed_where_it_was_cut(mirror, kit, tmp_path, monkeypatc
     assert starts[-1] > 3000 and len(starts) == 5
 
 
-def test_the_next_run_resumes_and_a_changed_tar_is_begun_anew(
+def test_the_next_run_resumes_and_a_changed_tar_is_restarted(
     mirror, kit, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(http, "CHUNK", 256)
@@ -236,7 +244,7 @@ def test_the_next_run_resumes_and_a_changed_tar_is_begun_anew(
     assert found(tmp_path / "out") == expected([5, 6, 7])
 
 
-def test_errors_of_the_server_are_one_line(mirror, kit, tmp_path, monkeypatch):
+def test_server_errors_are_one_line(mirror, kit, tmp_path, monkeypatch):
     monkeypatch.setattr(http, "TRIES", 2)
     path = "train/images_000.tar"
     mirror.faults[path] = [{"status": 500}] * 9
@@ -250,7 +258,7 @@ def test_errors_of_the_server_are_one_line(mirror, kit, tmp_path, monkeypatch):
     assert found(tmp_path / "out") == {}
 
 
-def test_no_server_is_said(kit, mirror, monkeypatch, tmp_path):
+def test_an_unreachable_server_is_one_line(kit, mirror, monkeypatch, tmp_path):
     monkeypatch.setattr(http, "TRIES", 1)
     code, line = kit("--url", "http://127.0.0.1:1/none", tars="0")
     assert code == 6 and "127.0.0.1" in line
@@ -284,7 +292,9 @@ def test_a_wrong_checksum_stops_unless_it_is_accepted(mirror, kit, tmp_path):
     ],
     ids=lambda member: getattr(member, "name", member),
 )
-def test_a_member_that_leads_elsewhere_refuses_the_tar(mirror, kit, tmp_path, member):
+def test_a_tar_with_a_member_outside_the_folder_is_refused(
+    mirror, kit, tmp_path, member
+):
     mirror.add_tar(0, [*photos([0]).items(), (member, b"")])
     code, line = kit(tars="0")
     assert code == 1 and "do not use this archive" in line
@@ -293,7 +303,7 @@ def test_a_member_that_leads_elsewhere_refuses_the_tar(mirror, kit, tmp_path, me
 
 
 @pytest.mark.parametrize("size", [100, 700, 3000])
-def test_an_accepted_tar_that_is_cut_is_not_taken_for_whole(
+def test_a_truncated_tar_with_an_accepted_checksum_is_refused(
     mirror, kit, tmp_path, size
 ):
     content = mirror.files["train/images_000.tar"][:size]
@@ -305,7 +315,7 @@ def test_an_accepted_tar_that_is_cut_is_not_taken_for_whole(
     assert not (tmp_path / "out" / "tars.json").exists()
 
 
-def test_the_disk_and_its_budget_are_asked_first(mirror, kit, monkeypatch, tmp_path):
+def test_disk_space_and_limit_are_checked_first(mirror, kit, monkeypatch, tmp_path):
     size = len(mirror.files["train/images_000.tar"])
     code, line = kit("--disk-gb", size * 1.5 / 1e9)
     assert code == 1 and "images_000.tar" in line and "--disk-gb" in line
@@ -321,7 +331,7 @@ def test_the_disk_and_its_budget_are_asked_first(mirror, kit, monkeypatch, tmp_p
     assert kit()[0] == 0
 
 
-def test_a_broken_photo_is_kept_and_listed(mirror, kit, tmp_path):
+def test_a_broken_photo_is_unpacked_and_listed(mirror, kit, tmp_path):
     name = photo_name(image_id(0)).removeprefix("train/")
     mirror.add_tar(0, [(name, jpeg(0)[:-80])])
     code, made = kit(tars="0")

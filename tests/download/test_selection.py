@@ -1,4 +1,4 @@
-"""Lists of ids, as people write them."""
+"""Files with image ids."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_ids_are_read_from_a_table_or_a_list(tmp_path, text):
         (b"\xff\xfe\x00", "not text in UTF-8"),
     ],
 )
-def test_anything_else_is_refused_with_its_row(tmp_path, content, expected):
+def test_a_malformed_list_is_refused(tmp_path, content, expected):
     path = tmp_path / "ids"
     path.write_bytes(content)
     with pytest.raises(TableError, match=expected):

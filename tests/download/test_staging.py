@@ -1,4 +1,4 @@
-"""What of a partial file the client may go on with."""
+"""The staging folder: partial files, the source and the reserve."""
 
 import json
 
@@ -22,7 +22,7 @@ from kaggle_kit.errors import ArtefactError, DataError
         (b"", {"validator": "x", "size": 100}, False),
     ],
 )
-def test_only_the_beginning_of_the_file_itself_is_gone_on_with(
+def test_only_a_partial_file_that_can_be_resumed_is_kept(
     tmp_path, content, sidecar, kept
 ):
     path = tmp_path / "a.zip"
@@ -34,13 +34,13 @@ def test_only_the_beginning_of_the_file_itself_is_gone_on_with(
     assert path.exists() == kept and beside.exists() == kept
 
 
-def test_a_sidecar_without_its_file_goes(tmp_path):
+def test_a_sidecar_without_its_file_is_deleted(tmp_path):
     (tmp_path / f"a.zip{staging.SIDECAR}").write_text('{"size": 3}')
     drop_unusable_partial(tmp_path / "a.zip")
     assert not list(tmp_path.iterdir())
 
 
-def test_the_first_file_in_its_place_settles_the_source(tmp_path):
+def test_the_first_installed_file_fixes_the_source(tmp_path):
     for source in ("a-slip", "right"):
         with open_staging(tmp_path, source) as here:
             pass
@@ -55,7 +55,7 @@ def test_the_first_file_in_its_place_settles_the_source(tmp_path):
         pass
 
 
-def test_some_of_the_disk_is_always_left(tmp_path, monkeypatch):
+def test_the_reserve_is_left_free(tmp_path, monkeypatch):
     monkeypatch.setattr(staging, "free_bytes", lambda _: staging.RESERVE + 10)
     with open_staging(tmp_path, "x") as here:
         here.require_space(10, "it")

@@ -1,7 +1,7 @@
-"""Whatever happens to a download: each file is whole in its place, or not there.
+"""A disturbed download leaves each file complete or absent.
 
-The real client fetches from the stand-in. That an archive and photos are fetched once,
-however often the kit is killed, is in ``tests/data/test_download.py``.
+The real client downloads from the stand-in. ``tests/download/test_competition.py`` tests
+that each file is downloaded once, however often the command is killed.
 """
 
 import importlib.util

@@ -1,4 +1,4 @@
-"""Kaggle's stand-in, with the real client pointed at it, and a bundle to send there."""
+"""A stand-in for Kaggle, used by the real client, and a small bundle to publish."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from tests.helpers.standin import Kaggle
 
 @pytest.fixture
 def kaggle(tmp_path, monkeypatch):
-    """The stand-in; this process and the clients it starts know no other Kaggle."""
+    """The stand-in; the environment points this process and its clients at it."""
     if not Path(sys.executable).with_name("kaggle").exists() and not shutil.which(
         "kaggle"
     ):
@@ -38,7 +38,7 @@ def kaggle(tmp_path, monkeypatch):
 
 @pytest.fixture
 def small_bundle(tmp_path):
-    """A folder that is a bundle as far as publishing goes."""
+    """A bundle with all that publishing needs."""
     folder = tmp_path / "bundle"
     (folder / "kaggle_kit" / "deep").mkdir(parents=True)
     (folder / "gallery").mkdir()
@@ -59,7 +59,7 @@ def small_bundle(tmp_path):
 
 @pytest.fixture
 def kernel_dir(tmp_path):
-    """The kit's inference kernel, as a folder of the user's."""
+    """A copy of the kit's inference kernel."""
     return Path(
         shutil.copytree(
             Path(__file__).parents[2] / "kernels" / "inference", tmp_path / "kernel"

@@ -1,4 +1,4 @@
-"""What could fail after something was sent is looked at before: then nothing is sent."""
+"""Everything that can be checked before sending is checked, and a fault sends nothing."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ from kaggle_kit.storage.manifest import MANIFEST
 from tests.helpers.kaggle_names import DATASET, KERNEL, SLUG, SUBMISSION, files_of
 
 OUTPUT = Path("submissions/landmark-inference-v1")
-# The table that the repository held in place of a ledger.
+# A table that an earlier version of the repository had instead of the ledger.
 OLD = "date,run,config,commit,local_gap,public_gap,private_gap\n"
 STRANGE = {
     "line": "two\nlines",
@@ -177,7 +177,7 @@ def test_submit_sends_nothing(fault, function, kaggle, kernel_dir):
 @pytest.mark.parametrize(
     "text", [*STRANGE.values(), "a" * 2000], ids=[*STRANGE, "long"]
 )
-def test_a_text_that_kaggle_or_the_ledger_cannot_hold_sends_nothing(
+def test_a_text_that_kaggle_or_the_ledger_would_change_sends_nothing(
     text, kaggle, small_bundle, kernel_dir, tmp_path
 ):
     (tmp_path / "submission.csv").write_text(SUBMISSION)
@@ -201,7 +201,7 @@ def test_a_text_of_any_language_may_be_sent():
 @pytest.mark.parametrize(
     "content", [b"", b"id,landmarks\n", b"\xff\xfe", b"id,landmarks\na,1 0.5,x\n"]
 )
-def test_a_file_that_is_no_table_with_rows_sends_nothing(content, kaggle, tmp_path):
+def test_a_file_without_rows_sends_nothing(content, kaggle, tmp_path):
     (tmp_path / "submission.csv").write_bytes(content)
     with pytest.raises(TableError):
         submit("another-competition", "m", file=tmp_path / "submission.csv")
@@ -241,9 +241,7 @@ def test_a_bundle_without_a_manifest_sends_nothing(kaggle, small_bundle, kernel_
     assert not kaggle.calls
 
 
-def test_a_disk_without_room_sends_nothing(
-    kaggle, small_bundle, kernel_dir, monkeypatch
-):
+def test_a_full_disk_sends_nothing(kaggle, small_bundle, kernel_dir, monkeypatch):
     usage = shutil.disk_usage(".")
     monkeypatch.setattr(
         checks.shutil, "disk_usage", lambda path: usage._replace(free=63_000_000)
@@ -260,14 +258,14 @@ def test_a_disk_without_room_sends_nothing(
     assert not kaggle.calls
 
 
-def test_a_folder_is_looked_at_without_being_made(tmp_path):
+def test_a_folder_is_checked_but_not_created(tmp_path):
     check_writable(tmp_path / "a" / "b")
     assert not list(tmp_path.iterdir())
     with pytest.raises(ArtefactError, match="/proc: expected a writable folder"):
         check_writable(Path("/proc/submissions"))
 
 
-def test_what_is_known_of_a_version_is_read(tmp_path, monkeypatch):
+def test_a_saved_kernel_run_is_read_back(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert read_kernel_run(KERNEL, 1) is None
     saved = {
@@ -287,11 +285,11 @@ def test_what_is_known_of_a_version_is_read(tmp_path, monkeypatch):
     assert json.dumps(to_json(read_kernel_run(KERNEL, 1))) == json.dumps(saved)
 
 
-# Where the ledger is.
+# Another ledger file.
 
 
 @pytest.mark.extended
-def test_the_ledger_may_lie_elsewhere(kaggle, small_bundle, kernel_dir):
+def test_the_ledger_may_be_another_file(kaggle, small_bundle, kernel_dir):
     kaggle.on_push = lambda version: (
         {"submission.csv": SUBMISSION.encode()},
         "",
@@ -310,7 +308,7 @@ def test_the_ledger_may_lie_elsewhere(kaggle, small_bundle, kernel_dir):
     assert len(kaggle.submissions) == 1
 
 
-# What cannot be seen before is one line after.
+# Faults that can only be seen afterwards are one line.
 
 
 def test_a_session_that_is_not_json_is_one_line(kaggle, small_bundle):

@@ -1,4 +1,4 @@
-"""The client's words become errors of the right kind, and no secret is in them."""
+"""Client output becomes errors of the right kind, without secrets."""
 
 import stat
 import sys
@@ -18,8 +18,8 @@ from kaggle_kit.errors import (
 )
 from kaggle_kit.kaggle import client, polling
 
-# exit code, what the client says, what it amounts to
-SAID = [
+# exit code, output of the client, expected error
+OUTPUTS = [
     (0, "Dataset version is being created. Please check progress at https://x", None),
     (0, "Upload unsuccessful: model.tflite", RefusedError),
     (0, "Dataset version creation error: See previous output", RefusedError),
@@ -66,16 +66,16 @@ SAID = [
 ]
 
 
-@pytest.mark.parametrize(("code", "said", "kind"), SAID, ids=range(len(SAID)))
-def test_what_the_client_says_is_an_error_of_the_right_kind(code, said, kind):
-    error = client.classify_failure(("kernels", "push", "-p", "x"), code, said)
+@pytest.mark.parametrize(("code", "output", "kind"), OUTPUTS, ids=range(len(OUTPUTS)))
+def test_client_output_is_classified(code, output, kind):
+    error = client.classify_failure(("kernels", "push", "-p", "x"), code, output)
     assert type(error) is (kind or type(None))
     if error:
         assert "\n" not in str(error)
         assert str(error).startswith("kaggle kernels push: ")
 
 
-def test_each_kind_has_an_exit_code_of_its_own():
+def test_each_kind_of_error_has_its_own_exit_code():
     kinds = KaggleError.__subclasses__()
     codes = [kind.exit_code for kind in kinds]
     assert len(set(codes)) == len(kinds) == 7
@@ -84,7 +84,7 @@ def test_each_kind_has_an_exit_code_of_its_own():
 
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
-    """A stand-in for the command itself: a script that notes each of its calls."""
+    """A script that replaces the client and counts its calls."""
 
     def make(body: str) -> None:
         path = tmp_path / "kaggle"
@@ -101,20 +101,20 @@ def fake(tmp_path, monkeypatch):
     return lambda body: (make(body), tmp_path / "calls")[1]
 
 
-def test_what_may_pass_is_tried_again(fake):
+def test_temporary_errors_are_retried(fake):
     calls = fake("if n < 3: sys.exit('503 Server Error: x for url: y')\nprint('done')")
     assert client.call("a", "b") == "done\n"
     assert calls.read_text() == "xxx"
 
 
-def test_it_is_given_up_at_last(fake):
+def test_retries_are_limited(fake):
     calls = fake("sys.exit('429 Client Error: x for url: y')")
     with pytest.raises(UnreachableError):
         client.call("a", "b")
     assert len(calls.read_text()) == client.TRIES
 
 
-def test_what_must_not_be_done_twice_is_repeated_only_where_kaggle_did_not_do_it(fake):
+def test_a_call_that_is_not_idempotent_is_retried_only_after_429(fake):
     calls = fake("sys.exit('503 Server Error: x for url: y')")
     with pytest.raises(UnreachableError):
         client.call("a", "b", idempotent=False)
@@ -125,7 +125,7 @@ def test_what_must_not_be_done_twice_is_repeated_only_where_kaggle_did_not_do_it
     assert calls.read_text() == "xx"
 
 
-def test_silence_is_given_up(fake, monkeypatch):
+def test_a_silent_client_times_out(fake, monkeypatch):
     monkeypatch.setattr(client, "SILENCE_TIMEOUT_S", 0.3)
     monkeypatch.setattr(client, "TRIES", 2)
     calls = fake("time.sleep(60)")
@@ -149,7 +149,7 @@ def test_secrets_are_in_no_error_and_no_output(fake, monkeypatch, tmp_path):
     assert "http://store/x.zip?..." in str(raised.value)
 
 
-def test_the_clients_temporary_folder_is_private_and_goes(fake, tmp_path):
+def test_the_clients_temporary_folder_is_private_and_deleted(fake, tmp_path):
     fake(
         "folder = os.environ['TMPDIR']\n"
         "print(oct(os.stat(folder).st_mode & 0o777), folder)"
@@ -165,7 +165,7 @@ def test_the_clients_debugging_which_prints_credentials_is_off(fake, monkeypatch
     assert client.call("a", "b") == "None\n"
 
 
-def test_json_is_found_below_warnings(fake):
+def test_json_is_found_after_warnings(fake):
     fake("print('Warning: outdated [1]\\nNext Page Token = t')\nprint('[\\n 1\\n]')")
     assert client.call_json("a", "b") == [1]
     fake("print('No submissions found')")
@@ -181,7 +181,7 @@ def test_all_pages_are_read(fake):
     assert client.call_pages("a", "b") == [{"n": 1}, {"n": 2}]
 
 
-def test_waiting_ends_with_what_is_found_or_with_one_line(fake):
+def test_waiting_ends_with_a_result_or_times_out(fake):
     looks = iter([None, UnreachableError("away"), None, "found"])
 
     def look():
@@ -197,7 +197,7 @@ def test_waiting_ends_with_what_is_found_or_with_one_line(fake):
 
 
 @pytest.mark.parametrize(
-    ("attempt", "said", "low", "high"),
+    ("attempt", "output", "low", "high"),
     [
         (1, "", 1.6, 2.4),
         (3, "", 6.4, 9.6),
@@ -205,11 +205,11 @@ def test_waiting_ends_with_what_is_found_or_with_one_line(fake):
         (1, "Retry-After: 7", 7, 7),
     ],
 )
-def test_pauses_double_and_heed_what_is_asked(attempt, said, low, high):
-    assert low <= client.backoff_s(attempt, said) <= high
+def test_backoff_doubles_and_honours_retry_after(attempt, output, low, high):
+    assert low <= client.backoff_s(attempt, output) <= high
 
 
-def test_without_the_client_it_says_how_to_install_it(monkeypatch, tmp_path):
+def test_a_missing_client_says_how_to_install_it(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(KitError, match="pip install"):

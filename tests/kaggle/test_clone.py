@@ -1,4 +1,4 @@
-"""What the repository holds works as it lies: from a copy of its files, at its root."""
+"""The commands that submit work in a clone of the repository."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ def files() -> list[str]:
 
 
 def read_tables(root: Path, names: list[str]) -> None:
-    """Read each table with the reader that is meant for it."""
+    """Read each table with its reader."""
     for name in names:
         if name.endswith(".csv"):
             assert name in READERS, f"{name}: which module reads it?"
@@ -60,11 +60,11 @@ def kit(capsys, *argv: object) -> dict:
     return json.loads(said.out)
 
 
-def test_every_table_of_the_repository_is_read_by_its_reader():
+def test_every_table_of_the_repository_can_be_read():
     read_tables(ROOT, files())
 
 
-def test_a_table_of_another_form_or_of_no_reader_is_noticed(tmp_path):
+def test_a_malformed_or_unknown_table_is_noticed(tmp_path):
     path = tmp_path / "submissions" / "ledger.csv"
     path.parent.mkdir()
     path.write_text("date,run,config,commit,local_gap,public_gap,private_gap\n")
@@ -74,7 +74,7 @@ def test_a_table_of_another_form_or_of_no_reader_is_noticed(tmp_path):
         read_tables(tmp_path, ["more.csv"])
 
 
-def test_all_that_submits_works_from_a_clone(clone, kaggle, small_bundle, capsys):
+def test_all_submitting_commands_work_in_a_clone(clone, kaggle, small_bundle, capsys):
     shipping = ("ship", "--bundle", small_bundle, "--kernel", "kernels/inference")
     shipping += ("--slug", SLUG, "--message", "from a clone")
     planned = kit(capsys, *shipping, "--dry-run")

@@ -1,4 +1,4 @@
-"""``publish`` against Kaggle's stand-in, by the real client: all of it arrives, or it says so."""
+"""``publish`` with the real client: every file arrives, or there is an error."""
 
 import json
 
@@ -26,9 +26,7 @@ def sent(kaggle):
     return [call.name for call in kaggle.calls if call.name in names]
 
 
-def test_first_it_is_created_then_versioned_and_all_of_it_is_there(
-    kaggle, small_bundle
-):
+def test_a_dataset_is_created_then_versioned_with_all_files(kaggle, small_bundle):
     made = publish(small_bundle)
     assert made == Publication(DATASET, version=1, changed=True)
     assert newest(kaggle) == files_of(small_bundle)
@@ -41,7 +39,7 @@ def test_first_it_is_created_then_versioned_and_all_of_it_is_there(
     assert sent(kaggle) == ["CreateDataset", "CreateDatasetVersion"]
 
 
-def test_what_is_there_already_is_not_sent_again(kaggle, small_bundle):
+def test_a_published_bundle_is_not_sent_again(kaggle, small_bundle):
     publish(small_bundle)
     before = len(sent(kaggle))
     again = publish(small_bundle)
@@ -62,15 +60,15 @@ def test_dry_run_sends_nothing_and_prints_the_commands(kaggle, small_bundle):
     assert sent(kaggle) == ["CreateDataset"]
 
 
-def test_a_file_that_the_client_lost_is_sent_again(kaggle, small_bundle):
-    """Its upload is refused: 2.2.4 publishes the version without it, and says 0."""
+def test_a_failed_upload_of_a_file_is_repeated(kaggle, small_bundle):
+    """After a refused upload, 2.2.4 publishes the version without the file and exits with 0."""
     kaggle.fault("storage PUT", status=403)
     publish(small_bundle)
     assert newest(kaggle) == files_of(small_bundle)
 
 
 @pytest.mark.extended
-def test_a_file_that_is_lost_each_time_is_an_error_and_the_next_call_mends_it(
+def test_a_repeatedly_failed_upload_is_an_error_and_the_next_call_succeeds(
     kaggle, small_bundle
 ):
     publish(small_bundle)
@@ -98,7 +96,7 @@ def test_a_file_that_is_lost_each_time_is_an_error_and_the_next_call_mends_it(
     ids=lambda f: "-".join(map(str, f.values())),
 )
 @pytest.mark.extended
-def test_what_passes_is_got_over(kaggle, small_bundle, fault):
+def test_temporary_errors_are_retried(kaggle, small_bundle, fault):
     kaggle.fault(**fault)
     publish(small_bundle)
     assert newest(kaggle) == files_of(small_bundle)
@@ -106,7 +104,7 @@ def test_what_passes_is_got_over(kaggle, small_bundle, fault):
 
 
 @pytest.mark.extended
-def test_a_hanging_connection_is_given_up_and_tried_again(
+def test_a_hanging_connection_times_out_and_is_retried(
     kaggle, small_bundle, monkeypatch
 ):
     monkeypatch.setattr(client, "SILENCE_TIMEOUT_S", 3)
@@ -115,9 +113,7 @@ def test_a_hanging_connection_is_given_up_and_tried_again(
     assert newest(kaggle) == files_of(small_bundle)
 
 
-def test_a_version_that_kaggle_made_without_saying_so_is_not_made_twice(
-    kaggle, small_bundle
-):
+def test_a_version_whose_answer_was_lost_is_not_made_twice(kaggle, small_bundle):
     kaggle.fault("CreateDataset", status=500, after=True)
     assert publish(small_bundle).version == 1
     assert sent(kaggle) == ["CreateDataset"]
@@ -130,7 +126,7 @@ def test_an_outage_is_one_line_and_nothing_is_published(kaggle, small_bundle):
     assert DATASET not in kaggle.datasets
 
 
-def test_processing_that_fails_is_one_line(kaggle, small_bundle):
+def test_failed_processing_is_one_line(kaggle, small_bundle):
     kaggle.dataset_statuses = ["BLOBS_RECEIVED", "FAILED"]
     with pytest.raises(RefusedError, match="to become ready, got failed"):
         publish(small_bundle)
@@ -143,9 +139,7 @@ def test_bad_credentials_are_one_line(kaggle, small_bundle, monkeypatch):
         publish(small_bundle)
 
 
-def test_a_damaged_or_unnamed_bundle_is_refused_before_kaggle_is_asked(
-    kaggle, small_bundle
-):
+def test_a_damaged_or_unnamed_bundle_is_refused_before_any_call(kaggle, small_bundle):
     path = small_bundle / "dataset-metadata.json"
     named = path.read_text()
     path.write_text(json.dumps(json.loads(named) | {"id": "INSERT_OWNER/landmark-kit"}))

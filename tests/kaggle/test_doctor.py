@@ -1,4 +1,4 @@
-"""``doctor`` against Kaggle's stand-in: what is wrong is named, with what to do."""
+"""``doctor`` with the real client: each failure is named, with a remedy."""
 
 import json
 
@@ -18,11 +18,11 @@ def failing(slug: str = SLUG) -> dict[str, doctor_module.Check]:
     return found
 
 
-def test_all_is_well_where_it_is(kaggle):
+def test_all_checks_pass(kaggle):
     assert failing() == {}
 
 
-def test_versions_that_kaggles_image_does_not_read_are_named(kaggle, monkeypatch):
+def test_versions_that_differ_from_kaggles_image_are_named(kaggle, monkeypatch):
     monkeypatch.setitem(doctor_module.VERSIONS, "keras", "2.15.0")
     assert "keras==2.15.0" in failing()["keras"].do
 
@@ -42,7 +42,7 @@ def test_a_file_open_to_others(kaggle, tmp_path):
 def test_a_token_beside_another_source_is_named_and_shown_nowhere(
     kaggle, monkeypatch, caplog, capsys
 ):
-    """The client would fall back on the file, and then send the bad token all the same."""
+    """The client falls back on the file, but still sends the bad token."""
     monkeypatch.setenv("KAGGLE_API_TOKEN", "KGAT_bad-bad-bad")
     assert "unset KAGGLE_API_TOKEN" in failing()["one source"].do
     assert cli.main(["doctor", "--slug", SLUG]) == 1
@@ -94,7 +94,7 @@ def test_the_client(monkeypatch, tmp_path, said, ok):
     assert ok or "pip install" in check.do
 
 
-def test_its_result_is_json_with_every_check(kaggle, capsys):
+def test_the_command_prints_every_check_as_json(kaggle, capsys):
     assert cli.main(["doctor", "--slug", SLUG]) == 0
     result = json.loads(capsys.readouterr().out)
     names = [check["name"] for check in result["checks"]]

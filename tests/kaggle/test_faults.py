@@ -1,6 +1,6 @@
-"""Every fault at every call of the way to the leaderboard: got over, or one line.
+"""Every fault at every call of ``ship``: it is retried, or is one line.
 
-After the one line the same command goes on, and nothing is lost, published half, or
+After the one line the same command resumes. Nothing is lost, published incompletely or
 submitted twice.
 """
 
@@ -28,12 +28,12 @@ FAULTS = {
 }
 QUICK = [(route, list(FAULTS)[i % 5]) for i, route in enumerate(ROUTES)]
 QUICK.append(("CreateCodeSubmission", "hang"))
-FIRST = [QUICK[4], QUICK[14]]  # both done, and said to have failed
+FIRST = [QUICK[4], QUICK[14]]  # both are done, but answered with an error
 EVERY = [(r, f) for r in ROUTES for f in FAULTS if (r, f) not in QUICK]
 
 
 def outcome(kaggle, small_bundle, kernel_dir) -> str:
-    """Ship; after an error, ship again. What the first attempt came to."""
+    """Ship, and ship again after an error; return the outcome of the first attempt."""
     kaggle.on_push = lambda version: (
         {"submission.csv": SUBMISSION.encode()},
         "",
@@ -60,7 +60,7 @@ def attempt(kaggle, small_bundle, kernel_dir, monkeypatch, route, fault):
 
 
 @pytest.mark.parametrize(("route", "fault"), but_for(FIRST, QUICK))
-def test_a_fault_is_got_over_or_one_line(
+def test_a_fault_is_retried_or_one_line(
     kaggle, small_bundle, kernel_dir, monkeypatch, route, fault
 ):
     attempt(kaggle, small_bundle, kernel_dir, monkeypatch, route, fault)
@@ -75,10 +75,8 @@ def test_every_fault_at_every_call(
 
 
 @pytest.mark.extended
-def test_an_upload_that_expires_on_its_way_is_made_anew(
-    kaggle, small_bundle, kernel_dir
-):
-    """Cut after some bytes, then unknown to the storage: 2.2.4 leaves the file out."""
+def test_an_upload_whose_url_expires_is_repeated(kaggle, small_bundle, kernel_dir):
+    """Interrupted, then unknown to the storage: 2.2.4 leaves the file out."""
     kaggle.fault("storage PUT", status=503, cut=10)
     kaggle.fault("storage PUT", status=404, on_resume=True)
     outcome(kaggle, small_bundle, kernel_dir)

@@ -1,4 +1,4 @@
-"""``push`` against Kaggle's stand-in, by the real client."""
+"""``push`` with the real client."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def ready(kaggle, small_bundle):
     return kaggle
 
 
-def test_the_output_comes_home_validated_with_what_the_ledger_needs(ready, kernel_dir):
+def test_the_output_is_saved_with_what_the_ledger_needs(ready, kernel_dir):
     done = to_json(push(kernel_dir, dataset=DATASET))
     folder = Path("submissions/landmark-inference-v1")
     assert done["kernel"] == KERNEL
@@ -49,7 +49,7 @@ def test_the_output_comes_home_validated_with_what_the_ledger_needs(ready, kerne
     assert sorted(p.name for p in Path("submissions").iterdir()) == [folder.name]
 
 
-def test_every_field_that_kaggle_would_guess_at_is_sent(ready, kernel_dir):
+def test_every_metadata_field_is_sent(ready, kernel_dir):
     push(kernel_dir, dataset=DATASET)
     (call,) = [c for c in ready.calls if c.name == "SaveKernel"]
     said = call.json
@@ -68,12 +68,12 @@ def test_dry_run_sends_nothing(ready, kernel_dir):
     assert not [c for c in ready.calls if c.name == "SaveKernel"]
 
 
-def test_a_source_that_kaggle_does_not_know_is_an_error(ready, kernel_dir):
+def test_an_unknown_source_is_an_error(ready, kernel_dir):
     with pytest.raises(RefusedError, match="not valid dataset sources"):
         push(kernel_dir, dataset="tester/another-kit")
 
 
-def test_a_run_that_fails_shows_the_end_of_its_log(ready, kernel_dir, caplog):
+def test_a_failed_run_shows_the_end_of_its_log(ready, kernel_dir, caplog):
     ready.on_push = lambda version: ({}, LOG, "ERROR")
     said = pytest.raises(RefusedError, match="got error: Traceback: no such thing")
     with caplog.at_level("INFO"), said:
@@ -92,7 +92,7 @@ def test_a_run_that_fails_shows_the_end_of_its_log(ready, kernel_dir, caplog):
     ],
     ids=["none", "rows", "error-body", "confidence"],
 )
-def test_an_invalid_submission_is_found_before_one_is_spent(
+def test_an_invalid_submission_is_found_before_it_is_submitted(
     ready, kernel_dir, output, kind
 ):
     ready.on_push = lambda version: (output, LOG, "COMPLETE")
@@ -110,7 +110,7 @@ def test_it_waits_for_a_free_gpu_session(ready, kernel_dir):
 
 
 @pytest.mark.extended
-def test_an_ending_of_the_run_before_is_not_taken_for_the_new_ones(ready, kernel_dir):
+def test_the_status_of_the_previous_session_is_ignored(ready, kernel_dir):
     push(kernel_dir, dataset=DATASET)
     ready.kernel_statuses = ["COMPLETE", "QUEUED", "RUNNING", "COMPLETE"]
     second = SUBMISSION.replace(" 0.05", " 0.25").encode()
@@ -131,19 +131,19 @@ def test_an_ending_of_the_run_before_is_not_taken_for_the_new_ones(ready, kernel
     ids=lambda f: "-".join(map(str, f.values())),
 )
 @pytest.mark.extended
-def test_what_passes_is_got_over(ready, kernel_dir, fault):
+def test_temporary_errors_are_retried(ready, kernel_dir, fault):
     ready.fault(**fault)
     assert push(kernel_dir, dataset=DATASET).version == 1
 
 
-def test_an_unclear_answer_to_a_push_is_not_answered_with_another(ready, kernel_dir):
+def test_a_push_with_a_lost_answer_is_not_repeated(ready, kernel_dir):
     ready.fault("SaveKernel", status=500)
     with pytest.raises(UnreachableError):
         push(kernel_dir, dataset=DATASET)
     assert len([c for c in ready.calls if c.name == "SaveKernel"]) == 1
 
 
-def test_one_waits_no_longer_than_one_would(ready, kernel_dir, monkeypatch):
+def test_waiting_for_a_kernel_times_out(ready, kernel_dir, monkeypatch):
     monkeypatch.setattr(kernel_output, "RUN_TIMEOUT_S", 0.5)
     ready.kernel_statuses = ["RUNNING"] * 100
     with pytest.raises(WaitError, match="to keep waiting"):
@@ -159,19 +159,19 @@ def test_one_waits_no_longer_than_one_would(ready, kernel_dir, monkeypatch):
         ({"id": "nobody"}, "nobody"),
     ],
 )
-def test_metadata_that_kaggle_or_the_rules_refuse_is_named(kernel_dir, change, said):
+def test_metadata_that_kaggle_or_the_rules_forbid_is_named(kernel_dir, change, said):
     path = kernel_dir / "kernel-metadata.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(KitError, match=said):
         complete_metadata(kernel_dir, None, DATASET)
 
 
-def test_without_a_name_it_says_so(kernel_dir):
+def test_a_kernel_without_an_owner_is_named(kernel_dir):
     with pytest.raises(ArtefactError, match="INSERT_OWNER"):
         complete_metadata(kernel_dir, None, None)
 
 
-def test_a_training_kernel_goes_on_from_its_last_version_once_there_is_one(ready):
+def test_a_training_kernel_resumes_from_its_previous_version(ready):
     kernel = Path(__file__).parents[2] / "kernels" / "training"
     left = {"session.json": b'{"finished": false}', "run/history.csv": b"epoch\n1\n"}
     ready.on_push = lambda version: (left, LOG, "COMPLETE")

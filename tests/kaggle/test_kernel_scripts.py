@@ -1,4 +1,4 @@
-"""The kernels find their inputs as Kaggle mounts them, and a training goes on in the next."""
+"""The kernels find their inputs wherever Kaggle mounts them, and resume a training."""
 
 import ast
 import json
@@ -20,7 +20,7 @@ KERNELS = Path(__file__).parents[2] / "kernels"
 SCRIPTS = {
     name: KERNELS / name / f"landmark-{name}.py" for name in ("inference", "training")
 }
-# Below the entry, in place of the library: says what it was called with.
+# Replaces the library below the entry: prints what it was called with.
 LIBRARY = {
     "inference/predict.py": """
 import time
@@ -34,7 +34,7 @@ def train_in_session(bundle, competition, out, earlier, stop_at):
     hours = round((stop_at - time.monotonic()) / 3600, 1)
     print(bundle, competition, out, earlier, hours, sep="|")
 """,
-    # what the inference kernel writes before it loads anything heavy
+    # what the inference kernel calls before it imports heavy modules
     "storage/tables.py": """
 import sys
 def read_sample(path):
@@ -76,7 +76,7 @@ def run(
 
 
 def lay_out(layout: str, inputs: Path) -> list[Path]:
-    """Inputs with a library that only speaks: competition, bundle, an earlier output."""
+    """Create inputs with a fake library: competition, bundle, an earlier output."""
     places = [inputs / place for place in LAYOUTS[layout]]
     competition, bundle, _ = places
     library = bundle / "kaggle_kit"
@@ -88,7 +88,7 @@ def lay_out(layout: str, inputs: Path) -> list[Path]:
         shutil.copyfile(Path(kaggle_kit.__file__).with_name(name), library / name)
     (bundle / "kit-manifest.json").write_text("{}")
     for name in ("train", "test"):
-        # deep inside the photos lie decoys, which must not even be looked at
+        # files among the photos that the search must not reach
         decoy = competition / name / "0"
         decoy.mkdir(parents=True)
         (decoy / "kit-manifest.json").touch()
@@ -116,7 +116,7 @@ def test_the_kernel_keeps_to_the_time_that_a_rehearsal_gives_it(tmp_path):
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_inputs_of_a_training_are_found(layout, version, tmp_path):
-    """Only a later version has an earlier output; both stop half an hour before Kaggle."""
+    """Only the second version has an earlier output. Both stop after 11.5 hours."""
     inputs = tmp_path / "input"
     competition, bundle, earlier = lay_out(layout, inputs)
     if version == 2:
@@ -146,7 +146,7 @@ def test_a_missing_competition_is_named(kernel, tmp_path):
     assert done.stderr.strip() == f"{said}: add it as input"
 
 
-def test_both_kernels_search_alike():
+def test_both_kernels_have_the_same_search_function():
     """A kernel is one file, so each has its own copy."""
     found = {
         ast.unparse(node)
@@ -157,18 +157,18 @@ def test_both_kernels_search_alike():
     assert len(found) == 1
 
 
-def test_training_metadata_ask_for_what_kaggle_has():
+def test_training_metadata_name_what_kaggle_offers():
     path = KERNELS / "training" / "kernel-metadata.json"
     metadata = json.loads(path.read_text("utf-8"))
     assert metadata["code_file"] == SCRIPTS["training"].name
     assert metadata["machine_shape"] == "NvidiaTeslaT4"
     assert metadata["competition_sources"] == [SLUG]
-    # push leaves it out as long as there is no version to go on from
+    # push leaves it out as long as there is no earlier version
     assert metadata["kernel_sources"] == [metadata["id"]]
 
 
-# The kernel, with a clock that leaps to 1 s before the end when an epoch is done.
-LEAPING = """
+# The kernel, with a clock that jumps to 1 s before the end after the first epoch.
+JUMPING = """
 import pathlib, runpy, time
 real = time.monotonic
 history = pathlib.Path("run/history.csv").absolute()
@@ -179,7 +179,7 @@ runpy.run_path({script!r}, run_name="__main__")
 
 @pytest.fixture
 def kit(settings, tmp_path):
-    """A bundle without a run: the library and a config."""
+    """A bundle for training: the library and a config."""
     out = tmp_path / "kit"
     ignored = shutil.ignore_patterns("__pycache__", "configs", "kernels")
     shutil.copytree(
@@ -207,9 +207,9 @@ def run_confined(script: Path, mounts: dict[str, Path], out: Path) -> Path:
 def test_two_versions_of_the_training_kernel_end_as_one_training(
     kit, competition, run_dir, tmp_path
 ):
-    """Stopped after its first epoch and pushed again, bit by bit; no shards are left."""
+    """A training stopped after one epoch, and resumed, gives the same bytes."""
     first_script = tmp_path / "first.py"
-    first_script.write_text(LEAPING.format(script=str(SCRIPTS["training"])))
+    first_script.write_text(JUMPING.format(script=str(SCRIPTS["training"])))
     first = run_confined(
         first_script,
         {f"competitions/{SLUG}": competition, "datasets/me/landmark-kit": kit},

@@ -1,4 +1,4 @@
-"""The ledger keeps a row a submission, and loses none."""
+"""The ledger has one row per submission, and loses none."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ def row(**values):
     return replace(ledger.EMPTY_ROW, **values)
 
 
-def test_a_row_is_replaced_by_its_number_and_others_stay(tmp_path):
+def test_a_row_with_the_same_ref_is_replaced(tmp_path):
     path = tmp_path / "submissions" / "ledger.csv"
     assert ledger.read_ledger(path) == []
     first, second = row(ref="1", message='says "a, b"'), row(ref="2", message="é")
@@ -33,7 +33,7 @@ def test_a_row_is_replaced_by_its_number_and_others_stay(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["ledger.csv"]
 
 
-def test_kaggles_words_become_the_ledgers():
+def test_a_row_is_updated_from_kaggles_reply():
     waiting = ledger.update_row(row(run="k-v1"), parse_submission(REMOTE))
     assert (waiting.ref, waiting.status, waiting.public) == ("7", "pending", "")
     done = REMOTE | {"status": "COMPLETE", "publicScore": "0.51", "privateScore": "0.5"}
@@ -42,7 +42,7 @@ def test_kaggles_words_become_the_ledgers():
     assert (scored.public, scored.private) == ("0.51", "0.5")
 
 
-def test_another_table_is_no_ledger(tmp_path):
+def test_another_table_is_refused(tmp_path):
     path = tmp_path / "ledger.csv"
     path.write_text("date,run\n")
     with pytest.raises(TableError):

@@ -1,4 +1,4 @@
-"""From an empty folder to a row in the ledger, with the real client and the real kernel."""
+"""All commands from an empty folder to the ledger, with the real client and kernel."""
 
 import csv
 import json
@@ -36,7 +36,7 @@ def kit(capsys, *argv: object) -> dict:
 
 
 def run_kernel(folder: Path):
-    """Run a pushed kernel on the inputs that Kaggle would mount, from what was uploaded."""
+    """Run a pushed kernel with the uploaded files mounted as Kaggle does."""
 
     def run(version):
         for source, files in version["inputs"].items():
@@ -93,7 +93,7 @@ def test_from_an_empty_folder_to_the_ledger(real, capsys, tmp_path):
     used: Counter = Counter()
 
     def needed(*argv: object) -> tuple[dict, Counter]:
-        """Run a command; what it printed, and which calls it needed of which name."""
+        """Run a command; return its result, and its calls by name."""
         before = len(real.calls)
         result = kit(capsys, *argv)
         names = [name.split("/")[0].strip() for name in real.names()[before:]]
@@ -172,7 +172,7 @@ def test_from_an_empty_folder_to_the_ledger(real, capsys, tmp_path):
 
 
 def no_key(key: str, folder: Path) -> None:
-    """The key is in no file but the client's own."""
+    """The key is only in the client's own files."""
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_relative_to(folder / "home"):
             assert key.encode() not in path.read_bytes(), path

@@ -1,4 +1,4 @@
-"""``submit``, ``submissions`` and ``ship`` against Kaggle's stand-in, by the real client."""
+"""``submit``, ``submissions`` and ``ship`` with the real client."""
 
 import json
 from pathlib import Path
@@ -76,7 +76,7 @@ def test_a_kernel_version_is_submitted_scored_and_in_the_ledger(pushed):
     assert row.date.startswith("20")
 
 
-def test_it_is_never_submitted_twice(pushed):
+def test_a_kernel_version_is_never_submitted_twice(pushed):
     first = submit(SLUG, "first try", KERNEL, 1)
     again = submit(SLUG, "another message", KERNEL, 1)
     assert not again.submitted
@@ -106,8 +106,8 @@ def test_a_file_is_submitted_once(ready, tmp_path):
 
 
 @pytest.mark.extended
-def test_an_upload_that_the_client_lost_is_sent_again(ready, tmp_path):
-    """2.2.4 says "Could not submit to competition", and 0."""
+def test_a_failed_upload_is_repeated(ready, tmp_path):
+    """2.2.4 prints "Could not submit to competition" and exits with 0."""
     ready.add_competition("another-competition", {"a.csv": b"x"})
     path = tmp_path / "submission.csv"
     path.write_text(SUBMISSION)
@@ -121,13 +121,13 @@ def test_an_upload_that_the_client_lost_is_sent_again(ready, tmp_path):
     assert len(ready.submissions) == len(ledger.read_ledger()) == 1
 
 
-def test_a_submission_that_kaggle_took_without_saying_so_is_not_made_twice(pushed):
+def test_a_submission_whose_answer_was_lost_is_not_made_twice(pushed):
     pushed.fault("CreateCodeSubmission", status=500, after=True)
     assert submit(SLUG, "m", KERNEL, 1).status == "complete"
     assert len(pushed.submissions) == 1
 
 
-def test_one_that_did_not_arrive_is_made_again(pushed):
+def test_a_submission_that_did_not_arrive_is_repeated(pushed):
     pushed.fault("CreateCodeSubmission", status=500)
     assert submit(SLUG, "m", KERNEL, 1).status == "complete"
     assert len(pushed.submissions) == 1
@@ -144,14 +144,14 @@ def test_an_outage_is_one_line_and_spends_nothing(pushed):
     assert not ledger.read_ledger()
 
 
-def test_the_limit_is_looked_at_first(pushed):
+def test_the_limit_is_checked_first(pushed):
     pushed.competitions[SLUG]["daily_limit"] = 0
     with pytest.raises(LimitError, match="tomorrow"):
         submit(SLUG, "m", KERNEL, 1)
     assert "CreateCodeSubmission" not in names(pushed)
 
 
-def test_a_run_that_fails_at_scoring_is_one_line_and_in_the_ledger(pushed):
+def test_a_failed_scoring_is_one_line_and_in_the_ledger(pushed):
     pushed.submission_statuses = ["PENDING", "ERROR"]
     with pytest.raises(RefusedError, match="got error"):
         submit(SLUG, "m", KERNEL, 1)
@@ -168,12 +168,12 @@ def test_rules_that_are_not_accepted_are_one_line(pushed):
     "given",
     [{}, {"kernel": KERNEL}, {"version": 1}, {"file": Path("x"), "kernel": KERNEL}],
 )
-def test_kernel_and_version_or_a_file(given):
+def test_kernel_and_version_or_a_file_are_required(given):
     with pytest.raises(KitError, match="--kernel"):
         submit(SLUG, "m", **given)
 
 
-def test_scores_are_refreshed_and_stand_beside_the_local_ones(pushed):
+def test_scores_are_updated_and_listed_beside_the_local_ones(pushed):
     submit(SLUG, "m", KERNEL, 1)
     for submission in pushed.submissions:
         submission["publicScore"] = "0.6"
@@ -182,9 +182,7 @@ def test_scores_are_refreshed_and_stand_beside_the_local_ones(pushed):
     assert ledger.read_ledger()[0].public == "0.6"
 
 
-def test_ship_goes_all_the_way_with_the_calls_that_are_needed(
-    ready, small_bundle, kernel_dir
-):
+def test_ship_makes_only_the_necessary_calls(ready, small_bundle, kernel_dir):
     done = ship(small_bundle, kernel_dir, SLUG, "all the way")
     assert done.submission.public == "0.51"
     assert done.kernel.version == done.dataset.version == 1
@@ -200,7 +198,7 @@ def test_ship_goes_all_the_way_with_the_calls_that_are_needed(
     "step", but_for(["submit"], ["publish", "send", "collect", "submit"])
 )
 @pytest.mark.parametrize("when", but_for(["before"], ["before", "after"]))
-def test_ship_goes_on_where_it_stopped(
+def test_ship_resumes_after_an_interruption(
     ready, small_bundle, kernel_dir, monkeypatch, step, when
 ):
     real = getattr(ship_module, step)
@@ -210,7 +208,7 @@ def test_ship_goes_on_where_it_stopped(
             real(*args, **options)
         raise KeyboardInterrupt
 
-    # a push whose number was never heard is made again
+    # a push is repeated if its version number was lost
     n_pushes = 2 if (step, when) == ("send", "after") else 1
     with monkeypatch.context() as patch:
         patch.setattr(ship_module, step, stopped)
@@ -225,7 +223,7 @@ def test_ship_goes_on_where_it_stopped(
 
 
 @pytest.mark.extended
-def test_ship_pushes_again_after_a_run_that_failed(ready, small_bundle, kernel_dir):
+def test_ship_pushes_again_after_a_failed_run(ready, small_bundle, kernel_dir):
     works = ready.on_push
     ready.on_push = lambda version: ({}, "no room\n", "ERROR")
     with pytest.raises(RefusedError, match="no room"):
@@ -236,7 +234,7 @@ def test_ship_pushes_again_after_a_run_that_failed(ready, small_bundle, kernel_d
 
 
 @pytest.mark.extended
-def test_ship_of_another_bundle_begins_anew(ready, small_bundle, kernel_dir):
+def test_ship_of_another_bundle_starts_again(ready, small_bundle, kernel_dir):
     from tests.helpers.signed_bundles import sign
 
     ship(small_bundle, kernel_dir, SLUG, "m")
@@ -248,7 +246,7 @@ def test_ship_of_another_bundle_begins_anew(ready, small_bundle, kernel_dir):
 
 
 @pytest.mark.extended
-def test_secrets_are_in_no_file_and_no_log(
+def test_no_file_or_log_contains_secrets(
     ready, small_bundle, kernel_dir, tmp_path, caplog
 ):
     key = json.loads(next((tmp_path / "home").rglob("kaggle.json")).read_text())["key"]

@@ -1,4 +1,4 @@
-"""Kernels and bundles of different versions: what does not fit is said in one line."""
+"""Kernels and bundles of different versions: a mismatch is one line."""
 
 import ast
 import json
@@ -23,7 +23,7 @@ SCRIPTS = {
     name: KERNELS / name / f"landmark-{name}.py" for name in ("inference", "training")
 }
 NOW = kaggle_kit.__version__
-# What the kernels of 0.1.0 begin with, after they have found the bundle.
+# The first import of the kernels of 0.1.0 from the bundle.
 FORMER = {
     "inference": "from kaggle_kit.tables import read_sample, write_submission",
     "training": "from kaggle_kit.training.session import train_in_session",
@@ -31,7 +31,7 @@ FORMER = {
 
 
 def run(script: Path, inputs: Path) -> subprocess.CompletedProcess[str]:
-    """Run a kernel in an empty folder, with no kit but its bundle's."""
+    """Run a kernel in an empty folder; only its bundle has the kit."""
     working = inputs.with_name("working")
     working.mkdir()
     return subprocess.run(
@@ -45,7 +45,7 @@ def run(script: Path, inputs: Path) -> subprocess.CompletedProcess[str]:
 
 
 def old_kernel(folder: Path, bundle: Path, name: str) -> Path:
-    """A kernel of 0.1.0, as far as it comes."""
+    """A kernel of 0.1.0, up to its first import."""
     script = folder / f"{name}.py"
     lines = ["import sys", f"sys.path.insert(0, {str(bundle)!r})", FORMER[name]]
     script.write_text("\n".join(lines) + "\n")
@@ -53,7 +53,7 @@ def old_kernel(folder: Path, bundle: Path, name: str) -> Path:
 
 
 def as_of(bundle: Path, version: str, with_entry: bool = False) -> Path:
-    """Make a bundle be of another version."""
+    """Turn a bundle into one of another version."""
     if not with_entry:
         (bundle / "kaggle_kit" / "kernel.py").unlink()
     sign(bundle)
@@ -65,7 +65,7 @@ def as_of(bundle: Path, version: str, with_entry: bool = False) -> Path:
 
 @pytest.fixture
 def library(tmp_path):
-    """What a bundle holds of the kit."""
+    """A bundle with only the library."""
     bundle = tmp_path / "input" / "kit"
     bundle.mkdir(parents=True)
     copy_library(bundle)
@@ -82,7 +82,7 @@ def test_a_kernel_carries_version_and_interface_of_the_kit(name):
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_kernel_imports_the_entry_alone(name):
+def test_a_kernel_imports_only_the_entry(name):
     found = set()
     for node in ast.walk(ast.parse(SCRIPTS[name].read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -149,7 +149,7 @@ def test_kernel_and_bundle_of_one_version_fit(name, library):
     check_fit(library, SCRIPTS[name])
 
 
-def test_a_script_that_needs_nothing_of_the_kit_fits_any_bundle(library, tmp_path):
+def test_a_script_without_the_kit_fits_any_bundle(library, tmp_path):
     as_of(library, "0.1.0")
     (tmp_path / "own.py").write_text("import numpy\nprint(numpy.pi)\n")
     (tmp_path / "own.ipynb").write_text('{"cells": [], "nbformat": null}')
@@ -166,7 +166,7 @@ def test_a_script_that_needs_nothing_of_the_kit_fits_any_bundle(library, tmp_pat
         "def later():\n    from kaggle_kit.tables import read_sample",
     ],
 )
-def test_a_script_that_reaches_past_the_entry_does_not_fit(line, library, tmp_path):
+def test_a_script_that_imports_other_modules_does_not_fit(line, library, tmp_path):
     path = tmp_path / "own.py"
     path.write_text(f"from kaggle_kit import kernel\n{line}\n")
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""The rehearsal: what Kaggle would not let pass fails, with the reason."""
+"""A rehearsal fails with the reason if the kernel breaks one of Kaggle's rules."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ Path("submission.csv").write_text(sample.read_text())
 
 @pytest.fixture
 def small(tmp_path):
-    """A competition of two test photos and an empty bundle, for kernels that need none."""
+    """A competition of two test photos, and an empty bundle."""
     root = tmp_path / "competition"
     for folder in ("train", "test"):
         (root / folder / "0").mkdir(parents=True)
@@ -43,7 +43,7 @@ def small(tmp_path):
 
 @pytest.fixture(params=["namespace", "refusal"])
 def network(request, monkeypatch):
-    """With namespaces, where the machine allows them, and without."""
+    """Runs a test with namespaces, if the machine allows them, and without."""
     if request.param == "refusal":
         monkeypatch.setattr(rehearse_module, "isolation_command", list)
     elif not rehearse_module.isolation_command():
@@ -53,7 +53,7 @@ def network(request, monkeypatch):
 
 @pytest.fixture
 def outcome(small, tmp_path):
-    """Rehearse a script: the result, or the reason why it failed."""
+    """Rehearse a script; return the result as JSON, or why it failed."""
 
     def run(script, metadata=None, **limits):
         kernel = tmp_path / "kernel"
@@ -69,7 +69,9 @@ def outcome(small, tmp_path):
             return to_json(result)
         except KitError as error:
             assert "\n" not in str(error)
-            if "enable_internet" not in str(error):  # else it is not even begun
+            if "enable_internet" not in str(
+                error
+            ):  # else it is refused before it starts
                 written = (tmp_path / "out" / "rehearsal.json").read_text()
                 assert json.loads(written)["failed"] == str(error)
             return str(error)
@@ -109,7 +111,7 @@ def test_a_kernel_that_opens_a_socket_fails(outcome, network, call, caught):
 
 
 def test_a_program_that_a_kernel_starts_has_no_network(outcome, tmp_path):
-    """In a namespace nothing gets through, whatever the program is."""
+    """A namespace restricts any program."""
     if not rehearse_module.isolation_command():
         pytest.skip("this machine allows no namespaces")
     heard = []
@@ -151,8 +153,8 @@ def test_a_kernel_that_writes_elsewhere_fails(outcome, network, call, tmp_path):
     assert not place.exists()
 
 
-def test_the_kernel_sees_what_gets_to_kaggle_and_no_more(outcome, network, small):
-    """Not what the client alone reads, and no empty folder, which no upload makes."""
+def test_the_kernel_sees_only_uploaded_files(outcome, network, small):
+    """Neither the files that only the client reads, nor empty folders."""
     _, bundle = small
     (bundle / "embedders" / "model" / "assets").mkdir(parents=True)
     (bundle / "embedders" / "model" / "saved_model.pb").write_text("model")
@@ -235,7 +237,7 @@ os.unlink("inputs")
     assert outcome(script)["valid"]
 
 
-def test_folders_with_odd_names_are_no_trouble(small, tmp_path, monkeypatch):
+def test_folders_may_have_unusual_names(small, tmp_path, monkeypatch):
     root, bundle = small
     odd = tmp_path / "with space, ümlaut"
     odd.mkdir()
@@ -250,24 +252,24 @@ def test_folders_with_odd_names_are_no_trouble(small, tmp_path, monkeypatch):
     assert to_json(rehearse(*paths, kernel=Path("kernel")))["valid"]
 
 
-def test_a_kernel_that_runs_over_fails_with_its_limit(outcome):
+def test_a_kernel_over_its_time_limit_fails(outcome):
     reason = outcome(f"{GOOD}\nimport time\ntime.sleep(60)", time_limit_s=1.5)
     assert "ran over its 1.5 s" in reason
 
 
-def test_a_kernel_is_told_of_its_time(outcome):
+def test_a_kernel_is_told_its_time_limit(outcome):
     script = (
         f"import os\nassert os.environ['KAGGLE_KIT_TIME_LIMIT_S'] == '59.5'\n{GOOD}"
     )
     assert outcome(script, time_limit_s=59.5)["valid"]
 
 
-def test_a_kernel_that_takes_too_much_memory_fails_with_its_limit(outcome):
+def test_a_kernel_over_its_memory_limit_fails(outcome):
     script = "import time\nx = b'1' * 600_000_000\ntime.sleep(60)"
     assert "over its 0.3 GB" in outcome(script, memory_gb=0.3)
 
 
-def test_memory_of_what_a_kernel_starts_counts(outcome):
+def test_memory_of_child_processes_counts(outcome):
     child = "import time; x = b'1' * 600_000_000; time.sleep(60)"
     script = (
         f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {child!r}])"
@@ -275,7 +277,7 @@ def test_memory_of_what_a_kernel_starts_counts(outcome):
     assert "over its 0.3 GB" in outcome(script, memory_gb=0.3)
 
 
-def test_a_kernel_that_raises_fails_with_its_last_words(outcome):
+def test_a_kernel_that_raises_fails_with_its_last_line(outcome):
     assert "exit code 1: ValueError: lost" in outcome("raise ValueError('lost')")
 
 
@@ -296,7 +298,7 @@ def test_a_kernel_without_a_submission_fails(outcome):
         ("", "expected the columns id,landmarks"),
     ],
 )
-def test_an_invalid_submission_fails_with_its_fault(outcome, rows, reason):
+def test_an_invalid_submission_fails_with_the_reason(outcome, rows, reason):
     script = f"open('submission.csv', 'w').write({rows!r})"
     assert reason in outcome(script)
 
@@ -317,16 +319,16 @@ def test_the_kernel_does_not_see_the_users_environment(outcome, monkeypatch):
     assert outcome(script)["valid"]
 
 
-def test_the_kernel_computes_as_the_library_does_here(outcome, monkeypatch):
-    """The last digits of a matrix product depend on this, and so do bytes."""
+def test_the_kernel_inherits_settings_of_linear_algebra(outcome, monkeypatch):
+    """The last digits of a matrix product depend on them."""
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     script = f"import os\nassert os.environ['OPENBLAS_CORETYPE'] == 'Haswell'\n{GOOD}"
     assert outcome(script)["valid"]
 
 
 @pytest.mark.parametrize("package", ["hypothesis", "mypy", "kaggle_kit"])
-def test_packages_that_the_image_lacks_cannot_be_imported(outcome, package):
-    """The kit itself is among them: the kernel has it from its bundle or not at all."""
+def test_packages_missing_in_the_image_cannot_be_imported(outcome, package):
+    """The kit is one of them: the kernel can import it only from its bundle."""
     reason = outcome(f"import {package}\n{GOOD}")
     assert f"ModuleNotFoundError: No module named '{package}'" in reason
 
@@ -351,7 +353,7 @@ def test_a_bundle_that_was_changed_is_refused(small, tmp_path):
 
 
 def test_a_bundle_of_an_older_version_is_refused_before_it_is_run(small, tmp_path):
-    """With the kit's own kernel, which it does not fit."""
+    """With the kit's own kernel, which cannot use it."""
     root, bundle = small
     (bundle / "kaggle_kit").mkdir()
     (bundle / "kaggle_kit" / "__init__.py").write_text('__version__ = "0.1.0"\n')
