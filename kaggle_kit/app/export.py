@@ -162,12 +162,12 @@ def _pack(bundle: Path, place: Competition, out: Path) -> int:
 
 def _thumbnail(photo: CheckedImage) -> bytes | None:
     try:
-        image = Image.fromarray(photo.pixels(SIDE))
+        thumbnail = Image.fromarray(photo.pixels(SIDE))
     except DataError:
         return None
-    image.thumbnail((2 * SIDE, SIDE))
+    thumbnail.thumbnail((2 * SIDE, SIDE))
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=QUALITY)
+    thumbnail.save(file, "JPEG", quality=QUALITY)
     return file.getvalue()
 
 

@@ -59,8 +59,9 @@ def convert_to_int8(
 ) -> None:
     """Convert a SavedModel of ``export`` to a LiteRT file with a quantized backbone.
 
-    As ``convert_to_litert``, but weights and activations of the backbone are 8-bit integers, and the
-    batch size is 1: with a fixed shape, the fast kernels of a CPU run the whole backbone.
+    As ``convert_to_litert``, but weights and activations of the backbone are 8-bit
+    integers, and the batch size is 1: with a fixed shape, the fast kernels of a CPU run
+    the whole backbone.
 
     Args:
         model_dir: the SavedModel.
@@ -73,8 +74,8 @@ def convert_to_int8(
     logger.info("convert the network to 8-bit integers")
     model = tf.saved_model.load(str(model_dir))
     (serve,) = model.serve.concrete_functions
-    (images,), _ = serve.structured_input_signature
-    one = tf.TensorSpec((1, *images.shape[1:]), images.dtype, "images")
+    (batch,), _ = serve.structured_input_signature
+    one = tf.TensorSpec((1, *batch.shape[1:]), batch.dtype, "images")
     function = tf.function(lambda images: model.serve(images))
     concrete = function.get_concrete_function(one)
     batches = [photo[None] for photo in photos]

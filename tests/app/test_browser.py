@@ -55,8 +55,8 @@ def test_every_kind_of_file_is_answered_or_refused(
     size, browser, served, competition, tmp_path
 ):
     place = Competition(competition)
-    photo = image_path(place.test_dir, tables.read_sample(place.sample_csv)[0])
-    with Image.open(photo) as image:
+    path = image_path(place.test_dir, tables.read_sample(place.sample_csv)[0])
+    with Image.open(path) as image:
         good, bad = good_files(image.convert("RGB")), bad_files(image.convert("RGB"))
     width, height = SIZES[size]
     page = browser.new_page(viewport={"width": width, "height": height})

@@ -34,17 +34,17 @@ def test_the_picture_scales_points_back_to_a_photo_that_was_shrunk():
 
 
 def test_a_photo_matches_itself_shrunk(competition, tmp_path):
-    path = sorted((competition / "test").rglob("*.jpg"))
+    paths = sorted((competition / "test").rglob("*.jpg"))
     best = 0.0
-    for photo in path[:6]:
-        with Image.open(photo) as image:
+    for path in paths[:6]:
+        with Image.open(path) as image:
             image.resize((image.width * 3 // 4, image.height * 3 // 4)).save(
                 tmp_path / "small.png"
             )
-        found = match(photo, tmp_path / "small.png", tmp_path / "out.png")
+        found = match(path, tmp_path / "small.png", tmp_path / "out.png")
         best = max(best, found.inliers)
         with Image.open(tmp_path / "out.png") as picture:
-            assert picture.width > Image.open(photo).width
+            assert picture.width > Image.open(path).width
     assert best > 3
 
 

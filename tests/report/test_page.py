@@ -107,8 +107,8 @@ def test_its_photos_are_small_and_bounded(run, submission, competition, tmp_path
     )
     photos = re.findall(r"data:image/jpeg;base64,([^\"]*)", page)
     assert 8 <= len(photos) <= 12
-    for photo in photos:
-        with Image.open(io.BytesIO(base64.b64decode(photo))) as image:
+    for data in photos:
+        with Image.open(io.BytesIO(base64.b64decode(data))) as image:
             assert max(image.size) <= SIDE
     assert made.megabytes < 1.5
 
