@@ -1,1 +1,1 @@
-"""A page in the browser: a photo goes in, its landmark and the reasons come out."""
+"""The app: a web page that recognises the landmark in a photo and explains the answer."""

@@ -1,7 +1,6 @@
-"""The gallery's photos as far as they are at hand, whose they are, and some examples."""
+"""The gallery photos that are available to the app, their authors, and example photos."""
 
 import zipfile
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,58 +13,57 @@ from kaggle_kit.errors import DataError
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import read_rows
 
-THUMBNAILS, EXAMPLES = "thumbnails.zip", "examples"  # of an exported folder's photos/
+THUMBNAILS, EXAMPLES = "thumbnails.zip", "examples"  # in photos/ of an exported folder
 ATTRIBUTION = "attribution.csv"
 N_EXAMPLES = 6
 
 
 class Album:
-    """Photos in the competition's layout, or what ``--export`` packed of them.
+    """Photos in a competition folder, or the thumbnails that ``--export`` packed.
 
     Attributes:
-        examples: files to try, by the name they are shown with.
+        examples: photos to try, by the name on the page.
     """
 
     def __init__(self, bundle: Path, photos: Path | None):
-        """Look at what is there.
+        """List the photos.
 
         Args:
-            photos: a competition folder or an exported ``photos/``; None: no photo.
+            photos: a competition folder or an exported ``photos/``; None: no photos.
 
         Raises:
-            DataError: there is no such folder, or it is of another kind.
+            DataError: the folder does not exist or is of another kind.
         """
         self._train_dir: Path | None = None
-        self._packed: zipfile.ZipFile | None = None
-        self.examples: dict[str, Path] = {}
+        self._thumbnails: zipfile.ZipFile | None = None
         if photos and (photos / THUMBNAILS).exists():
-            self._packed = zipfile.ZipFile(photos / THUMBNAILS)
+            self._thumbnails = zipfile.ZipFile(photos / THUMBNAILS)
             files = sorted((photos / EXAMPLES).glob("*"))
         elif photos:
-            place = Competition(photos).require("train")
-            self._train_dir = place.train_dir
-            files = list(example_files(place))
+            competition = Competition(photos).require("train")
+            self._train_dir = competition.train_dir
+            files = choose_examples(competition)
         else:
             files = []
         self.examples = {f"Example {i}": file for i, file in enumerate(files, 1)}
-        self._credits = _credits(bundle / ATTRIBUTION)
+        self._credits = _read_credits(bundle / ATTRIBUTION)
 
-    def shown(self, image_id: str) -> NDArray[np.uint8] | None:
-        """A gallery photo for a page, or None."""
-        photo = self.photo(image_id)
-        data = None
-        if self._packed is not None:
+    def load_preview(self, image_id: str) -> NDArray[np.uint8] | None:
+        """A small copy of a gallery photo, or None if it is not available."""
+        photo = self.load_photo(image_id)
+        thumbnail = None
+        if self._thumbnails is not None:
             with suppress(KeyError):
-                data = self._packed.read(f"{image_id}.jpg")
+                thumbnail = self._thumbnails.read(f"{image_id}.jpg")
         try:
-            if data is not None:
-                return CheckedImage(image_id, data).preview
+            if thumbnail is not None:
+                return CheckedImage(image_id, thumbnail).preview
             return photo.preview if photo else None
         except DataError:
             return None
 
-    def photo(self, image_id: str) -> CheckedImage | None:
-        """A gallery photo in its whole size, or None."""
+    def load_photo(self, image_id: str) -> CheckedImage | None:
+        """A gallery photo at full size, or None if it is not available."""
         if self._train_dir is None:
             return None
         path = image_path(self._train_dir, image_id)
@@ -75,21 +73,22 @@ class Album:
             return None
 
     def credit(self, image_id: str) -> tuple[str, str] | None:
-        """Whose a photo is, with its licence, and where it is from; None: not known."""
+        """Title, author and licence of a photo, and its URL; None if they are unknown."""
         return self._credits.get(image_id)
 
 
-def example_files(place: Competition) -> Iterator[Path]:
-    """A few test photos, evenly spaced, that are there."""
-    if not place.sample_csv.exists():
-        return
-    ids = tables.read_sample(place.sample_csv)
-    paths = (image_path(place.test_dir, i) for i in ids[:: max(1, len(ids) // 60)])
-    there = [path for path in paths if path.is_file()]
-    yield from there[:: max(1, len(there) // N_EXAMPLES)][:N_EXAMPLES]
+def choose_examples(competition: Competition) -> list[Path]:
+    """Choose a few test photos, evenly spaced, from those that exist."""
+    if not competition.sample_csv.exists():
+        return []
+    ids = tables.read_sample(competition.sample_csv)
+    step = max(1, len(ids) // 60)
+    paths = [image_path(competition.test_dir, i) for i in ids[::step]]
+    files = [path for path in paths if path.is_file()]
+    return files[:: max(1, len(files) // N_EXAMPLES)][:N_EXAMPLES]
 
 
-def _credits(path: Path) -> dict[str, tuple[str, str]]:
+def _read_credits(path: Path) -> dict[str, tuple[str, str]]:
     if not path.exists():
         return {}
     rows = read_rows(path, ("id", "url", "author", "license", "title"))

@@ -1,4 +1,4 @@
-"""An answer on the page: the landmark, the runners-up, similar photos, and why."""
+"""Show an answer on the page: landmark, runners-up, similar photos and explanation."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from kaggle_kit.app.album import Album
-from kaggle_kit.app.answers import Answers, TimedAnswer
+from kaggle_kit.app.answers import AnswerService, TimedAnswer
 from kaggle_kit.app.picture import show_picture
-from kaggle_kit.app.text import percent, plain
+from kaggle_kit.app.text import escape_markdown, format_probability
 from kaggle_kit.backends.uploads import CheckedImage, run_on_decode_thread
 from kaggle_kit.inference.answers import Answer, Candidate, Neighbour
 
-WIDTH = 165  # of a gallery photo, so that two go beside each other on a phone
-WHY = """\
-Each similar photo counts by **A**: its similarity{inliers}, less **B**, how like photos of
-no landmark it is. A landmark's score is summed up over its photos that count; its
-confidence is that less **C**, how like photos of no landmark *your* photo is.
+WIDTH = 165  # pixels of a gallery photo; a phone shows two side by side
+EXPLANATION = """\
+Each similar photo has a score **A**: its similarity{inliers}, less **B**, its similarity to
+photos of no landmark. The score of a landmark is the sum over its photos that count; its
+confidence is that score less **C**, the similarity of *your* photo to photos of no landmark.
 """
 
 
 def show_answer(
-    answers: Answers, album: Album, photo: CheckedImage, timed: TimedAnswer
+    service: AnswerService, album: Album, photo: CheckedImage, timed: TimedAnswer
 ) -> None:
-    """Draw the answer for a photo."""
+    """Show the answer for a photo."""
     answer = timed.answer
     left, right = st.columns([2, 3])
     with left:
         show_picture(photo.preview, "Your photo")
     with right:
-        _verdict(answer)
-        _runners_up(answer.candidates)
-    _similar(album, answer.evidence)
+        _show_verdict(answer)
+        _show_runners_up(answer.candidates)
+    _show_similar(album, answer.evidence)
     with st.expander("Why"):
-        _why(answers, timed)
-    if answers.recogniser.geometry and answer.evidence:
-        _matches(answers, album, photo, answer.evidence[0])
+        _show_explanation(service, timed)
+    if service.recogniser.geometry and answer.evidence:
+        _show_matches(service, album, photo, answer.evidence[0])
 
 
-def _verdict(answer: Answer) -> None:
+def _show_verdict(answer: Answer) -> None:
     if not answer.candidates:
         st.markdown("**The gallery is empty**: there is no landmark to recognise.")
         return
@@ -49,117 +49,125 @@ def _verdict(answer: Answer) -> None:
     if answer.is_landmark is False:
         st.markdown("#### Probably not a landmark")
         st.markdown(
-            f"The nearest is **{plain(best.name)}**, {_probable(best)} likely to be right."
+            f"The nearest is **{escape_markdown(best.name)}**, {_probability(best)} likely "
+            f"to be right."
         )
     else:
-        st.markdown(f"#### {plain(best.name)}")
+        st.markdown(f"#### {escape_markdown(best.name)}")
         if best.probability is not None:
-            st.markdown(f"**{_probable(best)}** likely to be right")
+            st.markdown(f"**{_probability(best)}** likely to be right")
     if best.probability is None:
         st.markdown(
-            f"Confidence {best.confidence:.3f}. How probable that is, the bundle does not "
-            f"know: it was made without validation photos, or by an earlier version."
+            f"Confidence {best.confidence:.3f}. Its probability is unknown: the bundle was "
+            f"built without validation photos, or by an earlier version."
         )
 
 
-def _probable(candidate: Candidate) -> str:
-    return percent(candidate.probability or 0.0)
+def _probability(candidate: Candidate) -> str:
+    return format_probability(candidate.probability or 0.0)
 
 
-def _runners_up(candidates: Sequence[Candidate]) -> None:
+def _show_runners_up(candidates: Sequence[Candidate]) -> None:
     if len(candidates) < 2:
         return
     lines = ["Runners-up:", ""]
     for candidate in candidates[1:]:
         lines.append(
-            f"1. {plain(candidate.name)}, confidence {candidate.confidence:.3f}"
+            f"1. {escape_markdown(candidate.name)}, confidence {candidate.confidence:.3f}"
         )
     st.markdown("\n".join(lines))
 
 
-def _similar(album: Album, similar: Sequence[Neighbour]) -> None:
-    found = [(one, album.shown(one.image_id)) for one in similar]
-    if not any(pixels is not None for _, pixels in found):
+def _show_similar(album: Album, neighbours: Sequence[Neighbour]) -> None:
+    previews = [album.load_preview(neighbour.image_id) for neighbour in neighbours]
+    if all(preview is None for preview in previews):
         return
     st.markdown("##### Most similar photos of the gallery")
     with st.container(horizontal=True):
-        for n, (one, pixels) in enumerate(found, 1):
-            if pixels is None:
+        pairs = zip(neighbours, previews, strict=True)
+        for n, (neighbour, preview) in enumerate(pairs, 1):
+            if preview is None:
                 continue
             with st.container(width=WIDTH):
-                caption = f"{n}. {one.name}, similarity {one.similarity:.2f}"
-                show_picture(pixels, caption)
-                _credit(album, one.image_id)
+                caption = (
+                    f"{n}. {neighbour.name}, similarity {neighbour.similarity:.2f}"
+                )
+                show_picture(preview, caption)
+                _show_credit(album, neighbour.image_id)
 
 
-def _credit(album: Album, image_id: str) -> None:
+def _show_credit(album: Album, image_id: str) -> None:
     credit = album.credit(image_id)
     if credit is None:
         return
     text, url = credit
     if url.startswith(("https://", "http://")) and not set(url) & set("<>() \\"):
-        st.markdown(f"Photo: [{plain(text)}]({url})")
+        st.markdown(f"Photo: [{escape_markdown(text)}]({url})")
     else:
-        st.markdown(f"Photo: {plain(text)}")
+        st.markdown(f"Photo: {escape_markdown(text)}")
 
 
-def _why(answers: Answers, timed: TimedAnswer) -> None:
-    answer, recogniser = timed.answer, answers.recogniser
+def _show_explanation(service: AnswerService, timed: TimedAnswer) -> None:
+    answer, recogniser = timed.answer, service.recogniser
     has_geometry = recogniser.geometry is not None
     inliers = " and the points that match" if has_geometry else ""
-    st.markdown(WHY.format(inliers=inliers))
-    head = ["Gallery photo", "Similarity", *(["Points"] if has_geometry else [])]
-    head += ["B", "A", "Counts"]
-    lines = ["|".join(head), "|".join(["---", *["---:"] * (len(head) - 2), "---"])]
-    for n, one in enumerate(answer.evidence, 1):
-        numbers = [one.similarity, *([one.inliers] if has_geometry else [])]
-        cells = [f"{n}. {plain(one.name)}"]
-        cells += [f"{x or 0:.3f}" for x in (*numbers, one.b, one.a)]
-        lines.append("|".join([*cells, "yes" if one.counts else "no"]))
-    st.markdown("\n".join(f"|{line}|" for line in lines))
+    st.markdown(EXPLANATION.format(inliers=inliers))
+    _show_evidence(answer.evidence, has_geometry)
     margin = "none" if answer.margin is None else f"{answer.margin:.3f}"
     st.markdown(
-        f"C of your photo: {answer.c:.3f}. Confidence: {answer.confidence or 0:.3f}. Margin to the next "
-        f"landmark: {margin}. It took {timed.seconds:.2f} s."
+        f"C of your photo: {answer.c:.3f}. Confidence: {answer.confidence or 0:.3f}. "
+        f"Margin to the next landmark: {margin}. It took {timed.seconds:.2f} s."
     )
     if recogniser.ranking.ranking == "head":
         st.markdown("This bundle ranks by its network's class scores, not by A and C.")
     if recogniser.missing_geometry:
         st.markdown(
-            f"The comparison of points that the bundle was tuned with is left out: "
-            f"{plain(recogniser.missing_geometry)}."
+            f"The bundle was tuned with the comparison of points, which is disabled: "
+            f"{escape_markdown(recogniser.missing_geometry)}."
         )
 
 
-def _matches(
-    answers: Answers, album: Album, photo: CheckedImage, one: Neighbour
+def _show_evidence(neighbours: Sequence[Neighbour], has_geometry: bool) -> None:
+    """Show a table of the neighbours and their numbers."""
+    head = ["Gallery photo", "Similarity", *(["Points"] if has_geometry else [])]
+    head += ["B", "A", "Counts"]
+    lines = ["|".join(head), "|".join(["---", *["---:"] * (len(head) - 2), "---"])]
+    for n, neighbour in enumerate(neighbours, 1):
+        numbers = [neighbour.similarity, *([neighbour.inliers] if has_geometry else [])]
+        cells = [f"{n}. {escape_markdown(neighbour.name)}"]
+        cells += [f"{x or 0:.3f}" for x in (*numbers, neighbour.b, neighbour.a)]
+        lines.append("|".join([*cells, "yes" if neighbour.counts else "no"]))
+    st.markdown("\n".join(f"|{line}|" for line in lines))
+
+
+def _show_matches(
+    service: AnswerService, album: Album, photo: CheckedImage, neighbour: Neighbour
 ) -> None:
-    other = album.photo(one.image_id)
+    other = album.load_photo(neighbour.image_id)
     if other is None:
         return
-    with st.expander(f"Points that match the photo of {plain(one.name)}"):
-        caption = "Your photo on the left, the gallery's on the right"
-        show_picture(
-            run_on_decode_thread(lambda: matched_picture(answers, photo, other)),
-            caption,
-        )
-        st.markdown(f"Weighed, they come to {one.inliers or 0:.1f}; 3 is certain.")
+    name = escape_markdown(neighbour.name)
+    with st.expander(f"Points that match the photo of {name}"):
+        picture = run_on_decode_thread(lambda: draw_matches(service, photo, other))
+        show_picture(picture, "Your photo on the left, the gallery's on the right")
+        inliers = neighbour.inliers or 0
+        st.markdown(f"Their weights sum to {inliers:.1f}; 3 is certain.")
 
 
-def matched_picture(
-    answers: Answers, photo: CheckedImage, other: CheckedImage
+def draw_matches(
+    service: AnswerService, photo: CheckedImage, other: CheckedImage
 ) -> NDArray[np.uint8]:
-    """Two photos, shrunk as their points were found, and lines between these."""
+    """Draw two photos side by side, with lines between the points that match."""
     from kaggle_kit.local_features.matching import find_inlier_points  # OpenCV
-    from kaggle_kit.report.matches import draw_matches
+    from kaggle_kit.report.matches import draw_matches as draw_match_picture
 
-    local = answers.recogniser.settings.local
-    verification = answers.recogniser.ranking.verification
+    local = service.recogniser.settings.local
+    verification = service.recogniser.ranking.verification
     assert verification is not None
-    one, two = answers.features(photo, other)
-    return draw_matches(
+    first, second = service.features(photo, other)
+    return draw_match_picture(
         photo.pixels(),
         other.pixels(),
-        *find_inlier_points(one, two, verification),
+        *find_inlier_points(first, second, verification),
         local.long_side,
     )

@@ -1,4 +1,4 @@
-"""The bundle behind the page: answers for uploads, without TensorFlow."""
+"""Answer uploads with a bundle, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -21,21 +21,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TimedAnswer:
-    """An answer and the seconds that it took."""
+    """An answer, and the seconds that it took."""
 
     answer: Answer
     seconds: float
 
 
-class Answers:
-    """A bundle, ready to answer; where geometry is not possible, without it."""
+class AnswerService:
+    """Answers uploads with a bundle; without geometry if that is not possible.
+
+    Attributes:
+        recogniser: the loaded bundle.
+    """
 
     def __init__(self, bundle: Path):
         """Load a bundle.
 
         Raises:
-            ArtefactError, ConfigError, TableError, KitError: a file is missing or
-                damaged, or a package.
+            ArtefactError, ConfigError, TableError: a file is missing or damaged.
+            KitError: a package is missing.
         """
         self.recogniser = Recogniser.load(
             bundle, LightEngine(), n_cached=0, geometry_optional=True
@@ -43,10 +47,10 @@ class Answers:
         self._seconds: deque[float] = deque(maxlen=100)
 
     def answer(self, photo: CheckedImage) -> TimedAnswer:
-        """Recognise an upload; one at a time, whoever asks.
+        """Recognise an upload; one at a time for all sessions.
 
         Raises:
-            DataError: it does not decode.
+            DataError: the upload does not decode.
         """
         return run_on_decode_thread(lambda: self._answer(photo))
 
@@ -62,18 +66,18 @@ class Answers:
     def features(
         self, photo: CheckedImage, other: CheckedImage
     ) -> tuple[Features, Features]:
-        """The local features of two images as they are compared; needs OpenCV.
+        """Detect the local features of two images; it needs OpenCV.
 
-        As in ``answer``, one at a time: call it through ``run_on_decode_thread``.
+        Call it with ``run_on_decode_thread``.
         """
         assert self.recogniser.geometry is not None
         first, second = self.recogniser.geometry.reader.read([photo, other])
         assert first is not None and second is not None
         return first, second
 
-    def speed(self) -> str:
-        """The median seconds per image lately."""
+    def describe_speed(self) -> str:
+        """The median seconds per photo, as text."""
         if not self._seconds:
             return "no photo yet"
         median = statistics.median(self._seconds)
-        return f"{median:.2f} s a photo, the median of the last {len(self._seconds)}"
+        return f"{median:.2f} s per photo, the median of the last {len(self._seconds)}"

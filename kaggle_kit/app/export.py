@@ -1,16 +1,16 @@
-"""A folder that a host of Streamlit pages runs: the page, a light bundle, thumbnails."""
+"""Export a folder for a host of Streamlit pages: the page, a light bundle, thumbnails."""
 
 import io
 import json
 import shutil
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from kaggle_kit import config
-from kaggle_kit.app.album import EXAMPLES, THUMBNAILS, Album, example_files
+from kaggle_kit.app.album import EXAMPLES, THUMBNAILS, Album, choose_examples
 from kaggle_kit.app.serve import OPTIONS
 from kaggle_kit.backends.base import INT8, LITE, MODEL
 from kaggle_kit.backends.uploads import CheckedImage
@@ -24,11 +24,10 @@ from kaggle_kit.storage.files import atomic_write_dir
 from kaggle_kit.storage.json_files import json_text, read_json
 from kaggle_kit.storage.manifest import MANIFEST, describe_file, verify
 
-PAGE = (
-    "streamlit_app.py"  # the name that hosts look for; also what an export is known by
-)
-SIDE, QUALITY = 128, 80  # of a thumbnail: about 5 kB
-MOST_MB = 100  # of all thumbnails; and of local features, which a host has to hold
+# The name that hosts look for. Its presence also marks a folder as an earlier export.
+PAGE = "streamlit_app.py"
+SIDE, QUALITY = 128, 80  # of a thumbnail, which takes about 5 kB
+MAX_MB = 100  # of all thumbnails, and of local features, which must fit into memory
 SCRIPT = '''\
 """Which landmark is it? Run by a host of Streamlit pages: streamlit run {page}"""
 
@@ -42,8 +41,8 @@ from kaggle_kit.app.main import page  # from the bundle
 
 page(HERE / "bundle", HERE / "photos" if (HERE / "photos").exists() else None)
 '''
-# Exactly what it was measured with, on disk under 500 MB; later versions of Arrow and
-# LiteRT pass that.
+# The versions with which the export takes less than 500 MB of disk. Later versions of
+# Arrow and LiteRT take more.
 REQUIREMENTS = """\
 ai-edge-litert==1.4.0
 numpy==2.3.5
@@ -56,30 +55,45 @@ streamlit==1.67.0
 tqdm==4.70.1
 """
 OPENCV = "opencv-python-headless==4.13.0.92\nthreadpoolctl==3.8.0\n"
-LEFT_OUT = """\
+OPTIONAL_OPENCV = """\
 # For the comparison of points that the bundle was tuned with; 150 MB more:
 # opencv-python-headless==4.13.0.92
 # threadpoolctl==3.8.0
 """
 
 
-def export(bundle: Path, out: Path, photos: Path | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class AppExport:
+    """An exported folder.
+
+    Attributes:
+        files: number of files.
+        mb: their size in megabytes.
+        thumbnails: number of thumbnails.
+        out: the folder.
+    """
+
+    files: int
+    mb: float
+    thumbnails: int
+    out: str
+
+
+def export(bundle: Path, out: Path, photos: Path | None) -> AppExport:
     """Write the folder ``out``: requirements.txt, streamlit_app.py, bundle/, photos/.
 
-    The bundle goes without SavedModels and with this version of the kit. Geometry is left
-    out, since OpenCV takes more room than a free host has; a comment in the requirements
-    says how to have it, where the local features are not too large to go along.
+    The exported bundle has no SavedModels, and the library of this version. Geometry is
+    disabled, since OpenCV takes more disk space than a free host has. A comment in the
+    requirements says how to enable it, unless the local features are too large to be
+    exported.
 
     Args:
-        photos: a competition folder, of which thumbnails of the gallery's photos and a
-            few test photos, as examples, are packed.
-
-    Returns:
-        The number of files, megabytes, and thumbnails.
+        photos: a competition folder, for the thumbnails of gallery photos and for example
+            photos; None: neither.
 
     Raises:
-        ArtefactError: the bundle has no LiteRT file or is not as its manifest says, or
-            ``out`` is something else.
+        ArtefactError: the bundle has no LiteRT file or does not match its manifest, or
+            ``out`` is a folder of another kind.
     """
     verify(bundle)
     settings = config.read_json(bundle / "config.json")
@@ -89,78 +103,80 @@ def export(bundle: Path, out: Path, photos: Path | None) -> dict[str, Any]:
             raise ArtefactError(
                 f"{folder.parent}: expected {name}, found none; make the bundle again"
             )
-    local = _size(bundle / "local") <= MOST_MB * 1e6
+    has_local = _measure_bytes(bundle / "local") <= MAX_MB * 1e6
     n_thumbnails = 0
-    with atomic_write_dir(out, PAGE) as part:
-        _copy_bundle(bundle, part / "bundle", local)
+    with atomic_write_dir(out, PAGE) as folder:
+        _copy_bundle(bundle, folder / "bundle", has_local)
         if photos:
-            place = Competition(photos).require("train")
-            n_thumbnails = _pack(part / "bundle", place, part / "photos")
-        (part / PAGE).write_text(SCRIPT.format(page=PAGE), encoding="utf-8")
-        (part / "requirements.txt").write_text(
-            REQUIREMENTS + _for_points(part / "bundle"), encoding="utf-8"
+            competition = Competition(photos).require("train")
+            n_thumbnails = _pack_photos(
+                folder / "bundle", competition, folder / "photos"
+            )
+        (folder / PAGE).write_text(SCRIPT.format(page=PAGE), encoding="utf-8")
+        (folder / "requirements.txt").write_text(
+            REQUIREMENTS + _extra_requirements(folder / "bundle"), encoding="utf-8"
         )
-        _write_options(part / ".streamlit")
-        files = [path for path in part.rglob("*") if path.is_file()]
+        _write_options(folder / ".streamlit")
+        files = [path for path in folder.rglob("*") if path.is_file()]
         size = sum(path.stat().st_size for path in files)
-    return {
-        "files": len(files),
-        "mb": round(size / 1e6, 1),
-        "thumbnails": n_thumbnails,
-        "out": str(out),
-    }
+    return AppExport(len(files), round(size / 1e6, 1), n_thumbnails, str(out))
 
 
-def _for_points(bundle: Path) -> str:
-    """OpenCV, which visual words cannot do without."""
+def _extra_requirements(bundle: Path) -> str:
+    """OpenCV if the bundle has visual words; a comment if it has only geometry."""
     if any(bundle.glob("embedders/*/words.npy")):
         return OPENCV
-    return LEFT_OUT if (bundle / "local").exists() else ""
+    return OPTIONAL_OPENCV if (bundle / "local").exists() else ""
 
 
-def _copy_bundle(bundle: Path, part: Path, with_local: bool) -> None:
-    """The bundle without what only TensorFlow or Kaggle needs, and its new manifest."""
-    left_out = ["kaggle_kit", MODEL, "LICENSE", "dataset-metadata.json"]
-    if not with_local:
-        left_out.append("local")
-    shutil.copytree(bundle, part, ignore=shutil.ignore_patterns(*left_out))
-    copy_library(part)
-    manifest = read_json(part / MANIFEST)
-    (part / MANIFEST).unlink()
-    files = sorted(path for path in part.rglob("*") if path.is_file())
+def _copy_bundle(bundle: Path, out: Path, has_local: bool) -> None:
+    """Copy a bundle without what only TensorFlow or Kaggle needs; update its manifest."""
+    names = ["kaggle_kit", MODEL, "LICENSE", "dataset-metadata.json"]
+    if not has_local:
+        names.append("local")
+    shutil.copytree(bundle, out, ignore=shutil.ignore_patterns(*names))
+    copy_library(out)
+    manifest = read_json(out / MANIFEST)
+    (out / MANIFEST).unlink()
+    files = sorted(path for path in out.rglob("*") if path.is_file())
     manifest["files"] = {
-        path.relative_to(part).as_posix(): describe_file(path).as_json()
+        path.relative_to(out).as_posix(): describe_file(path).as_json()
         for path in files
     }
     text = json_text(manifest, ensure_ascii=False)
-    (part / MANIFEST).write_text(text, encoding="utf-8")
+    (out / MANIFEST).write_text(text, encoding="utf-8")
 
 
-def _pack(bundle: Path, place: Competition, out: Path) -> int:
-    """Thumbnails into one file, those of the rarest landmarks first, and examples."""
+def _pack_photos(bundle: Path, competition: Competition, out: Path) -> int:
+    """Write thumbnails, those of the rarest landmarks first, and examples.
+
+    Returns:
+        The number of thumbnails.
+    """
     out.mkdir()
     labels = tables.read_labels(bundle / "gallery" / "gallery.csv")
-    album = Album(bundle, place.root)
+    album = Album(bundle, competition.root)
     n, size = 0, 0
-    with zipfile.ZipFile(out / THUMBNAILS, "w", zipfile.ZIP_STORED) as packed:
+    with zipfile.ZipFile(out / THUMBNAILS, "w", zipfile.ZIP_STORED) as file:
         for label in progress(sort_rarest_first(labels), label="thumbnails"):
-            photo = album.photo(label.image_id)
-            data = _thumbnail(photo) if photo else None
-            if data is None:
+            photo = album.load_photo(label.image_id)
+            thumbnail = _encode_thumbnail(photo) if photo else None
+            if thumbnail is None:
                 continue
-            size += len(data)
-            if size > MOST_MB * 1e6:
+            size += len(thumbnail)
+            if size > MAX_MB * 1e6:
                 break
-            # with one date, so that the same photos give the same bytes
-            packed.writestr(zipfile.ZipInfo(f"{label.image_id}.jpg"), data)
+            # ZipInfo has a fixed date, so that the file is reproducible.
+            file.writestr(zipfile.ZipInfo(f"{label.image_id}.jpg"), thumbnail)
             n += 1
     (out / EXAMPLES).mkdir()
-    for i, path in enumerate(example_files(place), 1):
+    for i, path in enumerate(choose_examples(competition), 1):
         shutil.copyfile(path, out / EXAMPLES / f"{i}{path.suffix}")
     return n
 
 
-def _thumbnail(photo: CheckedImage) -> bytes | None:
+def _encode_thumbnail(photo: CheckedImage) -> bytes | None:
+    """A small JPEG of a photo; None if it does not decode."""
     try:
         thumbnail = Image.fromarray(photo.pixels(SIDE))
     except DataError:
@@ -172,7 +188,7 @@ def _thumbnail(photo: CheckedImage) -> bytes | None:
 
 
 def _write_options(folder: Path) -> None:
-    """The page's options as Streamlit's ``config.toml``."""
+    """Write the options of the page to Streamlit's ``config.toml``."""
     folder.mkdir()
     lines = []
     for name in sorted({option.split(".")[0] for option in OPTIONS}):
@@ -184,5 +200,5 @@ def _write_options(folder: Path) -> None:
     (folder / "config.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _size(folder: Path) -> int:
+def _measure_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,7 +1,7 @@
-"""The page: photos go in, answers come out. Streamlit runs this file.
+"""The page of the app; Streamlit runs this file.
 
-Nothing of an upload is written: Streamlit holds it in memory until the page is closed,
-and of an answer the session keeps the numbers alone.
+Uploads are not written to disk. Streamlit keeps them in memory until the page is closed;
+a session caches answers, which contain no pixels.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import streamlit as st
 
 from kaggle_kit.app.album import Album
 from kaggle_kit.app.answer_view import show_answer
-from kaggle_kit.app.answers import Answers, TimedAnswer
+from kaggle_kit.app.answers import AnswerService, TimedAnswer
 from kaggle_kit.app.model_view import show_model
-from kaggle_kit.app.text import plain
+from kaggle_kit.app.text import escape_markdown
 from kaggle_kit.backends.uploads import MAX_MB, CheckedImage
 from kaggle_kit.errors import KitError
 
-AT_ONCE = 12  # photos answered on one page
-REMEMBERED = 50  # answers of a session
+MAX_PHOTOS = 12  # answered on one page
+CACHED_ANSWERS = 50  # per session
 STYLE = """<style>
 [data-testid="stCaptionContainer"], [data-testid="stImageCaption"],
 [data-testid="stFileUploaderDropzoneInstructions"] *,
@@ -36,14 +36,14 @@ STYLE = """<style>
 
 
 @st.cache_resource(show_spinner="Loading the model…")
-def loaded(bundle: str, photos: str | None) -> tuple[Answers, Album]:
-    """The bundle and its photos: once for all sessions."""
+def load_bundle(bundle: str, photos: str | None) -> tuple[AnswerService, Album]:
+    """Load the bundle and its photos, once for all sessions."""
     album = Album(Path(bundle), Path(photos) if photos else None)
-    return Answers(Path(bundle)), album
+    return AnswerService(Path(bundle)), album
 
 
 def page(bundle: Path, photos: Path | None) -> None:
-    """Draw the page.
+    """Show the page.
 
     Args:
         photos: a competition folder or an exported ``photos/``, for the gallery photos.
@@ -51,74 +51,74 @@ def page(bundle: Path, photos: Path | None) -> None:
     st.set_page_config(page_title="Which landmark is it?", page_icon="🏛️")
     st.html(STYLE)
     try:
-        answers, album = loaded(str(bundle), str(photos) if photos else None)
+        service, album = load_bundle(str(bundle), str(photos) if photos else None)
     except KitError as error:
-        st.error(plain(str(error)))
+        st.error(escape_markdown(str(error)))
         return
     st.title("Which landmark is it?")
-    ask, model = st.tabs(["Recognise", "The model"])
-    with ask:
-        for name, data in _asked(album):
+    recognise, model = st.tabs(["Recognise", "The model"])
+    with recognise:
+        for name, data in _collect_photos(album):
             st.divider()
-            _answer(answers, album, name, data)
+            _show_photo(service, album, name, data)
     with model:
-        show_model(bundle, answers)
+        show_model(bundle, service)
 
 
-def _asked(album: Album) -> Iterator[tuple[str, bytes]]:
-    """The photos that are to be recognised: name and content."""
+def _collect_photos(album: Album) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of each upload, example and camera photo."""
     files = st.file_uploader(
         f"Drop photos of buildings, monuments or sights (up to {MAX_MB} MB each)",
         accept_multiple_files=True,
     )
-    chosen = None
+    example = None
     if album.examples:
-        chosen = st.selectbox(
+        example = st.selectbox(
             "Or pick an example",
             list(album.examples),
             index=None,
             placeholder="Choose one",
         )
-    taken = None
+    camera_photo = None
     if st.toggle("Use the camera"):
-        taken = st.camera_input("Take a photo")
-    for file in files[:AT_ONCE]:
+        camera_photo = st.camera_input("Take a photo")
+    for file in files[:MAX_PHOTOS]:
         yield file.name, file.getvalue()
-    if len(files) > AT_ONCE:
-        st.warning(f"Only the first {AT_ONCE} photos are looked at.")
-    if chosen:
-        yield chosen, album.examples[chosen].read_bytes()
-    if taken is not None:
-        yield "Your camera", taken.getvalue()
+    if len(files) > MAX_PHOTOS:
+        st.warning(f"Only the first {MAX_PHOTOS} photos are recognised.")
+    if example:
+        yield example, album.examples[example].read_bytes()
+    if camera_photo is not None:
+        yield "Your camera", camera_photo.getvalue()
 
 
-def _answer(answers: Answers, album: Album, name: str, data: bytes) -> None:
-    """One photo's answer, or one line that says why there is none."""
-    st.subheader(plain(name), anchor=False)
+def _show_photo(service: AnswerService, album: Album, name: str, data: bytes) -> None:
+    """Show the answer for a photo, or the error in one line."""
+    st.subheader(escape_markdown(name), anchor=False)
     try:
         photo = CheckedImage(name, data)
-        answer = _remembered(answers, photo)
+        answer = _answer_cached(service, photo)
     except KitError as error:
-        st.error(plain(str(error)))
+        st.error(escape_markdown(str(error)))
         return
-    show_answer(answers, album, photo, answer)
+    show_answer(service, album, photo, answer)
 
 
-def _remembered(answers: Answers, photo: CheckedImage) -> TimedAnswer:
-    """The answer; what was asked before in this session is not computed again."""
-    known: dict[str, TimedAnswer] = st.session_state.setdefault("answers", {})
+def _answer_cached(service: AnswerService, photo: CheckedImage) -> TimedAnswer:
+    """Answer a photo, from the cache of the session if it was answered before."""
+    cache: dict[str, TimedAnswer] = st.session_state.setdefault("answers", {})
     key = hashlib.sha256(photo.data).hexdigest()
-    if key not in known:
-        with st.spinner("Looking…"):
-            known[key] = answers.answer(photo)
-        for old in list(known)[:-REMEMBERED]:
-            del known[old]
-    return known[key]
+    if key not in cache:
+        with st.spinner("Recognising…"):
+            cache[key] = service.answer(photo)
+        for oldest in list(cache)[:-CACHED_ANSWERS]:
+            del cache[oldest]
+    return cache[key]
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("bundle", type=Path)
     parser.add_argument("photos", type=Path, nargs="?")
-    given = parser.parse_args()
-    page(given.bundle, given.photos)
+    args = parser.parse_args()
+    page(args.bundle, args.photos)

@@ -1,4 +1,4 @@
-"""The model on the page: what it is, how good at export, how large and how fast."""
+"""Show the model on the page: its gallery, scores, size and speed."""
 
 from __future__ import annotations
 
@@ -8,55 +8,56 @@ from typing import Any
 
 import streamlit as st
 
-from kaggle_kit.app.answers import Answers
-from kaggle_kit.app.text import megabytes, plain
+from kaggle_kit.app.answers import AnswerService
+from kaggle_kit.app.text import escape_markdown, format_size
 from kaggle_kit.inference.answers import LANDMARK_FROM
 from kaggle_kit.inference.recogniser import Recogniser
 from kaggle_kit.storage import json_files
 from kaggle_kit.storage.manifest import MANIFEST
 
 
-def show_model(bundle: Path, answers: Answers) -> None:
-    """Draw the page of the model."""
-    recogniser = answers.recogniser
+def show_model(bundle: Path, service: AnswerService) -> None:
+    """Show the table of the model, and its config."""
+    recogniser = service.recogniser
     settings, gallery = recogniser.settings, recogniser.gallery
     try:
         manifest = json_files.read_json(bundle / MANIFEST)
     except json_files.DAMAGE:
         manifest = {}
-    st.markdown(f"#### {plain(settings.name)}")
-    landmarks = len(set(gallery.landmark_ids.tolist()))
-    pool = len(gallery.non_landmarks)
+    st.markdown(f"#### {escape_markdown(settings.name)}")
+    n_photos, n_landmarks = (
+        len(gallery.image_ids),
+        len(set(gallery.landmark_ids.tolist())),
+    )
     networks = sorted(bundle.glob("embedders/*/*.tflite"))
     size = sum(path.stat().st_size for path in networks)
     rows = [
-        ("Network", _network(recogniser)),
-        (
-            "Gallery",
-            f"{len(gallery.image_ids)} photos of {landmarks} landmarks",
-        ),
-        ("Photos of no landmark to compare with", f"{pool}"),
-        ("GAP at export, validation", _scores(manifest.get("validation"))),
-        ("GAP at export, test", _scores(manifest.get("test"))),
-        ("Size of the networks", megabytes(size)),
-        ("Speed here", answers.speed()),
-        ("Comparison of points", _geometry(recogniser)),
-        ("Probability", _probability(recogniser)),
+        ("Network", _describe_network(recogniser)),
+        ("Gallery", f"{n_photos} photos of {n_landmarks} landmarks"),
+        ("Photos of no landmark to compare with", f"{len(gallery.non_landmarks)}"),
+        ("GAP at export, validation", _describe_scores(manifest.get("validation"))),
+        ("GAP at export, test", _describe_scores(manifest.get("test"))),
+        ("Size of the networks", format_size(size)),
+        ("Speed here", service.describe_speed()),
+        ("Comparison of points", _describe_geometry(recogniser)),
+        ("Probability", _describe_calibration(recogniser)),
     ]
     table = "\n".join(f"|{name}|{value}|" for name, value in rows)
-    st.markdown(f"|What|Value|\n|---|---|\n{table}")
-    with st.expander("The whole config"):
+    st.markdown(f"|Property|Value|\n|---|---|\n{table}")
+    with st.expander("Complete config"):
         st.code(json.dumps(settings.model_dump(mode="json"), indent=2), "json")
 
 
-def _network(recogniser: Recogniser) -> str:
+def _describe_network(recogniser: Recogniser) -> str:
     model = recogniser.settings.model
     sides = [getattr(part, "side", None) for part in recogniser.embedder.parts]
     size = ", ".join(f"{side} px" for side in sides if side)
-    return plain(f"{model.backbone}, photos at {size}" if size else "visual words")
+    return escape_markdown(
+        f"{model.backbone}, photos at {size}" if size else "visual words"
+    )
 
 
-def _scores(scores: dict[str, Any] | None) -> str:
+def _describe_scores(scores: dict[str, Any] | None) -> str:
     if not scores:
         return "no photos"
     return (
@@ -65,17 +66,18 @@ def _scores(scores: dict[str, Any] | None) -> str:
     )
 
 
-def _geometry(recogniser: Recogniser) -> str:
+def _describe_geometry(recogniser: Recogniser) -> str:
     if recogniser.missing_geometry:
-        return plain(f"left out: {recogniser.missing_geometry}")
+        return escape_markdown(f"left out: {recogniser.missing_geometry}")
     return "yes" if recogniser.geometry else "not part of this bundle"
 
 
-def _probability(recogniser: Recogniser) -> str:
-    curve = recogniser.calibration
-    if curve is None:
-        return "not known"
+def _describe_calibration(recogniser: Recogniser) -> str:
+    calibration = recogniser.calibration
+    if calibration is None:
+        return "unknown"
     return (
-        f"fitted to {curve.n} validation photos, {curve.n_landmarks} of them of known "
-        f"landmarks; below {LANDMARK_FROM:.0%} it is probably not a landmark"
+        f"fitted to {calibration.n} validation photos, {calibration.n_landmarks} of them "
+        f"of known landmarks; a photo below {LANDMARK_FROM:.0%} is probably not of a "
+        f"landmark"
     )

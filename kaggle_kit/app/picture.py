@@ -1,4 +1,4 @@
-"""A picture on the page with words for those who do not see it."""
+"""Show a picture on the page with a text alternative."""
 
 import base64
 import html
@@ -17,7 +17,10 @@ HTML = (
 
 
 def show_picture(pixels: NDArray[np.uint8], text: str) -> None:
-    """Draw a picture as wide as there is room; Streamlit's own has no such words."""
+    """Show a picture at full width, with a caption that is also its alt text.
+
+    ``st.image`` has no alt text.
+    """
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=88)
     data = base64.b64encode(file.getvalue()).decode("ascii")

@@ -1,6 +1,7 @@
-"""Start the page on this machine."""
+"""Serve the page on this machine."""
 
 import socket
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ from kaggle_kit.errors import KitError
 from kaggle_kit.storage.manifest import verify
 
 PORT = 8501
-# What the page is run with, here and where it is deployed: no word to anybody of how it
-# is used, and no file larger than one that is looked at.
+# Streamlit's options, here and where the page is deployed: no usage statistics, and no
+# upload that the app would refuse for its size.
 OPTIONS: dict[str, Any] = {
     "server.headless": True,
     "server.fileWatcherType": "none",
@@ -22,18 +23,28 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def serve(bundle: Path, port: int, photos: Path | None) -> dict[str, Any]:
-    """Show the page at ``http://localhost:PORT`` until it is interrupted.
+@dataclass(frozen=True)
+class ServeResult:
+    """The result of ``serve``, which ends only when it is interrupted."""
+
+    stopped: bool = True
+
+
+def serve(bundle: Path, port: int, photos: Path | None) -> ServeResult:
+    """Serve the page at ``http://localhost:PORT`` until it is interrupted.
+
+    Args:
+        photos: as for ``Album``.
 
     Raises:
-        KitError: Streamlit is missing, or the port is taken.
-        ArtefactError: a file of the bundle is not as its manifest says.
+        KitError: Streamlit or LiteRT is missing, or the port is in use.
+        ArtefactError: a file of the bundle does not match its manifest.
         DataError: ``photos`` is no competition folder.
     """
-    _require("streamlit", "Streamlit")
-    _require("ai_edge_litert", "LiteRT")
+    _require_package("streamlit", "Streamlit")
+    _require_package("ai_edge_litert", "LiteRT")
     verify(bundle)
-    Album(bundle, photos)
+    Album(bundle, photos)  # for its errors
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -51,10 +62,10 @@ def serve(bundle: Path, port: int, photos: Path | None) -> dict[str, Any]:
     bootstrap.load_config_options(flags)
     script = Path(__file__).with_name("main.py")
     bootstrap.run(str(script), False, arguments, flags)
-    return {"stopped": True}
+    return ServeResult()
 
 
-def _require(package: str, name: str) -> None:
+def _require_package(package: str, name: str) -> None:
     if find_spec(package) is None:
         raise KitError(
             f"app: expected {name}, found none; pip install 'kaggle-kit[app]'"

@@ -1,23 +1,23 @@
-"""Numbers and strangers' texts in the words of a page."""
+"""Format numbers and untrusted text for a page."""
 
 import re
 
 MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:^&=])")
 
 
-def plain(text: str) -> str:
-    r"""Text of a stranger, so that Markdown shows it as it is.
+def escape_markdown(text: str) -> str:
+    r"""Escape untrusted text so that Markdown shows it literally, on one line.
 
-    >>> plain("a*b.jpg")
+    >>> escape_markdown("a*b.jpg")
     'a\\*b\\.jpg'
     """
     return MARKUP.sub(r"\\\1", " ".join(text.split()))
 
 
-def percent(probability: float) -> str:
-    """A probability to read; none is certain.
+def format_probability(probability: float) -> str:
+    """Format a probability in percent, never as 0% or 100%.
 
-    >>> [percent(p) for p in (0.0001, 0.5, 0.9999)]
+    >>> [format_probability(p) for p in (0.0001, 0.5, 0.9999)]
     ['under 1%', '50%', 'over 99%']
     """
     if probability < 0.01:
@@ -25,10 +25,10 @@ def percent(probability: float) -> str:
     return "over 99%" if probability > 0.99 else f"{probability:.0%}"
 
 
-def megabytes(n_bytes: float) -> str:
-    """A size to read.
+def format_size(n_bytes: float) -> str:
+    """Format a size in megabytes.
 
-    >>> megabytes(7_059_760)
+    >>> format_size(7_059_760)
     '7.1 MB'
     """
     return f"{n_bytes / 1e6:.1f} MB"

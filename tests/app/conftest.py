@@ -1,13 +1,13 @@
-"""The app on a small bundle, in a process of its own."""
+"""The app with a small bundle, in its own process."""
 
 import pytest
 
-from tests.helpers.served_app import app
+from tests.helpers.served_app import serve_app
 
 
 @pytest.fixture(scope="session")
 def served(bundle_dir, competition, tmp_path_factory):
-    """The app on the drawn competition's bundle: (server, its folder)."""
+    """The app with the bundle of the drawn competition: (server, its folder)."""
     folder = tmp_path_factory.mktemp("served")
-    with app(bundle_dir, folder, "--photos", competition) as server:
+    with serve_app(bundle_dir, folder, "--photos", competition) as server:
         yield server, folder

@@ -1,4 +1,4 @@
-"""The page in a browser, as a stranger uses it."""
+"""The page in a real browser."""
 
 import json
 from pathlib import Path
@@ -12,28 +12,27 @@ from kaggle_kit.inference.predict import predict
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
 from tests.helpers.app_files import bad_files, good_files
-from tests.helpers.browsing import ask, quiet
-from tests.helpers.served_app import app
+from tests.helpers.browsing import upload_files, wait_until_drawn
+from tests.helpers.served_app import serve_app
 
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
-# Streamlit's own shell, which a page cannot change: its main menu and toolbar, and the
-# empty frame that its tabs and its uploader put around what is inside.
+# Streamlit's own elements, which a page cannot change.
 SHELL = ("stToolbar", "stHeader", "stMainMenu", "stDecoration", "stStatusWidget")
 
 
 @pytest.fixture
 def page(browser, served):
-    """A page on a desk, freshly loaded."""
-    shown = browser.new_page(viewport=dict(zip(("width", "height"), SIZES["desktop"])))
-    shown.goto(served[0].url)
-    shown.locator("input[type=file]").first.wait_for(state="attached", timeout=60_000)
-    yield shown
-    shown.close()
+    """A new page of desktop size."""
+    page = browser.new_page(viewport=dict(zip(("width", "height"), SIZES["desktop"])))
+    page.goto(served[0].url)
+    page.locator("input[type=file]").first.wait_for(state="attached", timeout=60_000)
+    yield page
+    page.close()
 
 
 @pytest.fixture(scope="module")
 def guesses(bundle_dir, competition, tmp_path_factory):
-    """What the kernel says of the test photos."""
+    """The guesses of the kernel for the test photos."""
     out = tmp_path_factory.mktemp("guesses") / "submission.csv"
     predict(bundle_dir, competition, out)
     return tables.read_submission(out)
@@ -41,7 +40,7 @@ def guesses(bundle_dir, competition, tmp_path_factory):
 
 def test_a_photo_gets_the_answer_of_the_kernel(page, guesses, competition):
     image_id, guess = next(iter(guesses.items()))
-    text = ask(page, image_path(competition / "test", image_id))
+    text = upload_files(page, image_path(competition / "test", image_id))
     assert f"landmark {guess.landmark_id}" in text
     assert "to be right" in text or "Confidence" in text
     assert "Most similar photos of the gallery" in text
@@ -54,8 +53,8 @@ def test_a_photo_gets_the_answer_of_the_kernel(page, guesses, competition):
 def test_every_kind_of_file_is_answered_or_refused(
     size, browser, served, competition, tmp_path
 ):
-    place = Competition(competition)
-    path = image_path(place.test_dir, tables.read_sample(place.sample_csv)[0])
+    files = Competition(competition)
+    path = image_path(files.test_dir, tables.read_sample(files.sample_csv)[0])
     with Image.open(path) as image:
         good, bad = good_files(image.convert("RGB")), bad_files(image.convert("RGB"))
     width, height = SIZES[size]
@@ -64,63 +63,64 @@ def test_every_kind_of_file_is_answered_or_refused(
     page.locator("input[type=file]").first.wait_for(state="attached", timeout=60_000)
     for name, data in good.items():
         (tmp_path / name).write_bytes(data)
-    text = ask(page, *(tmp_path / name for name in good))
+    text = upload_files(page, *(tmp_path / name for name in good))
     assert (
         text.count("Most similar photos") == len(good)
         and "expected a photo" not in text
     )
-    fits(page)
+    check_layout(page)
     page.reload()
     page.locator("input[type=file]").first.wait_for(state="attached", timeout=60_000)
-    del bad["empty.jpg"]  # no browser sends it
+    del bad["empty.jpg"]  # a browser does not upload an empty file
     for name, (data, _) in bad.items():
         (tmp_path / name).write_bytes(data)
-    text = ask(page, *(tmp_path / name for name in bad))
+    text = upload_files(page, *(tmp_path / name for name in bad))
     for name, (_, message) in bad.items():
         assert message in text, name
     assert "Traceback" not in text and "Most similar photos" not in text
-    fits(page)
+    check_layout(page)
     page.close()
 
 
-def fits(page):
-    """Nothing is wider than the window, and no text is cut."""
+def check_layout(page):
+    """Check that nothing is wider than the window, and no text is clipped."""
     assert page.evaluate(
         "document.scrollingElement.scrollWidth <= window.innerWidth + 1"
     )
-    cut = page.evaluate(
+    clipped = page.evaluate(
         """[...document.querySelectorAll('[data-testid=stMain] p, h1, h4, h5, li, td')]
         .filter(e => e.scrollWidth > e.clientWidth + 2 && e.clientWidth
                 && getComputedStyle(e).overflowX !== 'visible')
         .map(e => e.innerText)"""
     )
-    assert cut == []
+    assert clipped == []
 
 
-def test_no_upload_is_kept_on_disk(page, served, competition):
+def test_no_upload_is_written_to_disk(page, served, competition):
     _, folder = served
-    place = Competition(competition)
-    photo = image_path(place.test_dir, tables.read_sample(place.sample_csv)[1])
+    files = Competition(competition)
+    photo = image_path(files.test_dir, tables.read_sample(files.sample_csv)[1])
     content = photo.read_bytes()
-    ask(page, photo)
+    upload_files(page, photo)
     for path in folder.rglob("*"):
         if path.is_file():
             assert content[:2000] not in path.read_bytes(), path
     assert not any(path.is_file() for path in (folder / "tmp").rglob("*"))
 
 
-def test_the_page_asks_nobody_else(browser, served, competition):
+def test_the_page_sends_no_request_to_another_server(browser, served, competition):
     page = browser.new_page()
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
+    urls = []
+    page.on("request", lambda request: urls.append(request.url))
     page.goto(served[0].url)
     page.locator("input[type=file]").first.wait_for(state="attached", timeout=60_000)
-    place = Competition(competition)
-    ask(page, image_path(place.test_dir, tables.read_sample(place.sample_csv)[2]))
+    files = Competition(competition)
+    image_id = tables.read_sample(files.sample_csv)[2]
+    upload_files(page, image_path(files.test_dir, image_id))
     page.close()
-    there = (served[0].url, "data:", "blob:")
-    assert len(asked) > 10
-    assert [url for url in asked if not url.startswith(there)] == []
+    own = (served[0].url, "data:", "blob:")
+    assert len(urls) > 10
+    assert [url for url in urls if not url.startswith(own)] == []
 
 
 def test_an_example_is_answered(page):
@@ -130,23 +130,21 @@ def test_an_example_is_answered(page):
     assert page.get_by_role("heading", name="Example 2").is_visible()
 
 
-def test_the_camera_is_answered(browser, served):
-    """By the picture that Chromium shows in place of a camera's."""
+def test_a_photo_of_the_camera_is_answered(browser, served):
+    """With the test video that Chromium shows in place of a camera's."""
     with browser.new_context(permissions=["camera"]) as context:
         page = context.new_page()
         page.goto(served[0].url)
         page.get_by_text("Use the camera").click()
-        running = "document.querySelector('video')?.currentTime > 0"
-        page.wait_for_function(running, timeout=60_000)
+        is_playing = "document.querySelector('video')?.currentTime > 0"
+        page.wait_for_function(is_playing, timeout=60_000)
         page.get_by_role("button", name="Take Photo").click()
         page.get_by_role("heading", name="Your camera").wait_for(timeout=60_000)
         page.get_by_text("C of your photo").wait_for(state="attached", timeout=60_000)
 
 
-def test_authors_are_named_and_points_that_match_are_drawn(
-    browser, local, rerun, tmp_path
-):
-    """Of a bundle with geometry; a photo of its gallery matches itself."""
+def test_authors_and_points_that_match_are_shown(browser, local, rerun, tmp_path):
+    """With a bundle that has geometry; a photo of its gallery matches itself."""
     labels = list(tables.read_labels(local[0] / "bundle" / "gallery" / "gallery.csv"))
     image_id = labels[0].image_id
     url = f"https://example.org/{image_id}"
@@ -156,11 +154,11 @@ def test_authors_are_named_and_points_that_match_are_drawn(
         [(image_id, url, "A. <b>Author", "CC", "T")],
     )
     build_bundle([local[0] / "run"], rerun, tmp_path / "bundle")
-    with app(tmp_path / "bundle", tmp_path, "--photos", rerun) as server:
+    with serve_app(tmp_path / "bundle", tmp_path, "--photos", rerun) as server:
         page = browser.new_page()
         page.goto(server.url)
         page.locator("input[type=file]").first.wait_for(state="attached")
-        ask(page, image_path(rerun / "train", image_id))
+        upload_files(page, image_path(rerun / "train", image_id))
         link = page.get_by_role("link", name="T, A. <b>Author, CC").first
         assert link.get_attribute("href") == url
         page.get_by_text("Points that match the photo of").click()
@@ -169,7 +167,7 @@ def test_authors_are_named_and_points_that_match_are_drawn(
         page.close()
 
 
-def test_the_model_has_a_page(page, bundle_dir):
+def test_the_tab_of_the_model_shows_its_scores(page, bundle_dir):
     page.get_by_role("tab", name="The model").click()
     page.get_by_text("GAP at export, validation").wait_for()
     manifest = json.loads((bundle_dir / "kit-manifest.json").read_text("utf-8"))
@@ -183,8 +181,8 @@ ON_UPLOADER = (
 )
 
 
-def go_to_uploader(page):
-    """By the Tab key, unless it is there already."""
+def focus_uploader(page):
+    """Press the Tab key until the uploader has the focus."""
     for _ in range(12):
         if page.evaluate(ON_UPLOADER):
             return
@@ -192,16 +190,16 @@ def go_to_uploader(page):
     assert page.evaluate(ON_UPLOADER)
 
 
-def test_keys_alone_will_do(page):
-    """From the top of the page to the uploader, and to the model's page and back.
+def test_the_page_can_be_used_with_the_keyboard_alone(page):
+    """From the top of the page to the uploader, and to the tab of the model.
 
-    A page that is drawn anew in between may lose a key: it is pressed again, as one does.
+    A page that is redrawn may lose a key press, so the test repeats it.
     """
     choosers = []
     page.on("filechooser", lambda chooser: choosers.append(chooser))
     for _ in range(5):
-        quiet(page)
-        go_to_uploader(page)
+        wait_until_drawn(page)
+        focus_uploader(page)
         page.keyboard.press("Enter")
         page.wait_for_timeout(2_000)
         if choosers:
@@ -215,24 +213,25 @@ def test_keys_alone_will_do(page):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_axe_finds_nothing_serious(size, browser, served, competition):
-    """WCAG 2 A and AA, contrast included, of all that the page itself shows."""
+    """WCAG 2 A and AA, contrast included, for the elements of the page itself."""
     axe = pytest.importorskip("axe_playwright_python")
     script = (Path(axe.__file__).parent / "axe.min.js").read_text("utf-8")
     width, height = SIZES[size]
     page = browser.new_page(viewport={"width": width, "height": height})
     page.goto(served[0].url)
     page.locator("input[type=file]").first.wait_for(state="attached", timeout=60_000)
-    place = Competition(competition)
-    ask(page, image_path(place.test_dir, tables.read_sample(place.sample_csv)[0]))
+    files = Competition(competition)
+    image_id = tables.read_sample(files.sample_csv)[0]
+    upload_files(page, image_path(files.test_dir, image_id))
     page.get_by_text("Why", exact=True).click()
     page.get_by_text("C of your photo").wait_for()
     page.evaluate(script)
-    found = []
+    violations = []
     for tab in ("Recognise", "The model"):
         page.get_by_role("tab", name=tab).click()
         page.wait_for_timeout(500)
         result = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa']})")
-        found += [
+        violations += [
             (rule["id"], node["html"][:200])
             for rule in result["violations"]
             if rule["impact"] in ("serious", "critical")
@@ -240,4 +239,4 @@ def test_axe_finds_nothing_serious(size, browser, served, competition):
             if not any(name in str(node["target"]) + node["html"] for name in SHELL)
         ]
     page.close()
-    assert found == []
+    assert violations == []

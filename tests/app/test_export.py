@@ -1,6 +1,7 @@
-"""The exported folder is small, whole, and says what the bundle says."""
+"""The exported folder is small and complete, and answers as the bundle does."""
 
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,44 +17,44 @@ from kaggle_kit.data.layout import image_path
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.manifest import verify
-from tests.helpers.asked import asked
-from tests.helpers.browsing import ask
-from tests.helpers.served_app import running
+from tests.helpers.app_answers import answer_photos
+from tests.helpers.browsing import upload_files
+from tests.helpers.served_app import serve_command
 from tests.helpers.signed_bundles import sign
 
-DISK, MEMORY = 500e6, 512e6  # of a small free host
+DISK, MEMORY = 500e6, 512e6  # bytes of a small free host
 
 
 @pytest.fixture(scope="module")
 def exported(bundle_dir, competition, tmp_path_factory):
-    """The folder and what was said of it."""
+    """The folder, and the result of ``export``."""
     out = tmp_path_factory.mktemp("export") / "app"
     return out, export(bundle_dir, out, competition)
 
 
-def test_it_has_what_a_host_looks_for_and_no_savedmodel(exported, bundle_dir):
-    out, made = exported
+def test_the_folder_has_the_files_of_a_page_and_no_savedmodel(exported, bundle_dir):
+    out, result = exported
     names = {path.name for path in out.iterdir()}
     assert names == {PAGE, "requirements.txt", ".streamlit", "bundle", "photos"}
     assert not list(out.rglob("saved_model.pb"))
     assert list(out.glob("bundle/embedders/0/model.tflite"))
     assert (out / "bundle" / "kaggle_kit" / "app" / "main.py").exists()
     files = [path for path in out.rglob("*") if path.is_file()]
-    assert made["files"] == len(files)
+    assert result.files == len(files)
     size = sum(path.stat().st_size for path in files)
-    assert made["mb"] == pytest.approx(size / 1e6, abs=0.1)
+    assert result.mb == pytest.approx(size / 1e6, abs=0.1)
     exported_scores, scores = (
         verify(folder).content["validation"] for folder in (out / "bundle", bundle_dir)
     )
     assert exported_scores == scores
 
 
-def test_thumbnails_are_small_and_examples_are_there(exported, competition):
-    out, made = exported
+def test_thumbnails_are_small_and_examples_exist(exported, competition):
+    out, result = exported
     labels = tables.read_labels(out / "bundle" / "gallery" / "gallery.csv")
-    with zipfile.ZipFile(out / "photos" / "thumbnails.zip") as packed:
-        assert len(packed.namelist()) == made["thumbnails"] == len(labels)
-        assert max(info.file_size for info in packed.infolist()) < 15_000
+    with zipfile.ZipFile(out / "photos" / "thumbnails.zip") as thumbnails:
+        assert len(thumbnails.namelist()) == result.thumbnails == len(labels)
+        assert max(info.file_size for info in thumbnails.infolist()) < 15_000
     assert len(list((out / "photos" / "examples").iterdir())) == 6
 
 
@@ -73,24 +74,24 @@ def test_requirements_are_pinned_and_without_tensorflow(exported):
 @pytest.mark.skipif(
     find_spec("ai_edge_litert") is None, reason="the extra 'app' is not installed"
 )
-def test_it_answers_as_the_bundle_does(exported, bundle_dir, competition):
-    """With the kit that it carries, and no other."""
+def test_the_export_answers_as_the_bundle_does(exported, bundle_dir, competition):
+    """With the library in the exported bundle."""
     image_id = tables.read_sample(competition / "sample_submission.csv")[0]
     path = image_path(competition / "test", image_id)
     code = (
         "import json, sys; from pathlib import Path\n"
         "sys.path.insert(0, 'bundle')\n"
         "import kaggle_kit; assert Path(kaggle_kit.__file__).is_relative_to(Path.cwd())\n"
-        "from kaggle_kit.app.answers import Answers\n"
+        "from kaggle_kit.app.answers import AnswerService\n"
         "from kaggle_kit.backends.uploads import CheckedImage\n"
         "photo = CheckedImage('x', Path(sys.argv[1]).read_bytes())\n"
-        "best = Answers(Path('bundle')).answer(photo).answer\n"
+        "best = AnswerService(Path('bundle')).answer(photo).answer\n"
         "print(json.dumps([best.landmark, best.confidence]))\n"
     )
     command = [sys.executable, "-c", code, str(path)]
-    said = subprocess.check_output(command, cwd=exported[0], text=True)
-    best = asked(bundle_dir, [path])["answers"][0]["candidates"][0]
-    assert json.loads(said) == [best["landmark"], best["confidence"]]
+    output = subprocess.check_output(command, cwd=exported[0], text=True)
+    best = answer_photos(bundle_dir, [path])["answers"][0]["candidates"][0]
+    assert json.loads(output) == [best["landmark"], best["confidence"]]
 
 
 @pytest.mark.slow
@@ -98,28 +99,28 @@ def test_it_answers_as_the_bundle_does(exported, bundle_dir, competition):
 def test_a_fresh_environment_is_small_and_answers_as_the_app_does(
     exported, bundle_dir, competition, browser, tmp_path
 ):
-    """Nothing is installed but what the folder asks for; the whole environment counts."""
+    """Only the requirements are installed; the size is that of the whole environment."""
     out, _ = exported
     environment = tmp_path / "environment"
     venv.create(environment, with_pip=True)
     python = environment / "bin" / "python"
-    needs = out / "requirements.txt"
-    install = [python, "-m", "pip", "install", "-q", "--no-cache-dir", "-r", needs]
+    file = out / "requirements.txt"
+    install = [python, "-m", "pip", "install", "-q", "--no-cache-dir", "-r", file]
     subprocess.run(install, check=True)
     size = sum(p.lstat().st_size for p in environment.rglob("*") if not p.is_symlink())
     command = [python, "-m", "streamlit", "run", PAGE, "--server.port", "PORT"]
     env = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
     image_id = tables.read_sample(competition / "sample_submission.csv")[0]
     path = image_path(competition / "test", image_id)
-    with running(command, tmp_path, out, env) as server:
+    with serve_command(command, tmp_path, out, env) as server:
         page = browser.new_page()
         page.goto(server.url)
         page.locator("input[type=file]").first.wait_for(state="attached")
-        text = ask(page, path)
+        text = upload_files(page, path)
         page.close()
         memory = psutil.Process(server.process.pid).memory_info().rss
     print(f"{size / 1e6:.0f} MB on disk, {memory / 1e6:.0f} MB of memory")
-    (answer,) = asked(bundle_dir, [path])["answers"]
+    (answer,) = answer_photos(bundle_dir, [path])["answers"]
     assert answer["candidates"][0]["name"] in text
     assert size < DISK and memory < MEMORY
 
@@ -128,16 +129,16 @@ def test_the_same_bundle_gives_the_same_bytes(
     exported, bundle_dir, competition, tmp_path
 ):
     out, _ = exported
-    export(bundle_dir, tmp_path / "again", competition)
+    export(bundle_dir, tmp_path / "second", competition)
     for path in out.rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:
-            other = tmp_path / "again" / path.relative_to(out)
+            other = tmp_path / "second" / path.relative_to(out)
             assert other.read_bytes() == path.read_bytes(), path
 
 
-def test_an_early_bundle_and_another_folder_are_refused(bundle_dir, tmp_path):
-    import shutil
-
+def test_a_bundle_without_litert_and_a_folder_of_another_kind_are_refused(
+    bundle_dir, tmp_path
+):
     shutil.copytree(bundle_dir, tmp_path / "bundle")
     next((tmp_path / "bundle").glob("embedders/*/model.tflite")).unlink()
     sign(tmp_path / "bundle")

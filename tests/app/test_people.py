@@ -1,4 +1,4 @@
-"""Many people at once: each reads the answer for their own photo, in bounded memory."""
+"""Many users at once: each reads the answer for their own photo, in bounded memory."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -10,20 +10,20 @@ import psutil
 import pytest
 from PIL import Image
 
-from kaggle_kit.app.text import plain
+from kaggle_kit.app.text import escape_markdown
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.storage import tables
-from tests.helpers.asked import asked
-from tests.helpers.served_app import app
+from tests.helpers.app_answers import answer_photos
+from tests.helpers.served_app import serve_app
 
 if not all(map(find_spec, ("streamlit", "ai_edge_litert", "websockets"))):
     pytest.skip("the extra 'app' is not installed", allow_module_level=True)
 
-from tests.helpers.people import confidence, visit
+from tests.helpers.people import find_numbers, visit
 
-MOST_MB = 400  # of the whole process
-MORE_MB = 120  # for many than for one; twenty that decode by themselves take 320
-LEFT_MB = 80  # more than before they came; Streamlit keeps pages for two minutes
+MAX_MB = 400  # of the whole process
+MAX_EXTRA_MB = 120  # of many users; twenty that decode in parallel take 320
+MAX_GROWTH_MB = 80  # after the users have left; Streamlit keeps pages for two minutes
 
 
 def rss_mb(server):
@@ -31,14 +31,14 @@ def rss_mb(server):
 
 
 class Peak:
-    """The most memory of an app while something goes on."""
+    """The peak memory of an app within a ``with`` block."""
 
     def __init__(self, server):
-        self.server, self.mb, self._over = server, 0.0, Event()
-        self._thread = Thread(target=self._watch)
+        self.server, self.mb, self._end = server, 0.0, Event()
+        self._thread = Thread(target=self._measure)
 
-    def _watch(self):
-        while not self._over.wait(0.02):
+    def _measure(self):
+        while not self._end.wait(0.02):
             self.mb = max(self.mb, rss_mb(self.server))
 
     def __enter__(self):
@@ -46,24 +46,25 @@ class Peak:
         return self
 
     def __exit__(self, *_):
-        self._over.set()
+        self._end.set()
         self._thread.join()
 
 
-def at_once(url, photos_of):
-    """What each person is shown, all of whom come at the same time."""
-    with ThreadPoolExecutor(len(photos_of)) as pool:
-        return list(pool.map(lambda photos: visit(url, photos), photos_of))
+def visit_at_once(url, photos_of_users):
+    """The texts that each user reads, all of whom visit at the same time."""
+    with ThreadPoolExecutor(len(photos_of_users)) as pool:
+        return list(pool.map(lambda photos: visit(url, photos), photos_of_users))
 
 
 def expected_lines(bundle, paths):
-    """The line with the numbers of each photo's answer, by its name; all differ."""
+    """The numbers of each answer, by file name; answers with equal numbers are dropped."""
     lines: dict[str, str] = {}
-    for path, said in zip(paths, asked(bundle, paths)["answers"], strict=True):
-        best = said["candidates"][0]["confidence"]
-        margin = "none" if said["margin"] is None else f"{said['margin']:.3f}"
+    answers = answer_photos(bundle, paths)["answers"]
+    for path, answer in zip(paths, answers, strict=True):
+        best = answer["candidates"][0]["confidence"]
+        margin = "none" if answer["margin"] is None else f"{answer['margin']:.3f}"
         line = (
-            f"C of your photo: {said['c']:.3f}. Confidence: {best:.3f}. Margin to the "
+            f"C of your photo: {answer['c']:.3f}. Confidence: {best:.3f}. Margin to the "
             f"next landmark: {margin}."
         )
         if line not in lines.values():
@@ -72,18 +73,18 @@ def expected_lines(bundle, paths):
 
 
 @pytest.mark.parametrize(
-    ("n_people", "rounds"),
+    ("n_users", "rounds"),
     [
         pytest.param(20, 1, id="once"),
         pytest.param(20, 50, id="often", marks=pytest.mark.slow),
     ],
 )
-def test_each_reads_the_own_answer(
-    n_people, rounds, local, competition, tmp_path, capsys
+def test_each_user_reads_their_own_answer(
+    n_users, rounds, local, competition, tmp_path, capsys
 ):
-    """Photos of nobody else are on the page; the numbers are those of one alone.
+    """No other user's photo is on the page; the numbers are those of a single user.
 
-    Points are compared, too; a network that has learnt nothing says the same of all.
+    The bundle has geometry: an untrained network would give the same numbers for all.
     """
     bundle_dir = local[0] / "bundle"
     ids = [label.image_id for label in tables.read_labels(competition / "train.csv")]
@@ -91,56 +92,57 @@ def test_each_reads_the_own_answer(
     lines = expected_lines(bundle_dir, paths)
     names = list(lines)
     data = {path.name: path.read_bytes() for path in paths}
-    assert len(names) >= n_people
-    turns = [
-        [names[(i + n_people * k) % len(names)] for k in range(rounds)]
-        for i in range(n_people)
+    assert len(names) >= n_users
+    uploads = [
+        [names[(i + n_users * k) % len(names)] for k in range(rounds)]
+        for i in range(n_users)
     ]
-    with app(bundle_dir, tmp_path, "--photos", competition) as server:
+    with serve_app(bundle_dir, tmp_path, "--photos", competition) as server:
         visit(server.url, [(names[0], data[names[0]])])
         before = rss_mb(server)
         with Peak(server) as peak:
-            shown = at_once(server.url, [[(n, data[n]) for n in own] for own in turns])
+            photos = [[(name, data[name]) for name in user] for user in uploads]
+            pages = visit_at_once(server.url, photos)
         after = rss_mb(server)
-    for own, pages in zip(turns, shown, strict=True):
-        for name, texts in zip(own, pages, strict=True):
-            assert confidence(texts) == lines[name]
-            assert [n for n in names if plain(n) in texts] == [name]
+    for user, user_pages in zip(uploads, pages, strict=True):
+        for name, texts in zip(user, user_pages, strict=True):
+            assert find_numbers(texts) == lines[name]
+            assert [n for n in names if escape_markdown(n) in texts] == [name]
     with capsys.disabled():
         print(
-            f"\n{n_people} people, {n_people * rounds} answers: {before:.0f} MB before, "
-            f"{peak.mb:.0f} MB at most, {after:.0f} MB after"
+            f"\n{n_users} users, {n_users * rounds} answers: {before:.0f} MB before, "
+            f"peak {peak.mb:.0f} MB, {after:.0f} MB after"
         )
-    assert peak.mb < MOST_MB
-    assert after - before < LEFT_MB
+    assert peak.mb < MAX_MB
+    assert after - before < MAX_GROWTH_MB
 
 
 @pytest.mark.parametrize(
-    "n_people",
+    "n_users",
     [
         pytest.param(4, id="four"),
         pytest.param(20, id="twenty", marks=pytest.mark.slow),
     ],
 )
-def test_large_photos_of_many_are_decoded_one_at_a_time(
-    n_people, bundle_dir, tmp_path, capsys
+def test_large_photos_of_many_users_are_decoded_one_at_a_time(
+    n_users, bundle_dir, tmp_path, capsys
 ):
-    """Each of 12 megapixels, as large as any that cannot be decoded smaller."""
+    """PNG files of 12 megapixels, the largest photos that are not reduced."""
     rng = np.random.default_rng(0)
     photos = []
-    for i in range(n_people):
+    for i in range(n_users):
         coarse = rng.integers(0, 256, (3, 4, 3)).astype(np.uint8)
         image = Image.fromarray(coarse).resize((4000, 3000), Image.Resampling.NEAREST)
         file = io.BytesIO()
         image.save(file, "PNG", compress_level=1)
         photos.append([(f"{i}.png", file.getvalue())])
-    with app(bundle_dir, tmp_path) as server:
+    with serve_app(bundle_dir, tmp_path) as server:
         with Peak(server) as alone:
             visit(server.url, photos[0])
         with Peak(server) as peak:
-            shown = at_once(server.url, photos)
-    for i, (texts,) in enumerate(shown):
-        assert plain(f"{i}.png") in texts and confidence(texts)
+            pages = visit_at_once(server.url, photos)
+    for i, (texts,) in enumerate(pages):
+        assert escape_markdown(f"{i}.png") in texts and find_numbers(texts)
     with capsys.disabled():
-        print(f"\n{alone.mb:.0f} MB for one, {peak.mb:.0f} MB for {n_people} at once")
-    assert peak.mb < alone.mb + MORE_MB
+        print(f"\n{alone.mb:.0f} MB for one, {peak.mb:.0f} MB for {n_users} at once")
+    assert peak.mb < alone.mb + MAX_EXTRA_MB

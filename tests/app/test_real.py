@@ -1,4 +1,4 @@
-"""The app on real photos: what it says, how soon, and how much memory it takes."""
+"""The app on real photos: its answers, its speed and its memory."""
 
 import shutil
 import time
@@ -15,9 +15,9 @@ from kaggle_kit.data.subset import subset
 from kaggle_kit.retrieval.gallery import Gallery
 from kaggle_kit.storage import tables
 from kaggle_kit.training.trainer import train
-from tests.helpers.agreement import agreement
-from tests.helpers.browsing import ask
-from tests.helpers.served_app import app
+from tests.helpers.agreement import check_agreement
+from tests.helpers.browsing import upload_files
+from tests.helpers.served_app import serve_app
 from tests.helpers.signed_bundles import sign
 
 pytestmark = pytest.mark.slow
@@ -37,36 +37,38 @@ def real(request, landmarks45, tmp_path_factory):
     return out / "bundle", landmarks45
 
 
-def test_answers_are_the_kernels_for_the_whole_test_split(real, tmp_path):
-    assert len(agreement(*real, tmp_path / "s.csv")) == 693
+def test_answers_agree_with_the_kernel_for_the_whole_test_split(real, tmp_path):
+    assert len(check_agreement(*real, tmp_path / "s.csv")) == 693
 
 
-def some_photos(competition):
-    """A photo of a landmark with its id, one of none, and five more of landmarks."""
-    place = Competition(competition)
-    truths = tables.read_solution(place.solution_csv)
+def choose_photos(competition):
+    """Six photos of landmarks, the landmark of the first one, and one of no landmark."""
+    files = Competition(competition)
+    truths = tables.read_solution(files.solution_csv)
     landmarks = [(i, min(t.landmark_ids)) for i, t in truths.items() if t.landmark_ids]
     other = next(i for i, truth in truths.items() if not truth.landmark_ids)
-    paths = [image_path(place.test_dir, i) for i, _ in landmarks[:6]]
-    return paths, landmarks[0][1], image_path(place.test_dir, other)
+    paths = [image_path(files.test_dir, i) for i, _ in landmarks[:6]]
+    return paths, landmarks[0][1], image_path(files.test_dir, other)
 
 
-def test_a_landmark_and_none_are_told_apart(real, browser, tmp_path):
+def test_photos_with_and_without_a_landmark_get_the_right_verdict(
+    real, browser, tmp_path
+):
     folder, competition = real
-    (photo, *_), landmark_id, other = some_photos(competition)
+    (photo, *_), landmark_id, other = choose_photos(competition)
     name = tables.read_names(folder / "names.csv")[landmark_id]
-    with app(folder, tmp_path, "--photos", competition) as server:
+    with serve_app(folder, tmp_path, "--photos", competition) as server:
         page = browser.new_page()
-        for path, said in ((photo, name), (other, "Probably not a landmark")):
+        for path, verdict in ((photo, name), (other, "Probably not a landmark")):
             page.goto(server.url)
             page.locator("input[type=file]").first.wait_for(state="attached")
-            text = ask(page, path)
-            assert said in text.split("Runners-up")[0]
+            text = upload_files(page, path)
+            assert verdict in text.split("Runners-up")[0]
         page.close()
 
 
-def test_it_is_quick_and_small_with_a_large_gallery(real, browser, tmp_path):
-    """From the command to the first answer in the browser, a further one, and memory."""
+def test_the_app_is_fast_and_small_with_a_large_gallery(real, browser, tmp_path):
+    """The time from the command to the first answer, that of a further one, and memory."""
     folder, competition = real
     large = tmp_path / "large"
     shutil.copytree(folder, large)
@@ -81,11 +83,11 @@ def test_it_is_quick_and_small_with_a_large_gallery(real, browser, tmp_path):
         np.asarray(gallery.non_landmarks),
     ).save(large / "gallery")
     sign(large)
-    photos, *_ = some_photos(competition)
+    photos, *_ = choose_photos(competition)
     page = browser.new_page()
     page.goto("about:blank")
     start = time.monotonic()
-    with app(large, tmp_path, "--photos", competition) as server:
+    with serve_app(large, tmp_path, "--photos", competition) as server:
         page.goto(server.url)
         upload = page.locator("input[type=file]").first
         upload.wait_for(state="attached")

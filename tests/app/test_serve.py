@@ -1,4 +1,4 @@
-"""What is wrong is said before anything heavy is loaded."""
+"""Errors are reported before heavy packages are imported."""
 
 import socket
 import subprocess
@@ -12,13 +12,13 @@ from kaggle_kit.cli import main
 from kaggle_kit.errors import DataError, KitError
 
 
-def test_without_the_extra_it_says_what_to_install(bundle_dir, monkeypatch):
+def test_without_the_extra_the_error_says_what_to_install(bundle_dir, monkeypatch):
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(KitError, match=r"pip install 'kaggle-kit\[app\]'"):
         serve(bundle_dir, 8501, None)
 
 
-def test_a_port_in_use_is_named(bundle_dir, monkeypatch):
+def test_a_port_in_use_is_refused(bundle_dir, monkeypatch):
     monkeypatch.setattr(module, "find_spec", lambda name: name)
     with socket.socket() as other:
         other.bind(("localhost", 0))
@@ -28,21 +28,21 @@ def test_a_port_in_use_is_named(bundle_dir, monkeypatch):
             serve(bundle_dir, port, None)
 
 
-def test_photos_that_are_none_are_named(bundle_dir, tmp_path, monkeypatch):
+def test_photos_that_are_no_competition_are_refused(bundle_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "find_spec", lambda name: name)
     with pytest.raises(DataError, match="expected train"):
         serve(bundle_dir, 8501, tmp_path)
 
 
-def test_a_folder_that_is_no_bundle_is_named(tmp_path, capsys):
+def test_a_folder_that_is_no_bundle_is_refused(tmp_path, capsys):
     assert main(["app", "--bundle", str(tmp_path)]) == 1
     assert "expected a bundle, found no kit-manifest.json" in capsys.readouterr().err
 
 
-def test_the_command_line_loads_no_streamlit():
+def test_the_command_line_does_not_import_streamlit():
     code = (
         "import sys; from kaggle_kit import cli; import kaggle_kit.app.serve\n"
         "print([n for n in ('streamlit', 'ai_edge_litert') if n in sys.modules])"
     )
-    said = subprocess.check_output([sys.executable, "-c", code], text=True)
-    assert said.strip() == "[]"
+    output = subprocess.check_output([sys.executable, "-c", code], text=True)
+    assert output.strip() == "[]"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kaggle_kit.app.answers import Answers
+from kaggle_kit.app.answers import AnswerService
 from kaggle_kit.app.export import export
 from kaggle_kit.app.serve import serve
 from kaggle_kit.data.layout import image_path
@@ -90,7 +90,7 @@ def readers(bundle, competition, out):
     return {
         "predict": lambda: predict(bundle, competition, out / "submission.csv"),
         "similar": lambda: Recogniser.load(bundle).similar(photo, 3),
-        "the app's answers": lambda: Answers(bundle),
+        "the app's answers": lambda: AnswerService(bundle),
         "the app's start": lambda: serve(bundle, 1, None),
         "export": lambda: export(bundle, out / "deploy", None),
         "training": lambda: train_in_session(bundle, competition, out / "session"),
@@ -171,5 +171,5 @@ def test_a_bundle_without_a_manifest_is_none(kit):
     bundle, _ = kit
     (bundle / MANIFEST).unlink()
     with pytest.raises(ArtefactError) as caught:
-        Answers(bundle)
+        AnswerService(bundle)
     check_complaint(caught.value, bundle / MANIFEST)

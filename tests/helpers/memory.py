@@ -1,13 +1,13 @@
-"""How much memory a process has had."""
+"""The peak memory of a process."""
 
 import re
 from pathlib import Path
 
 
 def peak_mb() -> float:
-    """The most that this program has had in memory, in units of 2^20 bytes.
+    """The peak resident memory of this process, in units of 2^20 bytes.
 
-    ``getrusage`` also counts what the process was that began it.
+    ``getrusage`` would also count the process that started it.
     """
     status = Path("/proc/self/status").read_text("utf-8")
     return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1024

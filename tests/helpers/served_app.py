@@ -1,4 +1,4 @@
-"""The app in a process of its own."""
+"""Run the app in its own process."""
 
 import os
 import socket
@@ -13,13 +13,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-
-
 RUN = "import sys; from kaggle_kit.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
 class Server:
-    """A running app: where it is, and its process."""
+    """A running app: its URL, its process and its log."""
 
     def __init__(self, port, process, log):
         self.url = f"http://localhost:{port}"
@@ -27,7 +25,7 @@ class Server:
         self.log = log
 
     def wait(self, seconds=60):
-        """Until it answers."""
+        """Wait until the server answers."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and self.process.poll() is None:
             try:
@@ -39,8 +37,8 @@ class Server:
 
 
 @contextmanager
-def running(command, folder, cwd=None, env=None):
-    """Start a command that serves a page at the port that takes the place of PORT."""
+def serve_command(command, folder, cwd=None, env=None):
+    """Run a command that serves a page; "PORT" in it is replaced by a free port."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
@@ -57,8 +55,8 @@ def running(command, folder, cwd=None, env=None):
         process.wait(20)
 
 
-def app(bundle, folder, *more):
-    """``kaggle-kit app``, its temporary files in a folder that is watched."""
+def serve_app(bundle, folder, *options):
+    """Run ``kaggle-kit app`` with its temporary files in ``folder``."""
     if not find_spec("streamlit") or not find_spec("ai_edge_litert"):
         pytest.skip("the extra 'app' is not installed")
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
@@ -68,4 +66,4 @@ def app(bundle, folder, *more):
         "TMPDIR": str(folder / "tmp"),
     }
     command = [sys.executable, "-c", RUN, "app", "--bundle", bundle, "--port", "PORT"]
-    return running([*command, *more], folder, folder, env)
+    return serve_command([*command, *options], folder, folder, env)
