@@ -1,7 +1,6 @@
 """Commands that inspect submissions, photos and settings, and the app."""
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 
 from kaggle_kit.commands.checks import require, require_bundle
@@ -148,10 +147,10 @@ def app(args: argparse.Namespace) -> Result:
     if args.export:
         from kaggle_kit.app.export import export
 
-        return asdict(export(args.bundle, args.export, args.photos))
+        return export(args.bundle, args.export, args.photos)
     from kaggle_kit.app.serve import PORT, serve
 
-    return asdict(serve(args.bundle, args.port or PORT, args.photos))
+    return serve(args.bundle, args.port or PORT, args.photos)
 
 
 @INSPECTION.command(
