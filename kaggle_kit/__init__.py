@@ -1,4 +1,4 @@
-"""The kit for Google Landmark Recognition 2021: photos in, a scored submission out.
+"""The kit for Google Landmark Recognition 2021: images in, a scored submission out.
 
 What a notebook needs is imported from here, and only when it is asked for, since
 TensorFlow takes seconds to load::

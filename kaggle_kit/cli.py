@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     top = Parser(
         prog=PROG,
         usage=f"{PROG} [-h] [--version] COMMAND ...",
-        description="Google Landmark Recognition 2021: from photos to a submission.",
+        description="Google Landmark Recognition 2021: from images to a submission.",
         epilog=overview(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

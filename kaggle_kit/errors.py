@@ -5,7 +5,7 @@
     KitError                a wrong file, folder, setting or run
     ├── ConfigError         a setting is unknown or out of range
     ├── TableError          a CSV file is malformed
-    ├── DataError           a competition folder, its photos or its shards are unusable
+    ├── DataError           a competition folder, its images or its shards are unusable
     ├── ArtefactError       a subset, run or bundle is missing, damaged or in the way
     ├── RehearsalError      the kernel broke one of Kaggle's rules in rehearsal
     └── KaggleError             Kaggle refused, failed or did not answer
@@ -42,7 +42,7 @@ class TableError(KitError):
 
 
 class DataError(KitError):
-    """A competition folder, its photos or its shards are unusable."""
+    """A competition folder, its images or its shards are unusable."""
 
 
 class ArtefactError(KitError):

@@ -149,9 +149,9 @@ def _run_stages(settings: Config, layout: Competition, out: Path) -> RunResult:
 
 def train(settings: Config, competition: Path, out: Path) -> ShardsAndTraining:
     """Make the shards and train, or resume."""
-    from kaggle_kit.training.kaggle_session import train_from_photos  # TensorFlow
+    from kaggle_kit.training.kaggle_session import train_from_images  # TensorFlow
 
-    return train_from_photos(
+    return train_from_images(
         settings, competition, out / "subset", out / "shards", out / "run"
     )
 

@@ -1,4 +1,4 @@
-"""What several tests need: a few drawn photos, and the real ones where they are."""
+"""What several tests need: a few drawn images, and the real ones where they are."""
 
 import os
 import shutil
@@ -17,9 +17,9 @@ LANDMARKS45 = Path(__file__).parents[2] / "shared" / "data" / "landmarks45"
 
 @pytest.fixture(scope="session")
 def landmarks45() -> Path:
-    """Real photos in the competition's layout; the test is skipped where they are not."""
+    """Real images in the competition's layout; the test is skipped where they are not."""
     if not LANDMARKS45.is_dir():
-        pytest.skip(f"the real photos are not here: {LANDMARKS45}")
+        pytest.skip(f"the real images are not here: {LANDMARKS45}")
     return LANDMARKS45
 
 
@@ -34,13 +34,13 @@ def shared(tmp_path_factory) -> Shared:
 
 @pytest.fixture(scope="session")
 def competition(shared) -> Path:
-    """A drawn competition of some 150 photos. Read only: tests that change it copy it."""
+    """A drawn competition of some 150 images. Read only: tests that change it copy it."""
 
     def draw(out: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(drawn, "N_LANDMARKS", 4)
-            patch.setattr(drawn, "TRAIN_PHOTOS", (10, 16))
-            patch.setattr(drawn, "TEST_PHOTOS", 4)
+            patch.setattr(drawn, "TRAIN_IMAGES", (10, 16))
+            patch.setattr(drawn, "TEST_IMAGES", 4)
             patch.setattr(drawn, "TRAIN_OTHERS", 20)
             patch.setattr(drawn, "TEST_OTHERS", 12)
             drawn.draw(out, seed=1)
@@ -171,7 +171,7 @@ ALLOWED_SKIPS = (
     "no GPU",
     "this machine allows no namespaces",
     "cannot hold",  # an image format without that mode
-    "the real photos are not here",
+    "the real images are not here",
     "the reference's features are not here",
 )
 # Files whose tests take longest: begun first, so that no process waits for another's last.

@@ -104,7 +104,7 @@ def test_arrays_and_pil_images_are_recognised_as_files_are(recogniser, competiti
 
 
 def test_a_broken_file_is_an_answer_that_says_so(recogniser, competition, tmp_path):
-    (tmp_path / "notes.jpg").write_text("not a photo")
+    (tmp_path / "notes.jpg").write_text("not an image")
     paths = [tmp_path / "notes.jpg", *paths_of(competition)[:1], tmp_path / "none.jpg"]
     broken, good, missing = recogniser.recognise(paths)
     assert good.error is None and good.landmark is not None

@@ -15,7 +15,7 @@ def small(monkeypatch):
     of_search = {"N_GALLERY": 9000, "N_QUERIES": 40, "WIDTH": 16}
     sizes = {
         search: {**of_search, "N_NON_LANDMARKS": 50, "REPEATS": 1},
-        subset: {"N_PHOTOS": 4000, "N_LANDMARKS": 150, "REPEATS": 1},
+        subset: {"N_IMAGES": 4000, "N_LANDMARKS": 150, "REPEATS": 1},
     }
     for module, values in sizes.items():
         for name, value in values.items():

@@ -22,13 +22,13 @@ def test_a_log_has_one_line_at_the_end_of_a_short_loop(caplog):
     with caplog.at_level(logging.INFO):
         assert list(progress(range(5), label="photos")) == [0, 1, 2, 3, 4]
     (record,) = caplog.records
-    assert "photos: 100%" in record.getMessage() and "5/5" in record.getMessage()
+    assert "images: 100%" in record.getMessage() and "5/5" in record.getMessage()
 
 
 def test_a_log_has_a_line_per_interval_of_a_long_loop(caplog, monkeypatch):
     monkeypatch.setattr(progressing, "LOG_INTERVAL_S", 0)
     with caplog.at_level(logging.INFO):
-        for _ in progress(range(5), label="photos"):
+        for _ in progress(range(5), label="images"):
             pass
     assert len(caplog.records) >= 5
 
@@ -75,7 +75,7 @@ def test_a_log_line_ends_where_it_began(caplog, monkeypatch):
     """No carriage returns, which a file would keep."""
     monkeypatch.setattr(progressing, "LOG_INTERVAL_S", 0)
     with caplog.at_level(logging.INFO):
-        for _ in progress(range(20), label="photos"):
+        for _ in progress(range(20), label="images"):
             pass
     lines = [record.getMessage() for record in caplog.records]
     counts = [int(re.search(r"(\d+)/20", line)[1]) for line in lines]

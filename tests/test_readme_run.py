@@ -18,7 +18,7 @@ from tests.helpers.documents import ROOT, blocks, commands, section
 README = (ROOT / "README.md").read_text("utf-8")
 CONFIGS = (ROOT / "configs" / "README.md").read_text("utf-8")
 COMMANDS = [
-    *commands(section(README, "## Your own photos")),
+    *commands(section(README, "## Your own images")),
     *commands(section(CONFIGS, "## Write your own")),
 ]
 
@@ -37,9 +37,9 @@ def folder(competition, tmp_path_factory):
     """Where a reader would be, with what the commands name."""
     here = tmp_path_factory.mktemp("reader")
     (here / "ROOT").symlink_to(competition)
-    photos = sorted(Competition(competition).test_dir.rglob("*.jpg"))
-    for name, photo in zip(("PHOTO", "OTHER"), photos, strict=False):
-        (here / name).symlink_to(photo)
+    images = sorted(Competition(competition).test_dir.rglob("*.jpg"))
+    for name, image in zip(("PHOTO", "OTHER"), images, strict=False):
+        (here / name).symlink_to(image)
     (here / "configs").mkdir()
     (here / "configs" / "r50_64.yaml").write_text(CONFIG)
     return here

@@ -124,7 +124,7 @@ def test_a_folder_with_other_files_is_refused(competition, tmp_path):
 def test_demo_reaches_a_gap_that_a_broken_stage_could_not(demo):
     result, *_ = demo
     assert result["gap"] > GAP_FLOOR
-    assert result["gap_of_sample"] < 0.1  # one landmark for every photo
+    assert result["gap_of_sample"] < 0.1  # one landmark for every image
 
 
 @pytest.mark.slow  # and on a machine with nothing else to do

@@ -1,1 +1,1 @@
-"""The app: a web page that recognises the landmark in a photo and explains the answer."""
+"""The app: a web page that recognises the landmark in an image and explains the answer."""

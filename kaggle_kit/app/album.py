@@ -1,4 +1,4 @@
-"""The gallery photos that are available to the app, their authors, and example photos."""
+"""The gallery images that are available to the app, their authors, and example images."""
 
 import zipfile
 from contextlib import suppress
@@ -19,28 +19,28 @@ N_EXAMPLES = 6
 
 
 class Album:
-    """Photos in a competition folder, or the thumbnails that ``--export`` packed.
+    """Images in a competition folder, or the thumbnails that ``--export`` packed.
 
     Attributes:
-        examples: photos to try, by the name on the page.
+        examples: images to try, by the name on the page.
     """
 
-    def __init__(self, bundle: Path, photos: Path | None):
-        """List the photos.
+    def __init__(self, bundle: Path, images: Path | None):
+        """List the images.
 
         Args:
-            photos: a competition folder or an exported ``photos/``; None: no photos.
+            images: a competition folder or an exported ``photos/``; None: no images.
 
         Raises:
             DataError: the folder does not exist or is of another kind.
         """
         self._train_dir: Path | None = None
         self._thumbnails: zipfile.ZipFile | None = None
-        if photos and (photos / THUMBNAILS).exists():
-            self._thumbnails = zipfile.ZipFile(photos / THUMBNAILS)
-            files = sorted((photos / EXAMPLES).glob("*"))
-        elif photos:
-            competition = Competition(photos).require("train")
+        if images and (images / THUMBNAILS).exists():
+            self._thumbnails = zipfile.ZipFile(images / THUMBNAILS)
+            files = sorted((images / EXAMPLES).glob("*"))
+        elif images:
+            competition = Competition(images).require("train")
             self._train_dir = competition.train_dir
             files = choose_examples(competition)
         else:
@@ -49,8 +49,8 @@ class Album:
         self._credits = _read_credits(bundle / ATTRIBUTION)
 
     def load_preview(self, image_id: str) -> NDArray[np.uint8] | None:
-        """A small copy of a gallery photo, or None if it is not available."""
-        photo = self.load_photo(image_id)
+        """A small copy of a gallery image, or None if it is not available."""
+        image = self.load_image(image_id)
         thumbnail = None
         if self._thumbnails is not None:
             with suppress(KeyError):
@@ -58,12 +58,12 @@ class Album:
         try:
             if thumbnail is not None:
                 return CheckedImage(image_id, thumbnail).preview
-            return photo.preview if photo else None
+            return image.preview if image else None
         except DataError:
             return None
 
-    def load_photo(self, image_id: str) -> CheckedImage | None:
-        """A gallery photo at full size, or None if it is not available."""
+    def load_image(self, image_id: str) -> CheckedImage | None:
+        """A gallery image at full size, or None if it is not available."""
         if self._train_dir is None:
             return None
         path = image_path(self._train_dir, image_id)
@@ -73,12 +73,12 @@ class Album:
             return None
 
     def credit(self, image_id: str) -> tuple[str, str] | None:
-        """Title, author and licence of a photo, and its URL; None if they are unknown."""
+        """Title, author and licence of an image, and its URL; None if they are unknown."""
         return self._credits.get(image_id)
 
 
 def choose_examples(competition: Competition) -> list[Path]:
-    """Choose a few test photos, evenly spaced, from those that exist."""
+    """Choose a few test images, evenly spaced, from those that exist."""
     if not competition.sample_csv.exists():
         return []
     ids = tables.read_sample(competition.sample_csv)

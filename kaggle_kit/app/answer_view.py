@@ -1,4 +1,4 @@
-"""Show an answer on the page: landmark, runners-up, similar photos and explanation."""
+"""Show an answer on the page: landmark, runners-up, similar images and explanation."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from kaggle_kit.app.text import escape_markdown, format_probability
 from kaggle_kit.backends.uploads import CheckedImage, run_on_decode_thread
 from kaggle_kit.inference.answers import Answer, Candidate, Neighbour
 
-WIDTH = 165  # pixels of a gallery photo; a phone shows two side by side
+WIDTH = 165  # pixels of a gallery image; a phone shows two side by side
 EXPLANATION = """\
-Each similar photo has a score **A**: its similarity{inliers}, less **B**, its similarity to
-photos of no landmark. The score of a landmark is the sum over its photos that count; its
-confidence is that score less **C**, the similarity of *your* photo to photos of no landmark.
+Each similar image has a score **A**: its similarity{inliers}, less **B**, its similarity to
+images of no landmark. The score of a landmark is the sum over its images that count; its
+confidence is that score less **C**, the similarity of *your* image to images of no landmark.
 """
 
 
 def show_answer(
-    service: AnswerService, album: Album, photo: CheckedImage, timed: TimedAnswer
+    service: AnswerService, album: Album, image: CheckedImage, timed: TimedAnswer
 ) -> None:
-    """Show the answer for a photo."""
+    """Show the answer for an image."""
     answer = timed.answer
     left, right = st.columns([2, 3])
     with left:
-        show_picture(photo.preview, "Your photo")
+        show_picture(image.preview, "Your image")
     with right:
         _show_verdict(answer)
         _show_runners_up(answer.candidates)
@@ -38,7 +38,7 @@ def show_answer(
     with st.expander("Why"):
         _show_explanation(service, timed)
     if service.recogniser.geometry and answer.evidence:
-        _show_matches(service, album, photo, answer.evidence[0])
+        _show_matches(service, album, image, answer.evidence[0])
 
 
 def _show_verdict(answer: Answer) -> None:
@@ -59,7 +59,7 @@ def _show_verdict(answer: Answer) -> None:
     if best.probability is None:
         st.markdown(
             f"Confidence {best.confidence:.3f}. Its probability is unknown: the bundle was "
-            f"built without validation photos, or by an earlier version."
+            f"built without validation images, or by an earlier version."
         )
 
 
@@ -82,7 +82,7 @@ def _show_similar(album: Album, neighbours: Sequence[Neighbour]) -> None:
     previews = [album.load_preview(neighbour.image_id) for neighbour in neighbours]
     if all(preview is None for preview in previews):
         return
-    st.markdown("##### Most similar photos of the gallery")
+    st.markdown("##### Most similar images of the gallery")
     with st.container(horizontal=True):
         pairs = zip(neighbours, previews, strict=True)
         for n, (neighbour, preview) in enumerate(pairs, 1):
@@ -102,9 +102,9 @@ def _show_credit(album: Album, image_id: str) -> None:
         return
     text, url = credit
     if url.startswith(("https://", "http://")) and not set(url) & set("<>() \\"):
-        st.markdown(f"Photo: [{escape_markdown(text)}]({url})")
+        st.markdown(f"Image: [{escape_markdown(text)}]({url})")
     else:
-        st.markdown(f"Photo: {escape_markdown(text)}")
+        st.markdown(f"Image: {escape_markdown(text)}")
 
 
 def _show_explanation(service: AnswerService, timed: TimedAnswer) -> None:
@@ -115,7 +115,7 @@ def _show_explanation(service: AnswerService, timed: TimedAnswer) -> None:
     _show_evidence(answer.evidence, has_geometry)
     margin = "none" if answer.margin is None else f"{answer.margin:.3f}"
     st.markdown(
-        f"C of your photo: {answer.c:.3f}. Confidence: {answer.confidence or 0:.3f}. "
+        f"C of your image: {answer.c:.3f}. Confidence: {answer.confidence or 0:.3f}. "
         f"Margin to the next landmark: {margin}. It took {timed.seconds:.2f} s."
     )
     if recogniser.ranking.ranking == "head":
@@ -129,7 +129,7 @@ def _show_explanation(service: AnswerService, timed: TimedAnswer) -> None:
 
 def _show_evidence(neighbours: Sequence[Neighbour], has_geometry: bool) -> None:
     """Show a table of the neighbours and their numbers."""
-    head = ["Gallery photo", "Similarity", *(["Points"] if has_geometry else [])]
+    head = ["Gallery image", "Similarity", *(["Points"] if has_geometry else [])]
     head += ["B", "A", "Counts"]
     lines = ["|".join(head), "|".join(["---", *["---:"] * (len(head) - 2), "---"])]
     for n, neighbour in enumerate(neighbours, 1):
@@ -141,32 +141,32 @@ def _show_evidence(neighbours: Sequence[Neighbour], has_geometry: bool) -> None:
 
 
 def _show_matches(
-    service: AnswerService, album: Album, photo: CheckedImage, neighbour: Neighbour
+    service: AnswerService, album: Album, image: CheckedImage, neighbour: Neighbour
 ) -> None:
-    other = album.load_photo(neighbour.image_id)
+    other = album.load_image(neighbour.image_id)
     if other is None:
         return
     name = escape_markdown(neighbour.name)
-    with st.expander(f"Points that match the photo of {name}"):
-        picture = run_on_decode_thread(lambda: draw_matches(service, photo, other))
-        show_picture(picture, "Your photo on the left, the gallery's on the right")
+    with st.expander(f"Points that match the image of {name}"):
+        picture = run_on_decode_thread(lambda: draw_matches(service, image, other))
+        show_picture(picture, "Your image on the left, the gallery's on the right")
         inliers = neighbour.inliers or 0
         st.markdown(f"Their weights sum to {inliers:.1f}; 3 is certain.")
 
 
 def draw_matches(
-    service: AnswerService, photo: CheckedImage, other: CheckedImage
+    service: AnswerService, image: CheckedImage, other: CheckedImage
 ) -> NDArray[np.uint8]:
-    """Draw two photos side by side, with lines between the points that match."""
+    """Draw two images side by side, with lines between the points that match."""
     from kaggle_kit.local_features.matching import find_inlier_points  # OpenCV
     from kaggle_kit.report.matches import draw_matches as draw_match_picture
 
     local = service.recogniser.settings.local
     verification = service.recogniser.ranking.verification
     assert verification is not None
-    first, second = service.features(photo, other)
+    first, second = service.features(image, other)
     return draw_match_picture(
-        photo.pixels(),
+        image.pixels(),
         other.pixels(),
         *find_inlier_points(first, second, verification),
         local.long_side,

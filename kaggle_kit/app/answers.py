@@ -46,17 +46,17 @@ class AnswerService:
         )
         self._seconds: deque[float] = deque(maxlen=100)
 
-    def answer(self, photo: CheckedImage) -> TimedAnswer:
+    def answer(self, image: CheckedImage) -> TimedAnswer:
         """Recognise an upload; one at a time for all sessions.
 
         Raises:
             DataError: the upload does not decode.
         """
-        return run_on_decode_thread(lambda: self._answer(photo))
+        return run_on_decode_thread(lambda: self._answer(image))
 
-    def _answer(self, photo: CheckedImage) -> TimedAnswer:
+    def _answer(self, image: CheckedImage) -> TimedAnswer:
         start = time.monotonic()
-        (answer,) = self.recogniser.recognise([photo])
+        (answer,) = self.recogniser.recognise([image])
         if answer.error:
             raise DataError(answer.error)
         seconds = time.monotonic() - start
@@ -64,20 +64,20 @@ class AnswerService:
         return TimedAnswer(answer, seconds)
 
     def features(
-        self, photo: CheckedImage, other: CheckedImage
+        self, image: CheckedImage, other: CheckedImage
     ) -> tuple[Features, Features]:
         """Detect the local features of two images; it needs OpenCV.
 
         Call it with ``run_on_decode_thread``.
         """
         assert self.recogniser.geometry is not None
-        first, second = self.recogniser.geometry.reader.read([photo, other])
+        first, second = self.recogniser.geometry.reader.read([image, other])
         assert first is not None and second is not None
         return first, second
 
     def describe_speed(self) -> str:
-        """The median seconds per photo, as text."""
+        """The median seconds per image, as text."""
         if not self._seconds:
-            return "no photo yet"
+            return "no image yet"
         median = statistics.median(self._seconds)
-        return f"{median:.2f} s per photo, the median of the last {len(self._seconds)}"
+        return f"{median:.2f} s per image, the median of the last {len(self._seconds)}"

@@ -79,7 +79,7 @@ class AppExport:
     out: str
 
 
-def export(bundle: Path, out: Path, photos: Path | None) -> AppExport:
+def export(bundle: Path, out: Path, images: Path | None) -> AppExport:
     """Write the folder ``out``: requirements.txt, streamlit_app.py, bundle/, photos/.
 
     The exported bundle has no SavedModels, and the library of this version. Geometry is
@@ -88,8 +88,8 @@ def export(bundle: Path, out: Path, photos: Path | None) -> AppExport:
     exported.
 
     Args:
-        photos: a competition folder, for the thumbnails of gallery photos and for example
-            photos; None: neither.
+        images: a competition folder, for the thumbnails of gallery images and for example
+            images; None: neither.
 
     Raises:
         ArtefactError: the bundle has no LiteRT file or does not match its manifest, or
@@ -107,9 +107,9 @@ def export(bundle: Path, out: Path, photos: Path | None) -> AppExport:
     n_thumbnails = 0
     with atomic_write_dir(out, PAGE) as folder:
         _copy_bundle(bundle, folder / "bundle", has_local)
-        if photos:
-            competition = Competition(photos).require("train")
-            n_thumbnails = _pack_photos(
+        if images:
+            competition = Competition(images).require("train")
+            n_thumbnails = _pack_images(
                 folder / "bundle", competition, folder / "photos"
             )
         (folder / PAGE).write_text(SCRIPT.format(page=PAGE), encoding="utf-8")
@@ -147,7 +147,7 @@ def _copy_bundle(bundle: Path, out: Path, has_local: bool) -> None:
     (out / MANIFEST).write_text(text, encoding="utf-8")
 
 
-def _pack_photos(bundle: Path, competition: Competition, out: Path) -> int:
+def _pack_images(bundle: Path, competition: Competition, out: Path) -> int:
     """Write thumbnails, those of the rarest landmarks first, and examples.
 
     Returns:
@@ -159,8 +159,8 @@ def _pack_photos(bundle: Path, competition: Competition, out: Path) -> int:
     n, size = 0, 0
     with zipfile.ZipFile(out / THUMBNAILS, "w", zipfile.ZIP_STORED) as file:
         for label in progress(sort_rarest_first(labels), label="thumbnails"):
-            photo = album.load_photo(label.image_id)
-            thumbnail = _encode_thumbnail(photo) if photo else None
+            image = album.load_image(label.image_id)
+            thumbnail = _encode_thumbnail(image) if image else None
             if thumbnail is None:
                 continue
             size += len(thumbnail)
@@ -175,10 +175,10 @@ def _pack_photos(bundle: Path, competition: Competition, out: Path) -> int:
     return n
 
 
-def _encode_thumbnail(photo: CheckedImage) -> bytes | None:
-    """A small JPEG of a photo; None if it does not decode."""
+def _encode_thumbnail(image: CheckedImage) -> bytes | None:
+    """A small JPEG of an image; None if it does not decode."""
     try:
-        thumbnail = Image.fromarray(photo.pixels(SIDE))
+        thumbnail = Image.fromarray(image.pixels(SIDE))
     except DataError:
         return None
     thumbnail.thumbnail((2 * SIDE, SIDE))

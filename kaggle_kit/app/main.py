@@ -21,7 +21,7 @@ from kaggle_kit.app.text import escape_markdown
 from kaggle_kit.backends.uploads import MAX_MB, CheckedImage
 from kaggle_kit.errors import KitError
 
-MAX_PHOTOS = 12  # answered on one page
+MAX_IMAGES = 12  # answered on one page
 CACHED_ANSWERS = 50  # per session
 STYLE = """<style>
 [data-testid="stCaptionContainer"], [data-testid="stImageCaption"],
@@ -36,39 +36,39 @@ STYLE = """<style>
 
 
 @st.cache_resource(show_spinner="Loading the model…")
-def load_bundle(bundle: str, photos: str | None) -> tuple[AnswerService, Album]:
-    """Load the bundle and its photos, once for all sessions."""
-    album = Album(Path(bundle), Path(photos) if photos else None)
+def load_bundle(bundle: str, images: str | None) -> tuple[AnswerService, Album]:
+    """Load the bundle and its images, once for all sessions."""
+    album = Album(Path(bundle), Path(images) if images else None)
     return AnswerService(Path(bundle)), album
 
 
-def page(bundle: Path, photos: Path | None) -> None:
+def page(bundle: Path, images: Path | None) -> None:
     """Show the page.
 
     Args:
-        photos: a competition folder or an exported ``photos/``, for the gallery photos.
+        images: a competition folder or an exported ``photos/``, for the gallery images.
     """
     st.set_page_config(page_title="Which landmark is it?", page_icon="🏛️")
     st.html(STYLE)
     try:
-        service, album = load_bundle(str(bundle), str(photos) if photos else None)
+        service, album = load_bundle(str(bundle), str(images) if images else None)
     except KitError as error:
         st.error(escape_markdown(str(error)))
         return
     st.title("Which landmark is it?")
     recognise, model = st.tabs(["Recognise", "The model"])
     with recognise:
-        for name, data in _collect_photos(album):
+        for name, data in _collect_images(album):
             st.divider()
-            _show_photo(service, album, name, data)
+            _show_image(service, album, name, data)
     with model:
         show_model(bundle, service)
 
 
-def _collect_photos(album: Album) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of each upload, example and camera photo."""
+def _collect_images(album: Album) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of each upload, example and camera image."""
     files = st.file_uploader(
-        f"Drop photos of buildings, monuments or sights (up to {MAX_MB} MB each)",
+        f"Drop images of buildings, monuments or sights (up to {MAX_MB} MB each)",
         accept_multiple_files=True,
     )
     example = None
@@ -79,38 +79,38 @@ def _collect_photos(album: Album) -> Iterator[tuple[str, bytes]]:
             index=None,
             placeholder="Choose one",
         )
-    camera_photo = None
+    camera_image = None
     if st.toggle("Use the camera"):
-        camera_photo = st.camera_input("Take a photo")
-    for file in files[:MAX_PHOTOS]:
+        camera_image = st.camera_input("Take an image")
+    for file in files[:MAX_IMAGES]:
         yield file.name, file.getvalue()
-    if len(files) > MAX_PHOTOS:
-        st.warning(f"Only the first {MAX_PHOTOS} photos are recognised.")
+    if len(files) > MAX_IMAGES:
+        st.warning(f"Only the first {MAX_IMAGES} images are recognised.")
     if example:
         yield example, album.examples[example].read_bytes()
-    if camera_photo is not None:
-        yield "Your camera", camera_photo.getvalue()
+    if camera_image is not None:
+        yield "Your camera", camera_image.getvalue()
 
 
-def _show_photo(service: AnswerService, album: Album, name: str, data: bytes) -> None:
-    """Show the answer for a photo, or the error in one line."""
+def _show_image(service: AnswerService, album: Album, name: str, data: bytes) -> None:
+    """Show the answer for an image, or the error in one line."""
     st.subheader(escape_markdown(name), anchor=False)
     try:
-        photo = CheckedImage(name, data)
-        answer = _answer_cached(service, photo)
+        image = CheckedImage(name, data)
+        answer = _answer_cached(service, image)
     except KitError as error:
         st.error(escape_markdown(str(error)))
         return
-    show_answer(service, album, photo, answer)
+    show_answer(service, album, image, answer)
 
 
-def _answer_cached(service: AnswerService, photo: CheckedImage) -> TimedAnswer:
-    """Answer a photo, from the cache of the session if it was answered before."""
+def _answer_cached(service: AnswerService, image: CheckedImage) -> TimedAnswer:
+    """Answer an image, from the cache of the session if it was answered before."""
     cache: dict[str, TimedAnswer] = st.session_state.setdefault("answers", {})
-    key = hashlib.sha256(photo.data).hexdigest()
+    key = hashlib.sha256(image.data).hexdigest()
     if key not in cache:
         with st.spinner("Recognising…"):
-            cache[key] = service.answer(photo)
+            cache[key] = service.answer(image)
         for oldest in list(cache)[:-CACHED_ANSWERS]:
             del cache[oldest]
     return cache[key]
@@ -119,6 +119,6 @@ def _answer_cached(service: AnswerService, photo: CheckedImage) -> TimedAnswer:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("photos", type=Path, nargs="?")
+    parser.add_argument("images", type=Path, nargs="?")
     args = parser.parse_args()
-    page(args.bundle, args.photos)
+    page(args.bundle, args.images)

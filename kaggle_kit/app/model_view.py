@@ -25,7 +25,7 @@ def show_model(bundle: Path, service: AnswerService) -> None:
     except json_files.DAMAGE:
         manifest = {}
     st.markdown(f"#### {escape_markdown(settings.name)}")
-    n_photos, n_landmarks = (
+    n_images, n_landmarks = (
         len(gallery.image_ids),
         len(set(gallery.landmark_ids.tolist())),
     )
@@ -33,8 +33,8 @@ def show_model(bundle: Path, service: AnswerService) -> None:
     size = sum(path.stat().st_size for path in networks)
     rows = [
         ("Network", _describe_network(recogniser)),
-        ("Gallery", f"{n_photos} photos of {n_landmarks} landmarks"),
-        ("Photos of no landmark to compare with", f"{len(gallery.non_landmarks)}"),
+        ("Gallery", f"{n_images} images of {n_landmarks} landmarks"),
+        ("Images of no landmark to compare with", f"{len(gallery.non_landmarks)}"),
         ("GAP at export, validation", _describe_scores(manifest.get("validation"))),
         ("GAP at export, test", _describe_scores(manifest.get("test"))),
         ("Size of the networks", format_size(size)),
@@ -53,15 +53,15 @@ def _describe_network(recogniser: Recogniser) -> str:
     sides = [getattr(part, "side", None) for part in recogniser.embedder.parts]
     size = ", ".join(f"{side} px" for side in sides if side)
     return escape_markdown(
-        f"{model.backbone}, photos at {size}" if size else "visual words"
+        f"{model.backbone}, images at {size}" if size else "visual words"
     )
 
 
 def _describe_scores(scores: dict[str, Any] | None) -> str:
     if not scores:
-        return "no photos"
+        return "no images"
     return (
-        f"{scores['gap']:.4f} on {scores['n_images']} photos, "
+        f"{scores['gap']:.4f} on {scores['n_images']} images, "
         f"{scores['n_positives']} of them of known landmarks"
     )
 
@@ -77,7 +77,7 @@ def _describe_calibration(recogniser: Recogniser) -> str:
     if calibration is None:
         return "unknown"
     return (
-        f"fitted to {calibration.n} validation photos, {calibration.n_landmarks} of them "
-        f"of known landmarks; a photo below {LANDMARK_FROM:.0%} is probably not of a "
+        f"fitted to {calibration.n} validation images, {calibration.n_landmarks} of them "
+        f"of known landmarks; an image below {LANDMARK_FROM:.0%} is probably not of a "
         f"landmark"
     )

@@ -30,21 +30,21 @@ class ServeResult:
     stopped: bool = True
 
 
-def serve(bundle: Path, port: int, photos: Path | None) -> ServeResult:
+def serve(bundle: Path, port: int, images: Path | None) -> ServeResult:
     """Serve the page at ``http://localhost:PORT`` until it is interrupted.
 
     Args:
-        photos: as for ``Album``.
+        images: as for ``Album``.
 
     Raises:
         KitError: Streamlit or LiteRT is missing, or the port is in use.
         ArtefactError: a file of the bundle does not match its manifest.
-        DataError: ``photos`` is no competition folder.
+        DataError: ``--photos`` is no competition folder.
     """
     _require_package("streamlit", "Streamlit")
     _require_package("ai_edge_litert", "LiteRT")
     verify(bundle)
-    Album(bundle, photos)  # for its errors
+    Album(bundle, images)  # for its errors
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -58,7 +58,7 @@ def serve(bundle: Path, port: int, photos: Path | None) -> ServeResult:
 
     options = OPTIONS | {"server.port": port, "server.address": "localhost"}
     flags = {name.replace(".", "_"): value for name, value in options.items()}
-    arguments = [str(path.resolve()) for path in (bundle, photos) if path]
+    arguments = [str(path.resolve()) for path in (bundle, images) if path]
     bootstrap.load_config_options(flags)
     script = Path(__file__).with_name("main.py")
     bootstrap.run(str(script), False, arguments, flags)

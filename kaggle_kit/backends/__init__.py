@@ -1,4 +1,4 @@
-"""Engines that decode photos and run networks: TensorFlow, or Pillow with LiteRT.
+"""Engines that decode images and run networks: TensorFlow, or Pillow with LiteRT.
 
 Untrusted uploads are validated before they are decoded.
 """

@@ -17,9 +17,9 @@ SIGNATURE = "serving_default"
 
 
 class LiteRunner:
-    """A ``Runner`` of a LiteRT file: one photo per thread, one interpreter per thread.
+    """A ``Runner`` of a LiteRT file: one image per thread, one interpreter per thread.
 
-    This is the fastest way to use all cores for many photos. The threads of a single
+    This is the fastest way to use all cores for many images. The threads of a single
     interpreter would wait for each other in every layer.
     """
 
@@ -62,18 +62,18 @@ class LiteRunner:
         self, pixels: NDArray[np.uint8], view: str = VIEWS[0]
     ) -> Callable[[], Outputs]:
         """See ``Runner.start``."""
-        photos = [pixels[i : i + 1] for i in range(len(pixels))]
-        futures = [self._threads.submit(self._run, photo) for photo in photos]
+        images = [pixels[i : i + 1] for i in range(len(pixels))]
+        futures = [self._threads.submit(self._run, image) for image in images]
         return lambda: concatenate_outputs([future.result() for future in futures])
 
     def close(self) -> None:
         """Stop the threads."""
         self._threads.shutdown()
 
-    def _run(self, photo: NDArray[np.uint8]) -> Outputs:
+    def _run(self, image: NDArray[np.uint8]) -> Outputs:
         runner = self._idle.get()
         try:
-            outputs: Outputs = runner(images=photo)
+            outputs: Outputs = runner(images=image)
             return outputs
         finally:
             self._idle.put(runner)

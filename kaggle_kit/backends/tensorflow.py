@@ -29,7 +29,7 @@ class SavedModelRunner:
     of memory, its batch is halved, also for later calls.
 
     Attributes:
-        max_batch: photos that fit into the memory of a device; None until one is out of
+        max_batch: images that fit into the memory of a device; None until one is out of
             memory.
     """
 
@@ -79,7 +79,7 @@ class SavedModelRunner:
         """See ``Runner.start``.
 
         Raises:
-            ArtefactError: a single photo does not fit into memory. The returned function
+            ArtefactError: a single image does not fit into memory. The returned function
                 raises it.
         """
         shares = np.array_split(pixels, len(self.devices))
@@ -108,13 +108,13 @@ class SavedModelRunner:
             except OUT_OF_MEMORY:
                 if len(batch) == 1:
                     raise ArtefactError(
-                        f"{self.model_dir}: expected memory for one photo of {self.side} "
+                        f"{self.model_dir}: expected memory for one image of {self.side} "
                         f"px, got too little; free memory, or make a bundle with smaller "
                         f"recognition.scales"
                     ) from None
                 self.max_batch = len(batch) // 2
                 logger.warning(
-                    "out of memory: running %d photos at a time", self.max_batch
+                    "out of memory: running %d images at a time", self.max_batch
                 )
         return concatenate_outputs(batches)
 

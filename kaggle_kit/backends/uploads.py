@@ -19,7 +19,7 @@ from kaggle_kit.errors import DataError
 
 MAX_MB = 20  # of a file
 MAX_PIXELS = (
-    12_000_000  # of a decoded photo: 36 MB, and a few times that while decoding
+    12_000_000  # of a decoded image: 36 MB, and a few times that while decoding
 )
 # Pixels of a JPEG, which can be decoded at a reduced size. The coefficients of a
 # progressive one are all in memory, with 6 bytes per pixel.
@@ -44,7 +44,7 @@ _DECODE_THREAD = ThreadPoolExecutor(1)
 
 
 def run_on_decode_thread(work: Callable[[], T]) -> T:
-    """Run a function that needs the memory of a large photo, one at a time.
+    """Run a function that needs the memory of a large image, one at a time.
 
     All sessions of the app share one thread, since a thread does not return all of its
     memory to the system. ``work`` must not call this function: it would deadlock.
@@ -66,7 +66,7 @@ class CheckedImage:
         """Check the header; nothing is decoded.
 
         Raises:
-            DataError: the file is no photo, or too large.
+            DataError: the file is no image, or too large.
         """
         self.name, self.data = name, data
         if not data:
@@ -93,7 +93,7 @@ class CheckedImage:
             )
 
     def pixels(self, side: int | None = None) -> NDArray[np.uint8]:
-        """Decode the photo with its EXIF orientation, (h, w, 3); of a GIF, the first frame.
+        """Decode the image with its EXIF orientation, (h, w, 3); of a GIF, the first frame.
 
         The pixels of a JPEG without an orientation are identical to those of
         ``data.decode.decode_reduced``.
@@ -103,7 +103,7 @@ class CheckedImage:
                 reduced only to fit ``MAX_PIXELS``.
 
         Raises:
-            DataError: the photo does not decode.
+            DataError: the image does not decode.
         """
         with self._open() as image:
             if self.is_jpeg:
@@ -143,7 +143,7 @@ class CheckedImage:
         except Image.UnidentifiedImageError:
             raise self._error(
                 "a file of another format",
-                "upload the photo itself, or save it again as JPEG",
+                "upload the image itself, or save it again as JPEG",
             ) from None
         except DAMAGE as error:
             is_cut = "truncated" in str(error) or isinstance(error, EOFError)
@@ -165,7 +165,7 @@ class CheckedImage:
 
     def _error(self, got: str, advice: str) -> DataError:
         return DataError(
-            f"{self.name}: expected a photo ({FORMAT_NAMES}), got {got}; {advice}"
+            f"{self.name}: expected an image ({FORMAT_NAMES}), got {got}; {advice}"
         )
 
 

@@ -118,7 +118,7 @@ def parts(evaluator: Evaluator) -> list[tuple[str, dict[str, Any]]]:
 
 
 def views(settings: Config) -> list[tuple[str, dict[str, Any]]]:
-    """Views of a photo that can be left out, for which all photos are embedded anew."""
+    """Views of an image that can be left out, for which all images are embedded anew."""
     found: list[tuple[str, dict[str, Any]]] = []
     if settings.model.backbone == "none":
         return found

@@ -35,13 +35,13 @@ from kaggle_kit.storage.manifest import MANIFEST, describe_file
 SUBTITLE = "Library, model and gallery for the landmark inference kernel"
 DESCRIPTION = """\
 What the inference kernel of kaggle-kit {version} for Google Landmark Recognition 2021
-runs: the library, the networks' weights, and the vectors of {gallery} gallery photos.
+runs: the library, the networks' weights, and the vectors of {gallery} gallery images.
 
 - config: `{name}`
 - validation: {validation}
 - test: {test}
 
-Licence: the library is under Apache-2.0 (`LICENSE`). The rest was computed from photos of
+Licence: the library is under Apache-2.0 (`LICENSE`). The rest was computed from images of
 the Google Landmarks Dataset v2, which are their authors', under licences of their own;
 `NOTICE.md` says more. {citation}.
 """
@@ -222,9 +222,9 @@ def _write_listing(
 def _in_words(scores: PoolScore | None) -> str:
     """One line of scores."""
     if scores is None:
-        return "no photos"
+        return "no images"
     score = scores.score
     return (
-        f"GAP {score.gap:.4f}, top-1 {score.top1:.4f} on {score.n_images} photos, "
+        f"GAP {score.gap:.4f}, top-1 {score.top1:.4f} on {score.n_images} images, "
         f"{score.n_positives} of them of known landmarks"
     )

@@ -41,9 +41,9 @@ def calibrate(
     None if all or none are right, or if confidence says nothing of which are.
 
     Confidence is scaled to a spread of 1 for the fit, and its slope held back a little
-    (an L2 penalty, as if of one photo), so that it stays finite where right and wrong
-    guesses do not overlap. A curve of two numbers, not a step for every few photos:
-    validation photos are few.
+    (an L2 penalty, as if of one image), so that it stays finite where right and wrong
+    guesses do not overlap. A curve of two numbers, not a step for every few images:
+    validation images are few.
     """
     pairs = [(g, truths[i]) for i, g in guesses.items() if g is not None]
     confidence = np.array([guess.confidence for guess, _ in pairs], np.float64)

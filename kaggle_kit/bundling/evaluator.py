@@ -263,7 +263,7 @@ class Evaluator:
 def _mean_average_precision(
     shown: Sequence[int | None], rows: NDArray[np.int64], gallery: Gallery
 ) -> float | None:
-    """mAP of the nearest gallery photos, over the photos whose landmark the gallery has."""
+    """mAP of the nearest gallery images, over the images whose landmark the gallery has."""
     of_row = gallery.landmark_ids
     landmarks = np.array([-1 if i is None else i for i in shown], np.int64)
     counts = Counter(of_row.tolist())

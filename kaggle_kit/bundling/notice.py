@@ -1,4 +1,4 @@
-"""Whose work is in a bundle: licence, notice, and the authors of the gallery's photos."""
+"""Whose work is in a bundle: licence, notice, and the authors of the gallery's images."""
 
 from collections.abc import Collection
 from importlib import metadata
@@ -27,21 +27,21 @@ NOTICE = """\
 The library in `kaggle_kit/` is licensed under the Apache License 2.0; its text is in
 `LICENSE`.
 
-The rest was computed from photos and labels of the Google Landmarks Dataset v2:
-weights (`embedders/`), vectors and local features of photos (`gallery/`, `local/`), and
+The rest was computed from images and labels of the Google Landmarks Dataset v2:
+weights (`embedders/`), vectors and local features of images (`gallery/`, `local/`), and
 the names and numbers of landmarks. Its labels are licensed by Google under CC BY 4.0. The
-photos are their authors', each under a licence of its own, by which most ask to be named.
-No photo is in here. Weights that a config names as its beginning (`model.weights`) came
+images are their authors', each under a licence of its own, by which most ask to be named.
+No image is in here. Weights that a config names as its beginning (`model.weights`) came
 under their own licence before they were trained on. Cite the data set as
 
 > {citation}
 
 {authors}
 """
-LISTED = "The authors of {n} of the {total} gallery photos are in `attribution.csv`."
+LISTED = "The authors of {n} of the {total} gallery images are in `attribution.csv`."
 UNLISTED = (
     f"The data set names the authors in `{SOURCE}`, which was not at hand when this was "
-    f"made; `gallery/gallery.csv` has the photos' ids."
+    f"made; `gallery/gallery.csv` has the images' ids."
 )
 
 
@@ -77,7 +77,7 @@ def write_notice(part: Path, competition: Path) -> int:
             title) is read, if it is there, row by row.
 
     Returns:
-        The number of photos whose author is known.
+        The number of images whose author is known.
 
     Raises:
         TableError: the columns are others.
@@ -93,7 +93,7 @@ def write_notice(part: Path, competition: Path) -> int:
 
 
 def _authors(path: Path, ids: Collection[str]) -> list[list[str]]:
-    """The rows of some photos; of millions, only these are held."""
+    """The rows of some images; of millions, only these are held."""
     if not path.exists():
         return []
     rows: list[list[str]] = []

@@ -75,6 +75,6 @@ def no_images(trained: Sequence[Query]) -> DataError:
     """What to raise where none of a run's training images exists and decodes."""
     train_dir = trained[0].path.parents[3]
     return DataError(
-        f"{train_dir}: expected the {len(trained)} training photos of the run, none is "
+        f"{train_dir}: expected the {len(trained)} training images of the run, none is "
         f"there and decodes; check --competition"
     )

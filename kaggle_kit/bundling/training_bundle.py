@@ -18,7 +18,7 @@ from kaggle_kit.storage.manifest import MANIFEST
 SUBTITLE = "Library and config for the landmark training kernel"
 DESCRIPTION = """\
 What the training kernel of kaggle-kit {version} for Google Landmark Recognition 2021 runs:
-the library and the config `{name}`. There is no model and no photo in it.
+the library and the config `{name}`. There is no model and no image in it.
 
 Licence: Apache-2.0 (`LICENSE`).
 """

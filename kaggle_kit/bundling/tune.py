@@ -1,6 +1,6 @@
-"""Choose how to rank by GAP on validation photos: a seeded, reported search.
+"""Choose how to rank by GAP on validation images: a seeded, reported search.
 
-Validation photos are few, and the best of many choices that are equally good looks better
+Validation images are few, and the best of many choices that are equally good looks better
 than it is. So a change is made only for a gain that chance does not explain.
 """
 
@@ -114,7 +114,7 @@ def _weighted(
 
 
 def better(new: Precisions, old: Precisions) -> bool:
-    """Whether GAP is higher by more than chance explains, and than one photo is worth.
+    """Whether GAP is higher by more than chance explains, and than one image is worth.
 
     ::
 

@@ -89,7 +89,7 @@ def ablate(args: argparse.Namespace) -> Result:
       --out submission.csv""",
 )
 def predict(args: argparse.Namespace) -> Result:
-    """Write a submission for a competition's test photos."""
+    """Write a submission for a competition's test images."""
     require_bundle(args.bundle)
     from kaggle_kit.inference.predict import predict
 

@@ -1,4 +1,4 @@
-"""Commands that make data: from Kaggle's tables and photos to shards."""
+"""Commands that make data: from Kaggle's tables and images to shards."""
 
 import argparse
 from typing import Any
@@ -28,9 +28,9 @@ DATA = Group("Make data")
     SLUG.but(required=False),
     argument("--tars", metavar="0-9", help="tars of the public data set, of 0 to 499"),
     OUT,
-    argument("--tables", action="store_true", help="only the tables, no photos"),
+    argument("--tables", action="store_true", help="only the tables, no images"),
     SUBSET.but(required=False),
-    path("--ids", "a file with the ids of the photos to download", required=False),
+    path("--ids", "a file with the ids of the images to download", required=False),
     argument(
         "--accept-md5",
         action="extend",
@@ -43,13 +43,13 @@ DATA = Group("Make data")
     argument(
         "--disk-gb",
         type=positive_number,
-        help="limit of disk space for the photos and a tar, in GB",
+        help="limit of disk space for the images and a tar, in GB",
     ),
     argument("--url", help="a mirror of the public data set"),
     example="kaggle-kit download --slug landmark-recognition-2021 --tables --out data",
 )
 def download(args: argparse.Namespace) -> Result:
-    """Download a competition, or some of its photos, from Kaggle or as tars."""
+    """Download a competition, or some of its images, from Kaggle or as tars."""
     contents = [n for n in ("tables", "subset", "ids") if getattr(args, n)]
     require_one("--slug or --tars", [n for n in ("slug", "tars") if getattr(args, n)])
     if len(contents) > 1:
@@ -90,7 +90,7 @@ def download(args: argparse.Namespace) -> Result:
     example="kaggle-kit index --competition demo/competition --out index.csv --report",
 )
 def index(args: argparse.Namespace) -> Result:
-    """List the photos that decode, with their landmark and size."""
+    """List the images that decode, with their landmark and size."""
     from kaggle_kit.data.index import index
 
     result = to_json(index(args.competition, args.out))
@@ -110,7 +110,7 @@ def index(args: argparse.Namespace) -> Result:
     "--out subset",
 )
 def subset(args: argparse.Namespace) -> Result:
-    """Choose landmarks and photos, and split the photos."""
+    """Choose landmarks and images, and split the images."""
     settings = load_settings(args)
     from kaggle_kit.data.subset import subset
 
@@ -128,7 +128,7 @@ def subset(args: argparse.Namespace) -> Result:
       --subset subset --out shards""",
 )
 def shards(args: argparse.Namespace) -> Result:
-    """Resize a subset's photos, and write them into TFRecord shards."""
+    """Resize a subset's images, and write them into TFRecord shards."""
     settings = load_settings(args)
     require(args.subset / "subset.csv", "a subset", "subset")
     if args.ray:

@@ -1,4 +1,4 @@
-"""Commands that inspect submissions, photos and settings, and the app."""
+"""Commands that inspect submissions, images and settings, and the app."""
 
 import argparse
 from pathlib import Path
@@ -52,9 +52,9 @@ def score(args: argparse.Namespace) -> Result:
     path("--run", "a folder made by 'train', 'run' or 'bundle'"),
     path("--submission", "a submission.csv"),
     path("--solution", "the solution.csv to score it with"),
-    COMPETITION.but(required=False, help="the competition's folder, to show photos"),
+    COMPETITION.but(required=False, help="the competition's folder, to show images"),
     BUNDLE.but(
-        required=False, help="the bundle whose gallery photos to show (the run's own)"
+        required=False, help="the bundle whose gallery images to show (the run's own)"
     ),
     path(
         "--against",
@@ -88,14 +88,16 @@ def report(args: argparse.Namespace) -> Result:
 @INSPECTION.command(
     PHOTO,
     BUNDLE,
-    argument("-k", type=count, default=5, metavar="K", help="number of photos (5)"),
-    example="kaggle-kit similar photo.jpg --bundle bundle -k 3",
+    argument("-k", type=count, default=5, metavar="K", help="number of images (5)"),
+    example="kaggle-kit similar image.jpg --bundle bundle -k 3",
 )
 def similar(args: argparse.Namespace) -> Result:
-    """Find the gallery photos most similar to a photo."""
+    """Find the gallery images most similar to an image."""
     require_bundle(args.bundle)
     if not args.photo.is_file():
-        raise KitError(f"{args.photo}: expected a photo, found no file; check the path")
+        raise KitError(
+            f"{args.photo}: expected an image, found no file; check the path"
+        )
     from kaggle_kit.inference.recogniser import Recogniser
 
     with Recogniser.load(args.bundle, geometry_optional=True) as recogniser:
@@ -114,12 +116,12 @@ def similar(args: argparse.Namespace) -> Result:
 
 @INSPECTION.command(
     PHOTO,
-    argument("other", type=Path, metavar="OTHER", help="another photo"),
+    argument("other", type=Path, metavar="OTHER", help="another image"),
     OUT,
-    example="kaggle-kit match photo.jpg other.jpg --out matched.png",
+    example="kaggle-kit match image.jpg other.jpg --out matched.png",
 )
 def match(args: argparse.Namespace) -> Result:
-    """Draw the matching points of two photos."""
+    """Draw the matching points of two images."""
     from kaggle_kit.report.matches import match
 
     return match(args.photo, args.other, args.out).as_json()
@@ -130,7 +132,7 @@ def match(args: argparse.Namespace) -> Result:
     argument("--port", type=count, metavar="P", help="the port of the page (8501)"),
     path(
         "--photos",
-        "a folder in the competition's layout, with the gallery's photos",
+        "a folder in the competition's layout, with the gallery's images",
         required=False,
     ),
     path(
@@ -141,7 +143,7 @@ def match(args: argparse.Namespace) -> Result:
     example="kaggle-kit app --bundle demo/bundle --photos demo/competition",
 )
 def app(args: argparse.Namespace) -> Result:
-    """Serve a web page that recognises photos, or export it for deployment."""
+    """Serve a web page that recognises images, or export it for deployment."""
     require_bundle(args.bundle)
     require(args.bundle / "gallery", "a bundle with a gallery", "bundle")
     if args.export:

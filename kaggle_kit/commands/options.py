@@ -88,7 +88,7 @@ LEDGER = path(
     "the table of all submissions (submissions/ledger.csv)",
     required=False,
 )
-PHOTO = argument("photo", type=Path, metavar="PHOTO", help="a photo")
+PHOTO = argument("photo", type=Path, metavar="PHOTO", help="an image")
 
 
 def load_settings(args: argparse.Namespace) -> "Config":

@@ -7,8 +7,8 @@ Other modules use the names that are listed here as ``config.NAME``.
 """
 
 from kaggle_kit.config.files import load, override, parse_setting, read_json, write_json
+from kaggle_kit.config.images import Augment, Data, Pools, Subset
 from kaggle_kit.config.network import Model, Stage, Train
-from kaggle_kit.config.photos import Augment, Data, Pools, Subset
 from kaggle_kit.config.recognition import Local, Recognition, Verification, Vlad
 from kaggle_kit.config.schema import Config, image_size, input_size
 

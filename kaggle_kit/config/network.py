@@ -131,7 +131,7 @@ class Stage(Settings):
 
     epochs: Annotated[Count, Field(description="number of epochs")]
     image_size: Annotated[
-        Side, Field(description="side of the photos at the network's input, in pixels")
+        Side, Field(description="side of the images at the network's input, in pixels")
     ]
 
 
@@ -170,7 +170,7 @@ class Train(Settings):
         ),
     ] = 1.0
     batch_size: Annotated[
-        Count, Field(description="photos in a batch, over all devices")
+        Count, Field(description="images in a batch, over all devices")
     ] = 32
     per_device: Annotated[
         bool,
@@ -193,7 +193,7 @@ class Train(Settings):
         Literal["none", "sampling", "loss"],
         Field(
             description="correction for classes of different sizes. sampling: all classes "
-            "occur equally often in an epoch; loss: the loss of a photo is weighted by "
+            "occur equally often in an epoch; loss: the loss of an image is weighted by "
             "the inverse size of its class"
         ),
     ] = "none"

@@ -19,13 +19,13 @@ class Local(Settings):
         Field(
             ge=64,
             le=4096,
-            description="longest side of a photo in pixels; a larger photo is downscaled",
+            description="longest side of an image in pixels; a larger image is downscaled",
         ),
     ] = 512
     n_features: Annotated[
         Count,
         Field(
-            description="largest number of keypoints of a photo; the strongest count"
+            description="largest number of keypoints of an image; the strongest count"
         ),
     ] = 800
 
@@ -39,13 +39,13 @@ class Vlad(Settings):
 
 
 class Verification(Settings):
-    """Geometric verification: local features of the query and of its nearest photos.
+    """Geometric verification: local features of the query and of its nearest images.
 
     Their weighted number of inliers is added to the cosine.
     """
 
     candidates: Annotated[
-        Count, Field(description="number of nearest gallery photos to verify")
+        Count, Field(description="number of nearest gallery images to verify")
     ] = 60
     geometry: Annotated[
         Literal["similarity", "homography"],
@@ -80,24 +80,24 @@ class Verification(Settings):
 
 
 class Recognition(Settings):
-    """How the guess for a photo is made; ``retrieval.ranking`` has the formula."""
+    """How the guess for an image is made; ``retrieval.ranking`` has the formula."""
 
     ranking: Annotated[
         Literal["gallery", "head"],
         Field(
             description="gallery: the landmark with the highest score over the nearest "
-            "gallery photos; head: the most probable class of the trained head"
+            "gallery images; head: the most probable class of the trained head"
         ),
     ] = "gallery"
     flip: Annotated[
         bool,
-        Field(description="average the embedding with that of the mirrored photo"),
+        Field(description="average the embedding with that of the mirrored image"),
     ] = True
     scales: Annotated[
         tuple[Scale, ...],
         Field(
             min_length=1,
-            description="sizes at which a photo is embedded, as multiples of "
+            description="sizes at which an image is embedded, as multiples of "
             "data.image_size; the embeddings are averaged",
         ),
     ] = (1.0,)
@@ -118,12 +118,12 @@ class Recognition(Settings):
     whitening: Annotated[
         Literal["pca", "within"],
         Field(
-            description="covariance that becomes the identity. pca: that of all photos; "
-            "within: that of photos of the same landmark"
+            description="covariance that becomes the identity. pca: that of all images; "
+            "within: that of images of the same landmark"
         ),
     ] = "pca"
     candidates: Annotated[
-        Count, Field(description="number of nearest gallery photos to rank (shortlist)")
+        Count, Field(description="number of nearest gallery images to rank (shortlist)")
     ] = 50
     neighbours: Annotated[
         Count,
@@ -150,18 +150,18 @@ class Recognition(Settings):
     gallery_penalty: Annotated[
         Count,
         Field(
-            description="number of nearest photos of the penalty pool whose mean cosine is "
-            "the penalty B of a gallery photo"
+            description="number of nearest images of the penalty pool whose mean cosine is "
+            "the penalty B of a gallery image"
         ),
     ] = 5
     gallery_penalty_weight: Annotated[
         Weight,
-        Field(description="beta: factor of B, subtracted from a gallery photo's score"),
+        Field(description="beta: factor of B, subtracted from a gallery image's score"),
     ] = 1.0
     query_penalty: Annotated[
         Count,
         Field(
-            description="number of nearest photos of the penalty pool whose mean cosine is "
+            description="number of nearest images of the penalty pool whose mean cosine is "
             "the penalty C of a query"
         ),
     ] = 10
@@ -181,7 +181,7 @@ class Recognition(Settings):
         Field(
             description="guesses of a landmark that has more than this share of all "
             "guesses are ranked below all others; null: no guess depends on the other "
-            "photos"
+            "images"
         ),
     ] = None
     int8: Annotated[
@@ -198,17 +198,17 @@ class Recognition(Settings):
         bool,
         Field(
             description="tune neighbours, per_landmark, the exponents, and the weights of "
-            "penalties, verification and embedders, by GAP on the validation photos"
+            "penalties, verification and embedders, by GAP on the validation images"
         ),
     ] = False
     batch_size: Annotated[
-        Count, Field(description="photos in a batch of embeddings")
+        Count, Field(description="images in a batch of embeddings")
     ] = 64
     new_gallery_limit: Annotated[
         int,
         Field(
             ge=0,
-            description="photos of train.csv that are not in the bundle are embedded in "
+            description="images of train.csv that are not in the bundle are embedded in "
             "the kernel and added to the gallery, unless there are more than this number; "
             "the private rerun has at most 100,000",
         ),
@@ -221,9 +221,9 @@ class Recognition(Settings):
 
     @property
     def pixels(self) -> dict[str, float]:
-        """Pixels that each function of the SavedModel processes for a photo.
+        """Pixels that each function of the SavedModel processes for an image.
 
-        The unit is the number of pixels of a photo of ``data.image_size``.
+        The unit is the number of pixels of an image of ``data.image_size``.
         """
         squares = [scale**2 for scale in self.scales]
         every = sum(squares) * (2 if self.flip else 1)

@@ -6,8 +6,8 @@ import pydantic
 from pydantic import Field
 
 from kaggle_kit.config.base import Settings, Text
+from kaggle_kit.config.images import Data, Subset
 from kaggle_kit.config.network import Model, Train
-from kaggle_kit.config.photos import Data, Subset
 from kaggle_kit.config.recognition import Local, Recognition, Vlad
 
 

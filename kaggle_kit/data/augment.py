@@ -1,4 +1,4 @@
-"""Augmentation: random changes of a training photo, reproducible from a seed."""
+"""Augmentation: random changes of a training image, reproducible from a seed."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from kaggle_kit.data.decode import resize_to_square
 
 
 def augment(pixels: tf.Tensor, data: config.Data, seed: tf.Tensor) -> tf.Tensor:
-    """Crop, flip and change the colours of a photo at random.
+    """Crop, flip and change the colours of an image at random.
 
     Args:
         pixels: (s, s, 3) uint8, where s is ``data.stored_size``.
@@ -49,7 +49,7 @@ def random_layers(
 ) -> Callable[[tf.Tensor], tf.Tensor] | None:
     """Create the augmentation of keras-cv: RandAugment and cutout, if they are enabled.
 
-    keras-cv layers draw from a state: the same seed gives the same changes only if photos
+    keras-cv layers draw from a state: the same seed gives the same changes only if images
     pass one at a time, in the same order. Source of RandAugment: Cubuk et al.,
     arXiv:1909.13719.
 

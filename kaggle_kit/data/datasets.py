@@ -1,4 +1,4 @@
-"""Training and validation batches of photos, read from shards."""
+"""Training and validation batches of images, read from shards."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from kaggle_kit.config import Config, image_size
 from kaggle_kit.data.augment import augment, random_layers
 from kaggle_kit.data.decode import PARALLEL, dataset_options, resize_to_square
 from kaggle_kit.data.shard_file import parse_record
-from kaggle_kit.data.shards import ShardsManifest, photo_classes, shard_paths
+from kaggle_kit.data.shards import ShardsManifest, image_classes, shard_paths
 from kaggle_kit.errors import ConfigError
 
 
@@ -49,17 +49,17 @@ def training_batches(
 
     The order and the augmentation depend only on ``seed``, ``epoch`` and TensorFlow's
     global seed, so a resumed epoch repeats the interrupted one exactly. (The global seed is
-    set once per process, since setting it clears TensorFlow's caches.) The photos of an
-    incomplete last batch are left out, because batch norm needs more than one photo.
+    set once per process, since setting it clears TensorFlow's caches.) The images of an
+    incomplete last batch are left out, because batch norm needs more than one image.
 
-    A photo and its augmentation do not depend on ``start`` and ``part``. Photos that are
+    An image and its augmentation do not depend on ``start`` and ``part``. Images that are
     not needed are read from disk, which keeps the order, but not decoded. (keras-cv layers
-    draw from a state, so they process a grey photo for each photo that is not needed.)
+    draw from a state, so they process a grey image for each image that is not needed.)
 
     Args:
-        copies: for each shard, how often each of its photos occurs in the epoch.
+        copies: for each shard, how often each of its images occurs in the epoch.
         data: sizes, shuffle buffer and augmentation.
-        batch_size: photos in a batch, over all hosts and devices; a multiple of their
+        batch_size: images in a batch, over all hosts and devices; a multiple of their
             number.
         seed, epoch: of the random changes.
         start: batches to skip at the beginning.
@@ -108,15 +108,15 @@ def validation_batches(
     batch_size: int,
     part: Part = WHOLE,
 ) -> tf.data.Dataset:
-    """All photos once, in order, whole: ((b, size, size, 3) float32 0..255, (b,) class).
+    """All images once, in order, whole: ((b, size, size, 3) float32 0..255, (b,) class).
 
     Each of several hosts reads different batches, and all read the same number of batches:
-    hosts without photos left get batches of one grey photo of class -1.
+    hosts without images left get batches of one grey image of class -1.
 
     Args:
-        n_images: photos in all shards.
-        stored_size, size: side of the photos in the shards, and in the batches.
-        batch_size: photos in a batch, on one device.
+        n_images: images in all shards.
+        stored_size, size: side of the images in the shards, and in the batches.
+        batch_size: images in a batch, on one device.
         part: of the batches that this host reads.
     """
 
@@ -179,8 +179,8 @@ def _decode_and_augment(
     """(position, record, seeds) -> (position, pixels, class).
 
     Args:
-        change: the augmentation of keras-cv; a photo that is not needed is grey for it.
-        is_needed: whether the photo at a position is needed.
+        change: the augmentation of keras-cv; an image that is not needed is grey for it.
+        is_needed: whether the image at a position is needed.
     """
 
     def read(
@@ -212,8 +212,8 @@ def _repeat_records(path: tf.Tensor, copies: tf.Tensor) -> tf.data.Dataset:
     )
 
 
-class Photos:
-    """The photos of a shards folder, as batches of each epoch.
+class TrainingImages:
+    """The images of a shards folder, as batches of each epoch.
 
     Args:
         settings: of the training.
@@ -222,7 +222,7 @@ class Photos:
         part: of every batch that this host reads.
 
     Raises:
-        ConfigError: there are fewer training photos than devices.
+        ConfigError: there are fewer training images than devices.
         ArtefactError: the tables in the folder do not match the shards.
     """
 
@@ -237,13 +237,13 @@ class Photos:
         self.part = part
         self.shards = shard_paths(folder, manifest, "train")
         self.validation_shards = shard_paths(folder, manifest, "validation")
-        self.classes = photo_classes(folder, manifest, "train")
+        self.classes = image_classes(folder, manifest, "train")
         self.n_validation = manifest.counts.validation
         n_train = manifest.counts.train
         batch_size = effective_batch_size(settings.train.batch_size, n_train, part)
         if not batch_size:
             raise ConfigError(
-                f"{folder}: expected a training photo for each of "
+                f"{folder}: expected a training image for each of "
                 f"{part.of * part.devices} devices, got {n_train}; train on fewer devices"
             )
         self.steps = n_train // batch_size
@@ -258,7 +258,7 @@ class Photos:
             start: training batches to skip.
 
         Returns:
-            Training batches, and validation batches or None without such photos.
+            Training batches, and validation batches or None without such images.
         """
         data, train = self.settings.data, self.settings.train
         size = image_size(epoch, self.settings)
@@ -295,14 +295,14 @@ class Photos:
 def balanced_copies(
     classes: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Draw how often each photo occurs in an epoch with equally frequent classes.
+    """Draw how often each image occurs in an epoch with equally frequent classes.
 
     Args:
-        classes: (n,) class of each photo.
+        classes: (n,) class of each image.
 
     Returns:
-        (n,) integers whose sum is n. The expected value for a photo is
-        n / (number of classes * photos of its class).
+        (n,) integers whose sum is n. The expected value for an image is
+        n / (number of classes * images of its class).
     """
     _, inverse, counts = np.unique(classes, return_inverse=True, return_counts=True)
     order = np.lexsort((rng.random(len(classes)), inverse))

@@ -1,8 +1,8 @@
-"""Decode and resize photos with TensorFlow, in the same way for training and inference.
+"""Decode and resize images with TensorFlow, in the same way for training and inference.
 
-A photo is resized to a square without regard to its aspect ratio. For landmarks this works
+An image is resized to a square without regard to its aspect ratio. For landmarks this works
 better than padding (write-ups of the competition agree). Memory does not grow with the
-number of photos.
+number of images.
 """
 
 import functools
@@ -19,22 +19,22 @@ from numpy.typing import NDArray
 from kaggle_kit.data.gif import MOST_PIXELS, drop_large_gif
 from kaggle_kit.data.resize import RATIOS
 
-PARALLEL = os.cpu_count() or 1  # photos decoded at a time
+PARALLEL = os.cpu_count() or 1  # images decoded at a time
 # The DCT method with which all JPEG decoders give the same pixels, the app's included.
 # TensorFlow's default differs by one in some pixels, and is hardly faster.
 DCT_METHOD = "INTEGER_ACCURATE"
 
 
-def decode(photo: tf.Tensor) -> tf.Tensor:
+def decode(image: tf.Tensor) -> tf.Tensor:
     """Decode a JPEG, PNG, GIF or BMP file, () bytes -> (h, w, 3) uint8."""
     return tf.cond(
-        tf.io.is_jpeg(photo),
-        lambda: _decode_jpeg(photo, 1),
-        lambda: _decode_other(drop_large_gif(photo)),
+        tf.io.is_jpeg(image),
+        lambda: _decode_jpeg(image, 1),
+        lambda: _decode_other(drop_large_gif(image)),
     )
 
 
-def decode_reduced(photo: tf.Tensor, side: int) -> tf.Tensor:
+def decode_reduced(image: tf.Tensor, side: int) -> tf.Tensor:
     """Decode a file; a JPEG at the smallest size with both sides at least ``side``.
 
     A JPEG decoder can decode at a half, a quarter or an eighth of the size, which takes
@@ -42,25 +42,25 @@ def decode_reduced(photo: tf.Tensor, side: int) -> tf.Tensor:
     """
 
     def decode_jpeg() -> tf.Tensor:
-        sides = tf.image.extract_jpeg_shape(photo)[:2]
+        sides = tf.image.extract_jpeg_shape(image)[:2]
         shortest = tf.reduce_min(sides)
         fits = [shortest > (side - 1) * ratio for ratio in RATIOS]  # sides round up
-        cases = [partial(_decode_jpeg, photo, ratio) for ratio in (1, *RATIOS)]
+        cases = [partial(_decode_jpeg, image, ratio) for ratio in (1, *RATIOS)]
         # The decoder refuses a JPEG of too many pixels only at full size. At an eighth it
         # would still unpack all coefficients of a progressive one.
         is_small = tf.reduce_prod(tf.cast(sides, tf.int64)) <= MOST_PIXELS
         n_fits = tf.math.count_nonzero(fits, dtype=tf.int32)
         return tf.switch_case(n_fits * tf.cast(is_small, tf.int32), cases)
 
-    return tf.cond(tf.io.is_jpeg(photo), decode_jpeg, lambda: decode(photo))
+    return tf.cond(tf.io.is_jpeg(image), decode_jpeg, lambda: decode(image))
 
 
-def _decode_other(photo: tf.Tensor) -> tf.Tensor:
-    return tf.io.decode_image(photo, channels=3, expand_animations=False)
+def _decode_other(image: tf.Tensor) -> tf.Tensor:
+    return tf.io.decode_image(image, channels=3, expand_animations=False)
 
 
-def _decode_jpeg(photo: tf.Tensor, ratio: int) -> tf.Tensor:
-    return tf.io.decode_jpeg(photo, 3, ratio, dct_method=DCT_METHOD)
+def _decode_jpeg(image: tf.Tensor, ratio: int) -> tf.Tensor:
+    return tf.io.decode_jpeg(image, 3, ratio, dct_method=DCT_METHOD)
 
 
 def resize_to_square(pixels: tf.Tensor, size: int) -> tf.Tensor:
@@ -97,8 +97,8 @@ def decode_files(
     """
 
     def read(index: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        photo = tf.io.read_file(path)
-        return index, transform(decode_reduced(photo, side) if side else decode(photo))
+        image = tf.io.read_file(path)
+        return index, transform(decode_reduced(image, side) if side else decode(image))
 
     names = tf.constant([str(path) for path in paths], tf.string)
     dataset = tf.data.Dataset.range(len(paths)).map(lambda i: (i, names[i]))

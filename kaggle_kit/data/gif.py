@@ -15,21 +15,21 @@ MOST_PIXELS = 2**29 // 3
 FRAME, EXTENSION = 0x2C, 0x21  # block types
 
 
-def drop_large_gif(photo: tf.Tensor) -> tf.Tensor:
-    """The bytes of a photo; empty, so that it does not decode, if it is too large.
+def drop_large_gif(image: tf.Tensor) -> tf.Tensor:
+    """The bytes of an image; empty, so that it does not decode, if it is too large.
 
     Args:
-        photo: () string, a file of any format; only a GIF can be too large here.
+        image: () string, a file of any format; only a GIF can be too large here.
     """
-    is_gif = tf.strings.substr(photo, 0, 3) == b"GIF"
+    is_gif = tf.strings.substr(image, 0, 3) == b"GIF"
 
     def check() -> tf.Tensor:
         content = tf.numpy_function(
-            _empty_if_too_large, [photo], tf.string, stateful=False
+            _empty_if_too_large, [image], tf.string, stateful=False
         )
         return tf.ensure_shape(content, ())
 
-    return tf.cond(is_gif, check, lambda: photo)
+    return tf.cond(is_gif, check, lambda: image)
 
 
 def pixels(content: bytes) -> int:

@@ -1,4 +1,4 @@
-"""List the photos below ``train/``, with their landmark, size or decoding error."""
+"""List the images below ``train/``, with their landmark, size or decoding error."""
 
 import logging
 import os
@@ -18,20 +18,20 @@ from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.json_files import JsonObject
 
 logger = logging.getLogger(__name__)
-# Pillow and its plugins raise one of these for a damaged photo.
+# Pillow and its plugins raise one of these for a damaged image.
 DAMAGE = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, MemoryError),
     *(ArithmeticError, AttributeError, RuntimeError, struct.error, zlib.error),
     Image.DecompressionBombError,
 )
 CHUNK = (
-    4096  # photos queued for the threads; a queued photo takes more memory than a row
+    4096  # images queued for the threads; a queued image takes more memory than a row
 )
 
 
 @dataclass(frozen=True)
 class IndexCounts(JsonObject):
-    """Photos with a landmark, photos without one, and photos that do not decode."""
+    """Images with a landmark, images without one, and images that do not decode."""
 
     labelled: int
     unlabelled: int
@@ -39,10 +39,10 @@ class IndexCounts(JsonObject):
 
 
 def index(competition: Path, out: Path) -> IndexCounts:
-    """Write id, landmark_id, width and height of every photo that decodes to ``out``.
+    """Write id, landmark_id, width and height of every image that decodes to ``out``.
 
-    The landmark id is empty for a photo that ``train.csv`` does not list: a non-landmark.
-    Photos that do not decode, and listed photos without a file, are written to
+    The landmark id is empty for an image that ``train.csv`` does not list: a non-landmark.
+    Images that do not decode, and listed images without a file, are written to
     ``<stem of out>.broken.csv`` (id, reason).
 
     Raises:
@@ -52,7 +52,7 @@ def index(competition: Path, out: Path) -> IndexCounts:
     place = Competition(Path(competition)).require("train.csv", "train")
     labels = tables.read_labels(place.train_csv)
     landmark = {image_id: landmark for image_id, landmark, _ in labels.tuples()}
-    ids = sorted(set(landmark).union(photo_ids(place.train_dir)))
+    ids = sorted(set(landmark).union(image_ids(place.train_dir)))
     rows, broken = [], []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         sizes = _look_all(pool, place.train_dir, ids)
@@ -66,7 +66,7 @@ def index(competition: Path, out: Path) -> IndexCounts:
     write_rows(broken_csv, ("id", "reason"), broken)
     write_rows(out, ("id", "landmark_id", "width", "height"), rows)
     if broken:
-        logger.warning("%d photos do not decode: see %s", len(broken), broken_csv)
+        logger.warning("%d images do not decode: see %s", len(broken), broken_csv)
     labelled = sum(row[1] is not None for row in rows)
     return IndexCounts(labelled, len(rows) - labelled, len(broken))
 
@@ -74,14 +74,14 @@ def index(competition: Path, out: Path) -> IndexCounts:
 def _look_all(
     pool: ThreadPoolExecutor, folder: Path, ids: Sequence[str]
 ) -> Iterator[tuple[int, int] | str]:
-    """The results of ``look`` for all photos, in order."""
+    """The results of ``look`` for all images, in order."""
     for start in range(0, len(ids), CHUNK):
         chunk = ids[start : start + CHUNK]
         yield from pool.map(lambda i: look(image_path(folder, i)), chunk)
 
 
-def photo_ids(folder: Path) -> Iterator[str]:
-    """The ids of all photos below ``folder`` (a/b/c/<id>.jpg), in arbitrary order."""
+def image_ids(folder: Path) -> Iterator[str]:
+    """The ids of all images below ``folder`` (a/b/c/<id>.jpg), in arbitrary order."""
     depth = 3
     folders = [(str(folder), 0)]
     while folders:
@@ -98,16 +98,16 @@ def photo_ids(folder: Path) -> Iterator[str]:
 
 
 def look(path: Path) -> tuple[int, int] | str:
-    """Decode a photo; return its width and height, or the reason why it does not decode.
+    """Decode an image; return its width and height, or the reason why it does not decode.
 
     A JPEG is decoded at an eighth of its size. That reads the whole file and so finds
     every error, at a fifth of the cost.
     """
     try:
-        with Image.open(path) as photo:
-            size = photo.size
-            photo.draft("RGB", (max(1, size[0] // 8), max(1, size[1] // 8)))
-            photo.load()
+        with Image.open(path) as image:
+            size = image.size
+            image.draft("RGB", (max(1, size[0] // 8), max(1, size[1] // 8)))
+            image.load()
             return size
     except FileNotFoundError:
         return "no file"

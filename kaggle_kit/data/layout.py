@@ -1,4 +1,4 @@
-"""The folder layout of the competition: paths of its tables and photos."""
+"""The folder layout of the competition: paths of its tables and images."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ from kaggle_kit.errors import DataError
 
 
 def image_path(folder: Path, image_id: str) -> Path:
-    """The path of a photo below ``train/`` or ``test/``.
+    """The path of an image below ``train/`` or ``test/``.
 
     The first three characters of the id are the names of nested folders.
 
@@ -29,17 +29,17 @@ class Competition:
 
     @property
     def train_dir(self) -> Path:
-        """The labelled photos, and photos that show no landmark."""
+        """The labelled images, and images that show no landmark."""
         return self.root / "train"
 
     @property
     def test_dir(self) -> Path:
-        """The photos to recognise."""
+        """The images to recognise."""
         return self.root / "test"
 
     @property
     def train_csv(self) -> Path:
-        """The landmark ids of the labelled photos."""
+        """The landmark ids of the labelled images."""
         return self.root / "train.csv"
 
     @property
@@ -49,7 +49,7 @@ class Competition:
 
     @property
     def solution_csv(self) -> Path:
-        """The landmark ids of the test photos, if they are available."""
+        """The landmark ids of the test images, if they are available."""
         return self.root / "solution.csv"
 
     @property
@@ -81,7 +81,7 @@ class Competition:
                 )
             if path.is_dir() and not any(path.iterdir()):
                 raise DataError(
-                    f"{path}: expected photos as a/b/c/<id>.jpg, found an empty folder; "
+                    f"{path}: expected images as a/b/c/<id>.jpg, found an empty folder; "
                     f"download or unpack the competition's images"
                 )
         return self

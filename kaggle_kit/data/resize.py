@@ -1,4 +1,4 @@
-"""Resize photos in NumPy, bit-identical to ``data.decode``; for the app.
+"""Resize images in NumPy, bit-identical to ``data.decode``; for the app.
 
 Both decode a JPEG at the reduced size that ``RATIOS`` and ``choose_ratio`` define.
 """
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 RATIOS = (2, 4, 8)  # by which a JPEG decoder can reduce the size
-BAND = 2048  # columns of a photo resized at a time, which bounds memory
+BAND = 2048  # columns of an image resized at a time, which bounds memory
 
 
 class Weights(NamedTuple):

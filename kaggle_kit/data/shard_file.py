@@ -1,4 +1,4 @@
-"""Write and parse one shard: a TFRecord file of resized photos."""
+"""Write and parse one shard: a TFRecord file of resized images."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +23,11 @@ class Job:
     """A shard to write.
 
     Attributes:
-        settings: size and JPEG quality of the stored photos.
-        train_dir: the folder of the photos.
+        settings: size and JPEG quality of the stored images.
+        train_dir: the folder of the images.
         path: of the shard.
-        split: of its photos.
-        image_ids, classes: of its photos, in order.
+        split: of its images.
+        image_ids, classes: of its images, in order.
     """
 
     settings: config.Data
@@ -45,7 +45,7 @@ class Shard(JsonObject):
     Attributes:
         file: its name.
         split: train or validation.
-        images: the number of its photos.
+        images: the number of its images.
         bytes: its size.
         sha256: of its content, in hexadecimal.
     """
@@ -59,11 +59,11 @@ class Shard(JsonObject):
 
 @dataclass(frozen=True)
 class JobResult:
-    """A shard that was written, and the photos that are missing from it.
+    """A shard that was written, and the images that are missing from it.
 
     Attributes:
-        shard: None if no photo decodes; there is no file then.
-        broken: ids of the photos that are missing or do not decode.
+        shard: None if no image decodes; there is no file then.
+        broken: ids of the images that are missing or do not decode.
     """
 
     shard: Shard | None
@@ -71,7 +71,7 @@ class JobResult:
 
 
 def write_shard(job: Job) -> JobResult:
-    """Decode, resize and encode the photos of a shard, and write those that decode."""
+    """Decode, resize and encode the images of a shard, and write those that decode."""
 
     def encode(pixels: tf.Tensor) -> tf.Tensor:
         return tf.io.encode_jpeg(
@@ -104,7 +104,7 @@ def parse_record(record: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _record(image_id: str, label: int, image: bytes) -> bytes:
-    """Serialize a photo; ``FEATURES`` describes the result."""
+    """Serialize an image; ``FEATURES`` describes the result."""
     feature, strings, integers = (
         tf.train.Feature,
         tf.train.BytesList,

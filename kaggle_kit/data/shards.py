@@ -1,4 +1,4 @@
-"""Store resized photos in TFRecord shards, which training reads sequentially."""
+"""Store resized images in TFRecord shards, which training reads sequentially."""
 
 import logging
 import re
@@ -32,7 +32,7 @@ ParallelMap = Callable[[Callable[[Job], JobResult], Sequence[Job]], Iterable[Job
 
 @dataclass(frozen=True)
 class SplitCounts(JsonObject):
-    """The number of photos in the shards of each split."""
+    """The number of images in the shards of each split."""
 
     train: int
     validation: int
@@ -44,8 +44,8 @@ class ShardsManifest(JsonObject):
 
     Attributes:
         stored_size, jpeg_quality, shard_images: the settings ``data.*`` of the shards.
-        counts: photos in the shards.
-        broken: ids of the photos that are missing or do not decode.
+        counts: images in the shards.
+        broken: ids of the images that are missing or do not decode.
         shards: all shards, those of a split in order.
     """
 
@@ -64,10 +64,10 @@ def shards(
     out: Path,
     parallel_map: ParallelMap = map,
 ) -> ShardsManifest:
-    """Write the folder ``out``: shards of the subset's landmark photos, and a manifest.
+    """Write the folder ``out``: shards of the subset's landmark images, and a manifest.
 
-    Photos are decoded, resized and encoded on all cores, a few at a time in memory. A
-    photo that is missing or does not decode is left out and listed in the manifest. Shards
+    Images are decoded, resized and encoded on all cores, a few at a time in memory. An
+    image that is missing or does not decode is left out and listed in the manifest. Shards
     that exist are kept if they are complete and of the same subset and settings.
 
     Args:
@@ -75,7 +75,7 @@ def shards(
             in order; the default is ``map``. It may use other hosts that see the folders.
 
     Raises:
-        DataError: no photo of a split decodes, or the disk is too small for all shards,
+        DataError: no image of a split decodes, or the disk is too small for all shards,
             estimated from the size of the first.
         ArtefactError: another process writes ``out``.
     """
@@ -105,15 +105,15 @@ def _write(
     n_left = sum(m.split in SPLITS for m in labelled)
     with atomic_write_dir(out, MARKER) as part:
         for split in SPLITS:
-            photos = [m for m in labelled if m.split == split]
-            jobs = _jobs(settings, place, split, photos, class_of, part)
+            images = [m for m in labelled if m.split == split]
+            jobs = _jobs(settings, place, split, images, class_of, part)
             files[split], split_broken = _write_split(jobs, n_left, parallel_map)
-            n_left -= len(photos)
+            n_left -= len(images)
             broken += split_broken
-            if photos and not files[split]:
+            if images and not files[split]:
                 raise DataError(
-                    f"{place.train_dir}: expected the {split} photos of {subset}, got none "
-                    f"of {len(photos)} that decodes; check --competition"
+                    f"{place.train_dir}: expected the {split} images of {subset}, got none "
+                    f"of {len(images)} that decodes; check --competition"
                 )
         manifest = ShardsManifest(
             settings.stored_size,
@@ -129,7 +129,7 @@ def _write(
             shutil.copyfile(subset / name, part / name)
     if broken:
         logger.warning(
-            "%d photos are missing or do not decode: see %s", len(broken), out
+            "%d images are missing or do not decode: see %s", len(broken), out
         )
     return manifest
 
@@ -198,10 +198,10 @@ def shard_paths(folder: Path, manifest: ShardsManifest, split: str) -> list[Path
     return [Path(folder) / s.file for s in manifest.shards if s.split == split]
 
 
-def photo_classes(
+def image_classes(
     folder: Path, manifest: ShardsManifest, split: str
 ) -> list[NDArray[np.int64]]:
-    """The class of each photo of a split, in order: an array for each shard.
+    """The class of each image of a split, in order: an array for each shard.
 
     Raises:
         ArtefactError: ``subset.csv`` and ``classes.csv`` do not match the shards.
@@ -218,7 +218,7 @@ def photo_classes(
     if len(labels) != sum(sizes):
         raise ArtefactError(
             f"{folder}: expected subset.csv and classes.csv to have the {sum(sizes)} "
-            f"{split} photos of the shards, got {len(labels)}; make the shards again"
+            f"{split} images of the shards, got {len(labels)}; make the shards again"
         )
     return np.split(np.array(labels, np.int64), np.cumsum(sizes)[:-1])
 
@@ -248,7 +248,7 @@ def _jobs(
     class_of: dict[int | None, int],
     folder: Path,
 ) -> list[Job]:
-    """Divide the photos of a split among shards."""
+    """Divide the images of a split among shards."""
     jobs = []
     for start in range(0, len(members), settings.shard_images):
         chunk = members[start : start + settings.shard_images]
@@ -262,10 +262,10 @@ def _jobs(
 def _write_split(
     jobs: Sequence[Job], n_left: int, parallel_map: ParallelMap
 ) -> tuple[list[Shard], list[str]]:
-    """Write the shards of a split; return them and the ids of broken photos.
+    """Write the shards of a split; return them and the ids of broken images.
 
     Args:
-        n_left: photos to write in this split and those that follow.
+        n_left: images to write in this split and those that follow.
     """
     files: list[Shard] = []
     broken: list[str] = []
@@ -284,12 +284,12 @@ def _write_split(
 
 
 def _require_space(shard: Shard, n_left: int, folder: Path) -> None:
-    """Raise an error if the remaining photos, of the size of this shard's, do not fit."""
+    """Raise an error if the remaining images, of the size of this shard's, do not fit."""
     expected = n_left * shard.bytes / shard.images
     free = shutil.disk_usage(folder).free
     if expected > free:
         raise DataError(
             f"{folder.parent}: expected {expected / 1e9:.1f} GB of free space for the "
-            f"shards of {n_left} more photos, got {free / 1e9:.1f} GB; free some, choose "
+            f"shards of {n_left} more images, got {free / 1e9:.1f} GB; free some, choose "
             f"another disk (--out, or TMPDIR in a kernel) or lower data.stored_size"
         )

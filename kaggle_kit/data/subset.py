@@ -1,4 +1,4 @@
-"""Choose landmarks and photos, and split them into train, validation and test."""
+"""Choose landmarks and images, and split them into train, validation and test."""
 
 import logging
 from collections import Counter, defaultdict
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit import config
-from kaggle_kit.data.index import photo_ids
+from kaggle_kit.data.index import image_ids
 from kaggle_kit.data.layout import Competition
 from kaggle_kit.errors import DataError
 from kaggle_kit.storage import tables
@@ -26,7 +26,7 @@ MARKER = "subset.csv"
 
 @dataclass(frozen=True)
 class SubsetCounts(JsonObject):
-    """The number of landmarks in train, and of photos in each split."""
+    """The number of landmarks in train, and of images in each split."""
 
     landmarks: int
     train: int
@@ -41,7 +41,7 @@ def subset(
 ) -> SubsetCounts:
     """Write the folder ``out``: ``subset.csv`` and ``classes.csv``.
 
-    The same settings, seed and files give the same bytes. The photo folders are listed
+    The same settings, seed and files give the same bytes. The image folders are listed
     only if ``settings.non_landmarks`` has a share above 0.
 
     Raises:
@@ -61,7 +61,7 @@ def subset(
     elif wants_pools:
         place.require("train")
         listed = set(labels.column("image_id").tolist())
-        others = sorted(set(photo_ids(place.train_dir)) - listed)
+        others = sorted(set(image_ids(place.train_dir)) - listed)
         members += split_pools(others, settings.non_landmarks, rng)
     classes = count_classes(members)
     with atomic_write_dir(out, MARKER) as part:
@@ -76,15 +76,15 @@ def subset(
 def choose(
     labels: Sequence[Label], settings: config.Subset, rng: np.random.Generator
 ) -> Columns[Label]:
-    """Choose the photos of a subset; their relative order is preserved.
+    """Choose the images of a subset; their relative order is preserved.
 
     Landmarks: those of ``settings.landmarks``, or ``n_landmarks`` of those with at least
-    ``min_images`` photos, by ``choice``; equal numbers of photos are ordered by landmark
-    id. Photos: at most ``max_images`` of each landmark, drawn with ``rng``.
+    ``min_images`` images, by ``choice``; equal numbers of images are ordered by landmark
+    id. Images: at most ``max_images`` of each landmark, drawn with ``rng``.
 
     Raises:
         DataError: a landmark of ``settings.landmarks`` is not in ``labels``, or too few
-            landmarks have ``min_images`` photos.
+            landmarks have ``min_images`` images.
     """
     labels = Columns.of(Label, labels)
     landmark = labels.column("landmark_id")
@@ -98,9 +98,9 @@ def choose(
 def separate_unknown(
     labels: Sequence[Label], n_unknown: int, rng: np.random.Generator
 ) -> tuple[Columns[Label], Columns[Label]]:
-    """Draw ``n_unknown`` landmarks; return the photos of the other landmarks, and theirs.
+    """Draw ``n_unknown`` landmarks; return the images of the other landmarks, and theirs.
 
-    A photo of an unknown landmark is dropped if its group also has a photo of a known
+    An image of an unknown landmark is dropped if its group also has an image of a known
     landmark: that near-duplicate could be in train.
 
     Raises:
@@ -121,7 +121,7 @@ def separate_unknown(
     near = np.array([name in known_groups for name in group.tolist()]) & unknown
     if near.any():
         logger.warning(
-            "%d photos of unknown landmarks are dropped: their groups also have photos "
+            "%d images of unknown landmarks are dropped: their groups also have images "
             "of known landmarks",
             near.sum(),
         )
@@ -134,23 +134,23 @@ def split(
     rng: np.random.Generator,
     test_share: float = 0.0,
 ) -> Columns[Member]:
-    """Split photos into train, validation and test, stratified by landmark.
+    """Split images into train, validation and test, stratified by landmark.
 
-    Of the n photos of a landmark, n * share go to validation, rounded up or down at random
+    Of the n images of a landmark, n * share go to validation, rounded up or down at random
     so that the expected number is exact for rare landmarks too; test likewise. At least
-    one photo stays in train. Photos of a group go to the same split: a group moves as a
+    one image stays in train. Images of a group go to the same split: a group moves as a
     whole, and only if no landmark exceeds its number.
 
-    The validation photos do not depend on ``test_share``.
+    The validation images do not depend on ``test_share``.
     """
     shares = {"validation": validation_share, "test": test_share}
     return _split(labels, shares, "train", 1, rng)
 
 
 def split_unknown(labels: Sequence[Label], rng: np.random.Generator) -> Columns[Member]:
-    """Split the photos of unknown landmarks in halves, validation and test.
+    """Split the images of unknown landmarks in halves, validation and test.
 
-    Stratified by landmark and by whole groups, as in ``split``; the last photo of an odd
+    Stratified by landmark and by whole groups, as in ``split``; the last image of an odd
     number goes to either at random.
     """
     return _split(labels, {"validation": 0.5}, "test", 0, rng)
@@ -159,7 +159,7 @@ def split_unknown(labels: Sequence[Label], rng: np.random.Generator) -> Columns[
 def split_pools(
     image_ids: Sequence[str], shares: config.Pools, rng: np.random.Generator
 ) -> list[Member]:
-    """Assign non-landmark photos to disjoint pools at random; the order is preserved."""
+    """Assign non-landmark images to disjoint pools at random; the order is preserved."""
     order = rng.permutation(len(image_ids))
     pool = np.full(len(image_ids), "", object)
     start = 0.0
@@ -175,7 +175,7 @@ def split_pools(
 
 
 def count_classes(members: Sequence[Member]) -> list[Class]:
-    """The landmarks with training photos, sorted by id, and their number of these."""
+    """The landmarks with training images, sorted by id, and their number of these."""
     columns = Columns.of(Member, members)
     landmarks = columns.column("landmark_id")[columns.column("split") == "train"]
     ids, counts = np.unique(landmarks.astype(np.int64), return_counts=True)
@@ -191,7 +191,7 @@ def _choose_landmarks(
     """A mask of the landmarks to choose.
 
     Args:
-        ids, counts: (n,) landmark ids in rising order, and their numbers of photos.
+        ids, counts: (n,) landmark ids in rising order, and their numbers of images.
     """
     if settings.landmarks is not None:
         absent = sorted(set(settings.landmarks) - set(ids.tolist()))
@@ -207,7 +207,7 @@ def _choose_landmarks(
     if not len(large) or n > len(large):
         raise DataError(
             f"subset: expected {max(n, 1)} landmarks with at least "
-            f"{settings.min_images} photos, got {len(large)} in train.csv; lower "
+            f"{settings.min_images} images, got {len(large)} in train.csv; lower "
             f"n_landmarks or min_images"
         )
     if settings.choice == "random":
@@ -226,16 +226,16 @@ def _split(
     min_rest: int,
     rng: np.random.Generator,
 ) -> Columns[Member]:
-    """Give each split its share of every landmark, and the remaining photos to ``rest``.
+    """Give each split its share of every landmark, and the remaining images to ``rest``.
 
     Args:
         shares: by split, in order.
-        min_rest: photos of each landmark that ``rest`` gets at least.
+        min_rest: images of each landmark that ``rest`` gets at least.
     """
     columns = Columns.of(Label, labels)
     landmark, group = columns.column("landmark_id"), columns.column("group").tolist()
     _, inverse, counts = _counted(landmark)
-    # (splits, landmarks): the end of each split in a random order of a landmark's photos
+    # (splits, landmarks): the end of each split in a random order of a landmark's images
     cumulative = np.cumsum(list(shares.values()))[:, None]
     ends = np.floor(counts * cumulative + rng.random(len(counts)))
     ends = np.minimum(ends, counts - min_rest).astype(np.int64)
@@ -283,12 +283,12 @@ def _split_groups(
     """Assign whole groups, in random order, to the first split with enough capacity.
 
     Args:
-        group: (n,) the group of each photo; a photo with "" is a group of its own.
-        landmark: (n,) the landmark of each photo, as an index.
-        capacity: (splits, landmarks) the most photos of a landmark in a split.
+        group: (n,) the group of each image; an image with "" is a group of its own.
+        landmark: (n,) the landmark of each image, as an index.
+        capacity: (splits, landmarks) the most images of a landmark in a split.
 
     Returns:
-        (n,) the index of each photo's split; the number of splits for the rest.
+        (n,) the index of each image's split; the number of splits for the rest.
     """
     groups: dict[str, list[int]] = defaultdict(list)
     for i, name in enumerate(group):
@@ -297,11 +297,11 @@ def _split_groups(
     remaining = capacity.copy()
     names = list(groups)
     for name in (names[i] for i in rng.permutation(len(names))):
-        photos = groups[name]
-        counts = Counter(landmark[photos].tolist())
+        images = groups[name]
+        counts = Counter(landmark[images].tolist())
         for k, free in enumerate(remaining):
             if all(free[i] >= n for i, n in counts.items()):
-                index[photos] = k
+                index[images] = k
                 for i, n in counts.items():
                     free[i] -= n
                 break

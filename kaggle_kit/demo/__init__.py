@@ -1,1 +1,1 @@
-"""Draw a small competition: buildings, scenery, and photos of them."""
+"""Draw a small competition: buildings, scenery, and images of them."""

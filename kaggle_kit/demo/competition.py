@@ -1,6 +1,6 @@
 """Draw a small competition: buildings from several sides and in several lights.
 
-It has the exact layout of the real competition, so that all stages can run before any photo
+It has the exact layout of the real competition, so that all stages can run before any image
 is downloaded. It is a test of the stages, not of the quality of recognition.
 """
 
@@ -26,14 +26,14 @@ Subject = tuple[
 ]  # landmark id and building, or None twice
 MARKER = "drawn.txt"
 N_LANDMARKS = 12
-TRAIN_PHOTOS = (16, 40)  # of a landmark: at least, below
-TEST_PHOTOS = 8  # of a landmark
-TRAIN_OTHERS, TEST_OTHERS = 80, 64  # photos without a landmark
+TRAIN_IMAGES = (16, 40)  # of a landmark: at least, below
+TEST_IMAGES = 8  # of a landmark
+TRAIN_OTHERS, TEST_OTHERS = 80, 64  # images without a landmark
 
 
 @dataclass(frozen=True)
 class DemoCounts(JsonObject):
-    """The number of landmarks, and of photos with those that show no landmark."""
+    """The number of landmarks, and of images with those that show no landmark."""
 
     landmarks: int
     train: int
@@ -43,8 +43,8 @@ class DemoCounts(JsonObject):
 def draw(out: Path, seed: int = 0) -> DemoCounts:
     """Draw a competition: ``train/``, ``test/``, their tables and ``solution.csv``.
 
-    Photos below ``train/`` that ``train.csv`` does not list show no landmark, and so do
-    test photos without a landmark in the solution.
+    Images below ``train/`` that ``train.csv`` does not list show no landmark, and so do
+    test images without a landmark in the solution.
 
     Args:
         out: the folder to write.
@@ -58,29 +58,29 @@ def draw(out: Path, seed: int = 0) -> DemoCounts:
     train: list[Subject] = []
     test: list[Subject] = []
     for landmark_id, faces in zip(landmark_ids, buildings, strict=True):
-        n = int(rng.integers(*TRAIN_PHOTOS))
+        n = int(rng.integers(*TRAIN_IMAGES))
         train += [(landmark_id, faces)] * n
-        test += [(landmark_id, faces)] * TEST_PHOTOS
+        test += [(landmark_id, faces)] * TEST_IMAGES
     train += [(None, None)] * TRAIN_OTHERS
     test += [(None, None)] * TEST_OTHERS
     with atomic_write_dir(out, MARKER) as part:
-        train_ids = _draw_photos(part / "train", train, seed)
-        test_ids = _draw_photos(part / "test", test, seed)
+        train_ids = _draw_images(part / "train", train, seed)
+        test_ids = _draw_images(part / "test", test, seed)
         _write_tables(part, train_ids, test_ids, landmark_ids[0])
         (part / MARKER).write_text(f"drawn by kaggle-kit, seed {seed}\n", "utf-8")
     return DemoCounts(N_LANDMARKS, len(train), len(test))
 
 
-def _draw_photos(
+def _draw_images(
     folder: Path, subjects: Sequence[Subject], seed: int
 ) -> list[tuple[str, int | None]]:
-    """Draw and save a photo of each subject.
+    """Draw and save an image of each subject.
 
     Returns:
-        (image id, landmark id or None) of each photo, sorted by image id.
+        (image id, landmark id or None) of each image, sorted by image id.
     """
 
-    def draw_photo(index: int) -> tuple[str, int | None]:
+    def draw_image(index: int) -> tuple[str, int | None]:
         landmark_id, faces = subjects[index]
         key = f"{seed} {folder.name} {index}"
         image_id = hashlib.sha256(key.encode()).hexdigest()[:16]
@@ -92,7 +92,7 @@ def _draw_photos(
         return image_id, landmark_id
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        labels = pool.map(draw_photo, range(len(subjects)))
+        labels = pool.map(draw_image, range(len(subjects)))
         bar = progress(labels, total=len(subjects), label=f"draw {folder.name}")
         return sorted(bar, key=lambda pair: pair[0])
 

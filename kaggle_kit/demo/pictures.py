@@ -1,6 +1,6 @@
-"""Draw the photos of the demo competition: of buildings, and of other subjects.
+"""Draw the images of the demo competition: of buildings, and of other subjects.
 
-A photo of a building shows the faces that point at the camera, drawn from far to near, and
+An image of a building shows the faces that point at the camera, drawn from far to near, and
 in front of them trees, lamps and people. Blur, noise and tilt imitate a camera.
 """
 
@@ -109,8 +109,8 @@ def _draw_windows(
 
 
 def _plant(scene: Scene, rng: np.random.Generator) -> Image.Image:
-    photo = backdrop(scene, rng)
-    canvas = ImageDraw.Draw(photo)
+    image = backdrop(scene, rng)
+    canvas = ImageDraw.Draw(image)
     petal = rgb(illuminate(colorsys.hsv_to_rgb(rng.random(), 0.8, 0.9), scene))
     for _ in range(int(rng.integers(4, 14))):
         x, y, r = (
@@ -122,13 +122,13 @@ def _plant(scene: Scene, rng: np.random.Generator) -> Image.Image:
         for i in range(6):
             px, py = x + r * math.cos(i), y + r * math.sin(i)
             canvas.ellipse((px - r / 2, py - r / 2, px + r / 2, py + r / 2), petal)
-    return photo
+    return image
 
 
 def _plate(scene: Scene, rng: np.random.Generator) -> Image.Image:
     table = illuminate(mix((0.5, 0.3, 0.15), (0.85, 0.8, 0.75), rng), scene)
-    photo = Image.new("RGB", (WIDTH, HEIGHT), rgb(table))
-    canvas = ImageDraw.Draw(photo)
+    image = Image.new("RGB", (WIDTH, HEIGHT), rgb(table))
+    canvas = ImageDraw.Draw(image)
     x, y, r = WIDTH / 2 + rng.uniform(-30, 30), HEIGHT / 2, rng.uniform(55, 90)
     canvas.ellipse((x - r, y - r * 0.8, x + r, y + r * 0.8), (235, 235, 230))
     for _ in range(int(rng.integers(5, 12))):
@@ -137,12 +137,12 @@ def _plate(scene: Scene, rng: np.random.Generator) -> Image.Image:
         )
         a, b, s = rng.normal(x, r / 3), rng.normal(y, r / 4), rng.uniform(6, 20)
         canvas.ellipse((a - s, b - s, a + s, b + s), food)
-    return photo
+    return image
 
 
 def _portrait(scene: Scene, rng: np.random.Generator) -> Image.Image:
-    photo = backdrop(scene, rng)
-    canvas = ImageDraw.Draw(photo)
+    image = backdrop(scene, rng)
+    canvas = ImageDraw.Draw(image)
     x, y, r = WIDTH / 2 + rng.uniform(-40, 40), HEIGHT * 0.4, rng.uniform(30, 55)
     skin = rgb(illuminate(mix((0.35, 0.22, 0.15), (0.95, 0.78, 0.66), rng), scene))
     coat = rgb(illuminate(tuple(rng.random(3)), scene))
@@ -152,12 +152,12 @@ def _portrait(scene: Scene, rng: np.random.Generator) -> Image.Image:
     for side in (-1, 1):
         eye = x + side * r * 0.4
         canvas.ellipse((eye - 4, y - 3, eye + 4, y + 3), (30, 30, 35))
-    return photo
+    return image
 
 
 def _view(scene: Scene, rng: np.random.Generator) -> Image.Image:
-    photo = backdrop(scene, rng)
-    canvas = ImageDraw.Draw(photo)
+    image = backdrop(scene, rng)
+    canvas = ImageDraw.Draw(image)
     for layer in range(3):
         base = HEIGHT * (0.45 + 0.15 * layer)
         xs = np.linspace(0, WIDTH, 9)
@@ -166,25 +166,25 @@ def _view(scene: Scene, rng: np.random.Generator) -> Image.Image:
         shade = mix((0.25, 0.35, 0.3), (0.5, 0.5, 0.6), rng)
         corners = [*ridge, (WIDTH, HEIGHT), (0, HEIGHT)]
         canvas.polygon(corners, rgb(illuminate(shade, scene)))
-    return photo
+    return image
 
 
 def _sign(scene: Scene, rng: np.random.Generator) -> Image.Image:
-    photo = backdrop(scene, rng)
-    canvas = ImageDraw.Draw(photo)
+    image = backdrop(scene, rng)
+    canvas = ImageDraw.Draw(image)
     board = rgb(illuminate(colorsys.hsv_to_rgb(rng.random(), 0.7, 0.7), scene))
     canvas.rectangle((40, 30, WIDTH - 40, HEIGHT - 50), board, (240, 240, 240), 4)
     for row in range(int(rng.integers(2, 5))):
         y, end = 48 + row * 20, rng.uniform(0.4, 1) * (WIDTH - 110)
         canvas.line((55, y, 55 + end, y), (245, 245, 245), int(rng.integers(4, 9)))
-    return photo
+    return image
 
 
-def _add_camera_effects(photo: Image.Image, rng: np.random.Generator) -> Image.Image:
+def _add_camera_effects(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Tilt and blur a picture, and add noise."""
-    edge = tuple(int(c) for c in np.asarray(photo)[0, 0])
-    photo = photo.rotate(rng.uniform(-4, 4), Image.Resampling.BILINEAR, fillcolor=edge)
-    photo = photo.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 1.0)))
+    edge = tuple(int(c) for c in np.asarray(image)[0, 0])
+    image = image.rotate(rng.uniform(-4, 4), Image.Resampling.BILINEAR, fillcolor=edge)
+    image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 1.0)))
     noise = rng.normal(0, rng.uniform(1, 7), (HEIGHT, WIDTH, 3))
-    pixels = np.clip(np.asarray(photo) + noise, 0, 255)
+    pixels = np.clip(np.asarray(image) + noise, 0, 255)
     return Image.fromarray(pixels.astype(np.uint8))

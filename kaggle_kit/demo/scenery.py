@@ -1,4 +1,4 @@
-"""The scenery of a drawn photo: camera, light, sky, ground, trees, lamps and people."""
+"""The scenery of a drawn image: camera, light, sky, ground, trees, lamps and people."""
 
 import math
 from collections.abc import Sequence

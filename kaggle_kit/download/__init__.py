@@ -1,1 +1,1 @@
-"""Download of photos and tables, from Kaggle or from the public tar files."""
+"""Download of images and tables, from Kaggle or from the public tar files."""

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from kaggle_kit.data.index import look
 from kaggle_kit.data.layout import image_path
-from kaggle_kit.download.staging import FOLDER, BrokenPhotos, StagingFolder
+from kaggle_kit.download.staging import FOLDER, BrokenImages, StagingFolder
 from kaggle_kit.errors import DataError
 from kaggle_kit.progress import progress
 
@@ -22,8 +22,8 @@ ARCHIVE_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
 )
 WORKERS = 4
-PHOTO_NAME = re.compile(r"(?:\./)?(?:[0-9a-f]/[0-9a-f]/[0-9a-f]/)?([0-9a-f]{16})\.jpg")
-MAX_PHOTO_BYTES = 500 * 10**6  # a photo of a tar is held in memory
+IMAGE_NAME = re.compile(r"(?:\./)?(?:[0-9a-f]/[0-9a-f]/[0-9a-f]/)?([0-9a-f]{16})\.jpg")
+MAX_IMAGE_BYTES = 500 * 10**6  # an image of a tar is held in memory
 BATCH = 256  # files that wait for a worker
 RESERVED_NAMES = ("download.json", "download.broken.csv", "download.missing.csv")
 
@@ -40,15 +40,15 @@ class UnpackCounts:
 def unpack_zip(archive_path: Path, staging: StagingFolder) -> UnpackCounts:
     """Unpack an archive into the root, without the files that exist there.
 
-    A file is installed after its checksum has been verified. Photos that do not decode
-    are installed as well, and recorded in ``BrokenPhotos``.
+    A file is installed after its checksum has been verified. Images that do not decode
+    are installed as well, and recorded in ``BrokenImages``.
 
     Raises:
         DataError: a member would be written outside the root, or the disk has too little
             space. Nothing has been unpacked.
         ARCHIVE_ERRORS: the archive is damaged. The files unpacked so far are intact.
     """
-    broken = BrokenPhotos(staging)
+    broken = BrokenImages(staging)
     folder = staging.empty_folder("unpacking")
     with zipfile.ZipFile(archive_path) as archive:
         members = _checked_members(archive_path.name, archive)
@@ -81,27 +81,27 @@ def unpack_tar(
     keep: frozenset[str] | None,
     check_space: Callable[[int], None],
 ) -> UnpackCounts:
-    """Unpack the photos of a tar of the public data set, without those that exist.
+    """Unpack the images of a tar of the public data set, without those that exist.
 
     Args:
-        keep: the ids of the photos to unpack; None means all.
-        check_space: called with the bytes of these photos before any is unpacked.
+        keep: the ids of the images to unpack; None means all.
+        check_space: called with the bytes of these images before any is unpacked.
 
     Raises:
         DataError: a member would be written outside the root. Nothing has been unpacked.
-        tarfile.TarError, EOFError: the tar is damaged. The photos unpacked so far are
+        tarfile.TarError, EOFError: the tar is damaged. The images unpacked so far are
             intact.
     """
-    broken = BrokenPhotos(staging)
-    part = staging.empty_folder("unpacking") / "photo"
+    broken = BrokenImages(staging)
+    part = staging.empty_folder("unpacking") / "image"
     _require_end_marker(path)
     with tarfile.open(path, "r:") as archive:
-        photos = [
+        images = [
             (member, image_path(Path("train"), image_id).as_posix())
-            for member, image_id in _tar_photos(path.name, archive)
+            for member, image_id in _tar_images(path.name, archive)
             if keep is None or image_id in keep
         ]
-        missing = [(m, n) for m, n in photos if not _exists(staging.root / n, m.size)]
+        missing = [(m, n) for m, n in images if not _exists(staging.root / n, m.size)]
         check_space(sum(member.size for member, _ in missing))
         for member, name in progress(missing, label=path.name):
             source = archive.extractfile(member)
@@ -110,8 +110,8 @@ def unpack_tar(
                 raise EOFError(f"{member.name} is truncated")
             part.write_bytes(content)
             _install(staging, part, name, broken)
-    n_bytes = sum(member.size for member, _ in photos)
-    return UnpackCounts(len(missing), len(photos) - len(missing), n_bytes)
+    n_bytes = sum(member.size for member, _ in images)
+    return UnpackCounts(len(missing), len(images) - len(missing), n_bytes)
 
 
 def _require_end_marker(path: Path) -> None:
@@ -125,10 +125,10 @@ def _require_end_marker(path: Path) -> None:
             raise EOFError("it is truncated")
 
 
-def _tar_photos(
+def _tar_images(
     name: str, archive: tarfile.TarFile
 ) -> Iterator[tuple[tarfile.TarInfo, str]]:
-    """The photos of a tar and their ids, after all of its members have been checked."""
+    """The images of a tar and their ids, after all of its members have been checked."""
     members = archive.getmembers()
     for member in members:
         _require_inside(name, member.name)
@@ -138,12 +138,12 @@ def _tar_photos(
                 f"a device; do not use this archive"
             )
     for member in members:
-        match = PHOTO_NAME.fullmatch(member.name)
+        match = IMAGE_NAME.fullmatch(member.name)
         if not match or not member.isreg():
             continue
-        if member.size > MAX_PHOTO_BYTES:
+        if member.size > MAX_IMAGE_BYTES:
             raise DataError(
-                f"{name}: expected photos of at most {MAX_PHOTO_BYTES // 10**6} MB, got "
+                f"{name}: expected images of at most {MAX_IMAGE_BYTES // 10**6} MB, got "
                 f"{member.name!r} of {member.size // 10**6}; do not use this archive"
             )
         yield member, match[1]
@@ -189,9 +189,9 @@ def _checked_members(name: str, archive: zipfile.ZipFile) -> list[zipfile.ZipInf
 
 
 def _install(
-    staging: StagingFolder, part: Path, name: str, broken: BrokenPhotos
+    staging: StagingFolder, part: Path, name: str, broken: BrokenImages
 ) -> None:
-    """Install a file. A photo that does not decode is recorded first."""
+    """Install a file. An image that does not decode is recorded first."""
     size_or_reason = look(part) if name.endswith(".jpg") else None
     if isinstance(size_or_reason, str):
         broken.add(name, size_or_reason)

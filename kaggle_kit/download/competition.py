@@ -1,4 +1,4 @@
-"""Download a competition from Kaggle: all of it, its tables, or selected photos.
+"""Download a competition from Kaggle: all of it, its tables, or selected images.
 
 Rerun the same command to resume an interrupted download. Complete files are not
 downloaded again, and a file appears in its place only when it is complete.
@@ -14,11 +14,11 @@ from typing import Self
 
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.download.archives import ARCHIVE_ERRORS, unpack_zip
-from kaggle_kit.download.photos import fetch_photos, fetch_tables
+from kaggle_kit.download.images import fetch_images, fetch_tables
 from kaggle_kit.download.selection import Selection, read_selection, require_listed
 from kaggle_kit.download.staging import (
     SIDECAR,
-    BrokenPhotos,
+    BrokenImages,
     StagingFolder,
     drop_unusable_partial,
     expected_size,
@@ -45,8 +45,8 @@ class Download:
     Attributes:
         fetched: files that were downloaded or unpacked.
         there: files that existed before.
-        missing: selected photos that Kaggle does not have.
-        broken: photos of the archive that do not decode.
+        missing: selected images that Kaggle does not have.
+        broken: images of the archive that do not decode.
         bytes: bytes that were downloaded.
         seconds: how long it took.
     """
@@ -82,14 +82,14 @@ def download(
     Args:
         slug: its name in URLs, such as landmark-recognition-2021.
         only_tables: only ``train.csv`` and ``sample_submission.csv``.
-        subset: only the photos of a folder made by ``kaggle-kit subset``.
-        ids: only the photos in a file, see ``selection.read_image_ids``.
+        subset: only the images of a folder made by ``kaggle-kit subset``.
+        ids: only the images in a file, see ``selection.read_image_ids``.
 
     Raises:
         KaggleError: the subclass says what failed.
         DataError: the disk is full, or the archive is unsafe to unpack.
         TableError: a table or the file with the ids is malformed.
-        ArtefactError: the folder holds photos of another source.
+        ArtefactError: the folder holds images of another source.
     """
     start = time.monotonic()
     if not SLUG.fullmatch(slug):
@@ -104,7 +104,7 @@ def download(
         elif selection is None:
             result = _download_archive(staging, slug)
         else:
-            result = _download_photos(staging, slug, selection)
+            result = _download_images(staging, slug, selection)
     return replace(result, seconds=round(time.monotonic() - start, 1))
 
 
@@ -115,10 +115,10 @@ def _download_tables(staging: StagingFolder, slug: str) -> Download:
     return Download(fetched=2 - n_existing, there=n_existing, bytes=n_bytes)
 
 
-def _download_photos(
+def _download_images(
     staging: StagingFolder, slug: str, selection: Selection
 ) -> Download:
-    """Download the selected photos. Ids of the sample submission are test photos."""
+    """Download the selected images. Ids of the sample submission are test images."""
     fetch_tables(staging, slug)
     layout = Competition(staging.root)
     train = {label.image_id for label in tables.read_labels(layout.train_csv)}
@@ -128,7 +128,7 @@ def _download_photos(
         image_path(Path("test" if image_id in test else "train"), image_id).as_posix()
         for image_id in selection.ids
     ]
-    counts = fetch_photos(staging, slug, names)
+    counts = fetch_images(staging, slug, names)
     return Download(
         fetched=counts.fetched,
         there=counts.there,
@@ -160,7 +160,7 @@ def _download_archive(staging: StagingFolder, slug: str) -> Download:
                 f"{slug}: expected an intact archive, got a damaged one twice "
                 f"({second_error}); run the same command again later"
             ) from None
-    n_broken = BrokenPhotos(staging).write_table()
+    n_broken = BrokenImages(staging).write_table()
     n_files = counts.fetched + counts.there
     record = _Record(slug, n_files, counts.n_bytes, n_broken)
     json_files.write_json(to_json(record), record_path)

@@ -1,7 +1,7 @@
-"""Download the public Google Landmarks Dataset v2: its tables, and its photos by tar.
+"""Download the public Google Landmarks Dataset v2: its tables, and its images by tar.
 
 A tar is downloaded, verified by its checksum, unpacked and deleted before the next one.
-So the disk holds the selected photos and one tar.
+So the disk holds the selected images and one tar.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from kaggle_kit.download import http
 from kaggle_kit.download.archives import UnpackCounts, unpack_tar
 from kaggle_kit.download.selection import Selection, read_selection, require_listed
 from kaggle_kit.download.staging import (
-    BrokenPhotos,
+    BrokenImages,
     StagingFolder,
     format_size,
     open_staging,
@@ -65,11 +65,11 @@ class TarCounts:
 
     Attributes:
         tars: tars that were asked for.
-        fetched: photos that were unpacked.
-        there: photos that existed before.
+        fetched: images that were unpacked.
+        there: images that existed before.
         bytes: bytes of the tars that were downloaded.
-        broken: photos that do not decode.
-        missing: selected photos that are in none of the tars.
+        broken: images that do not decode.
+        missing: selected images that are in none of the tars.
     """
 
     tars: int
@@ -99,21 +99,21 @@ def download_tars(
     subset: Path | None = None,
     ids: Path | None = None,
 ) -> TarDownload:
-    """Download photos of the public data set into ``out``, in the competition's layout.
+    """Download images of the public data set into ``out``, in the competition's layout.
 
     Args:
         numbers: the tars, from 0 to 499; those recorded in ``tars.json`` are skipped.
         url: the data set, or a mirror of it.
         accept_md5: checksums that are accepted in addition to those of the data set.
-        disk_gb: the disk space that the photos and one tar may use, in 10^9 bytes.
+        disk_gb: the disk space that the images and one tar may use, in 10^9 bytes.
         only_tables: download no tar.
-        subset, ids: unpack only these photos, as in ``competition.download``.
+        subset, ids: unpack only these images, as in ``competition.download``.
 
     Raises:
         KaggleError: the subclass says what failed.
         DataError: the disk is full, or an archive is unsafe to unpack.
         TableError: a table or the file with the ids is malformed.
-        ArtefactError: the folder holds photos of another source.
+        ArtefactError: the folder holds images of another source.
     """
     start = time.monotonic()
     url = url.rstrip("/")
@@ -215,7 +215,7 @@ class _TarDownloader:
             )
             json_files.write_json(to_json(records), staging.root / RECORD)
             _tar_path(staging, number).unlink()
-        n_broken = BrokenPhotos(staging).write_table()
+        n_broken = BrokenImages(staging).write_table()
         n_missing = None
         if keep is not None:
             train = staging.root / "train"
@@ -230,15 +230,15 @@ class _TarDownloader:
         """Download, verify and unpack a tar; return the counts, its MD5 and its size.
 
         Args:
-            used: the bytes of the photos that exist.
+            used: the bytes of the images that exist.
         """
         name = f"images_{number:03}.tar"
         expected = self._expected_md5(number)
         path = _tar_path(self.staging, number)
 
         def check_tar_space(size: int, existing: int) -> None:
-            photos = size if keep is None else 0
-            self._require_space(name, size - existing + photos, size + photos, used)
+            images = size if keep is None else 0
+            self._require_space(name, size - existing + images, size + images, used)
 
         if not path.exists():  # else an earlier run completed it, but did not unpack it
             url = f"{self.url}/train/{name}"
@@ -253,11 +253,11 @@ class _TarDownloader:
             )
         size = path.stat().st_size
 
-        def check_photo_space(n_bytes: int) -> None:
+        def check_image_space(n_bytes: int) -> None:
             self._require_space(name, n_bytes, size + n_bytes, used)
 
         try:
-            counts = unpack_tar(path, self.staging, keep, check_photo_space)
+            counts = unpack_tar(path, self.staging, keep, check_image_space)
             return counts, md5, size
         except (tarfile.TarError, EOFError) as error:
             path.unlink()
@@ -276,18 +276,18 @@ class _TarDownloader:
         return md5
 
     def _require_space(self, name: str, new: int, total: int, used: int) -> None:
-        """Check the disk, and the user's limit, before a tar or its photos are written.
+        """Check the disk, and the user's limit, before a tar or its images are written.
 
         Args:
             new: bytes that will be written.
-            total: bytes of the tar and its photos, including existing ones.
-            used: bytes of the photos of other tars.
+            total: bytes of the tar and its images, including existing ones.
+            used: bytes of the images of other tars.
         """
         limit = self.limits.n_bytes
         if used + total > limit:
             raise DataError(
                 f"{name}: expected to stay within --disk-gb, {format_size(limit)}; the "
-                f"existing photos take {format_size(used)}, and it needs "
+                f"existing images take {format_size(used)}, and it needs "
                 f"{format_size(total)}; allow more, or download fewer tars"
             )
         self.staging.require_space(new, name)

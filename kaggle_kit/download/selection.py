@@ -1,4 +1,4 @@
-"""The selection of photos: those of a subset, or those listed in a file."""
+"""The selection of images: those of a subset, or those listed in a file."""
 
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from kaggle_kit.storage.csv_files import read_rows
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The photos to download.
+    """The images to download.
 
     Attributes:
         ids: the image ids.
@@ -25,7 +25,7 @@ class Selection:
 
 
 def read_selection(subset: Path | None, ids: Path | None) -> Selection | None:
-    """The photos of ``--subset`` or ``--ids``; None if neither is given.
+    """The images of ``--subset`` or ``--ids``; None if neither is given.
 
     Raises:
         TableError: the file is missing or malformed.
@@ -73,7 +73,7 @@ def read_image_ids(path: Path) -> list[str]:
 def require_listed(
     selection: Selection, listed: Container[str], table_names: str
 ) -> None:
-    """Check the ids of a selection before any photo is downloaded.
+    """Check the ids of a selection before any image is downloaded.
 
     Args:
         listed: the ids in the tables.

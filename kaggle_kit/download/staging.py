@@ -39,7 +39,7 @@ class StagingFolder:
 
     Attributes:
         root: the folder of the download.
-        source: what is downloaded; a folder holds photos of one source only.
+        source: what is downloaded; a folder holds images of one source only.
         descriptor: the lock file.
     """
 
@@ -107,13 +107,13 @@ class StagingFolder:
         source = path.read_text("utf-8") if path.exists() else self.source
         if source != self.source:
             raise ArtefactError(
-                f"{self.root}: expected a folder for {self.source}, found photos of "
+                f"{self.root}: expected a folder for {self.source}, found images of "
                 f"{source}; choose another --out"
             )
 
 
-class BrokenPhotos:
-    """The downloaded photos that do not decode, recorded across interruptions."""
+class BrokenImages:
+    """The downloaded images that do not decode, recorded across interruptions."""
 
     def __init__(self, staging: StagingFolder):
         self._journal = staging.folder / "broken.txt"
@@ -121,7 +121,7 @@ class BrokenPhotos:
         self._lock = threading.Lock()
 
     def add(self, name: str, reason: str) -> None:
-        """Record a photo. Call this before the photo is installed."""
+        """Record an image. Call this before the image is installed."""
         with self._lock, self._journal.open("a", encoding="utf-8") as file:
             file.write(json.dumps([name, reason]) + "\n")
 
@@ -135,7 +135,7 @@ class BrokenPhotos:
                     rows[name] = reason
         if rows:
             write_rows(self._table, ("file", "reason"), sorted(rows.items()))
-            logger.warning("%d photos do not decode: see %s", len(rows), self._table)
+            logger.warning("%d images do not decode: see %s", len(rows), self._table)
         return len(rows)
 
 
@@ -144,7 +144,7 @@ def open_staging(root: Path, source: str) -> Iterator[StagingFolder]:
     """Lock the staging folder of ``root``; wait while another run uses it.
 
     Raises:
-        ArtefactError: the folder holds photos of another source.
+        ArtefactError: the folder holds images of another source.
         WaitError: timed out waiting for another run, or for a client of a killed run.
     """
     root = Path(root)

@@ -1,4 +1,4 @@
-"""From photos to guesses: embed, search, verify and rank, within a time budget.
+"""From images to guesses: embed, search, verify and rank, within a time budget.
 
 Calibration converts the confidence of a guess into a probability.
 """

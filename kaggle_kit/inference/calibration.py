@@ -12,17 +12,17 @@ CALIBRATION, PLAIN_CALIBRATION = "calibration.json", "calibration.plain.json"
 
 
 class Calibration(NamedTuple):
-    """Logistic calibration (Platt scaling, 1999), fitted to validation photos.
+    """Logistic calibration (Platt scaling, 1999), fitted to validation images.
 
     ::
 
         p = 1 / (1 + exp(-(slope * confidence + intercept)))
 
-    It is valid for photos with the same share of landmark photos as the validation photos.
+    It is valid for images with the same share of landmark images as the validation images.
 
     Attributes:
-        n: number of photos in the fit.
-        n_landmarks: number of these photos that show a landmark of the gallery.
+        n: number of images in the fit.
+        n_landmarks: number of these images that show a landmark of the gallery.
     """
 
     slope: float

@@ -3,13 +3,13 @@
 Work is dropped in this order (``ORDER``), each item only if dropping all items before it
 does not suffice:
 
-1. views: photos are seen once, neither mirrored nor at other sizes.
+1. views: images are seen once, neither mirrored nor at other sizes.
 2. verification: only the most confident guesses are verified, as many as fit.
 3. embedders: the last one of an ensemble, then the one before it, but never the first.
 4. size: the one view has the smallest of ``recognition.scales``.
-5. new photos: only some photos of ``train.csv`` join the gallery, or none.
+5. new images: only some images of ``train.csv`` join the gallery, or none.
 6. ranking again: the guesses of the first pass are final.
-7. test photos: those not reached have a row without a guess.
+7. test images: those not reached have a row without a guess.
 
 Views, embedders and size are restored as soon as all remaining work fits with them, so that
 the time is used up.
@@ -42,7 +42,7 @@ Key = tuple[int, str] | str
 
 
 class Level(NamedTuple):
-    """A way to embed photos.
+    """A way to embed images.
 
     lacks: the item that this level drops and the previous one does not; "" for the first.
     uses: (embedder, view) pairs, each a key of ``Rates``.
@@ -53,7 +53,7 @@ class Level(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Numbers of photos that remain.
+    """Numbers of images that remain.
 
     test: to embed and rank.
     unranked: embedded, to rank.
@@ -75,12 +75,12 @@ class Drop:
 
     Attributes:
         what: an item of ``ORDER``.
-        photos: number of photos without it.
-        of: number of photos in total.
+        photos: number of images without it.
+        of: number of images in total.
         at_s: seconds from the start to the decision.
         needed_s: seconds that all remaining work would have taken.
         left_s: seconds that were left.
-        seconds_a_photo: seconds that the work takes per photo.
+        seconds_a_photo: seconds that the work takes per image.
     """
 
     what: str
@@ -93,7 +93,7 @@ class Drop:
 
 
 class Cost(NamedTuple):
-    """Seconds per photo: to embed it on each level, to rank it, to verify it."""
+    """Seconds per image: to embed it on each level, to rank it, to verify it."""
 
     embed: tuple[float, ...]
     rank: float
@@ -112,7 +112,7 @@ class Plan(NamedTuple):
 
 
 def fill_level(level: int, left_s: float, work: Work, cost: Cost) -> Plan:
-    """Plan as much work as fits on one level: test photos first, verification last."""
+    """Plan as much work as fits on one level: test images first, verification last."""
     embed = cost.embed[level]
     spent = work.unranked * cost.rank
     test = _count_fitting(work.test, embed + cost.rank, left_s - spent)
@@ -131,7 +131,7 @@ def fill_level(level: int, left_s: float, work: Work, cost: Cost) -> Plan:
 def choose_plan(left_s: float, work: Work, cost: Cost, levels: Sequence[Level]) -> Plan:
     """Choose the plan that drops the least, in the order of ``ORDER``.
 
-    Plans are compared by their test photos, then by ranking again, then by new photos, and
+    Plans are compared by their test images, then by ranking again, then by new images, and
     so on backwards through ``ORDER``. The plan fits into the time if any plan does.
     """
     n_views = sum(
@@ -152,14 +152,14 @@ def _count_fitting(n: int, unit_s: float, left_s: float) -> int:
 
 
 class Rates:
-    """Measured seconds per photo, the mean over the latest batches.
+    """Measured seconds per image, the mean over the latest batches.
 
     The first batch of an (embedder, view) is a warm-up and is not counted. Before the
     second one, the rate is estimated from another view of the same embedder by the ratio
     of their pixels; if none was measured, it is 0.
 
     Args:
-        pixels: of a photo, for each (embedder, view). Keys that are strings need none.
+        pixels: of an image, for each (embedder, view). Keys that are strings need none.
     """
 
     def __init__(self, pixels: Mapping[tuple[int, str], float]):
@@ -168,7 +168,7 @@ class Rates:
         self._batches: dict[Key, deque[tuple[int, float]]] = {}
 
     def add(self, key: Key, n: int, seconds: float) -> None:
-        """Record the seconds that a batch of n photos took."""
+        """Record the seconds that a batch of n images took."""
         if key in self.pixels and key not in self._warm:
             self._warm.add(key)
         elif n:
@@ -190,7 +190,7 @@ class Budget:
     Attributes:
         work: what remains; ``start`` sets it.
         level: the current way to embed, an index of ``levels``.
-        reserve_s: seconds reserved for what follows the last photo.
+        reserve_s: seconds reserved for what follows the last image.
     """
 
     def __init__(
@@ -226,7 +226,7 @@ class Budget:
 
     @property
     def cost(self) -> Cost:
-        """The measured cost of a photo; 0 where nothing is measured yet."""
+        """The measured cost of an image; 0 where nothing is measured yet."""
         embed = tuple(sum(self.rates[k] for k in level.uses) for level in self.levels)
         return Cost(embed, self.rates["rank"], self.rates["verify"])
 
@@ -235,9 +235,9 @@ class Budget:
         self.work = self._all_work = work
 
     def admit(self, kind: str, n: int = 1) -> bool:
-        """Whether n more photos, or all that remain, fit; otherwise drop this work.
+        """Whether n more images, or all that remain, fit; otherwise drop this work.
 
-        For photos to embed, it chooses the level first.
+        For images to embed, it chooses the level first.
 
         Args:
             kind: a field of ``Work``.
@@ -260,7 +260,7 @@ class Budget:
         return False
 
     def record_done(self, kind: str, n: int) -> None:
-        """Subtract n photos from the work that remains."""
+        """Subtract n images from the work that remains."""
         remaining = getattr(self.work, kind)
         self.work = self.work._replace(**{kind: max(remaining - n, 0)})
         if kind == "test":
@@ -270,11 +270,11 @@ class Budget:
                 self._drops[name].photos += n
 
     def record_ranked(self) -> None:
-        """Record that all embedded photos are ranked."""
+        """Record that all embedded images are ranked."""
         self.work = self.work._replace(unranked=0)
 
     def record_decoded(self, n: int) -> None:
-        """Record that only n test photos decoded; no other is ranked again or verified."""
+        """Record that only n test images decoded; no other is ranked again or verified."""
         share = n / max(self._all_work.test, 1)
         again, verify = self.work.again * share, min(self.work.verify, n)
         self.work = self.work._replace(again=again, verify=verify)
@@ -287,7 +287,7 @@ class Budget:
     def _choose_level(self) -> None:
         left, cost = self.left_s, self.cost
         best = choose_plan(left, self.work, cost, self.levels)
-        if not best.test and not best.new:  # no level has time for a photo
+        if not best.test and not best.new:  # no level has time for an image
             return
         level = best.level
         if level < self.level:
@@ -309,6 +309,6 @@ class Budget:
         seconds = round(needed, 1), round(left, 1), round(unit, 4)
         self._drops.setdefault(name, Drop(name, 0, total, at_s, *seconds))
         logger.warning(
-            "out of time for %s: %.1f s needed, %.1f s left, %.4f s per photo",
+            "out of time for %s: %.1f s needed, %.1f s left, %.4f s per image",
             *(name, needed, left, unit),
         )

@@ -1,1 +1,1 @@
-"""Local features of photos: SIFT points, VLAD vectors, and geometric verification."""
+"""Local features of images: SIFT points, VLAD vectors, and geometric verification."""

@@ -1,10 +1,10 @@
-"""Geometric verification: how many local features of two photos agree on one geometry.
+"""Geometric verification: how many local features of two images agree on one geometry.
 
-A single match of two points gives a hypothesis for the transformation between the photos:
+A single match of two points gives a hypothesis for the transformation between the images:
 the translation from point to point, and the ratio of their sizes as scale. Correct matches
 agree on one hypothesis; random matches do not. All hypotheses are tested, so the result is
 deterministic (fast spatial matching: Philbin et al., CVPR 2007, section 3.3, for upright
-photos).
+images).
 """
 
 import os
@@ -28,7 +28,7 @@ class Matches(NamedTuple):
 
     Attributes:
         query: (m,) indices into the query's points.
-        other: (m,) indices into the other photo's points, each at most once.
+        other: (m,) indices into the other image's points, each at most once.
         ratio: (m,) float32, the distance of the pair divided by that of the query's point
             to its second nearest neighbour; below 1.
     """
@@ -39,7 +39,7 @@ class Matches(NamedTuple):
 
 
 def match_points(query: Features, other: Features, ratio: float) -> Matches:
-    """Match each point of the query to its nearest neighbour in the other photo, exactly.
+    """Match each point of the query to its nearest neighbour in the other image, exactly.
 
     Lowe's ratio test drops ambiguous matches. Of several points with the same nearest
     neighbour, the one with the smallest distance is matched, the first on a tie.
@@ -73,7 +73,7 @@ def match_points(query: Features, other: Features, ratio: float) -> Matches:
 def count_pair_inliers(
     query: Features, other: Features, settings: config.Verification
 ) -> float:
-    """The weighted number of matches of two photos that agree on one geometry.
+    """The weighted number of matches of two images that agree on one geometry.
 
     ::
 
@@ -83,7 +83,7 @@ def count_pair_inliers(
         inliers = max_i sum (1 - ratio_j) over the matches j that agree with i
 
     The weight of a match is 0 if its second nearest neighbour is as near as the nearest;
-    it tends to 1 as the second moves away. Two photos of different places reach 0.7 by
+    it tends to 1 as the second moves away. Two images of different places reach 0.7 by
     chance, rarely 1.4; 3 is certain. Without any match the result is 0.
 
     With ``geometry: homography``, the sum is over the matches that agree with the
@@ -100,8 +100,8 @@ def find_inlier_points(
     """The points that ``count_pair_inliers`` counts.
 
     Returns:
-        (m, 2) points of the query and (m, 2) of the other photo: x and y in pixels of the
-        shrunk photos.
+        (m, 2) points of the query and (m, 2) of the other image: x and y in pixels of the
+        shrunk images.
     """
     matches = match_points(query, other, settings.ratio)
     inliers = _select_inliers(query, other, matches, settings)
@@ -159,12 +159,12 @@ def count_inliers(
     """Count the weighted inliers of each query and its candidates, on all cores.
 
     Args:
-        queries: q photos.
-        gallery: photos, by the indices in ``rows``.
+        queries: q images.
+        gallery: images, by the indices in ``rows``.
         rows: (q, k) candidates of each query.
 
     Returns:
-        (q, k); a value depends on its two photos only.
+        (q, k); a value depends on its two images only.
     """
     inliers = np.zeros(rows.shape, np.float32)
 

@@ -1,7 +1,7 @@
 """Local features: SIFT points (Lowe, IJCV 2004) with RootSIFT descriptors.
 
 RootSIFT: Arandjelović & Zisserman, CVPR 2012. Neither needs training. The descriptors are
-upright, not rotation-invariant: photos of landmarks are rarely rotated, and an upright
+upright, not rotation-invariant: images of landmarks are rarely rotated, and an upright
 descriptor discriminates better. ``vlad`` aggregates descriptors into one vector;
 ``matching`` verifies geometry. The module needs OpenCV, the kit's extra ``verify``.
 """
@@ -31,10 +31,10 @@ ARRAYS = ("points", "descriptors", "sizes", "offsets")
 
 
 class Features(NamedTuple):
-    """The points of a photo, strongest first.
+    """The points of an image, strongest first.
 
     Attributes:
-        points: (n, 2) float32, x and y in pixels of the shrunk photo.
+        points: (n, 2) float32, x and y in pixels of the shrunk image.
         descriptors: (n, 128) uint8, of length about 512.
         sizes: (n,) float32, the diameter of the neighbourhood that a descriptor covers,
             in the same pixels.
@@ -53,9 +53,9 @@ NO_FEATURES = Features(
 
 
 def shrink(pixels: NDArray[np.uint8], long_side: int) -> NDArray[np.uint8]:
-    """Convert a photo to grey and shrink it, (h, w, 3) -> (h', w').
+    """Convert an image to grey and shrink it, (h, w, 3) -> (h', w').
 
-    A smaller photo keeps its size, since enlarging adds no detail.
+    A smaller image keeps its size, since enlarging adds no detail.
 
     Args:
         long_side: upper bound of h' and w', in pixels.
@@ -70,7 +70,7 @@ def shrink(pixels: NDArray[np.uint8], long_side: int) -> NDArray[np.uint8]:
 
 
 def detect_features(grey: NDArray[np.uint8], settings: config.Local) -> Features:
-    """Detect the strongest points of a photo, at most ``settings.n_features``.
+    """Detect the strongest points of an image, at most ``settings.n_features``.
 
     Equally strong points are sorted from top to bottom, then from left to right. The
     result may be empty.
@@ -111,13 +111,13 @@ def root_sift(raw: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 class LocalFeatures(Sequence[Features]):
-    """The features of many photos, in arrays that may be memory-mapped.
+    """The features of many images, in arrays that may be memory-mapped.
 
     Attributes:
-        points: (n, 2) float32 of all photos, one photo after the other.
+        points: (n, 2) float32 of all images, one image after the other.
         descriptors: (n, 128) uint8.
         sizes: (n,) float32.
-        offsets: (photos + 1,) int64, the first row of each photo, and n.
+        offsets: (images + 1,) int64, the first row of each image, and n.
     """
 
     def __init__(
@@ -131,14 +131,14 @@ class LocalFeatures(Sequence[Features]):
         self.sizes, self.offsets = sizes, offsets
 
     @classmethod
-    def concatenate(cls, photos: Sequence[Features]) -> "LocalFeatures":
-        """Concatenate the features of photos."""
-        offsets = np.cumsum([0, *(len(p.points) for p in photos)], dtype=np.int64)
-        photos = [NO_FEATURES, *photos]
+    def concatenate(cls, images: Sequence[Features]) -> "LocalFeatures":
+        """Concatenate the features of images."""
+        offsets = np.cumsum([0, *(len(p.points) for p in images)], dtype=np.int64)
+        images = [NO_FEATURES, *images]
         return cls(
-            np.concatenate([photo.points for photo in photos]),
-            np.concatenate([photo.descriptors for photo in photos]),
-            np.concatenate([photo.sizes for photo in photos]),
+            np.concatenate([image.points for image in images]),
+            np.concatenate([image.descriptors for image in images]),
+            np.concatenate([image.sizes for image in images]),
             offsets,
         )
 
@@ -152,11 +152,11 @@ class LocalFeatures(Sequence[Features]):
     def __getitem__(self, i: slice) -> list[Features]: ...
 
     def __getitem__(self, i: int | slice) -> Features | list[Features]:
-        """The features of photo i, or the list for a slice."""
+        """The features of image i, or the list for a slice."""
         if isinstance(i, slice):
             return [self[j] for j in range(*i.indices(len(self)))]
         if not -len(self) <= i < len(self):
-            raise IndexError(f"no photo {i} among {len(self)}")
+            raise IndexError(f"no image {i} among {len(self)}")
         i %= len(self)
         part = slice(self.offsets[i], self.offsets[i + 1])
         return Features(self.points[part], self.descriptors[part], self.sizes[part])

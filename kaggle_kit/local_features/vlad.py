@@ -1,4 +1,4 @@
-"""VLAD: the local features of a photo aggregated into one vector, without a network.
+"""VLAD: the local features of an image aggregated into one vector, without a network.
 
 Each descriptor is assigned to its nearest visual word, and its residual to that word is
 summed per word (Jégou et al., CVPR 2010).
@@ -55,7 +55,7 @@ class Vocabulary:
 def vlad(
     descriptors: NDArray[np.uint8], words: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """The vector of a photo, (k * d,) of unit length; zeros if there is no descriptor.
+    """The vector of an image, (k * d,) of unit length; zeros if there is no descriptor.
 
     ::
 

@@ -1,4 +1,4 @@
-"""Fit visual words to a sample of the local features of photos."""
+"""Fit visual words to a sample of the local features of images."""
 
 from collections.abc import Sequence
 
@@ -16,10 +16,10 @@ SAMPLE = 200_000  # descriptors at most; a larger sample does not change the wor
 def fit_vocabulary(
     features: Sequence[Features], settings: config.Vlad, seed: int
 ) -> NDArray[np.float32]:
-    """Cluster the descriptors of photos by k-means; the words are the cluster centres.
+    """Cluster the descriptors of images by k-means; the words are the cluster centres.
 
     Args:
-        features: of each photo.
+        features: of each image.
         seed: of the sample and of the initial centres. The result is reproducible.
 
     Returns:
@@ -32,7 +32,7 @@ def fit_vocabulary(
     if len(sample) < settings.words:
         raise DataError(
             f"visual words: expected at least {settings.words} local features, got "
-            f"{len(sample)} in {len(features)} photos; use more photos or fewer words"
+            f"{len(sample)} in {len(features)} images; use more images or fewer words"
         )
     kmeans = MiniBatchKMeans(
         settings.words, batch_size=8192, n_init=1, max_iter=20, random_state=seed
@@ -43,13 +43,13 @@ def fit_vocabulary(
 def _sample(
     features: Sequence[Features], rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Draw at most ``SAMPLE`` descriptors of all photos, uniformly; order is preserved."""
-    counts = np.array([len(photo.descriptors) for photo in features], np.int64)
+    """Draw at most ``SAMPLE`` descriptors of all images, uniformly; order is preserved."""
+    counts = np.array([len(image.descriptors) for image in features], np.int64)
     total = int(counts.sum())
     rows = np.sort(rng.choice(total, min(total, SAMPLE), replace=False))
-    photo = np.searchsorted(np.cumsum(counts), rows, side="right")
+    image = np.searchsorted(np.cumsum(counts), rows, side="right")
     starts = np.cumsum(counts) - counts
     parts = [np.empty((0, 128), np.uint8)]
-    for i in np.unique(photo):
-        parts.append(features[i].descriptors[rows[photo == i] - starts[i]])
+    for i in np.unique(image):
+        parts.append(features[i].descriptors[rows[image == i] - starts[i]])
     return np.concatenate(parts).astype(np.float32)

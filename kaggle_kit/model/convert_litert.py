@@ -41,7 +41,7 @@ def convert_to_litert(model_dir: Path, out: Path) -> None:
     The signature ``serving_default`` has the inputs and outputs of ``serve``, for any batch
     size. The file uses built-in operations only, so that every interpreter can run it. With
     float16 weights the file would be half as large, but the guesses for 4 of 693 real
-    photos would differ from those of the SavedModel.
+    images would differ from those of the SavedModel.
 
     Args:
         model_dir: the SavedModel.
@@ -55,7 +55,7 @@ def convert_to_litert(model_dir: Path, out: Path) -> None:
 
 
 def convert_to_int8(
-    model_dir: Path, photos: Iterable[NDArray[np.uint8]], out: Path
+    model_dir: Path, images: Iterable[NDArray[np.uint8]], out: Path
 ) -> None:
     """Convert a SavedModel of ``export`` to a LiteRT file with a quantized backbone.
 
@@ -65,7 +65,7 @@ def convert_to_int8(
 
     Args:
         model_dir: the SavedModel.
-        photos: (s, s, 3) each, to calibrate the range of each layer's activations.
+        images: (s, s, 3) each, to calibrate the range of each layer's activations.
         out: the file to write.
 
     Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient
@@ -78,7 +78,7 @@ def convert_to_int8(
     one = tf.TensorSpec((1, *batch.shape[1:]), batch.dtype, "images")
     function = tf.function(lambda images: model.serve(images))
     concrete = function.get_concrete_function(one)
-    batches = [photo[None] for photo in photos]
+    batches = [image[None] for image in images]
 
     def calibration() -> Iterator[list[NDArray[np.uint8]]]:
         return ([batch] for batch in progress(batches, label="calibration"))

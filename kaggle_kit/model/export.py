@@ -19,7 +19,7 @@ STRIDE = 32  # of the backbones, in pixels; image sizes are multiples of it
 
 
 class Views(NamedTuple):
-    """The views of a photo that a function of the SavedModel averages.
+    """The views of an image that a function of the SavedModel averages.
 
     Attributes:
         sides: of the views, in pixels.
@@ -33,7 +33,7 @@ class Views(NamedTuple):
 def export(model: keras.Model, settings: Config, out: Path) -> None:
     """Write a SavedModel that runs without Keras and without the kit.
 
-    Its function ``serve`` maps (batch, s, s, 3) uint8, whole photos at the side s of the
+    Its function ``serve`` maps (batch, s, s, 3) uint8, whole images at the side s of the
     largest view, to a dictionary: ``embedding``, (batch, d) float32 of unit length, and
     ``log_probability``, (batch, C), if guesses use the head. Both are means over the views:
     every size of ``recognition.scales``, and its mirror image with ``recognition.flip``.
@@ -80,7 +80,7 @@ def functions(settings: Config) -> dict[str, Views]:
 def _function(
     network: keras.Model, largest: int, views: Views
 ) -> tf.types.experimental.PolymorphicFunction:
-    """A function from photos of the largest side to the means over the views."""
+    """A function from images of the largest side to the means over the views."""
     matrices = [_resize_matrix(largest, side) for side in views.sides]
 
     def view_pixels(images: tf.Tensor) -> list[tf.Tensor]:

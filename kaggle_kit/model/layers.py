@@ -247,12 +247,12 @@ def class_margins(
 ) -> NDArray[np.float64]:
     """Margins by class size, in radians: the rarer a class, the larger its margin.
 
-    For a class of n photos the margin is linear in ``t = n^(-1/4)``, from ``smallest`` for
+    For a class of n images the margin is linear in ``t = n^(-1/4)``, from ``smallest`` for
     the largest class to ``largest`` for the smallest class. An empty class counts as one
-    photo. If all classes have the same size, all margins are the mean of both.
+    image. If all classes have the same size, all margins are the mean of both.
 
     Args:
-        counts: (C,) photos of each class.
+        counts: (C,) images of each class.
         smallest, largest: margins of the largest and of the smallest class.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The packages in Kaggle's image that a kernel for photos might import."""
+"""The packages in Kaggle's image that a kernel for images might import."""
 
 from importlib import metadata
 

@@ -1,4 +1,4 @@
-"""Compare two submissions: difference of GAP, its interval, and the photos that differ."""
+"""Compare two submissions: difference of GAP, its interval, and the images that differ."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -11,14 +11,14 @@ from kaggle_kit.errors import ArtefactError
 from kaggle_kit.metrics.bootstrap import gap_difference
 from kaggle_kit.report import losses
 from kaggle_kit.report.html import Html, Number, section, table, tag
+from kaggle_kit.report.images import image
 from kaggle_kit.report.losses import NO_LANDMARK, changes
 from kaggle_kit.report.mistakes import NameOf
-from kaggle_kit.report.photos import photo
 from kaggle_kit.report.settings import differences
 from kaggle_kit.report.subject import Subject, subject
 
 SUBMISSION = "submission.csv"
-TABLE_ROWS, PICTURES = 50, 12  # of photos that changed
+TABLE_ROWS, PICTURES = 50, 12  # of images that changed
 RESAMPLES = 1000
 
 
@@ -55,24 +55,24 @@ def read_baseline(folder: Path) -> Baseline:
 
 def comparison_section(
     own: Subject,
-    photos: pd.DataFrame,
+    images: pd.DataFrame,
     baseline: Baseline,
-    baseline_photos: pd.DataFrame,
+    baseline_images: pd.DataFrame,
     gaps: tuple[float, float],
     competition: Path | None,
     name_of: NameOf,
 ) -> Html:
-    """A section of the page: GAP, settings, and photos that are right in one run only.
+    """A section of the page: GAP, settings, and images that are right in one run only.
 
     Args:
         own, baseline: the two runs.
-        photos, baseline_photos: ``losses.photo_losses`` of their submissions.
+        images, baseline_images: ``losses.image_losses`` of their submissions.
         gaps: GAP of own and of baseline.
-        competition: a competition folder, to show photos; None: a table only.
+        competition: a competition folder, to show images; None: a table only.
         name_of: the name of a landmark.
     """
     low, high = gap_difference(
-        _pair(photos), _pair(baseline_photos), photos["positive"].to_numpy(), RESAMPLES
+        _pair(images), _pair(baseline_images), images["positive"].to_numpy(), RESAMPLES
     )
     difference = gaps[0] - gaps[1]
     contains_zero = low <= 0 <= high
@@ -83,11 +83,11 @@ def comparison_section(
         f"{low:+.4f} to {high:+.4f}: the difference is "
         f"{'not ' if contains_zero else ''}significant.",
     )
-    changed = changes(photos, baseline_photos)
+    changed = changes(images, baseline_images)
     n_gained = int(changed["right"].sum())
     counts = tag(
         "p",
-        f"{n_gained} photos are right only here, {len(changed) - n_gained} only there.",
+        f"{n_gained} images are right only here, {len(changed) - n_gained} only there.",
     )
     name = baseline.subject.name
     if name == own.name:  # two runs of one config
@@ -96,15 +96,15 @@ def comparison_section(
         f"Against {name}",
         summary,
         _settings_table(own, baseline.subject),
-        tag("h3", "Photos that are right in one submission only"),
+        tag("h3", "Images that are right in one submission only"),
         counts,
         _pictures(changed.head(PICTURES), competition, name_of),
-        _photo_table(changed, name_of),
+        _image_table(changed, name_of),
     )
 
 
-def _pair(photos: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    return photos["confidence"].to_numpy(), photos["right"].to_numpy()
+def _pair(images: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    return images["confidence"].to_numpy(), images["right"].to_numpy()
 
 
 def _settings_table(own: Subject, other: Subject) -> Html:
@@ -128,12 +128,12 @@ def _pictures(
         shows = name_of(row.landmark) if row.landmark != NO_LANDMARK else "no landmark"
         caption = f"Right {'here' if row.right else 'there'}: {shows}"
         path = image_path(folder, str(row.Index))
-        picture = photo(path, f"Test photo of {shows}")
+        picture = image(path, f"Test image of {shows}")
         figures.append(tag("figure", picture, tag("figcaption", caption)))
-    return tag("div", *figures, class_="photos")
+    return tag("div", *figures, class_="images")
 
 
-def _photo_table(changed: pd.DataFrame, name_of: NameOf) -> Html:
+def _image_table(changed: pd.DataFrame, name_of: NameOf) -> Html:
     def guess(landmark: int) -> str:
         return "nothing" if landmark == NO_LANDMARK else name_of(landmark)
 
@@ -149,8 +149,8 @@ def _photo_table(changed: pd.DataFrame, name_of: NameOf) -> Html:
     ]
     limit = f", the {TABLE_ROWS} with most effect" if len(changed) > TABLE_ROWS else ""
     return table(
-        f"Photos that are right in one submission only{limit}",
-        ("Photo", "Shows", "Guessed here", "Guessed there", "GAP gained here"),
+        f"Images that are right in one submission only{limit}",
+        ("Image", "Shows", "Guessed here", "Guessed there", "GAP gained here"),
         rows,
         sortable=True,
     )

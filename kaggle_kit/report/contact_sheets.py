@@ -1,4 +1,4 @@
-"""Contact sheets: a few photos of each landmark of a data set."""
+"""Contact sheets: a few images of each landmark of a data set."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,25 +10,25 @@ import numpy as np
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.progress import progress
 from kaggle_kit.report.html import Html, picture, section, tag
+from kaggle_kit.report.images import parallel_map, thumbnail
 from kaggle_kit.report.mistakes import NameOf
-from kaggle_kit.report.photos import parallel_map, thumbnail
 
 SHEETS = 60  # landmarks with a contact sheet: the largest and the smallest
-PHOTOS = 8  # on a contact sheet
-SIDE = 128  # of a photo on a contact sheet, in pixels
+IMAGES = 8  # on a contact sheet
+SIDE = 128  # of an image on a contact sheet, in pixels
 
 
 class ContactSheet(NamedTuple):
-    """The photos of a landmark to show.
+    """The images of a landmark to show.
 
     Attributes:
-        landmark_id: None for photos without a landmark.
-        n_photos: of the landmark.
-        image_ids: of the photos to show, sorted.
+        landmark_id: None for images without a landmark.
+        n_images: of the landmark.
+        image_ids: of the images to show, sorted.
     """
 
     landmark_id: int | None
-    n_photos: int
+    n_images: int
     image_ids: list[str]
 
 
@@ -38,8 +38,8 @@ def contact_sheets_section(
     """A section of the page with the contact sheets.
 
     Args:
-        labels: (image id, landmark id or None) of all photos.
-        folder: of the photos.
+        labels: (image id, landmark id or None) of all images.
+        folder: of the images.
         name_of: the name of a landmark.
     """
     sheets = choose_sheets(labels)
@@ -54,7 +54,7 @@ def contact_sheets_section(
             for image_id, data in zip(ids, thumbnails, strict=False)
             if data
         ]
-        parts.append(tag("h3", f"{name}: {n:,} photos"))
+        parts.append(tag("h3", f"{name}: {n:,} images"))
         parts.append(tag("div", *pictures, class_="sheet"))
     n_landmarks = len({landmark_id for _, landmark_id in labels} - {None})
     half = SHEETS // 2
@@ -63,7 +63,7 @@ def contact_sheets_section(
         if n_landmarks > SHEETS
         else "All landmarks, largest first"
     )
-    text = f"{extent}, and non-landmarks; at most {PHOTOS} photos each, evenly by id."
+    text = f"{extent}, and non-landmarks; at most {IMAGES} images each, evenly by id."
     return section("Contact sheets", tag("p", text, class_="quiet"), *parts)
 
 
@@ -71,10 +71,10 @@ def choose_sheets(labels: Sequence[tuple[str, int | None]]) -> list[ContactSheet
     """Choose what to show: the largest and the smallest landmarks, then non-landmarks.
 
     Args:
-        labels: (image id, landmark id or None) of all photos.
+        labels: (image id, landmark id or None) of all images.
 
     Returns:
-        At most ``SHEETS`` landmarks, sorted by descending size, then the photos without a
+        At most ``SHEETS`` landmarks, sorted by descending size, then the images without a
         landmark if there are any.
     """
     by_landmark: dict[int | None, list[str]] = defaultdict(list)
@@ -89,6 +89,6 @@ def choose_sheets(labels: Sequence[tuple[str, int | None]]) -> list[ContactSheet
 
 
 def _sample(ids: Sequence[str]) -> list[str]:
-    """At most ``PHOTOS`` ids, evenly spaced."""
-    index = np.linspace(0, len(ids) - 1, min(PHOTOS, len(ids))).round().astype(int)
+    """At most ``IMAGES`` ids, evenly spaced."""
+    index = np.linspace(0, len(ids) - 1, min(IMAGES, len(ids))).round().astype(int)
     return [ids[i] for i in index.tolist()]

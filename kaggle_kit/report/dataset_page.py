@@ -1,4 +1,4 @@
-"""The page on a data set: an overview of the photos of an index, as one HTML file."""
+"""The page on a data set: an overview of the images of an index, as one HTML file."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ ROWS = 1000  # of the table of landmarks
 LISTED = 200  # rows of the table of broken files
 
 
-class Photo(NamedTuple):
+class Image(NamedTuple):
     """A row of ``index.csv``; the landmark id of a non-landmark is None."""
 
     image_id: str
@@ -57,32 +57,32 @@ class DatasetPage(JsonObject):
 
 
 def write_dataset_page(competition: Path, index_csv: Path) -> DatasetPage:
-    """Write the page on the photos of an index, as ``<stem of the index>.report.html``.
+    """Write the page on the images of an index, as ``<stem of the index>.report.html``.
 
-    The sizes of photos are those in the index. Duplicate files are found by SHA-256 among
+    The sizes of images are those in the index. Duplicate files are found by SHA-256 among
     the files of equal size.
 
     Args:
         competition: a competition folder.
-        index_csv: the index of its photos, as ``kaggle-kit index`` writes it.
+        index_csv: the index of its images, as ``kaggle-kit index`` writes it.
 
     Raises:
-        TableError: the index, or its table of broken photos, is missing or malformed.
+        TableError: the index, or its table of broken images, is missing or malformed.
     """
     place = Competition(Path(competition))
     index_csv = Path(index_csv)
-    photos = read_index(index_csv)
+    images = read_index(index_csv)
     broken_csv = index_csv.with_name(f"{index_csv.stem}.broken.csv")
     broken = [fields for _, fields in read_rows(broken_csv, ("id", "reason"))]
     name_of = name_function(landmark_names(place.root, None))
-    groups = duplicates([p.image_id for p in photos], place.train_dir)
-    landmark = {p.image_id: p.landmark_id for p in photos}
+    groups = duplicates([p.image_id for p in images], place.train_dir)
+    landmark = {p.image_id: p.landmark_id for p in images}
     n_copies = sum(len(group) - 1 for group in groups)
     page = document(
         f"Data set: {place.root.resolve().name}",
-        _overview(photos, len(broken), n_copies),
-        _landmarks(photos, name_of),
-        _sizes(photos),
+        _overview(images, len(broken), n_copies),
+        _landmarks(images, name_of),
+        _sizes(images),
         _broken(broken),
         duplicates_section(groups, landmark, name_of),
         contact_sheets_section(list(landmark.items()), place.train_dir, name_of),
@@ -94,21 +94,21 @@ def write_dataset_page(competition: Path, index_csv: Path) -> DatasetPage:
     return DatasetPage(out, size, n_copies)
 
 
-def read_index(path: Path) -> list[Photo]:
+def read_index(path: Path) -> list[Image]:
     """Read ``index.csv`` (id, landmark_id, width, height)."""
     columns = ("id", "landmark_id", "width", "height")
     return [
-        Photo(image_id, int(landmark) if landmark else None, int(width), int(height))
+        Image(image_id, int(landmark) if landmark else None, int(width), int(height))
         for _, (image_id, landmark, width, height) in read_rows(path, columns)
     ]
 
 
-def _overview(photos: Sequence[Photo], n_broken: int, n_copies: int) -> Html:
-    labelled = [p.landmark_id for p in photos if p.landmark_id is not None]
+def _overview(images: Sequence[Image], n_broken: int, n_copies: int) -> Html:
+    labelled = [p.landmark_id for p in images if p.landmark_id is not None]
     numbers = [
-        ("Photos that decode", len(photos)),
-        ("Photos of a landmark", len(labelled)),
-        ("Photos without a landmark", len(photos) - len(labelled)),
+        ("Images that decode", len(images)),
+        ("Images of a landmark", len(labelled)),
+        ("Images without a landmark", len(images) - len(labelled)),
         ("Landmarks", len(set(labelled))),
         ("Broken or missing", n_broken),
         ("Copies of another file", n_copies),
@@ -117,10 +117,10 @@ def _overview(photos: Sequence[Photo], n_broken: int, n_copies: int) -> Html:
     return section("Overview", tag("dl", *boxes, class_="numbers"))
 
 
-def _landmarks(photos: Sequence[Photo], name_of: NameOf) -> Html:
-    counts = Counter(p.landmark_id for p in photos if p.landmark_id is not None)
+def _landmarks(images: Sequence[Image], name_of: NameOf) -> Html:
+    counts = Counter(p.landmark_id for p in images if p.landmark_id is not None)
     if not counts:
-        return section("Landmarks by size", tag("p", "No photo has a landmark."))
+        return section("Landmarks by size", tag("p", "No image has a landmark."))
     sizes = list(counts.values())
     total = sum(sizes)
     rows = [
@@ -129,34 +129,34 @@ def _landmarks(photos: Sequence[Photo], name_of: NameOf) -> Html:
     ]
     limit = f", the {ROWS:,} largest" if len(counts) > ROWS else ""
     low, median, high = min(sizes), float(np.median(sizes)), max(sizes)
-    summary = f"{low:,} to {high:,} photos of a landmark, median {median:g}"
+    summary = f"{low:,} to {high:,} images of a landmark, median {median:g}"
     return section(
         "Landmarks by size",
         tag(
             "div",
             plot(
                 plots.histogram_svg(
-                    sizes, "photos of a landmark", "landmarks", log=True
+                    sizes, "images of a landmark", "landmarks", log=True
                 ),
-                f"Histogram of landmarks by their number of photos: {summary}",
+                f"Histogram of landmarks by their number of images: {summary}",
                 f"{summary}.",
             ),
             class_="plots",
         ),
         table(
             f"{len(counts):,} landmarks{limit}",
-            ("Landmark", "Photos", "Share"),
+            ("Landmark", "Images", "Share"),
             rows,
             sortable=True,
         ),
     )
 
 
-def _sizes(photos: Sequence[Photo]) -> Html:
-    if not photos:
-        return section("Sizes of photos", tag("p", "There are no photos."))
-    width = np.array([p.width for p in photos], float)
-    height = np.array([p.height for p in photos], float)
+def _sizes(images: Sequence[Image]) -> Html:
+    if not images:
+        return section("Sizes of images", tag("p", "There are no images."))
+    width = np.array([p.width for p in images], float)
+    height = np.array([p.height for p in images], float)
     measures = {
         "Width, pixels": width,
         "Height, pixels": height,
@@ -172,25 +172,25 @@ def _sizes(photos: Sequence[Photo]) -> Html:
         )
         for name, values in measures.items()
     ]
-    common = Counter((p.width, p.height) for p in photos).most_common(1)[0]
+    common = Counter((p.width, p.height) for p in images).most_common(1)[0]
     mode = (
-        f"The most frequent is {common[0][0]} × {common[0][1]}, {common[1]:,} photos."
+        f"The most frequent is {common[0][0]} × {common[0][1]}, {common[1]:,} images."
     )
     shorter = measures["Shorter side, pixels"]
     return section(
-        "Sizes of photos",
+        "Sizes of images",
         tag(
             "div",
             plot(
                 plots.scatter_svg(width.tolist(), height.tolist(), "width", "height"),
-                f"Widths and heights of the photos. {mode}",
+                f"Widths and heights of the images. {mode}",
                 mode,
             ),
             plot(
                 plots.histogram_svg(shorter.tolist(), "shorter side, pixels"),
                 f"Histogram of the shorter side: median {np.median(shorter):g} pixels",
                 f"Shorter side, median {np.median(shorter):g} pixels. An image size above "
-                f"that of a photo adds no detail.",
+                f"that of an image adds no detail.",
             ),
             class_="plots",
         ),
@@ -202,5 +202,5 @@ def _broken(broken: Sequence[Sequence[str]]) -> Html:
     limit = f", the first {LISTED} of {len(broken):,}" if len(broken) > LISTED else ""
     return section(
         "Broken and missing files",
-        table(f"Broken or missing{limit}", ("Photo", "Reason"), broken[:LISTED]),
+        table(f"Broken or missing{limit}", ("Image", "Reason"), broken[:LISTED]),
     )

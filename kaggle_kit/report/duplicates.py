@@ -8,8 +8,8 @@ from pathlib import Path
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.progress import progress
 from kaggle_kit.report.html import Html, Number, section, table
+from kaggle_kit.report.images import parallel_map
 from kaggle_kit.report.mistakes import NameOf
-from kaggle_kit.report.photos import parallel_map
 
 GROUPS = 200  # rows of the table
 IDS = 8  # of a group, in the table
@@ -60,7 +60,7 @@ def duplicates_section(
         "Duplicate files",
         table(
             f"Files with the same content{limit}",
-            ("Photos", "Files", "Landmarks", "Labels"),
+            ("Images", "Files", "Landmarks", "Labels"),
             rows,
             sortable=True,
         ),

@@ -1,19 +1,19 @@
-"""The losses of a submission: 1 - GAP divided among causes, landmarks and photos.
+"""The losses of a submission: 1 - GAP divided among causes, landmarks and images.
 
-With M photos that show a landmark, and R(i) right guesses among the first i ranks::
+With M images that show a landmark, and R(i) right guesses among the first i ranks::
 
-    1 - GAP = (1 / M) * [ sum over landmark photos without a right guess of 1
+    1 - GAP = (1 / M) * [ sum over landmark images without a right guess of 1
                           + sum over right guesses i of (1 - R(i) / i) ]
 
-The terms of the first sum are charged to the photos themselves. In the second sum, a right
+The terms of the first sum are charged to the images themselves. In the second sum, a right
 guess at rank i has i - R(i) wrong guesses above it, and each of these is charged 1/i. The
-loss of a photo j is::
+loss of an image j is::
 
     own(j)   = 1 / M    if it shows a landmark and its guess is not right, else 0
     above(j) = (1 / M) * sum of 1/i over the right guesses i ranked below its wrong guess
     loss(j)  = own(j) + above(j)
 
-The losses of all photos add up to 1 - GAP, up to rounding.
+The losses of all images add up to 1 - GAP, up to rounding.
 """
 
 from collections.abc import Mapping
@@ -32,10 +32,10 @@ class Parts(NamedTuple):
     """The causes of 1 - GAP, which add up to it.
 
     Attributes:
-        wrong_landmarks: the sum of ``own`` over landmark photos with a wrong guess.
-        wrong_above: the sum of ``above`` over the same photos.
-        non_landmarks_above: the sum of ``above`` over photos without a landmark.
-        missing_guesses: the sum of ``own`` over landmark photos without a guess.
+        wrong_landmarks: the sum of ``own`` over landmark images with a wrong guess.
+        wrong_above: the sum of ``above`` over the same images.
+        non_landmarks_above: the sum of ``above`` over images without a landmark.
+        missing_guesses: the sum of ``own`` over landmark images without a guess.
     """
 
     wrong_landmarks: float
@@ -44,20 +44,20 @@ class Parts(NamedTuple):
     missing_guesses: float
 
 
-def photo_losses(
+def image_losses(
     guesses: Mapping[str, Guess | None], truths: Mapping[str, Truth]
 ) -> pd.DataFrame:
-    """The loss of each photo, except those with the Usage Ignored.
+    """The loss of each image, except those with the Usage Ignored.
 
     Returns:
         A table sorted and indexed by image id, with the columns:
-        positive: whether the photo shows a landmark.
+        positive: whether the image shows a landmark.
         landmark: its landmark, the lowest id of several, or ``NO_LANDMARK``.
         guess: the landmark of the guess, or ``NO_LANDMARK`` without a guess.
         confidence: of the guess; -inf without a guess.
-        right: whether the guess is one of the photo's landmarks.
+        right: whether the guess is one of the image's landmarks.
         rank: of the guess, from 1; 0 without a guess.
-        own, above, loss: see the module; nan when no photo shows a landmark.
+        own, above, loss: see the module; nan when no image shows a landmark.
     """
     counted = {i: truth for i, truth in truths.items() if truth.usage != "Ignored"}
     ids = sorted(counted)
@@ -91,44 +91,44 @@ def photo_losses(
     )
 
 
-def parts(photos: pd.DataFrame) -> Parts:
+def parts(images: pd.DataFrame) -> Parts:
     """Divide 1 - GAP among its causes.
 
     Args:
-        photos: the result of ``photo_losses``.
+        images: the result of ``image_losses``.
     """
-    guessed = photos["rank"] > 0
-    wrong = photos["positive"] & guessed & ~photos["right"]
-    missing = photos["positive"] & ~guessed
+    guessed = images["rank"] > 0
+    wrong = images["positive"] & guessed & ~images["right"]
+    missing = images["positive"] & ~guessed
     return Parts(
-        wrong_landmarks=_sum(photos.loc[wrong, "own"]),
-        wrong_above=_sum(photos.loc[wrong, "above"]),
-        non_landmarks_above=_sum(photos.loc[~photos["positive"], "above"]),
-        missing_guesses=_sum(photos.loc[missing, "own"]),
+        wrong_landmarks=_sum(images.loc[wrong, "own"]),
+        wrong_above=_sum(images.loc[wrong, "above"]),
+        non_landmarks_above=_sum(images.loc[~images["positive"], "above"]),
+        missing_guesses=_sum(images.loc[missing, "own"]),
     )
 
 
-def landmark_table(photos: pd.DataFrame) -> pd.DataFrame:
+def landmark_table(images: pd.DataFrame) -> pd.DataFrame:
     """The results of each landmark, sorted by descending loss.
 
-    A photo of several landmarks counts for the guess if that is right, else for the lowest
+    An image of several landmarks counts for the guess if that is right, else for the lowest
     id.
 
     Args:
-        photos: the result of ``photo_losses``.
+        images: the result of ``image_losses``.
 
     Returns:
-        A table indexed by landmark id, where ``NO_LANDMARK`` stands for all photos without
+        A table indexed by landmark id, where ``NO_LANDMARK`` stands for all images without
         a landmark, with the columns:
-        n, right: numbers of photos and of right guesses.
+        n, right: numbers of images and of right guesses.
         recall: right / n; nan for ``NO_LANDMARK``.
-        false: number of guesses of the landmark on photos that do not show it.
-        loss, share: loss of its photos, and its share of the total loss.
+        false: number of guesses of the landmark on images that do not show it.
+        loss, share: loss of its images, and its share of the total loss.
         confused, times: the landmark guessed most often instead, and how often.
     """
-    landmark = photos["guess"].where(photos["right"], photos["landmark"])
-    wrong = photos[(photos["rank"] > 0) & ~photos["right"]]
-    groups = photos.groupby(landmark)
+    landmark = images["guess"].where(images["right"], images["landmark"])
+    wrong = images[(images["rank"] > 0) & ~images["right"]]
+    groups = images.groupby(landmark)
     table = pd.DataFrame(
         {
             "n": groups.size(),
@@ -151,35 +151,35 @@ def landmark_table(photos: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("loss", ascending=False, kind="stable")
 
 
-def worst(photos: pd.DataFrame, n: int) -> pd.DataFrame:
-    """The ``n`` photos with the highest loss above 0; equal ones by confidence."""
-    costly = photos[photos["loss"] > 0]
+def worst(images: pd.DataFrame, n: int) -> pd.DataFrame:
+    """The ``n`` images with the highest loss above 0; equal ones by confidence."""
+    costly = images[images["loss"] > 0]
     order = ["loss", "confidence"]
     return costly.sort_values(order, ascending=False, kind="stable").head(n)
 
 
-def changes(photos: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """The photos that are right in only one of two submissions.
+def changes(images: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """The images that are right in only one of two submissions.
 
     Args:
-        photos, other: the results of ``photo_losses`` for the same images.
+        images, other: the results of ``image_losses`` for the same images.
 
     Returns:
         A table indexed by image id and sorted by descending difference of the losses, with
-        the columns right, landmark and guess of ``photos``, other_guess, and gained: the
-        loss in ``other`` minus the loss in ``photos``.
+        the columns right, landmark and guess of ``images``, other_guess, and gained: the
+        loss in ``other`` minus the loss in ``images``.
     """
-    changed = photos["right"] != other["right"]
-    table = photos.loc[changed, ["right", "landmark", "guess"]].copy()
+    changed = images["right"] != other["right"]
+    table = images.loc[changed, ["right", "landmark", "guess"]].copy()
     table["other_guess"] = other.loc[changed, "guess"]
-    table["gained"] = other.loc[changed, "loss"] - photos.loc[changed, "loss"]
+    table["gained"] = other.loc[changed, "loss"] - images.loc[changed, "loss"]
     order = table["gained"].abs().sort_values(ascending=False, kind="stable").index
     return table.loc[order]
 
 
-def precision_over_rank(photos: pd.DataFrame) -> pd.DataFrame:
+def precision_over_rank(images: pd.DataFrame) -> pd.DataFrame:
     """The columns rank, from 1, and precision: the share of right guesses down to it."""
-    ranked = photos[photos["rank"] > 0].sort_values("rank")
+    ranked = images[images["rank"] > 0].sort_values("rank")
     rank = np.arange(1, len(ranked) + 1)
     precision = np.cumsum(ranked["right"].to_numpy()) / rank
     return pd.DataFrame({"rank": rank, "precision": precision})

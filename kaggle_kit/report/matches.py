@@ -1,4 +1,4 @@
-"""Draw two photos and the local features that match between them."""
+"""Draw two images and the local features that match between them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +31,11 @@ class MatchPicture(JsonObject):
     picture: Path
 
 
-def match(photo: Path, other: Path, out: Path) -> MatchPicture:
-    """Draw two photos side by side with lines between matching points, as a PNG file.
+def match(image: Path, other: Path, out: Path) -> MatchPicture:
+    """Draw two images side by side with lines between matching points, as a PNG file.
 
     Raises:
-        DataError: a photo is missing or does not decode.
+        DataError: an image is missing or does not decode.
     """
     from kaggle_kit.local_features.matching import (
         count_pair_inliers,
@@ -44,7 +44,7 @@ def match(photo: Path, other: Path, out: Path) -> MatchPicture:
     from kaggle_kit.local_features.sift import detect_features, shrink  # OpenCV
 
     local, verification = config.Local(), config.Verification()
-    one, two = _pixels(photo), _pixels(other)
+    one, two = _pixels(image), _pixels(other)
     first, second = (
         detect_features(shrink(p, local.long_side), local) for p in (one, two)
     )
@@ -62,11 +62,11 @@ def _pixels(path: Path) -> NDArray[np.uint8]:
             return np.asarray(image.convert("RGB"))
     except FileNotFoundError:
         raise DataError(
-            f"{path}: expected a photo, found no file; check the path"
+            f"{path}: expected an image, found no file; check the path"
         ) from None
     except DAMAGE as error:
         raise DataError(
-            f"{path}: expected a photo, got {error}; save it again as JPEG"
+            f"{path}: expected an image, got {error}; save it again as JPEG"
         ) from None
 
 
@@ -77,15 +77,15 @@ def draw_matches(
     points_o: NDArray[np.float32],
     long_side: int,
 ) -> NDArray[np.uint8]:
-    """Draw two photos side by side, and a line between each pair of matching points.
+    """Draw two images side by side, and a line between each pair of matching points.
 
     Args:
         pixels_q, pixels_o: (h, w, 3) each, before downscaling.
-        points_q, points_o: (m, 2) each, of the downscaled photos, as from ``matches``.
-        long_side: of the downscaled photos.
+        points_q, points_o: (m, 2) each, of the downscaled images, as from ``matches``.
+        long_side: of the downscaled images.
 
     Returns:
-        (larger h, sum of w, 3) uint8; white below the lower photo.
+        (larger h, sum of w, 3) uint8; white below the lower image.
     """
     height = max(len(pixels_q), len(pixels_o))
     width = pixels_q.shape[1]
@@ -108,6 +108,6 @@ def draw_matches(
 def _upscale(
     points: NDArray[np.float32], pixels: NDArray[np.uint8], long_side: int
 ) -> NDArray[np.int64]:
-    """Convert points of the downscaled photo to pixels of the photo, (m, 2)."""
+    """Convert points of the downscaled image to pixels of the image, (m, 2)."""
     factor = max(1.0, max(pixels.shape[:2]) / long_side)
     return np.rint((points + 0.5) * factor - 0.5).astype(np.int64)

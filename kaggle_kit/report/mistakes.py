@@ -1,4 +1,4 @@
-"""The costliest mistakes: test photos beside the gallery photos that they resemble."""
+"""The costliest mistakes: test images beside the gallery images that they resemble."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +9,8 @@ import pandas as pd
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.report import losses
 from kaggle_kit.report.html import Html, tag
+from kaggle_kit.report.images import image
 from kaggle_kit.report.losses import NO_LANDMARK
-from kaggle_kit.report.photos import photo
 from kaggle_kit.subprocess_call import run_in_subprocess
 
 if TYPE_CHECKING:
@@ -22,15 +22,15 @@ NameOf = Callable[[int], str]  # the name of a landmark
 def mistake_list(
     worst: pd.DataFrame, competition: Path, bundle: Path | None, name_of: NameOf
 ) -> Html:
-    """A list of mistakes: the test photo, and gallery photos for comparison.
+    """A list of mistakes: the test image, and gallery images for comparison.
 
-    The gallery photos are the most similar one of the guessed landmark, and the most
+    The gallery images are the most similar one of the guessed landmark, and the most
     similar one of the true landmark.
 
     Args:
-        worst: rows of ``losses.photo_losses``.
-        competition: a competition folder with the photos.
-        bundle: whose gallery is searched; None: no gallery photos.
+        worst: rows of ``losses.image_losses``.
+        competition: a competition folder with the images.
+        bundle: whose gallery is searched; None: no gallery images.
         name_of: the name of a landmark.
     """
     place = Competition(Path(competition))
@@ -42,7 +42,7 @@ def mistake_list(
     ):
         shows = name_of(row.landmark) if row.positive else "no landmark"
         guess = name_of(row.guess) if row.rank else "nothing"
-        figures = [_figure(path, f"Test photo of {shows}", f"Test photo {row.Index}")]
+        figures = [_figure(path, f"Test image of {shows}", f"Test image {row.Index}")]
         for landmark, label in ((row.guess, "Guessed"), (row.landmark, "Right")):
             if bundle and landmark != NO_LANDMARK:
                 name = name_of(landmark)
@@ -56,7 +56,7 @@ def mistake_list(
                 "li",
                 tag("h3", f"Shows {shows}, guessed: {guess}"),
                 tag("p", f"{rank}Costs {row.loss:.4f} of GAP."),
-                tag("div", *figures, class_="photos"),
+                tag("div", *figures, class_="images"),
             )
         )
     return tag("ol", *items, class_="mistakes")
@@ -65,7 +65,7 @@ def mistake_list(
 def _nearest(
     bundle: Path | None, paths: list[Path], rows: list
 ) -> "list[dict[int, Nearest]]":
-    """The nearest gallery photos of the landmarks of each row, by landmark id.
+    """The nearest gallery images of the landmarks of each row, by landmark id.
 
     The networks are loaded in a process of their own.
     """
@@ -87,15 +87,15 @@ def search_gallery(
 
 
 def _figure(path: Path, alt: str, caption: object) -> Html:
-    return tag("figure", photo(path, alt), tag("figcaption", caption))
+    return tag("figure", image(path, alt), tag("figcaption", caption))
 
 
 def _gallery_figure(
     place: Competition, nearest: "Nearest | None", label: str, name: str
 ) -> Html:
     if nearest is None:
-        frame = photo(None, "", "no photo in the bundle")
+        frame = image(None, "", "no image in the bundle")
         return tag("figure", frame, tag("figcaption", f"{label}: {name}"))
     caption = f"{label}: {name}, {nearest.image_id}, cosine {nearest.similarity:.3f}"
     path = image_path(place.train_dir, nearest.image_id)
-    return _figure(path, f"Nearest gallery photo of {name}", caption)
+    return _figure(path, f"Nearest gallery image of {name}", caption)

@@ -1,4 +1,4 @@
-"""Find the most similar gallery photo of a landmark; loads the networks of a bundle."""
+"""Find the most similar gallery image of a landmark; loads the networks of a bundle."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,35 +11,35 @@ from kaggle_kit.retrieval.knn import top_k
 
 
 class Nearest(NamedTuple):
-    """A gallery photo, and its cosine to the query."""
+    """A gallery image, and its cosine to the query."""
 
     image_id: str
     similarity: float
 
 
 def nearest_images(
-    bundle: Path, photos: Sequence[Path], landmarks: Sequence[Sequence[int]]
+    bundle: Path, images: Sequence[Path], landmarks: Sequence[Sequence[int]]
 ) -> list[dict[int, Nearest]]:
-    """Embed photos as the kernel does, and find the nearest gallery photos of landmarks.
+    """Embed images as the kernel does, and find the nearest gallery images of landmarks.
 
     The search uses the embedding only, without penalties and verification.
 
     Args:
         bundle: the folder of a bundle.
-        photos: paths of the queries.
+        images: paths of the queries.
         landmarks: for each query, the landmarks to search.
 
     Returns:
-        For each query, the nearest gallery photo by landmark id, without landmarks that
-        are not in the gallery; empty if the photo does not decode.
+        For each query, the nearest gallery image by landmark id, without landmarks that
+        are not in the gallery; empty if the image does not decode.
 
     Raises:
         ArtefactError, ConfigError: the bundle is damaged.
     """
-    results: list[dict[int, Nearest]] = [{} for _ in photos]
+    results: list[dict[int, Nearest]] = [{} for _ in images]
     with Recogniser.load(bundle, geometry_optional=True) as recogniser:
         gallery = recogniser.gallery
-        embeddings = recogniser.embedder.embed_all(photos, "mistakes")
+        embeddings = recogniser.embedder.embed_all(images, "mistakes")
     pairs = zip(embeddings.positions.tolist(), embeddings.vectors, strict=True)
     for i, vector in pairs:
         for landmark in landmarks[i]:

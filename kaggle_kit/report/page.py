@@ -10,7 +10,7 @@ from kaggle_kit.errors import KitError
 from kaggle_kit.metrics.score import Score, score
 from kaggle_kit.report.compare import comparison_section, read_baseline
 from kaggle_kit.report.html import Html, document
-from kaggle_kit.report.losses import NO_LANDMARK, photo_losses
+from kaggle_kit.report.losses import NO_LANDMARK, image_losses
 from kaggle_kit.report.mistakes import NameOf
 from kaggle_kit.report.section_gap import (
     gap_section,
@@ -61,8 +61,8 @@ def report(
         run: a folder of ``train``, ``run`` or ``bundle``.
         submission, solution: CSV files.
         out: the HTML file to write.
-        competition: a competition folder, to show photos of the worst mistakes.
-        bundle: whose gallery photos are shown beside these; None: the bundle in ``run``, if
+        competition: a competition folder, to show images of the worst mistakes.
+        bundle: whose gallery images are shown beside these; None: the bundle in ``run``, if
             there is one.
         against: folders of other runs with a ``submission.csv``, to compare with.
         scores: the result of ``score`` with intervals, if it is available.
@@ -77,25 +77,25 @@ def report(
     baselines = [read_baseline(folder) for folder in against]
     scores = scores or score(submission, solution, RESAMPLES)
     truths = tables.read_solution(solution)
-    photos = photo_losses(tables.read_submission(submission), truths)
+    images = image_losses(tables.read_submission(submission), truths)
     name_of = name_function(landmark_names(competition, bundle))
     parts: list[Html | None] = [
         gap_section(scores),
-        lost_section(scores.gap, photos, competition),
-        ranking_section(photos),
-        landmarks_section(photos, name_of),
-        mistakes_section(photos, competition, bundle, name_of),
+        lost_section(scores.gap, images, competition),
+        ranking_section(images),
+        landmarks_section(images, name_of),
+        mistakes_section(images, competition, bundle, name_of),
         training_section(own),
     ]
     for baseline in baselines:
         gap = score(baseline.submission, solution).gap
         if scores.gap is None or gap is None:
             continue
-        others = photo_losses(tables.read_submission(baseline.submission), truths)
+        others = image_losses(tables.read_submission(baseline.submission), truths)
         gaps = scores.gap, gap
         parts.append(
             comparison_section(
-                own, photos, baseline, others, gaps, competition, name_of
+                own, images, baseline, others, gaps, competition, name_of
             )
         )
     parts += [config_section(own), time_section(own, rehearsal)]

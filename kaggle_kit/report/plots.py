@@ -64,7 +64,7 @@ def precision_svg(lines: Mapping[str, pd.DataFrame], n_positives: int) -> bytes:
 
     Args:
         lines: by name, tables with the columns rank and precision.
-        n_positives: number of landmark photos, marked by a vertical line.
+        n_positives: number of landmark images, marked by a vertical line.
     """
 
     def draw(axis: Axes) -> None:
@@ -76,9 +76,9 @@ def precision_svg(lines: Mapping[str, pd.DataFrame], n_positives: int) -> bytes:
         axis.text(
             n_positives,
             0.03,
-            " landmark photos"
+            " landmark images"
             if n_positives < _longest(lines) / 2
-            else "landmark photos ",
+            else "landmark images ",
             ha="left" if n_positives < _longest(lines) / 2 else "right",
         )
         axis.set(
@@ -92,7 +92,7 @@ def precision_svg(lines: Mapping[str, pd.DataFrame], n_positives: int) -> bytes:
 
 
 def confidence_svg(groups: Mapping[str, NDArray[np.float64]]) -> bytes:
-    """Plot histograms of confidence by kind of photo, with common bins, as SVG.
+    """Plot histograms of confidence by kind of image, with common bins, as SVG.
 
     Args:
         groups: finite confidences by name, at most three arrays.
@@ -107,7 +107,7 @@ def confidence_svg(groups: Mapping[str, NDArray[np.float64]]) -> bytes:
             axis.hist(
                 values, bins, histtype="step", label=label, linewidth=1.8, color=colour
             )
-        axis.set(xlabel="confidence", ylabel="photos")
+        axis.set(xlabel="confidence", ylabel="images")
         axis.set_ylim(top=1.35 * axis.get_ylim()[1])  # room for the legend
         axis.yaxis.set_major_locator(MaxNLocator(integer=True))
         axis.legend()
@@ -116,7 +116,7 @@ def confidence_svg(groups: Mapping[str, NDArray[np.float64]]) -> bytes:
 
 
 def histogram_svg(
-    values: Sequence[float], xlabel: str, ylabel: str = "photos", log: bool = False
+    values: Sequence[float], xlabel: str, ylabel: str = "images", log: bool = False
 ) -> bytes:
     """Plot a histogram, as SVG; with ``log``, values of a wide range get a log axis."""
     data = np.asarray(values, np.float64)

@@ -15,12 +15,12 @@ from kaggle_kit.report.mistakes import NameOf, mistake_list
 
 WORST = 12  # mistakes to show
 LANDMARKS = 1000  # rows of the table by landmark
-CHECKED = 1000  # photos without a guess that are decoded again
+CHECKED = 1000  # images without a guess that are decoded again
 CAUSES = {
-    "wrong_landmarks": "Landmark photos with a wrong guess",
+    "wrong_landmarks": "Landmark images with a wrong guess",
     "wrong_above": "The same guesses, ranked above right guesses",
-    "non_landmarks_above": "Guesses on photos of no landmark, ranked above right guesses",
-    "missing_guesses": "Landmark photos without a guess",
+    "non_landmarks_above": "Guesses on images of no landmark, ranked above right guesses",
+    "missing_guesses": "Landmark images without a guess",
 }
 
 
@@ -28,18 +28,18 @@ def gap_section(score: Score) -> Html:
     """GAP and the related values."""
     gap, interval = score.gap, score.interval
     if gap is None:
-        return section("GAP", tag("p", "Not defined: no photo shows a landmark."))
+        return section("GAP", tag("p", "Not defined: no image shows a landmark."))
     shown = tag("data", f"{gap:.4f}", id="gap", value=repr(gap), title=repr(gap))
     ends = interval.gap if interval else None
     within = f"95% interval {ends[0]:.4f} to {ends[1]:.4f}" if ends else ""
     top1_ends = _ends(interval.top1 if interval else None)
     auc_ends = _ends(interval.auc if interval else None)
     numbers = [
-        ("Landmark photos right (top-1)", _decimal(score.top1), top1_ends),
+        ("Landmark images right (top-1)", _decimal(score.top1), top1_ends),
         ("Landmarks against others (AUC)", _decimal(score.auc), auc_ends),
         ("GAP on landmarks only", _decimal(score.gap_landmarks_only), ""),
-        ("Photos", f"{score.n_images:,}", ""),
-        ("Photos of a landmark", f"{score.n_positives:,}", ""),
+        ("Images", f"{score.n_images:,}", ""),
+        ("Images of a landmark", f"{score.n_positives:,}", ""),
         ("Guesses", f"{score.n_guesses:,}", ""),
         ("Public GAP", *_part(score.public)),
         ("Private GAP", *_part(score.private)),
@@ -77,16 +77,16 @@ def _part(part: Score | None) -> tuple[str, str]:
     """GAP of the public or the private rows, and their number; empty without such rows."""
     if part is None:
         return "", ""
-    return _decimal(part.gap), f"{part.n_images:,} photos"
+    return _decimal(part.gap), f"{part.n_images:,} images"
 
 
 def lost_section(
-    gap: float | None, photos: pd.DataFrame, competition: Path | None
+    gap: float | None, images: pd.DataFrame, competition: Path | None
 ) -> Html | None:
     """The causes of 1 - GAP, as a bar and as a table; None where GAP is not defined."""
     if gap is None:
         return None
-    parts = losses.parts(photos)
+    parts = losses.parts(images)
     bar = [
         tag("span", class_=f"of-{name}", style=f"flex:{value:.6f} 0 0")
         for name, value in (("gap", gap), *parts._asdict().items())
@@ -97,31 +97,31 @@ def lost_section(
         tag("div", *bar, class_="bar", aria_hidden="true"),
         table(
             "GAP and its losses",
-            ("Part", "of GAP", "Photos"),
-            _cause_rows(gap, parts, photos),
+            ("Part", "of GAP", "Images"),
+            _cause_rows(gap, parts, images),
         ),
         tag(
             "p",
-            "A landmark photo without a right guess loses its whole share. A right guess "
+            "A landmark image without a right guess loses its whole share. A right guess "
             "earns its share times the precision at its rank; the rest of the share is "
             "charged in equal parts to the wrong guesses above it. The parts add up to 1.",
             class_="quiet",
         ),
-        _unreadable(photos, competition),
+        _unreadable(images, competition),
     )
 
 
-def _cause_rows(gap: float, parts: Parts, photos: pd.DataFrame) -> list[list[object]]:
-    """The rows of the table: GAP, each cause with its number of photos, and the sum."""
-    guessed, positive = photos["rank"] > 0, photos["positive"]
-    wrong = int((positive & guessed & ~photos["right"]).sum())
+def _cause_rows(gap: float, parts: Parts, images: pd.DataFrame) -> list[list[object]]:
+    """The rows of the table: GAP, each cause with its number of images, and the sum."""
+    guessed, positive = images["rank"] > 0, images["positive"]
+    wrong = int((positive & guessed & ~images["right"]).sum())
     counts = {
         "wrong_landmarks": wrong,
         "wrong_above": wrong,
         "non_landmarks_above": int((~positive & guessed).sum()),
         "missing_guesses": int((positive & ~guessed).sum()),
     }
-    rows = [_row("gap", "Earned: GAP", gap, int(photos["right"].sum()))]
+    rows = [_row("gap", "Earned: GAP", gap, int(images["right"].sum()))]
     rows += [_row(n, CAUSES[n], v, counts[n]) for n, v in parts._asdict().items()]
     total = gap + sum(parts)
     return [*rows, ["Sum", Number(total, f"{total:.4f}"), ""]]
@@ -132,9 +132,9 @@ def _row(name: str, label: str, value: float, n: int) -> list[object]:
     return [join([key, label]), Number(value, f"{value:.4f}"), Number(n, f"{n:,}")]
 
 
-def _unreadable(photos: pd.DataFrame, competition: Path | None) -> Html | None:
-    """The number of photos without a guess that are missing or do not decode."""
-    missing = photos.index[photos["rank"] == 0]
+def _unreadable(images: pd.DataFrame, competition: Path | None) -> Html | None:
+    """The number of images without a guess that are missing or do not decode."""
+    missing = images.index[images["rank"] == 0]
     if competition is None or not len(missing):
         return None
     folder = Competition(Path(competition)).test_dir
@@ -143,14 +143,14 @@ def _unreadable(photos: pd.DataFrame, competition: Path | None) -> Html | None:
     limit = "the first " if len(checked) < len(missing) else ""
     return tag(
         "p",
-        f"Of {limit}{len(checked):,} photos without a guess, {n:,} have no file that "
+        f"Of {limit}{len(checked):,} images without a guess, {n:,} have no file that "
         f"decodes.",
     )
 
 
-def ranking_section(photos: pd.DataFrame) -> Html:
-    """Precision by rank, and histograms of confidence by kind of photo."""
-    guessed = photos[photos["rank"] > 0]
+def ranking_section(images: pd.DataFrame) -> Html:
+    """Precision by rank, and histograms of confidence by kind of image."""
+    guessed = images[images["rank"] > 0]
     if guessed.empty:
         return section("Ranking", tag("p", "There are no guesses."))
     right, positive = guessed["right"], guessed["positive"]
@@ -159,8 +159,8 @@ def ranking_section(photos: pd.DataFrame) -> Html:
         "landmark, wrong": guessed.loc[positive & ~right, "confidence"].to_numpy(),
         "no landmark": guessed.loc[~positive, "confidence"].to_numpy(),
     }
-    line = losses.precision_over_rank(photos)
-    n_positives = int(photos["positive"].sum())
+    line = losses.precision_over_rank(images)
+    n_positives = int(images["positive"].sum())
     last = line["precision"].iloc[-1]
     medians = ", ".join(
         f"{kind}: {pd.Series(values).median():.3g}"
@@ -176,12 +176,12 @@ def ranking_section(photos: pd.DataFrame) -> Html:
                 f"Precision over rank: from {line['precision'].iloc[0]:.2f} at the top to "
                 f"{last:.2f} after all {len(line):,} guesses",
                 "Precision over rank. GAP is its mean over the right guesses, times the "
-                "share of landmark photos that are right.",
+                "share of landmark images that are right.",
             ),
             plot(
                 plots.confidence_svg(kinds),
                 f"Histograms of confidence; medians: {medians}",
-                "Confidence by kind of photo: the less the histograms overlap, the less "
+                "Confidence by kind of image: the less the histograms overlap, the less "
                 "GAP is lost to the ranking.",
             ),
             class_="plots",
@@ -189,9 +189,9 @@ def ranking_section(photos: pd.DataFrame) -> Html:
     )
 
 
-def landmarks_section(photos: pd.DataFrame, name_of: NameOf) -> Html:
+def landmarks_section(images: pd.DataFrame, name_of: NameOf) -> Html:
     """The results of each landmark, as a sortable table."""
-    landmarks = losses.landmark_table(photos)
+    landmarks = losses.landmark_table(images)
     rows = []
     for row in losses.rows(landmarks.head(LANDMARKS)):
         none = row.Index == NO_LANDMARK
@@ -211,13 +211,13 @@ def landmarks_section(photos: pd.DataFrame, name_of: NameOf) -> Html:
     n = len(landmarks.index.difference([NO_LANDMARK]))
     limited = len(landmarks) > LANDMARKS
     limit = f", the {LANDMARKS:,} with the highest loss" if limited else ""
-    head = ("Landmark", "Photos", "Right", "Recall", "False guesses", "Share of loss")
+    head = ("Landmark", "Images", "Right", "Recall", "False guesses", "Share of loss")
     return section(
         "By landmark",
         tag(
             "p",
-            "False guesses: guesses of the landmark on photos of something else. Share of "
-            "loss: what its photos lose, plus what their wrong guesses take from right "
+            "False guesses: guesses of the landmark on images of something else. Share of "
+            "loss: what its images lose, plus what their wrong guesses take from right "
             "guesses ranked below.",
             class_="quiet",
         ),
@@ -231,24 +231,24 @@ def landmarks_section(photos: pd.DataFrame, name_of: NameOf) -> Html:
 
 
 def mistakes_section(
-    photos: pd.DataFrame,
+    images: pd.DataFrame,
     competition: Path | None,
     bundle: Path | None,
     name_of: NameOf,
 ) -> Html:
-    """The costliest mistakes: photos, or without a competition folder a table."""
-    worst = losses.worst(photos, WORST)
+    """The costliest mistakes: images, or without a competition folder a table."""
+    worst = losses.worst(images, WORST)
     title = "The costliest mistakes"
     if worst.empty:
         return section(title, tag("p", "There are none."))
     if competition is not None:
         usable = bundle if bundle and (bundle / "embedders").is_dir() else None
         hint = (
-            "Beside each photo are the most similar gallery photos of the guessed landmark "
+            "Beside each image are the most similar gallery images of the guessed landmark "
             "and of the right one, by the bundle's embedding, without penalties and "
             "verification."
             if usable
-            else "Give --bundle to see the gallery photos that the mistakes resemble."
+            else "Give --bundle to see the gallery images that the mistakes resemble."
         )
         mistakes = mistake_list(worst, competition, usable, name_of)
         return section(title, tag("p", hint, class_="quiet"), mistakes)
@@ -262,6 +262,6 @@ def mistakes_section(
         )
         for row in losses.rows(worst)
     ]
-    head = ("Photo", "Shows", "Guessed", "Rank", "Costs")
-    hint = tag("p", "Give --competition to see the photos.", class_="quiet")
-    return section(title, hint, table(f"The worst {len(rows)} photos", head, rows))
+    head = ("Image", "Shows", "Guessed", "Rank", "Costs")
+    hint = tag("p", "Give --competition to see the images.", class_="quiet")
+    return section(title, hint, table(f"The worst {len(rows)} images", head, rows))

@@ -21,13 +21,13 @@ BLOCK = 32768  # rows processed at a time by select_columns
 
 @dataclass(frozen=True)
 class Gallery:
-    """Labelled photos to search in, and non-landmark photos for the penalties.
+    """Labelled images to search in, and non-landmark images for the penalties.
 
     Attributes:
         image_ids: n ids.
         landmark_ids: (n,) int64.
         vectors: (n, d) float16, unit length.
-        penalties: (n,) float32, the mean cosine of each photo to its nearest
+        penalties: (n,) float32, the mean cosine of each image to its nearest
             non-landmarks (B of A-B-C).
         non_landmarks: (m, d) float16, unit length; m may be 0.
     """
@@ -39,7 +39,7 @@ class Gallery:
     non_landmarks: NDArray[np.float16]
 
     def select_landmarks(self, landmark_ids: Collection[int]) -> "Gallery":
-        """The photos of the given landmarks. If these are all photos, nothing is copied."""
+        """The images of the given landmarks. If these are all images, nothing is copied."""
         rows = np.flatnonzero(np.isin(self.landmark_ids, list(landmark_ids)))
         if len(rows) == len(self.image_ids):
             return self
@@ -52,7 +52,7 @@ class Gallery:
         )
 
     def concatenate(self, other: "Gallery") -> "Gallery":
-        """The photos of this gallery, then those of the other; this one's non-landmarks."""
+        """The images of this gallery, then those of the other; this one's non-landmarks."""
         return Gallery(
             self.image_ids + other.image_ids,
             np.concatenate([self.landmark_ids, other.landmark_ids]),

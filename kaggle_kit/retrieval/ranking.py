@@ -17,13 +17,13 @@ MIN_SCORE = 1e-9  # scores are clipped to it before the logarithm
 
 
 class Evidence(NamedTuple):
-    """What the ranking of q queries uses: their k nearest gallery photos and penalties.
+    """What the ranking of q queries uses: their k nearest gallery images and penalties.
 
     rows: (q, k) rows of the gallery, most similar first.
     cosines: (q, k) similarities.
     inliers: (q, k) weighted number of local features that agree on one geometry; 0 where
         they were not compared.
-    head: (q, k) log-probability of each photo's landmark by the network's head; 0 without
+    head: (q, k) log-probability of each image's landmark by the network's head; 0 without
         a head.
     penalty: (q,) mean cosine to the nearest non-landmarks (C of A-B-C).
     """
@@ -75,16 +75,16 @@ def search_gallery(
 def guess_by_gallery(
     evidence: Evidence, gallery: Gallery, settings: config.Recognition
 ) -> list[Guess | None]:
-    """Guess by the nearest gallery photos, less the non-landmark penalties.
+    """Guess by the nearest gallery images, less the non-landmark penalties.
 
     ::
 
-        s_j = max(cosine_j, 0) + v min(inliers_j, M) / M   for the nearest photos j
-        A_j = s_j - beta B_j                               for the photos with the largest
-        S_c = (sum of A_j^a over some photos of landmark c)^(1/a)
+        s_j = max(cosine_j, 0) + v min(inliers_j, M) / M   for the nearest images j
+        A_j = s_j - beta B_j                               for the images with the largest
+        S_c = (sum of A_j^a over some images of landmark c)^(1/a)
         confidence = max_c S_c h_c^b - gamma C
 
-    B_j and C are the mean cosines of the photo j and of the query to their nearest
+    B_j and C are the mean cosines of the image j and of the query to their nearest
     non-landmarks, h_c the head's probability. With a = beta = gamma = 1 and b = v = 0 this
     is A-B-C (the first place of 2020, Henkel & Singer, arXiv:2010.01650, section 2.5);
     with beta = gamma = 0 it ranks as the third place of 2020 did (a = 8, b = 12/8). Powers
@@ -222,7 +222,7 @@ def _count_preceding(landmarks: NDArray[np.int64]) -> NDArray[np.intp]:
 def demote(guesses: Sequence[Guess], share: float | None) -> list[Guess | None]:
     """Rank the guesses of landmarks that are guessed too often below all others.
 
-    Their relative order is preserved. The result for a photo depends on all photos, unless
+    Their relative order is preserved. The result for an image depends on all images, unless
     ``share`` is None.
 
     Args:

@@ -75,18 +75,18 @@ def fit_whitening(
 ) -> Whitening:
     """Fit a whitening: rotate to principal axes, divide by the standard deviation of each.
 
-    The first axes of an embedding hold what most photos share, such as sky, and would
+    The first axes of an embedding hold what most images share, such as sky, and would
     outweigh the differences between landmarks (Jégou & Chum, ECCV 2012). With
     ``landmark_ids``, the covariance within landmarks is whitened instead of the total
     one, which keeps the differences between landmarks large (Mikolajczyk & Matas, ICCV
-    2007). That covariance is estimated from few photos of each landmark, so it is shrunk
+    2007). That covariance is estimated from few images of each landmark, so it is shrunk
     towards a multiple of the identity.
 
     Args:
         vectors: (n, d).
         dimensions: axes to keep. There are at most n - 1 and at most d, and axes without
             variance are dropped.
-        landmark_ids: (n,), or None for the covariance of all photos.
+        landmark_ids: (n,), or None for the covariance of all images.
     """
     mean = vectors.mean(axis=0, dtype=np.float64)
     axes, variance = _fit_axes(vectors, mean, dimensions)
@@ -100,7 +100,7 @@ def fit_whitening(
         means = (sums / counts[:, None])[inverse]
         within = axes.T @ _covariance(vectors, means) @ axes
         level = np.trace(within) / max(1, len(within))
-        if level > MIN_VARIANCE * variance.sum():  # else no landmark has two photos
+        if level > MIN_VARIANCE * variance.sum():  # else no landmark has two images
             rotation, variance = _principal_axes(
                 within + SHRINKAGE * level * np.eye(len(within)), len(within)
             )

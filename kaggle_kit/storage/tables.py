@@ -27,7 +27,7 @@ USAGES = ("Public", "Private", "Ignored")
 
 
 class Label(NamedTuple):
-    """A row of ``train.csv``; near-duplicates of a photo share a group, "" is no group."""
+    """A row of ``train.csv``; near-duplicates of an image share a group, "" is no group."""
 
     image_id: str
     landmark_id: int
@@ -35,7 +35,7 @@ class Label(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A row of ``subset.csv``; the landmark id of a non-landmark photo is None."""
+    """A row of ``subset.csv``; the landmark id of a non-landmark image is None."""
 
     image_id: str
     landmark_id: int | None

@@ -1,7 +1,7 @@
 """The devices that train together: one, several GPUs of a host, or several hosts.
 
 All of it is ``tf.distribute``. The result depends on the settings, not on the number of
-devices: ``train.batch_size`` photos make one batch however it is divided, gradients are
+devices: ``train.batch_size`` images make one batch however it is divided, gradients are
 summed over the devices before they are clipped or applied, and batch norm sees the whole
 batch. So one device and eight give the same curve except for rounding and dropout, and a
 run can be resumed on other hardware.
@@ -9,7 +9,7 @@ run can be resumed on other hardware.
 More devices are faster only with larger batches. With ``train.per_device`` batch size and
 learning rates are those of one device, and both grow with the number of devices (linear
 scaling, Goyal et al., arXiv:1706.02677; valid with a warm-up and up to about 8,000
-photos). An epoch has that many fewer steps. Such a run keeps its number of devices.
+images). An epoch has that many fewer steps. Such a run keeps its number of devices.
 
 Several hosts are started by hand: the same command on each, with its own ``TF_CONFIG``::
 
@@ -40,7 +40,7 @@ from kaggle_kit.data.datasets import Part
 from kaggle_kit.errors import ArtefactError, ConfigError, KitError
 
 logger = logging.getLogger(__name__)
-# What a damaged shard raises: a wrong checksum, no photo, too few photos, no file.
+# What a damaged shard raises: a wrong checksum, no image, too few images, no file.
 DAMAGED_SHARD = (
     tf.errors.NotFoundError,
     tf.errors.DataLossError,
@@ -83,7 +83,7 @@ class Workers:
         """Yield batches of ``dataset``: one for every device of this host at a time.
 
         Raises:
-            ArtefactError: a record has a wrong checksum, or its photo does not decode.
+            ArtefactError: a record has a wrong checksum, or its image does not decode.
         """
         batches: Any = dataset
         if self.n_devices > 1:
@@ -92,7 +92,7 @@ class Workers:
             yield from batches
         except DAMAGED_SHARD as error:
             raise ArtefactError(
-                f"shards: expected photos as kaggle-kit shards wrote them, got "
+                f"shards: expected images as kaggle-kit shards wrote them, got "
                 f"{error.message!r:.200}; make the shards again"
             ) from None
 

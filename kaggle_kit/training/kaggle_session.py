@@ -33,7 +33,7 @@ class SessionResult(JsonObject):
         finished, epochs, of, steps: as in ``TrainingResult``.
         epochs_before, steps_before: the same at the beginning of the session.
         seconds: the time of the session.
-        subset: landmarks, and photos per split.
+        subset: landmarks, and images per split.
         shards: None if no shards were needed.
         training: how far the training is.
         next: what to do next.
@@ -76,7 +76,7 @@ def train_in_session(
 
     Raises:
         KitError: as the stages; the bundle differs from its manifest; the earlier run
-            has other settings or photos.
+            has other settings or images.
     """
     begin = time.monotonic()
     verify(bundle)
@@ -115,7 +115,7 @@ def train_in_session(
     return result
 
 
-def train_from_photos(
+def train_from_images(
     settings: Config,
     competition: Path,
     subset_dir: Path,
@@ -149,7 +149,7 @@ def _train_subset(
             None, train(settings, subset_dir, run.path, resume=True)
         )
     shards_dir = subset_dir.with_name("shards")
-    return train_from_photos(
+    return train_from_images(
         settings, competition, subset_dir, shards_dir, run.path, stop_at
     )
 
@@ -160,7 +160,7 @@ def _next_action(training: TrainingResult, before: EpochProgress) -> str:
         return f"download this output and run kaggle-kit bundle --run {RUN}"
     if (training.epochs, training.steps) == (before.epoch, before.n_batches):
         return (
-            "no batch fits into the time of a session: choose fewer photos (subset) or a "
+            "no batch fits into the time of a session: choose fewer images (subset) or a "
             "smaller data.stored_size and begin without the earlier output"
         )
     return (

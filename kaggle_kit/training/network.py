@@ -157,7 +157,7 @@ def average_backbone(
 ) -> Iterator[None]:
     """Replace the backbone's weights by a mean with the initial ones, for a while.
 
-    The mean of pretrained and fine-tuned weights recognises new photos better than
+    The mean of pretrained and fine-tuned weights recognises new images better than
     either: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
 
     Args:

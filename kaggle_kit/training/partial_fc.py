@@ -68,7 +68,7 @@ class SampledHead:
         """The classes that a step trains, (n_sampled,) int32, ascending.
 
         Args:
-            counts: (C,) the photos of each class in the batch; a class that has one is
+            counts: (C,) the images of each class in the batch; a class that has one is
                 always sampled.
             number: of the step; with the seed it decides which other classes are sampled.
         """

@@ -20,7 +20,7 @@ SUM = tf.distribute.ReduceOp.SUM
 class TrainStep:
     """Trains a compiled network, and validates it, one batch at a time.
 
-    The loss is the mean over all photos of the batch, on all devices. The gradients are
+    The loss is the mean over all images of the batch, on all devices. The gradients are
     summed over the devices before the optimizer clips and scales them, as on one device.
     The optimizer steps once every ``train.accumulate`` batches, by the mean of their
     gradients, and its schedule counts these steps.
@@ -85,7 +85,7 @@ class TrainStep:
             number: of the batch in its phase, from 0.
 
         Returns:
-            (3,) summed over all photos: loss, correct answers, ones.
+            (3,) summed over all images: loss, correct answers, ones.
         """
         updates = (number + 1) % self.accumulate == 0
         train = self._update_batch if updates else self._accumulate_batch
@@ -127,7 +127,7 @@ class TrainStep:
         classes: Sequence[tf.Tensor],
         updates: bool,
     ) -> tf.Tensor:
-        """Train on a device's photos, together with the others; the sums over its own."""
+        """Train on a device's images, together with the others; the sums over its own."""
         network, n_devices = self.network, self.workers.n_devices
         with tf.GradientTape() as tape:
             if self.sampled:
@@ -140,8 +140,8 @@ class TrainStep:
             if self.weights is not None:
                 losses *= tf.gather(self.weights, labels)
             total = tf.reduce_sum(losses)
-            n_photos = tf.cast(tf.size(labels) * n_devices, tf.float32)
-            loss = network.optimizer.scale_loss(total / n_photos)
+            n_images = tf.cast(tf.size(labels) * n_devices, tf.float32)
+            loss = network.optimizer.scale_loss(total / n_images)
         gradients = tape.gradient(loss, self.trainable)
         if n_devices > 1:
             context = tf.distribute.get_replica_context()
@@ -153,7 +153,7 @@ class TrainStep:
         return _sums(total, logits, labels, *classes)
 
     def _count_classes(self, _: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """The photos of each class, (C,)."""
+        """The images of each class, (C,)."""
         n_classes = self.network.get_layer("head").n_classes
         return tf.math.bincount(
             tf.cast(labels, tf.int32), minlength=n_classes, maxlength=n_classes
@@ -173,9 +173,9 @@ class TrainStep:
 
     def _validate_on_device(self, pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         logits = self.network(pixels, training=False)
-        is_photo = labels >= 0  # the last batches are filled with class -1
+        is_image = labels >= 0  # the last batches are filled with class -1
         losses = self.network.loss.call(tf.maximum(labels, 0), logits)
-        total = tf.reduce_sum(tf.where(is_photo, losses, 0.0))
+        total = tf.reduce_sum(tf.where(is_image, losses, 0.0))
         return _sums(total, logits, labels)
 
 
@@ -196,7 +196,7 @@ def class_weights(
 def _sums(
     total: tf.Tensor, logits: tf.Tensor, labels: tf.Tensor, *classes: tf.Tensor
 ) -> tf.Tensor:
-    """Loss, correct answers and photos; with ``classes``, the logits are of these alone."""
+    """Loss, correct answers and images; with ``classes``, the logits are of these alone."""
     best = tf.argmax(logits, -1, labels.dtype)
     for sampled in classes:
         best = tf.cast(tf.gather(sampled, best), labels.dtype)

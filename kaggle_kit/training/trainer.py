@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kaggle_kit.config import Config
-from kaggle_kit.data.datasets import Photos
+from kaggle_kit.data.datasets import TrainingImages
 from kaggle_kit.data.shards import ShardsManifest, read_manifest
 from kaggle_kit.errors import ConfigError
 from kaggle_kit.progress import progress
@@ -73,7 +73,7 @@ def train(
 class Trainer:
     """One training: opens or resumes a run, trains its epochs and saves them."""
 
-    data: Photos
+    data: TrainingImages
     learner: Learner
 
     def __init__(
@@ -111,7 +111,7 @@ class Trainer:
         manifest = read_manifest(self.shards_dir)
         if manifest.stored_size != self.settings.data.stored_size:
             raise ConfigError(
-                f"{self.shards_dir}: expected photos of data.stored_size "
+                f"{self.shards_dir}: expected images of data.stored_size "
                 f"{self.settings.data.stored_size}, got {manifest.stored_size}; make "
                 f"the shards again"
             )
@@ -138,7 +138,7 @@ class Trainer:
         epoch, n_batches = self.progress.epoch, self.progress.n_batches
         self.workers.require_same(epoch, n_batches)
         share = self.workers.batch_share
-        self.data = Photos(self.settings, self.shards_dir, manifest, share)
+        self.data = TrainingImages(self.settings, self.shards_dir, manifest, share)
         # between epochs the checkpoint is of the phase that the epoch before was in
         phase = epoch if n_batches else max(0, epoch - 1)
         self.learner = Learner(
@@ -225,7 +225,7 @@ class Trainer:
         return row
 
     def validate(self, batches: tf.data.Dataset | None) -> dict[str, float]:
-        """The metrics on the validation photos, if there are any."""
+        """The metrics on the validation images, if there are any."""
         if batches is None:
             return {}
         values = metrics(self.learner.validate(batches))
@@ -253,8 +253,8 @@ class Trainer:
 
 def metrics(sums: NDArray[np.float64]) -> dict[str, float]:
     """Accuracy and mean loss, from sums that a ``TrainStep`` returned."""
-    loss, correct, n_photos = sums
+    loss, correct, n_images = sums
     return {
-        "accuracy": round(float(correct / n_photos), 6),
-        "loss": round(float(loss / n_photos), 6),
+        "accuracy": round(float(correct / n_images), 6),
+        "loss": round(float(loss / n_images), 6),
     }

@@ -11,7 +11,7 @@ from kaggle_kit.inference.answers import rank_landmarks
 from kaggle_kit.inference.recogniser import Recogniser
 from kaggle_kit.storage import tables
 from tests.helpers.agreement import EPSILON, check_agreement
-from tests.helpers.app_answers import answer_photos
+from tests.helpers.app_answers import answer_images
 from tests.helpers.signed_bundles import sign
 
 if find_spec("ai_edge_litert") is None:
@@ -36,7 +36,7 @@ def test_answers_agree_with_the_kernel(bundle_dir, competition, tmp_path):
 def test_answers_with_geometry_agree_with_the_kernel(local, competition, tmp_path):
     """With visual words, verification and whitening, without a network.
 
-    A kernel would add photos that the gallery lacks, so ``train.csv`` has none.
+    A kernel would add images that the gallery lacks, so ``train.csv`` has none.
     """
     copy = tmp_path / "competition"
     copy.mkdir()
@@ -53,15 +53,15 @@ def test_answers_with_geometry_agree_with_the_kernel(local, competition, tmp_pat
     assert any(inliers) and None not in inliers
 
 
-def first_photos(competition, n):
-    """Paths of the first n test photos."""
+def first_images(competition, n):
+    """Paths of the first n test images."""
     ids = tables.read_sample(competition / "sample_submission.csv")[:n]
     return [image_path(competition / "test", image_id) for image_id in ids]
 
 
 def test_the_numbers_of_an_answer_follow_the_formula(bundle_dir, competition):
     settings = config.read_json(bundle_dir / "config.json").recognition
-    for answer in answer_photos(bundle_dir, first_photos(competition, 6))["answers"]:
+    for answer in answer_images(bundle_dir, first_images(competition, 6))["answers"]:
         for neighbour in answer["evidence"]:
             penalty = settings.gallery_penalty_weight * neighbour["b"]
             a = max(neighbour["similarity"], 0) - penalty
@@ -84,7 +84,7 @@ def test_the_numbers_of_an_answer_follow_the_formula(bundle_dir, competition):
 def test_no_heavy_package_is_imported_and_no_upload_stays(bundle_dir, competition):
     """In the whole process, which cannot even import TensorFlow."""
     without = ("tensorflow", "keras", "sklearn", "cv2")
-    output = answer_photos(bundle_dir, first_photos(competition, 2), *without)
+    output = answer_images(bundle_dir, first_images(competition, 2), *without)
     assert len(output["answers"]) == 2
     assert output["heavy"] == [] and output["uploads"] == 0
 
@@ -95,7 +95,7 @@ def test_without_local_features_geometry_is_disabled_with_a_reason(
     shutil.copytree(both[0] / "bundle", tmp_path / "bundle")
     shutil.rmtree(tmp_path / "bundle" / "local")
     sign(tmp_path / "bundle")
-    output = answer_photos(tmp_path / "bundle", first_photos(competition, 1))
+    output = answer_images(tmp_path / "bundle", first_images(competition, 1))
     assert output["geometry"] is False
     assert "the exported folder has no local features" in output["missing_geometry"]
     assert output["answers"][0]["evidence"][0]["inliers"] is None
@@ -107,4 +107,4 @@ def test_a_bundle_without_a_litert_file_is_refused(bundle_dir, competition, tmp_
         path.unlink()
     sign(tmp_path / "bundle")
     with pytest.raises(AssertionError, match="make the bundle again"):
-        answer_photos(tmp_path / "bundle", first_photos(competition, 1))
+        answer_images(tmp_path / "bundle", first_images(competition, 1))

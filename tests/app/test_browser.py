@@ -32,20 +32,20 @@ def page(browser, served):
 
 @pytest.fixture(scope="module")
 def guesses(bundle_dir, competition, tmp_path_factory):
-    """The guesses of the kernel for the test photos."""
+    """The guesses of the kernel for the test images."""
     out = tmp_path_factory.mktemp("guesses") / "submission.csv"
     predict(bundle_dir, competition, out)
     return tables.read_submission(out)
 
 
-def test_a_photo_gets_the_answer_of_the_kernel(page, guesses, competition):
+def test_an_image_gets_the_answer_of_the_kernel(page, guesses, competition):
     image_id, guess = next(iter(guesses.items()))
     text = upload_files(page, image_path(competition / "test", image_id))
     assert f"landmark {guess.landmark_id}" in text
     assert "to be right" in text or "Confidence" in text
-    assert "Most similar photos of the gallery" in text
+    assert "Most similar images of the gallery" in text
     page.get_by_text("Why", exact=True).click()
-    page.get_by_text("C of your photo").wait_for()
+    page.get_by_text("C of your image").wait_for()
     assert f"Confidence: {guess.confidence:.3f}" in page.inner_text("body")
 
 
@@ -65,8 +65,8 @@ def test_every_kind_of_file_is_answered_or_refused(
         (tmp_path / name).write_bytes(data)
     text = upload_files(page, *(tmp_path / name for name in good))
     assert (
-        text.count("Most similar photos") == len(good)
-        and "expected a photo" not in text
+        text.count("Most similar images") == len(good)
+        and "expected an image" not in text
     )
     check_layout(page)
     page.reload()
@@ -77,7 +77,7 @@ def test_every_kind_of_file_is_answered_or_refused(
     text = upload_files(page, *(tmp_path / name for name in bad))
     for name, (_, message) in bad.items():
         assert message in text, name
-    assert "Traceback" not in text and "Most similar photos" not in text
+    assert "Traceback" not in text and "Most similar images" not in text
     check_layout(page)
     page.close()
 
@@ -99,9 +99,9 @@ def check_layout(page):
 def test_no_upload_is_written_to_disk(page, served, competition):
     _, folder = served
     files = Competition(competition)
-    photo = image_path(files.test_dir, tables.read_sample(files.sample_csv)[1])
-    content = photo.read_bytes()
-    upload_files(page, photo)
+    image = image_path(files.test_dir, tables.read_sample(files.sample_csv)[1])
+    content = image.read_bytes()
+    upload_files(page, image)
     for path in folder.rglob("*"):
         if path.is_file():
             assert content[:2000] not in path.read_bytes(), path
@@ -126,11 +126,11 @@ def test_the_page_sends_no_request_to_another_server(browser, served, competitio
 def test_an_example_is_answered(page):
     page.get_by_label("Or pick an example").click()
     page.get_by_role("option", name="Example 2").click()
-    page.get_by_text("Most similar photos").wait_for(timeout=60_000)
+    page.get_by_text("Most similar images").wait_for(timeout=60_000)
     assert page.get_by_role("heading", name="Example 2").is_visible()
 
 
-def test_a_photo_of_the_camera_is_answered(browser, served):
+def test_an_image_of_the_camera_is_answered(browser, served):
     """With the test video that Chromium shows in place of a camera's."""
     with browser.new_context(permissions=["camera"]) as context:
         page = context.new_page()
@@ -138,13 +138,13 @@ def test_a_photo_of_the_camera_is_answered(browser, served):
         page.get_by_text("Use the camera").click()
         is_playing = "document.querySelector('video')?.currentTime > 0"
         page.wait_for_function(is_playing, timeout=60_000)
-        page.get_by_role("button", name="Take Photo").click()
+        page.get_by_role("button", name="Take Image").click()
         page.get_by_role("heading", name="Your camera").wait_for(timeout=60_000)
-        page.get_by_text("C of your photo").wait_for(state="attached", timeout=60_000)
+        page.get_by_text("C of your image").wait_for(state="attached", timeout=60_000)
 
 
 def test_authors_and_points_that_match_are_shown(browser, local, rerun, tmp_path):
-    """With a bundle that has geometry; a photo of its gallery matches itself."""
+    """With a bundle that has geometry; an image of its gallery matches itself."""
     labels = list(tables.read_labels(local[0] / "bundle" / "gallery" / "gallery.csv"))
     image_id = labels[0].image_id
     url = f"https://example.org/{image_id}"
@@ -161,8 +161,8 @@ def test_authors_and_points_that_match_are_shown(browser, local, rerun, tmp_path
         upload_files(page, image_path(rerun / "train", image_id))
         link = page.get_by_role("link", name="T, A. <b>Author, CC").first
         assert link.get_attribute("href") == url
-        page.get_by_text("Points that match the photo of").click()
-        page.get_by_role("img", name="Your photo on the left").wait_for()
+        page.get_by_text("Points that match the image of").click()
+        page.get_by_role("img", name="Your image on the left").wait_for()
         page.get_by_text("3 is certain").wait_for()
         page.close()
 
@@ -224,7 +224,7 @@ def test_axe_finds_nothing_serious(size, browser, served, competition):
     image_id = tables.read_sample(files.sample_csv)[0]
     upload_files(page, image_path(files.test_dir, image_id))
     page.get_by_text("Why", exact=True).click()
-    page.get_by_text("C of your photo").wait_for()
+    page.get_by_text("C of your image").wait_for()
     page.evaluate(script)
     violations = []
     for tab in ("Recognise", "The model"):

@@ -17,7 +17,7 @@ from kaggle_kit.data.layout import image_path
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.manifest import verify
-from tests.helpers.app_answers import answer_photos
+from tests.helpers.app_answers import answer_images
 from tests.helpers.browsing import upload_files
 from tests.helpers.served_app import serve_command
 from tests.helpers.signed_bundles import sign
@@ -84,13 +84,13 @@ def test_the_export_answers_as_the_bundle_does(exported, bundle_dir, competition
         "import kaggle_kit; assert Path(kaggle_kit.__file__).is_relative_to(Path.cwd())\n"
         "from kaggle_kit.app.answers import AnswerService\n"
         "from kaggle_kit.backends.uploads import CheckedImage\n"
-        "photo = CheckedImage('x', Path(sys.argv[1]).read_bytes())\n"
-        "best = AnswerService(Path('bundle')).answer(photo).answer\n"
+        "image = CheckedImage('x', Path(sys.argv[1]).read_bytes())\n"
+        "best = AnswerService(Path('bundle')).answer(image).answer\n"
         "print(json.dumps([best.landmark, best.confidence]))\n"
     )
     command = [sys.executable, "-c", code, str(path)]
     output = subprocess.check_output(command, cwd=exported[0], text=True)
-    best = answer_photos(bundle_dir, [path])["answers"][0]["candidates"][0]
+    best = answer_images(bundle_dir, [path])["answers"][0]["candidates"][0]
     assert json.loads(output) == [best["landmark"], best["confidence"]]
 
 
@@ -120,7 +120,7 @@ def test_a_fresh_environment_is_small_and_answers_as_the_app_does(
         page.close()
         memory = psutil.Process(server.process.pid).memory_info().rss
     print(f"{size / 1e6:.0f} MB on disk, {memory / 1e6:.0f} MB of memory")
-    (answer,) = answer_photos(bundle_dir, [path])["answers"]
+    (answer,) = answer_images(bundle_dir, [path])["answers"]
     assert answer["candidates"][0]["name"] in text
     assert size < DISK and memory < MEMORY
 

@@ -1,4 +1,4 @@
-"""Memory does not grow with the number of photos that one process answers."""
+"""Memory does not grow with the number of images that one process answers."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from kaggle_kit.data.layout import image_path
 from kaggle_kit.storage import tables
 
 ROOT = Path(__file__).parents[2]
-WARM_UP = 100  # photos, or batches, before the first measurement
+WARM_UP = 100  # images, or batches, before the first measurement
 GROWTH_MB = 4
 TENSORFLOW_MB = 24  # bound with TensorFlow, whose memory pools vary by half of it
 
@@ -23,8 +23,8 @@ from kaggle_kit.app.answers import AnswerService
 
 service = AnswerService(bundle)
 def use(path):
-    photo = CheckedImage(path.name, path.read_bytes())
-    assert service.answer(photo).answer.candidates and photo.preview is not None
+    image = CheckedImage(path.name, path.read_bytes())
+    assert service.answer(image).answer.candidates and image.preview is not None
 """
 PREDICT = """
 from kaggle_kit.inference.recogniser import Recogniser
@@ -73,7 +73,7 @@ def measure_mb(use, n, warm_up, bundle, paths):
     return json.loads(process.stdout.splitlines()[-1])
 
 
-def photos(competition):
+def images(competition):
     ids = tables.read_sample(competition / "sample_submission.csv")
     return [image_path(competition / "test", image_id) for image_id in ids]
 
@@ -84,9 +84,9 @@ def photos(competition):
 def test_the_memory_of_the_app_does_not_grow(n, bundle_dir, competition, capsys):
     if find_spec("ai_edge_litert") is None:
         pytest.skip("the extra 'app' is not installed")
-    memory = measure_mb(ANSWERS, n, WARM_UP, bundle_dir, photos(competition))
+    memory = measure_mb(ANSWERS, n, WARM_UP, bundle_dir, images(competition))
     with capsys.disabled():
-        print(f"\n{n} photos, app: {' '.join(f'{mb:.1f}' for mb in memory)} MB")
+        print(f"\n{n} images, app: {' '.join(f'{mb:.1f}' for mb in memory)} MB")
     assert memory[-1] - memory[0] < GROWTH_MB
 
 
@@ -100,8 +100,8 @@ def test_the_memory_of_the_app_does_not_grow(n, bundle_dir, competition, capsys)
 def test_the_memory_of_prediction_does_not_grow(
     n, warm_up, bundle_dir, competition, capsys
 ):
-    """Batches of 8 photos are embedded and ranked; the results are not stored."""
-    memory = measure_mb(PREDICT, n, warm_up, bundle_dir, photos(competition))
+    """Batches of 8 images are embedded and ranked; the results are not stored."""
+    memory = measure_mb(PREDICT, n, warm_up, bundle_dir, images(competition))
     with capsys.disabled():
         print(f"\n{n} batches: {' '.join(f'{mb:.1f}' for mb in memory)} MB")
     assert memory[-1] - memory[0] < TENSORFLOW_MB

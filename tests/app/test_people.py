@@ -1,4 +1,4 @@
-"""Many users at once: each reads the answer for their own photo, in bounded memory."""
+"""Many users at once: each reads the answer for their own image, in bounded memory."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ from PIL import Image
 from kaggle_kit.app.text import escape_markdown
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.storage import tables
-from tests.helpers.app_answers import answer_photos
+from tests.helpers.app_answers import answer_images
 from tests.helpers.served_app import serve_app
 
 if not all(map(find_spec, ("streamlit", "ai_edge_litert", "websockets"))):
@@ -50,21 +50,21 @@ class Peak:
         self._thread.join()
 
 
-def visit_at_once(url, photos_of_users):
+def visit_at_once(url, images_of_users):
     """The texts that each user reads, all of whom visit at the same time."""
-    with ThreadPoolExecutor(len(photos_of_users)) as pool:
-        return list(pool.map(lambda photos: visit(url, photos), photos_of_users))
+    with ThreadPoolExecutor(len(images_of_users)) as pool:
+        return list(pool.map(lambda images: visit(url, images), images_of_users))
 
 
 def expected_lines(bundle, paths):
     """The numbers of each answer, by file name; answers with equal numbers are dropped."""
     lines: dict[str, str] = {}
-    answers = answer_photos(bundle, paths)["answers"]
+    answers = answer_images(bundle, paths)["answers"]
     for path, answer in zip(paths, answers, strict=True):
         best = answer["candidates"][0]["confidence"]
         margin = "none" if answer["margin"] is None else f"{answer['margin']:.3f}"
         line = (
-            f"C of your photo: {answer['c']:.3f}. Confidence: {best:.3f}. Margin to the "
+            f"C of your image: {answer['c']:.3f}. Confidence: {best:.3f}. Margin to the "
             f"next landmark: {margin}."
         )
         if line not in lines.values():
@@ -82,7 +82,7 @@ def expected_lines(bundle, paths):
 def test_each_user_reads_their_own_answer(
     n_users, rounds, local, competition, tmp_path, capsys
 ):
-    """No other user's photo is on the page; the numbers are those of a single user.
+    """No other user's image is on the page; the numbers are those of a single user.
 
     The bundle has geometry: an untrained network would give the same numbers for all.
     """
@@ -101,8 +101,8 @@ def test_each_user_reads_their_own_answer(
         visit(server.url, [(names[0], data[names[0]])])
         before = rss_mb(server)
         with Peak(server) as peak:
-            photos = [[(name, data[name]) for name in user] for user in uploads]
-            pages = visit_at_once(server.url, photos)
+            images = [[(name, data[name]) for name in user] for user in uploads]
+            pages = visit_at_once(server.url, images)
         after = rss_mb(server)
     for user, user_pages in zip(uploads, pages, strict=True):
         for name, texts in zip(user, user_pages, strict=True):
@@ -124,23 +124,23 @@ def test_each_user_reads_their_own_answer(
         pytest.param(20, id="twenty", marks=pytest.mark.slow),
     ],
 )
-def test_large_photos_of_many_users_are_decoded_one_at_a_time(
+def test_large_images_of_many_users_are_decoded_one_at_a_time(
     n_users, bundle_dir, tmp_path, capsys
 ):
-    """PNG files of 12 megapixels, the largest photos that are not reduced."""
+    """PNG files of 12 megapixels, the largest images that are not reduced."""
     rng = np.random.default_rng(0)
-    photos = []
+    images = []
     for i in range(n_users):
         coarse = rng.integers(0, 256, (3, 4, 3)).astype(np.uint8)
         image = Image.fromarray(coarse).resize((4000, 3000), Image.Resampling.NEAREST)
         file = io.BytesIO()
         image.save(file, "PNG", compress_level=1)
-        photos.append([(f"{i}.png", file.getvalue())])
+        images.append([(f"{i}.png", file.getvalue())])
     with serve_app(bundle_dir, tmp_path) as server:
         with Peak(server) as alone:
-            visit(server.url, photos[0])
+            visit(server.url, images[0])
         with Peak(server) as peak:
-            pages = visit_at_once(server.url, photos)
+            pages = visit_at_once(server.url, images)
     for i, (texts,) in enumerate(pages):
         assert escape_markdown(f"{i}.png") in texts and find_numbers(texts)
     with capsys.disabled():

@@ -1,4 +1,4 @@
-"""The app on real photos: its answers, its speed and its memory."""
+"""The app on real images: its answers, its speed and its memory."""
 
 import shutil
 import time
@@ -27,7 +27,7 @@ GALLERY = 5000
 
 @pytest.fixture(scope="module", params=["lite0_320", "lite0_320 in integers"])
 def real(request, landmarks45, tmp_path_factory):
-    """A bundle of the real photos, without training: (bundle, competition)."""
+    """A bundle of the real images, without training: (bundle, competition)."""
     out = tmp_path_factory.mktemp("real")
     settings = config.load(Path("lite0_320.yaml"))
     subset(settings.subset, settings.seed, landmarks45, out / "subset")
@@ -41,8 +41,8 @@ def test_answers_agree_with_the_kernel_for_the_whole_test_split(real, tmp_path):
     assert len(check_agreement(*real, tmp_path / "s.csv")) == 693
 
 
-def choose_photos(competition):
-    """Six photos of landmarks, the landmark of the first one, and one of no landmark."""
+def choose_images(competition):
+    """Six images of landmarks, the landmark of the first one, and one of no landmark."""
     files = Competition(competition)
     truths = tables.read_solution(files.solution_csv)
     landmarks = [(i, min(t.landmark_ids)) for i, t in truths.items() if t.landmark_ids]
@@ -51,15 +51,15 @@ def choose_photos(competition):
     return paths, landmarks[0][1], image_path(files.test_dir, other)
 
 
-def test_photos_with_and_without_a_landmark_get_the_right_verdict(
+def test_images_with_and_without_a_landmark_get_the_right_verdict(
     real, browser, tmp_path
 ):
     folder, competition = real
-    (photo, *_), landmark_id, other = choose_photos(competition)
+    (image, *_), landmark_id, other = choose_images(competition)
     name = tables.read_names(folder / "names.csv")[landmark_id]
     with serve_app(folder, tmp_path, "--photos", competition) as server:
         page = browser.new_page()
-        for path, verdict in ((photo, name), (other, "Probably not a landmark")):
+        for path, verdict in ((image, name), (other, "Probably not a landmark")):
             page.goto(server.url)
             page.locator("input[type=file]").first.wait_for(state="attached")
             text = upload_files(page, path)
@@ -83,7 +83,7 @@ def test_the_app_is_fast_and_small_with_a_large_gallery(real, browser, tmp_path)
         np.asarray(gallery.non_landmarks),
     ).save(large / "gallery")
     sign(large)
-    photos, *_ = choose_photos(competition)
+    images, *_ = choose_images(competition)
     page = browser.new_page()
     page.goto("about:blank")
     start = time.monotonic()
@@ -93,8 +93,8 @@ def test_the_app_is_fast_and_small_with_a_large_gallery(real, browser, tmp_path)
         upload.wait_for(state="attached")
         why = page.locator('[data-testid="stExpander"]:has-text("Why")')
         seconds = []
-        for n, photo in enumerate(photos, 1):
-            upload.set_input_files(str(photo))
+        for n, image in enumerate(images, 1):
+            upload.set_input_files(str(image))
             why.nth(n - 1).wait_for(timeout=60_000)
             seconds.append(time.monotonic() - start)
             page.wait_for_timeout(1000)

@@ -28,7 +28,7 @@ def test_a_port_in_use_is_refused(bundle_dir, monkeypatch):
             serve(bundle_dir, port, None)
 
 
-def test_photos_that_are_no_competition_are_refused(bundle_dir, tmp_path, monkeypatch):
+def test_images_that_are_no_competition_are_refused(bundle_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "find_spec", lambda name: name)
     with pytest.raises(DataError, match="expected train"):
         serve(bundle_dir, 8501, tmp_path)

@@ -56,7 +56,7 @@ def test_out_of_memory_a_batch_is_halved(folder, caplog):
     with caplog.at_level("WARNING"):
         outputs = runner.start(pixels(13))()
     assert sizes == [13, 6, 3, 3, 3, 3, 1]
-    assert "running 3 photos at a time" in caplog.text
+    assert "running 3 images at a time" in caplog.text
     for name in ("embedding", "log_probability"):
         np.testing.assert_allclose(outputs[name], expected[name], atol=1e-5)
     sizes.clear()
@@ -65,14 +65,14 @@ def test_out_of_memory_a_batch_is_halved(folder, caplog):
 
 
 @pytest.mark.parametrize("error", [MemoryError, tf.errors.ResourceExhaustedError])
-def test_memory_too_small_for_one_photo_is_an_error(folder, error):
+def test_memory_too_small_for_one_image_is_an_error(folder, error):
     class NoMemory:
         def serve(self, batch):
             raise error(*(None, None, "OOM")[: 3 if error is not MemoryError else 0])
 
     runner = SavedModelRunner(folder / "model")
     runner.models = [NoMemory()]
-    with pytest.raises(ArtefactError, match="memory for one photo of 32 px"):
+    with pytest.raises(ArtefactError, match="memory for one image of 32 px"):
         runner.start(pixels(5))()
 
 
@@ -106,7 +106,7 @@ for n in (len(pixels), 2, 1):
 
 
 def test_each_device_has_the_model_and_its_share(folder, tmp_path):
-    """Two virtual CPUs in place of GPUs; also with fewer photos than devices."""
+    """Two virtual CPUs in place of GPUs; also with fewer images than devices."""
     np.save(tmp_path / "pixels.npy", pixels(9))
     command = [sys.executable, "-c", DEVICES, folder / "model", tmp_path / "pixels.npy"]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -114,9 +114,9 @@ def test_each_device_has_the_model_and_its_share(folder, tmp_path):
 
 
 def test_integers_give_nearly_the_outputs_of_floats(folder):
-    photos = pixels(24)
-    expected = SavedModelRunner(folder / "model").start(photos)()
-    outputs = load_runner(folder / "model.int8.tflite").start(photos)()
+    images = pixels(24)
+    expected = SavedModelRunner(folder / "model").start(images)()
+    outputs = load_runner(folder / "model.int8.tflite").start(images)()
     assert outputs.keys() == expected.keys() == {"embedding", "log_probability"}
     embeddings = outputs["embedding"]
     assert np.diag(embeddings @ expected["embedding"].T).min() > 0.97
@@ -128,12 +128,12 @@ def test_integers_give_nearly_the_outputs_of_floats(folder):
     )
 
 
-def test_a_photo_has_the_same_embedding_alone_and_among_others(folder):
-    photos = pixels(9)
+def test_an_image_has_the_same_embedding_alone_and_among_others(folder):
+    images = pixels(9)
     runner = LiteRunner(folder / "model.int8.tflite", tf.lite.Interpreter, n_threads=3)
-    together = runner.start(photos)()["embedding"]
+    together = runner.start(images)()["embedding"]
     for i in (0, 5, 8):
-        alone = runner.start(photos[i : i + 1])()["embedding"]
+        alone = runner.start(images[i : i + 1])()["embedding"]
         np.testing.assert_array_equal(alone[0], together[i])
 
 
@@ -148,7 +148,7 @@ def test_integers_take_about_a_quarter_of_the_size(settings, tmp_path):
     assert (tmp_path / "model.int8.tflite").stat().st_size < 0.35 * size
 
 
-def test_the_same_network_and_photos_give_the_same_bytes(folder, tmp_path):
+def test_the_same_network_and_images_give_the_same_bytes(folder, tmp_path):
     convert_to_int8(folder / "model", pixels(16, seed=1), tmp_path / "second.tflite")
     second = (tmp_path / "second.tflite").read_bytes()
     assert second == (folder / "model.int8.tflite").read_bytes()

@@ -29,7 +29,7 @@ def image():
 
 
 @pytest.mark.parametrize("orientation", ORIENTED)
-def test_a_photo_is_seen_upright(image, orientation):
+def test_an_image_is_seen_upright(image, orientation):
     pixels = CheckedImage("x.png", encode_oriented(image, orientation)).pixels()
     np.testing.assert_array_equal(pixels, np.asarray(image))
 
@@ -75,7 +75,7 @@ def test_bad_files_are_refused_in_one_line(image, name):
     with pytest.raises(DataError, match=message) as error:
         CheckedImage(name, data).pixels()
     text = str(error.value)
-    assert text.startswith(f"{name}: expected a photo") and "\n" not in text
+    assert text.startswith(f"{name}: expected an image") and "\n" not in text
 
 
 def test_a_large_file_is_refused_before_its_header_is_read(image):
@@ -85,7 +85,7 @@ def test_a_large_file_is_refused_before_its_header_is_read(image):
 
 
 @pytest.mark.parametrize("size", [(4000, 3001), (20_001, 10), (13_000, 13_000)])
-def test_a_photo_of_too_many_pixels_is_refused_before_decoding(size):
+def test_an_image_of_too_many_pixels_is_refused_before_decoding(size):
     tracemalloc.start()
     with pytest.raises(DataError, match="smaller than 12 million"):
         CheckedImage("x.png", decompression_bomb(*size))
@@ -111,7 +111,7 @@ def test_a_malformed_exif_does_not_prevent_decoding(image):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_random_damage_is_refused_or_harmless(image, seed):
-    """Random bytes are changed. The result is a photo or a ``DataError``."""
+    """Random bytes are changed. The result is an image or a ``DataError``."""
     rng = np.random.default_rng(seed)
     kinds = [encode(image, kind) for kind in ("JPEG", "PNG", "GIF", "BMP", "WEBP")]
     data = bytearray(kinds[seed % len(kinds)])
@@ -120,7 +120,7 @@ def test_random_damage_is_refused_or_harmless(image, seed):
     try:
         pixels = CheckedImage("x", bytes(data)).pixels()
     except DataError as error:
-        assert str(error).startswith("x: expected a photo")
+        assert str(error).startswith("x: expected an image")
     else:
         assert pixels.dtype == np.uint8 and pixels.shape[2] == 3
 

@@ -13,7 +13,7 @@ from kaggle_kit.data.shards import shard_paths, shards
 from kaggle_kit.model.classifier import classifier
 from kaggle_kit.storage import tables
 from tests.benchmarks import Row, medians
-from tests.benchmarks._photos import write_photo
+from tests.benchmarks._images import write_image
 
 N_CLASSES = 8
 
@@ -51,7 +51,7 @@ def _competition(root: Path, n: int) -> tuple[Path, Path]:
     place = Competition(root)
     ids = [f"{i:016x}" for i in range(n)]
     for i, image_id in enumerate(ids):
-        write_photo(image_path(place.train_dir, image_id), i)
+        write_image(image_path(place.train_dir, image_id), i)
     subset = root / "subset"
     subset.mkdir()
     rows = [(image_id, i % N_CLASSES, "train") for i, image_id in enumerate(ids)]

@@ -1,7 +1,7 @@
 """ResNet-50 at 224 px from JPEGs to a submission, against a loop as notebooks have it.
 
 The weights are random: what is measured is speed. That 8-bit integers recognise as well
-as floats is measured by each bundle that has them, on its validation photos.
+as floats is measured by each bundle that has them, on its validation images.
 """
 
 import shutil
@@ -27,7 +27,7 @@ from kaggle_kit.retrieval.whitening import normalise
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.tables import Guess
 from tests.benchmarks import Row, medians
-from tests.benchmarks._photos import write_photo
+from tests.benchmarks._images import write_image
 from tests.helpers.decoding import decode_batches
 from tests.helpers.signed_bundles import sign
 
@@ -36,7 +36,7 @@ CALIBRATION = 8
 
 
 def measure(n: int = 4096, side: int = 224, repeats: int = 3) -> list[Row]:
-    """Predict n photos in integers, and a quarter of them in floats."""
+    """Predict n images in integers, and a quarter of them in floats."""
     few = max(1, n // 4)
     return _compared(n, side, repeats, True) + _compared(few, side, repeats, False)
 
@@ -98,7 +98,7 @@ class _Notebook:
         self.gallery = normalise(_normal((GALLERY, 2048)))
 
     def submission(self, paths: Sequence[Path], ids: Sequence[str], out: Path) -> None:
-        """Guess for each photo and write the file."""
+        """Guess for each image and write the file."""
         guesses: dict[str, Guess | None] = {}
         for start in range(0, len(paths), 32):
             batch = np.stack([self._loaded(path) for path in paths[start : start + 32]])
@@ -109,8 +109,8 @@ class _Notebook:
         tables.write_submission(out, ids, guesses)
 
     def _loaded(self, path: Path) -> NDArray[np.float32]:
-        photo = keras.utils.load_img(path, target_size=(self.side, self.side))
-        array = keras.utils.img_to_array(photo)
+        image = keras.utils.load_img(path, target_size=(self.side, self.side))
+        array = keras.utils.img_to_array(image)
         return keras.applications.resnet50.preprocess_input(array)
 
 
@@ -126,12 +126,12 @@ def _settings(side: int, int8: bool) -> Config:
 
 
 def _competition(place: Competition, n: int) -> list[str]:
-    """n test photos, of which at most 64 differ, and no training photo."""
+    """n test images, of which at most 64 differ, and no training image."""
     ids = [f"{i:016x}" for i in range(n)]
     for i, image_id in enumerate(ids):
         path = image_path(place.test_dir, image_id)
         if i < 64:
-            write_photo(path, i)
+            write_image(path, i)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(image_path(place.test_dir, ids[i % 64]), path)
@@ -173,5 +173,5 @@ def _normal(shape: tuple[int, int]) -> NDArray[np.float32]:
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
-def _rate(photos_per_s: float) -> str:
-    return f"{photos_per_s:.1f} photos/s"
+def _rate(images_per_s: float) -> str:
+    return f"{images_per_s:.1f} photos/s"

@@ -15,8 +15,8 @@ from kaggle_kit.storage import tables
 from kaggle_kit.storage.tables import Label, Member
 from tests.benchmarks import Row, medians
 
-N_PHOTOS, N_LANDMARKS = 1_580_470, 81_313
-FEW = 10  # photos of each landmark that has so many, where all choose alike
+N_IMAGES, N_LANDMARKS = 1_580_470, 81_313
+FEW = 10  # images of each landmark that has so many, where all choose alike
 SHARE = 0.25
 REPEATS = 5
 NO_POOLS = config.Pools(penalty=0, validation=0, test=0)
@@ -31,17 +31,17 @@ def measure() -> list[Row]:
         frame = pd.read_csv(path, dtype={"id": str})
         fewest = config.Subset(min_images=FEW, max_images=FEW, non_landmarks=NO_POOLS)
         rows = [
-            _row(f"{FEW} photos of each landmark chosen", labels, frame, fewest, 3),
-            _row("all photos", labels, frame, config.Subset(min_images=4), 3),
+            _row(f"{FEW} images of each landmark chosen", labels, frame, fewest, 3),
+            _row("all images", labels, frame, config.Subset(min_images=4), 3),
         ]
         return [*rows, *_from_file(path)]
 
 
 def _write(path: Path) -> None:
-    """A ``train.csv`` with a long tail: more than half of the landmarks have few photos."""
+    """A ``train.csv`` with a long tail: more than half of the landmarks have few images."""
     rng = np.random.default_rng(0)
     weights = np.minimum(rng.pareto(1.0, N_LANDMARKS) + 0.4, 200)
-    more = rng.multinomial(N_PHOTOS - N_LANDMARKS, weights / weights.sum())
+    more = rng.multinomial(N_IMAGES - N_LANDMARKS, weights / weights.sum())
     landmark = rng.permutation(np.repeat(np.arange(N_LANDMARKS), 1 + more))
     rows = (
         (f"{i * 0x9E3779B97F4A7C15 % 2**64:016x}", int(c))
@@ -92,6 +92,6 @@ def _from_file(path: Path) -> list[Row]:
         subset(config.Subset(non_landmarks=NO_POOLS), 0, path.parent, path.parent / "s")
         seconds.append(time.perf_counter() - start)
     read, whole = float(np.median(read_seconds)), float(np.median(seconds))
-    name = f"reading, splitting and writing {N_PHOTOS:,} photos"
+    name = f"reading, splitting and writing {N_IMAGES:,} images"
     text = f"{whole:.1f} s, of which reading {read:.1f} s"
     return [Row(name, text, "allowed: 10 s", 10 / whole, 1)]

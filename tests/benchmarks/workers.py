@@ -24,7 +24,7 @@ SETTINGS = {
 
 
 def measure() -> list[Row]:
-    """A small network on drawn photos; processes that meet on loopback."""
+    """A small network on drawn images; processes that meet on loopback."""
     from kaggle_kit.data.shards import shards
 
     settings = config.override(config.load(Path("demo.yaml")), SETTINGS)

@@ -45,7 +45,7 @@ def test_manifest_lists_every_file_and_the_validation_score(bundle_dir):
     assert sizes_mb(manifest.files)["total"] == pytest.approx(size / 1e6, abs=1e-3)
 
 
-def test_gallery_holds_the_landmark_photos_and_the_penalty_pool_apart(
+def test_gallery_holds_the_landmark_images_and_the_penalty_pool_apart(
     bundle_dir, run_dir
 ):
     members = tables.read_subset(run_dir / "subset.csv")
@@ -281,7 +281,7 @@ def test_a_bundle_of_words_alone_has_no_network_and_the_same_bytes(local_run, tm
 # What is no bundle.
 
 
-def test_a_bundle_of_absent_photos_fails_and_leaves_nothing(run_dir, tmp_path):
+def test_a_bundle_of_absent_images_fails_and_leaves_nothing(run_dir, tmp_path):
     (tmp_path / "competition" / "train" / "0").mkdir(parents=True)
     with pytest.raises(DataError, match="none is there and decodes"):
         build_bundle([run_dir], tmp_path / "competition", tmp_path / "bundle")

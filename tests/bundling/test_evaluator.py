@@ -70,7 +70,7 @@ def test_three_kinds_of_queries_are_scored_apart_from_training(local, competitio
         assert 0 < report[split]["map_at_10"] <= 1
 
 
-def test_the_gallery_has_no_test_photo_and_no_unknown_landmark(local):
+def test_the_gallery_has_no_test_image_and_no_unknown_landmark(local):
     out, _ = local
     members = {m.image_id: m for m in tables.read_subset(out / "run" / "subset.csv")}
     known = {m.landmark_id for m in members.values() if m.split == "train"}
@@ -81,7 +81,7 @@ def test_the_gallery_has_no_test_photo_and_no_unknown_landmark(local):
     assert len(recogniser.geometry.stored) == len(recogniser.gallery.image_ids)
 
 
-def test_one_photo_alone_has_the_very_guess_it_has_among_others(
+def test_one_image_alone_has_the_very_guess_it_has_among_others(
     local, competition, tmp_path
 ):
     out, _ = local
@@ -99,7 +99,7 @@ def test_one_photo_alone_has_the_very_guess_it_has_among_others(
         )
 
 
-def test_a_new_photo_of_the_rerun_is_verified_too(local, competition, tmp_path):
+def test_a_new_image_of_the_rerun_is_verified_too(local, competition, tmp_path):
     out, _ = local
     shutil.copytree(competition, tmp_path / "rerun")
     place = Competition(tmp_path / "rerun")
@@ -117,8 +117,8 @@ def test_a_new_photo_of_the_rerun_is_verified_too(local, competition, tmp_path):
     assert found[query].confidence > 1  # more than a cosine can give
 
 
-def test_photos_without_a_point_are_guessed_too(local, competition, tmp_path):
-    """A blank photo has no local features, and still a guess, below the others."""
+def test_images_without_a_point_are_guessed_too(local, competition, tmp_path):
+    """A blank image has no local features, and still a guess, below the others."""
     out, _ = local
     import tensorflow as tf
 
@@ -163,7 +163,7 @@ def test_a_cosine_of_an_ensemble_is_the_weighted_mean_of_its_parts(both, competi
 
 
 @pytest.mark.extended
-def test_networks_of_an_ensemble_see_photos_at_their_own_sizes(
+def test_networks_of_an_ensemble_see_images_at_their_own_sizes(
     settings, local, run_dir, competition, tmp_path
 ):
     """A run's own size and the first run's scales hold in what is shipped, too."""
@@ -281,7 +281,7 @@ def test_views_are_left_out_where_there_are_several(changes, expected, settings)
     assert [key for _, change in found for key in change] == expected
 
 
-def test_ablation_of_photos_that_all_show_landmarks_has_no_auc(
+def test_ablation_of_images_that_all_show_landmarks_has_no_auc(
     local, competition, tmp_path
 ):
     """And rows marked Ignored do not count, as in 'score'."""
@@ -354,7 +354,7 @@ def test_tuning_finds_what_there_is_to_find_and_reports_every_trial():
     assert not any("head_exponent" in trial for trial in trials)
 
 
-def test_without_validation_photos_nothing_is_tuned(local, competition, tmp_path):
+def test_without_validation_images_nothing_is_tuned(local, competition, tmp_path):
     """The settings stay as they are where there is nothing to choose by."""
     out, _ = local
     shutil.copytree(out / "run", tmp_path / "run")
@@ -375,16 +375,16 @@ def test_without_validation_photos_nothing_is_tuned(local, competition, tmp_path
     assert tuning.tune(evaluator, settings.recognition) == (settings.recognition, [])
 
 
-# Similar photos.
+# Similar images.
 
 
-def test_a_gallery_photo_is_most_similar_to_itself(local, competition, tmp_path):
+def test_a_gallery_image_is_most_similar_to_itself(local, competition, tmp_path):
     out, _ = local
     recogniser = Recogniser.load(out / "bundle")
     gallery = recogniser.gallery
     image_id = gallery.image_ids[3]
-    photo = image_path(competition / "train", image_id)
-    first, *others = recogniser.similar(photo, 4)
+    image = image_path(competition / "train", image_id)
+    first, *others = recogniser.similar(image, 4)
     assert first.image_id == image_id
     assert first.landmark == gallery.landmark_ids[3]
     assert first.similarity == pytest.approx(1, abs=1e-2)
@@ -415,10 +415,10 @@ def test_names_of_landmarks_travel_with_the_bundle(local, competition, tmp_path)
     assert set(names.values()) == {"The Tower", None}
 
 
-def test_a_file_that_is_no_photo_is_named(local, tmp_path):
+def test_a_file_that_is_no_image_is_named(local, tmp_path):
     recogniser = Recogniser.load(local[0] / "bundle")
     with pytest.raises(DataError, match=r"none\.jpg: expected an image, found no file"):
         recogniser.similar(tmp_path / "none.jpg", 3)
-    (tmp_path / "notes.jpg").write_text("not a photo")
+    (tmp_path / "notes.jpg").write_text("not an image")
     with pytest.raises(DataError, match=r"notes\.jpg: expected an image"):
         recogniser.similar(tmp_path / "notes.jpg", 3)

@@ -45,7 +45,7 @@ def test_scores_stand_beside_those_of_floats(made, bundle_dir):
 
 
 def test_the_gallery_is_of_the_integers(made, competition):
-    """Its photos, embedded again, are found at a cosine of 1, new ones not."""
+    """Its images, embedded again, are found at a cosine of 1, new ones not."""
     out, _ = made
     recogniser = Recogniser.load(out)
     gallery = recogniser.gallery

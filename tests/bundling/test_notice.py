@@ -46,7 +46,7 @@ def test_authors_of_the_gallery_are_listed_and_no_others(part, tmp_path, monkeyp
     expected = table[table["id"].isin(IDS)][list(notice.COLUMNS)]
     assert list(found.columns) == list(notice.COLUMNS)
     assert found.to_numpy().tolist() == expected.to_numpy().tolist()
-    assert "3 of the 5 gallery photos" in (part / "NOTICE.md").read_text()
+    assert "3 of the 5 gallery images" in (part / "NOTICE.md").read_text()
 
 
 @pytest.mark.parametrize("ids", [None, ["f" * 16]])

@@ -80,7 +80,7 @@ def test_ablation_is_of_the_run_with_other_settings(
 def test_a_view_is_left_out_beside_the_changes(
     view, competition, tmp_path, monkeypatch, settings
 ):
-    """The photos are embedded again without the view, with all other changes."""
+    """The images are embedded again without the view, with all other changes."""
     asked = []
 
     class Evaluator:

@@ -1,4 +1,4 @@
-"""Random changes of training photos: within bounds, and the same for the same seed."""
+"""Random changes of training images: within bounds, and the same for the same seed."""
 
 import numpy as np
 import pytest
@@ -18,14 +18,14 @@ def data_of(**changes):
     return config.Data(image_size=32, stored_size=40, augment=augment)
 
 
-def test_a_cropped_photo_is_a_part_of_it_at_full_size():
-    """A photo whose pixels are their own places shows which part was taken."""
+def test_a_cropped_image_is_a_part_of_it_at_full_size():
+    """An image whose pixels are their own places shows which part was taken."""
     rows = np.linspace(0, 255, 40, dtype=np.uint8)
-    photo = np.stack(np.broadcast_arrays(rows[:, None], rows[None, :], 0), axis=2)
+    image = np.stack(np.broadcast_arrays(rows[:, None], rows[None, :], 0), axis=2)
     data = data_of(crop=0.4)
     heights = []
     for seed in range(40):
-        seen = augment(tf.constant(photo), data, [seed, 1]).numpy()
+        seen = augment(tf.constant(image), data, [seed, 1]).numpy()
         assert seen.shape == (32, 32, 3)
         height, width = (np.ptp(seen[:, :, axis]) / 255 for axis in (0, 1))
         assert height * width > 0.6**2 * 0.85  # rounding to whole pixels
@@ -34,7 +34,7 @@ def test_a_cropped_photo_is_a_part_of_it_at_full_size():
     assert min(heights) < 0.75 and max(heights) > 0.9
 
 
-def test_without_a_crop_a_training_photo_is_seen_whole():
+def test_without_a_crop_a_training_image_is_seen_whole():
     seen = augment(tf.constant(PHOTO), data_of(), [0, 1])
     np.testing.assert_allclose(seen, resize_to_square(PHOTO, 32), atol=1e-3)
 
@@ -42,16 +42,16 @@ def test_without_a_crop_a_training_photo_is_seen_whole():
 @pytest.mark.parametrize("changes", [{"rand_augment": 0.3}, {"cutout": 0.4}])
 def test_changes_of_keras_cv_keep_shape_and_range_and_change_something(changes):
     change = random_layers(config.Augment(**changes), seed=3)
-    photo = tf.constant(PHOTO[:32, :32], tf.float32)
-    seen = [change(photo).numpy() for _ in range(8)]
+    image = tf.constant(PHOTO[:32, :32], tf.float32)
+    seen = [change(image).numpy() for _ in range(8)]
     assert all(s.shape == (32, 32, 3) and 0 <= s.min() <= s.max() <= 255 for s in seen)
-    assert any((s != photo.numpy()).any() for s in seen)
+    assert any((s != image.numpy()).any() for s in seen)
 
 
 def test_cutout_greys_a_square_of_the_side_asked_for():
     change = random_layers(config.Augment(cutout=0.5), seed=0)
-    photo = tf.zeros((32, 32, 3))
-    sizes = [(change(photo).numpy()[:, :, 0] == 128).sum() for _ in range(30)]
+    image = tf.zeros((32, 32, 3))
+    sizes = [(change(image).numpy()[:, :, 0] == 128).sum() for _ in range(30)]
     assert max(sizes) == 16 * 16  # less at the border
     assert min(sizes) >= 8 * 8
 

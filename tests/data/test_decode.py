@@ -26,8 +26,8 @@ def jpeg(width, height):
     """A JPEG of smooth shapes with some noise."""
     rng = np.random.default_rng((width, height))
     coarse = rng.integers(0, 256, (9, 9, 3), np.uint8)
-    photo = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-    pixels = np.asarray(photo, np.float32) + rng.normal(0, 6, (height, width, 3))
+    image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    pixels = np.asarray(image, np.float32) + rng.normal(0, 6, (height, width, 3))
     file = io.BytesIO()
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=92)
     return file.getvalue()
@@ -73,14 +73,14 @@ def test_other_formats_are_decoded_at_full_size(tmp_path):
 
 @pytest.mark.parametrize("side", [32, 64, 128, 224])
 def test_pixels_hardly_differ_from_those_of_the_full_size(side):
-    photo = tf.constant(jpeg(800, 600))
-    small = resize_to_square(decode_reduced(photo, side), side).numpy().astype(float)
-    whole = resize_to_square(decode(photo), side).numpy()
+    image = tf.constant(jpeg(800, 600))
+    small = resize_to_square(decode_reduced(image, side), side).numpy().astype(float)
+    whole = resize_to_square(decode(image), side).numpy()
     assert 0 < np.abs(small - whole).mean() < 1.5
 
 
 def test_embeddings_hardly_differ_from_those_of_the_full_size(landmarks45):
-    """With ImageNet weights; the embeddings of different photos are far apart."""
+    """With ImageNet weights; the embeddings of different images are far apart."""
     settings = config.load(Path("lite0_320.yaml")).model
     model = classifier(settings, 128, 2)
     load_weights(model.get_layer("backbone"), "imagenet")

@@ -1,4 +1,4 @@
-"""The index: every photo that decodes, and a list of those that do not."""
+"""The index: every image that decodes, and a list of those that do not."""
 
 import csv
 import shutil
@@ -6,7 +6,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from kaggle_kit.data.index import IndexCounts, index, photo_ids
+from kaggle_kit.data.index import IndexCounts, image_ids, index
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.errors import TableError
 from kaggle_kit.storage import tables
@@ -17,7 +17,7 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_every_photo_is_listed_with_its_landmark_and_size(competition, tmp_path):
+def test_every_image_is_listed_with_its_landmark_and_size(competition, tmp_path):
     counts = index(competition, tmp_path / "index.csv")
     landmark = {i: str(n) for i, n, _ in tables.read_labels(competition / "train.csv")}
     listed = rows(tmp_path / "index.csv")
@@ -26,22 +26,22 @@ def test_every_photo_is_listed_with_its_landmark_and_size(competition, tmp_path)
         "unlabelled": len(listed) - len(landmark),
         "broken": 0,
     }
-    assert {row["id"] for row in listed} == set(photo_ids(competition / "train"))
+    assert {row["id"] for row in listed} == set(image_ids(competition / "train"))
     for row in listed:
         assert row["landmark_id"] == landmark.get(row["id"], "")
-        with Image.open(image_path(competition / "train", row["id"])) as photo:
-            assert (int(row["width"]), int(row["height"])) == photo.size
+        with Image.open(image_path(competition / "train", row["id"])) as image:
+            assert (int(row["width"]), int(row["height"])) == image.size
     assert rows(tmp_path / "index.broken.csv") == []
 
 
-def test_broken_photos_are_set_aside_with_their_reason(competition, tmp_path):
+def test_broken_images_are_set_aside_with_their_reason(competition, tmp_path):
     copy = tmp_path / "competition"
     shutil.copytree(competition, copy)
     ids = [i for i, _, _ in tables.read_labels(copy / "train.csv")][:4]
     gone, cut, text, empty = (image_path(copy / "train", i) for i in ids)
     gone.unlink()
     cut.write_bytes(cut.read_bytes()[:-600])
-    text.write_text("not a photo")
+    text.write_text("not an image")
     empty.write_bytes(b"")
     counts = index(copy, tmp_path / "index.csv")
     assert counts.broken == 4
@@ -52,13 +52,13 @@ def test_broken_photos_are_set_aside_with_their_reason(competition, tmp_path):
     assert not set(ids) & {row["id"] for row in rows(tmp_path / "index.csv")}
 
 
-def test_files_that_are_no_photos_are_passed_over(tmp_path):
+def test_files_that_are_no_images_are_passed_over(tmp_path):
     folder = tmp_path / "a" / "b" / "c"
     folder.mkdir(parents=True)
     for name in ("abc0.jpg", "abc1.png", ".DS_Store", "abc2.jpg.part", "a b.jpg"):
         (folder / name).touch()
     (tmp_path / "stray.jpg").touch()
-    assert list(photo_ids(tmp_path)) == ["abc0"]
+    assert list(image_ids(tmp_path)) == ["abc0"]
 
 
 def test_nothing_is_written_when_the_table_is_bad(competition, tmp_path):
@@ -71,26 +71,26 @@ def test_nothing_is_written_when_the_table_is_bad(competition, tmp_path):
 
 
 def test_counts_add_up_to_rows_and_ids(competition, tmp_path):
-    """With broken photos among those with a landmark and among those without."""
+    """With broken images among those with a landmark and among those without."""
     copy = tmp_path / "competition"
     shutil.copytree(competition, copy)
     listed = [i for i, _, _ in tables.read_labels(copy / "train.csv")]
-    other = sorted(set(photo_ids(copy / "train")) - set(listed))
+    other = sorted(set(image_ids(copy / "train")) - set(listed))
     gone, cut, text = (image_path(copy / "train", i) for i in listed[-3:])
     gone.unlink()
     cut.write_bytes(cut.read_bytes()[:-600])
     text.write_text("id,landmark_id\n")
-    image_path(copy / "train", other[0]).write_text("not a photo")
+    image_path(copy / "train", other[0]).write_text("not an image")
     image_path(copy / "train", other[1]).unlink()  # nobody knows of it any more
-    counts = index(copy, tmp_path / "deep" / "photos.csv")
+    counts = index(copy, tmp_path / "deep" / "images.csv")
     n_labelled, n_unlabelled = len(listed) - 3, len(other) - 2
     assert counts == IndexCounts(n_labelled, n_unlabelled, broken=4)
-    listed_rows = rows(tmp_path / "deep" / "photos.csv")
+    listed_rows = rows(tmp_path / "deep" / "images.csv")
     assert len(listed_rows) == counts.labelled + counts.unlabelled
     assert sum(bool(row["landmark_id"]) for row in listed_rows) == counts.labelled
     broken = {
         row["id"]: row["reason"]
-        for row in rows(tmp_path / "deep" / "photos.broken.csv")
+        for row in rows(tmp_path / "deep" / "images.broken.csv")
     }
     assert set(broken) == {*listed[-3:], other[0]}
     assert broken[listed[-3]] == "no file" and all(broken.values())
@@ -99,7 +99,7 @@ def test_counts_add_up_to_rows_and_ids(competition, tmp_path):
 
 
 @pytest.mark.parametrize("kept", [0.02, 0.3, 0.6, 0.9])
-def test_a_photo_cut_anywhere_is_broken(kept, competition, tmp_path):
+def test_an_image_cut_anywhere_is_broken(kept, competition, tmp_path):
     whole = next((competition / "train").rglob("*.jpg")).read_bytes()
     folder, out = tmp_path / "train" / "a" / "b" / "c", tmp_path / "index.csv"
     folder.mkdir(parents=True)
@@ -132,19 +132,19 @@ def test_sizes_are_as_stored_whatever_the_shape_and_colours(tmp_path):
     assert sizes == {image_id: size for image_id, (_, size) in shapes.items()}
 
 
-def test_real_photos_all_decode(landmarks45, tmp_path):
+def test_real_images_all_decode(landmarks45, tmp_path):
     counts = index(landmarks45, tmp_path / "index.csv")
     n_listed = len((landmarks45 / "train.csv").read_text().splitlines()) - 1
-    n_photos = len(list((landmarks45 / "train").rglob("*.jpg")))
+    n_images = len(list((landmarks45 / "train").rglob("*.jpg")))
     assert counts == IndexCounts(
-        labelled=n_listed, unlabelled=n_photos - n_listed, broken=0
+        labelled=n_listed, unlabelled=n_images - n_listed, broken=0
     )
     for row in rows(tmp_path / "index.csv")[::50]:
-        with Image.open(image_path(landmarks45 / "train", row["id"])) as photo:
-            assert (int(row["width"]), int(row["height"])) == photo.size
+        with Image.open(image_path(landmarks45 / "train", row["id"])) as image:
+            assert (int(row["width"]), int(row["height"])) == image.size
 
 
-def test_a_photo_of_a_few_pixels_is_a_photo(tmp_path):
+def test_an_image_of_a_few_pixels_is_an_image(tmp_path):
     (tmp_path / "train.csv").write_text("id,landmark_id\nabc0,7\n")
     path = image_path(tmp_path / "train", "abc0")
     path.parent.mkdir(parents=True)

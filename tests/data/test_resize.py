@@ -68,13 +68,13 @@ def test_a_jpeg_is_decoded_as_by_tensorflow(size, options, side):
     np.testing.assert_array_equal(CheckedImage("x.jpg", data).pixels(side), expected)
 
 
-def test_real_photos_have_the_pixels_of_tensorflow(landmarks45):
+def test_real_images_have_the_pixels_of_tensorflow(landmarks45):
     place = Competition(landmarks45)
     ids = read_sample(place.sample_csv)[::20]
     paths = [image_path(place.test_dir, image_id) for image_id in ids]
     for side in (96, 448):
         for which, pixels in decode_batches(paths, side, 16):
             for i, expected in zip(which, pixels, strict=True):
-                photo = CheckedImage(paths[i].name, paths[i].read_bytes())
-                square = resize.resize_to_square(photo.pixels(side), side)
+                image = CheckedImage(paths[i].name, paths[i].read_bytes())
+                square = resize.resize_to_square(image.pixels(side), side)
                 np.testing.assert_array_equal(square, expected)

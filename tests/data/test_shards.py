@@ -38,7 +38,7 @@ def records(folder, manifest, split):
     return [tf.io.parse_single_example(record, FEATURES) for record in dataset]
 
 
-def test_every_photo_of_the_subset_is_in_one_shard(made, subset_dir, tmp_path):
+def test_every_image_of_the_subset_is_in_one_shard(made, subset_dir, tmp_path):
     members = tables.read_subset(subset_dir / "subset.csv")
     classes = tables.read_classes(subset_dir / "classes.csv")
     for split in ("train", "validation"):
@@ -60,15 +60,15 @@ def test_shards_hold_no_more_than_their_number(made):
     assert len(made.shards) > 3
 
 
-def test_stored_photo_is_the_photo_resized(made, competition, tmp_path):
+def test_stored_image_is_the_image_resized(made, competition, tmp_path):
     record = records(tmp_path / "shards", made, "train")[0]
     stored = np.asarray(tf.io.decode_jpeg(record["image"]), np.float32)
     path = image_path(competition / "train", record["id"].numpy().decode())
-    photo = Image.open(path).resize((36, 36), Image.Resampling.BILINEAR)
-    assert np.abs(stored - np.asarray(photo, np.float32)).mean() < 4
+    image = Image.open(path).resize((36, 36), Image.Resampling.BILINEAR)
+    assert np.abs(stored - np.asarray(image, np.float32)).mean() < 4
 
 
-def test_same_photos_give_the_same_bytes(made, competition, subset_dir, tmp_path):
+def test_same_images_give_the_same_bytes(made, competition, subset_dir, tmp_path):
     again = shards(DATA, competition, subset_dir, tmp_path / "again")
     assert again == made
 
@@ -88,7 +88,7 @@ def test_whole_shards_are_kept_and_others_made_again(
     assert changed.shards != made.shards
 
 
-def test_broken_and_missing_photos_are_left_out_and_named(
+def test_broken_and_missing_images_are_left_out_and_named(
     competition, subset_dir, tmp_path
 ):
     copy = tmp_path / "competition"
@@ -101,13 +101,13 @@ def test_broken_and_missing_photos_are_left_out_and_named(
     gone, cut, text = (image_path(copy / "train", m.image_id) for m in members[:3])
     gone.unlink()
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
-    text.write_text("not a photo")
+    text.write_text("not an image")
     made = shards(DATA, copy, subset_dir, tmp_path / "shards")
     assert made.broken == tuple(m.image_id for m in members[:3])
     assert made.counts.train == len(members) - 3
 
 
-def test_no_photo_at_all_is_an_error_and_leaves_nothing(subset_dir, tmp_path):
+def test_no_image_at_all_is_an_error_and_leaves_nothing(subset_dir, tmp_path):
     (tmp_path / "competition" / "train" / "0").mkdir(parents=True)
     with pytest.raises(DataError, match="none of"):
         shards(DATA, tmp_path / "competition", subset_dir, tmp_path / "shards")
@@ -158,12 +158,12 @@ def test_no_training_batch_is_smaller_than_the_others(made, tmp_path):
     assert len(batches) == made.counts.train // 8
 
 
-def test_fewer_photos_than_a_batch_are_one_batch(made, tmp_path):
+def test_fewer_images_than_a_batch_are_one_batch(made, tmp_path):
     ((images, _),) = epoch(made, tmp_path, 0, batch_size=4096)
     assert len(images) == made.counts.train
 
 
-def test_validation_reads_every_photo_once_in_order(made, tmp_path):
+def test_validation_reads_every_image_once_in_order(made, tmp_path):
     paths = shard_paths(tmp_path / "shards", made, "validation")
     n = made.counts.validation
     batches = list(validation_batches(paths, n, 36, 32, 4).as_numpy_iterator())
@@ -174,7 +174,7 @@ def test_validation_reads_every_photo_once_in_order(made, tmp_path):
     assert labels.tolist() == expected
 
 
-def test_inference_sees_the_whole_photo(competition):
+def test_inference_sees_the_whole_image(competition):
     (row, *_) = tables.read_sample(competition / "sample_submission.csv")
     path = image_path(competition / "test", row)
     ((which, pixels),) = decode_batches([path], 32, 8)
@@ -192,7 +192,7 @@ def test_validation_sees_what_inference_sees_but_for_the_jpeg_step(made, tmp_pat
     np.testing.assert_array_equal(pixels[0], resize_to_square(stored, 32))
 
 
-def test_photos_that_do_not_decode_are_skipped_and_the_rest_keep_their_place(
+def test_images_that_do_not_decode_are_skipped_and_the_rest_keep_their_place(
     competition, tmp_path
 ):
     ids = tables.read_sample(competition / "sample_submission.csv")[:4]
@@ -207,10 +207,10 @@ def test_photos_that_do_not_decode_are_skipped_and_the_rest_keep_their_place(
 @pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "1"])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_every_common_kind_of_picture_becomes_rgb(mode, kind, tmp_path):
-    photo = Image.linear_gradient("L").convert("RGB").convert(mode)
+    image = Image.linear_gradient("L").convert("RGB").convert(mode)
     path = tmp_path / "x.jpg"
     try:
-        photo.save(path, kind)
+        image.save(path, kind)
     except OSError:
         pytest.skip(f"{kind} cannot hold {mode}")
     ((_, pixels),) = decode_batches([path], 32, 1)
@@ -250,10 +250,10 @@ print(json.dumps({"seen": seen, "mb": peak_mb()}))
 
 
 @pytest.mark.extended
-def test_memory_does_not_grow_with_the_number_of_photos(
+def test_memory_does_not_grow_with_the_number_of_images(
     competition, subset_dir, tmp_path
 ):
-    """An epoch of N photos and one of 8 N, each in a process of its own."""
+    """An epoch of N images and one of 8 N, each in a process of its own."""
     data = config.Data(image_size=224, stored_size=256)
     n = shards(data, competition, subset_dir, tmp_path / "shards").counts.train
     peak = {}
@@ -264,7 +264,7 @@ def test_memory_does_not_grow_with_the_number_of_photos(
         peak[times] = shown["mb"]
     decoded_mb = (
         n * 28 * 224 * 224 * 3 * 4 / 2**20
-    )  # what the further photos would take
+    )  # what the further images would take
     assert decoded_mb > 500
     assert peak[32] - peak[4] < 60, peak
 
@@ -284,7 +284,7 @@ def test_a_disk_too_small_for_all_shards_is_refused_after_the_first(
     )
     out = tmp_path / "again"
     if short:
-        with pytest.raises(DataError, match=f"shards of {n_left} more photos"):
+        with pytest.raises(DataError, match=f"shards of {n_left} more images"):
             shards(DATA, competition, subset_dir, out)
         assert not list(tmp_path.glob("again*"))
     else:

@@ -28,7 +28,7 @@ def rng(seed=0):
 
 
 def labels_of(counts, groups=None):
-    """``counts[landmark]`` photos of each landmark, in a shuffled order."""
+    """``counts[landmark]`` images of each landmark, in a shuffled order."""
     labels = [
         Label(f"{landmark:08x}{i:08x}", landmark, groups(landmark, i) if groups else "")
         for landmark, n in counts.items()
@@ -87,11 +87,11 @@ LOWER = "lower n_landmarks or min_images"
         ),
         (
             {"n_landmarks": 7},
-            f"subset: expected 7 landmarks with at least 1 photos, got 6 in train.csv; {LOWER}",
+            f"subset: expected 7 landmarks with at least 1 images, got 6 in train.csv; {LOWER}",
         ),
         (
             {"min_images": 31},
-            f"subset: expected 1 landmarks with at least 31 photos, got 0 in train.csv; {LOWER}",
+            f"subset: expected 1 landmarks with at least 31 images, got 0 in train.csv; {LOWER}",
         ),
     ],
 )
@@ -101,7 +101,7 @@ def test_what_cannot_be_chosen_is_named(settings, message):
     assert str(caught.value) == message
 
 
-def test_of_no_photos_none_can_be_chosen_and_none_split():
+def test_of_no_images_none_can_be_chosen_and_none_split():
     with pytest.raises(
         DataError, match=r"expected 1 landmarks .* got 0 in train\.csv; lower"
     ):
@@ -110,11 +110,11 @@ def test_of_no_photos_none_can_be_chosen_and_none_split():
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_every_landmark_keeps_a_photo_in_train(seed):
+def test_every_landmark_keeps_an_image_in_train(seed):
     members = split(labels_of(COUNTS), 0.9, rng(seed))
     kept = Counter(m.landmark_id for m in members if m.split == "train")
     assert set(kept) == set(COUNTS)
-    assert kept[7] == 1  # the only photo of its landmark never leaves train
+    assert kept[7] == 1  # the only image of its landmark never leaves train
 
 
 @pytest.mark.parametrize("n", [2, 3, 10])
@@ -125,7 +125,7 @@ def test_validation_has_its_share_of_rare_and_common_landmarks(n):
     assert max(held_out.values()) <= int(np.ceil(0.15 * n))
 
 
-def test_split_is_of_every_photo_once():
+def test_split_is_of_every_image_once():
     labels = labels_of(COUNTS)
     members = split(labels, 0.3, rng())
     assert [m.image_id for m in members] == [x.image_id for x in labels]
@@ -147,7 +147,7 @@ def test_groups_stay_on_one_side_also_across_landmarks(seed):
     assert held_out == pytest.approx(0.25 * len(labels), rel=0.2)
 
 
-def test_photos_without_a_group_are_split_one_by_one():
+def test_images_without_a_group_are_split_one_by_one():
     labels = labels_of({1: 40}, lambda landmark, i: "twins" if i < 10 else "")
     members = split(labels, 0.25, rng())
     assert sum(m.split == "validation" for m in members) in range(8, 11)
@@ -165,7 +165,7 @@ def test_photos_without_a_group_are_split_one_by_one():
     assert set(free) == {0, 10}  # the twins are ten, and fit whole or not at all
 
 
-def test_pools_share_no_photo():
+def test_pools_share_no_image():
     ids = [f"{i:016x}" for i in range(100)]
     shares = config.Pools(penalty=0.5, validation=0.2, test=0.1)
     members = split_pools(ids, shares, rng())
@@ -175,12 +175,12 @@ def test_pools_share_no_photo():
     assert {m.landmark_id for m in members} == {None}
 
 
-def test_pools_of_more_than_all_photos_are_refused():
+def test_pools_of_more_than_all_images_are_refused():
     with pytest.raises(ValueError, match="add up to at most 1"):
         config.Pools(penalty=0.8, validation=0.8, test=0.8)
 
 
-def test_classes_are_by_landmark_id_with_their_training_photos():
+def test_classes_are_by_landmark_id_with_their_training_images():
     members = split(labels_of(COUNTS), 0.3, rng())
     classes = count_classes(members)
     assert [row.landmark_id for row in classes] == sorted(COUNTS)
@@ -203,7 +203,7 @@ def test_same_seed_and_file_give_the_same_bytes(competition, tmp_path):
         assert one != three or table == "classes.csv"
 
 
-def test_non_landmarks_are_the_photos_that_no_table_lists(competition, tmp_path):
+def test_non_landmarks_are_the_images_that_no_table_lists(competition, tmp_path):
     counts = subset(config.Subset(), 0, competition, tmp_path / "out")
     members = tables.read_subset(tmp_path / "out" / "subset.csv")
     listed = {x.image_id for x in tables.read_labels(competition / "train.csv")}
@@ -229,14 +229,14 @@ def test_one_pool_alone_is_drawn(competition, tmp_path):
     assert (counts.penalty, counts.test) == (0, 10)
 
 
-def test_a_competition_without_its_table_or_its_photos_is_named(tmp_path):
+def test_a_competition_without_its_table_or_its_images_is_named(tmp_path):
     with pytest.raises(
         DataError, match=r"expected train\.csv in the competition folder"
     ):
         subset(config.Subset(), 0, tmp_path, tmp_path / "out")
     (tmp_path / "train.csv").write_text("id,landmark_id\n0123456789abcdef,7\n")
     (tmp_path / "train").mkdir()
-    with pytest.raises(DataError, match="expected photos as .* found an empty folder"):
+    with pytest.raises(DataError, match="expected images as .* found an empty folder"):
         subset(config.Subset(), 0, tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -290,7 +290,7 @@ def test_a_random_choice_favours_no_landmark():
     assert all(140 < n < 260 for n in drawn.values())  # 200 each, 5 deviations
 
 
-def test_capped_photos_are_drawn_from_all():
+def test_capped_images_are_drawn_from_all():
     labels = labels_of({1: 10, 2: 3})
     drawn = Counter()
     for seed in range(200):
@@ -300,7 +300,7 @@ def test_capped_photos_are_drawn_from_all():
     assert len(drawn) == 10 and all(45 < n < 120 for n in drawn.values())  # 80 each
 
 
-def test_photos_are_counted_before_they_are_capped():
+def test_images_are_counted_before_they_are_capped():
     assert chosen(min_images=5, max_images=2) == {9: 2, 10: 2, 11: 2}
 
 
@@ -316,12 +316,12 @@ def test_one_absent_landmark_spoils_a_list(competition, tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
-def test_single_photos_never_leave_train(share):
+def test_single_images_never_leave_train(share):
     members = split(labels_of(dict.fromkeys(range(500), 1)), share, rng())
     assert {m.split for m in members} == {"train"}
 
 
-def test_another_seed_holds_out_other_photos_of_the_same_landmarks():
+def test_another_seed_holds_out_other_images_of_the_same_landmarks():
     labels = labels_of(dict.fromkeys(range(50), 20))
     sides = [{m for m in split(labels, 0.2, rng(s))} for s in (0, 0, 1)]
     assert sides[0] == sides[1] != sides[2]
@@ -330,7 +330,7 @@ def test_another_seed_holds_out_other_photos_of_the_same_landmarks():
         assert held_out == dict.fromkeys(range(50), 4)
 
 
-def test_every_photo_of_a_rare_landmark_may_be_held_out():
+def test_every_image_of_a_rare_landmark_may_be_held_out():
     labels = labels_of({1: 3})
     out = Counter()
     for seed in range(600):
@@ -346,22 +346,22 @@ def test_the_share_holds_over_landmarks_of_many_sizes():
     for share in (0.05, 0.15, 0.4):
         members = split(labels, share, rng())
         n = sum(m.split == "validation" for m in members)
-        # two photos may give one to validation, not both: no more than that is lost
+        # two images may give one to validation, not both: no more than that is lost
         possible = np.minimum(sizes * share, sizes - 1).sum()
         assert n == pytest.approx(possible, rel=0.04)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_group_across_landmarks_empties_none_of_them(seed):
-    """Groups of one to three photos, of one landmark or two; a share of nearly all."""
+    """Groups of one to three images, of one landmark or two; a share of nearly all."""
     draw = rng([seed, 7])
-    labels, photo = [], 0
+    labels, image = [], 0
     for group in range(150):
         pair = draw.integers(0, 20, 2)
         for k in range(int(draw.integers(1, 4))):
             landmark = int(pair[k % 2])
-            labels.append(Label(f"{photo:016x}", landmark, f"g{group}"))
-            photo += 1
+            labels.append(Label(f"{image:016x}", landmark, f"g{group}"))
+            image += 1
     members = split(labels, 0.9, rng(seed))
     sides = {}
     for label, member in zip(labels, members, strict=True):
@@ -369,10 +369,10 @@ def test_a_group_across_landmarks_empties_none_of_them(seed):
     assert all(len(side) == 1 for side in sides.values())
     kept = {m.landmark_id for m in members if m.split == "train"}
     assert kept == {label.landmark_id for label in labels}
-    n_photos = Counter(label.landmark_id for label in labels)
+    n_images = Counter(label.landmark_id for label in labels)
     held_out = Counter(m.landmark_id for m in members if m.split == "validation")
     assert held_out and all(
-        n <= np.ceil(0.9 * n_photos[landmark]) for landmark, n in held_out.items()
+        n <= np.ceil(0.9 * n_images[landmark]) for landmark, n in held_out.items()
     )
 
 
@@ -385,7 +385,7 @@ def test_a_group_as_large_as_its_landmark_stays_in_train():
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 7, 10, 99, 1001])
-def test_pools_of_all_photos_leave_none_over(n):
+def test_pools_of_all_images_leave_none_over(n):
     ids = [f"{i:016x}" for i in range(n)]
     members = split_pools(
         ids, config.Pools(penalty=0.6, validation=0.3, test=0.1), rng(n)
@@ -419,7 +419,7 @@ def test_another_seed_gives_other_bytes(competition, tmp_path):
 
 
 def test_files_hold_what_was_split(competition, tmp_path):
-    """Each photo once, pools and sides apart, and the classes of those in train."""
+    """Each image once, pools and sides apart, and the classes of those in train."""
     counts = subset(config.Subset(), 5, competition, tmp_path / "out")
     members = tables.read_subset(tmp_path / "out" / "subset.csv")
     assert len({m.image_id for m in members}) == len(members)
@@ -453,10 +453,10 @@ def test_an_earlier_subset_is_replaced_and_an_empty_folder_filled(
 
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("shares", [(0.3, 0.3), (0.9, 0.9), (0.0, 0.4), (0.15, 0.1)])
-def test_every_landmark_keeps_a_photo_in_train_beside_two_splits(seed, shares):
+def test_every_landmark_keeps_an_image_in_train_beside_two_splits(seed, shares):
     labels = labels_of(COUNTS)
     members = split(labels, shares[0], rng(seed), shares[1])
-    assert [m[:2] for m in members] == [x[:2] for x in labels]  # each photo once
+    assert [m[:2] for m in members] == [x[:2] for x in labels]  # each image once
     kept = Counter(m.landmark_id for m in members if m.split == "train")
     assert set(kept) == set(COUNTS) and kept[7] == 1
     for name, share in zip(("validation", "test"), shares, strict=True):
@@ -521,7 +521,7 @@ def test_without_unknown_landmarks_nothing_is_drawn():
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 8])
-def test_photos_of_unknown_landmarks_go_half_to_validation_half_to_test(n):
+def test_images_of_unknown_landmarks_go_half_to_validation_half_to_test(n):
     labels = labels_of(dict.fromkeys(range(400), n))
     members = split_unknown(labels, rng())
     assert [m[:2] for m in members] == [x[:2] for x in labels]
@@ -546,8 +546,8 @@ def test_groups_of_unknown_landmarks_stay_on_one_side():
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_a_near_duplicate_of_a_known_landmarks_photo_is_left_out(seed, caplog):
-    """Each landmark shares a group with the next, and has photos without one."""
+def test_a_near_duplicate_of_a_known_landmarks_image_is_left_out(seed, caplog):
+    """Each landmark shares a group with the next, and has images without one."""
     labels = labels_of(
         dict.fromkeys(range(10), 6),
         lambda k, i: "" if i > 1 else f"{k} and {k + 1}" if i else f"{k - 1} and {k}",
@@ -563,8 +563,8 @@ def test_a_near_duplicate_of_a_known_landmarks_photo_is_left_out(seed, caplog):
     (record,) = caplog.records
     assert record.name == "kaggle_kit.data.subset"
     assert record.getMessage() == (
-        f"{len(left_out)} photos of unknown landmarks are dropped: their groups also "
-        f"have photos of known landmarks"
+        f"{len(left_out)} images of unknown landmarks are dropped: their groups also "
+        f"have images of known landmarks"
     )
 
 
@@ -576,7 +576,7 @@ def test_landmarks_are_left_for_train(n):
     assert len({x.landmark_id for x in known}) == 1
 
 
-def test_classes_are_of_landmarks_with_training_photos():
+def test_classes_are_of_landmarks_with_training_images():
     members = [
         tables.Member("a", 9, "train"),
         tables.Member("b", 9, "test"),
@@ -593,7 +593,7 @@ def test_classes_are_of_landmarks_with_training_photos():
 
 
 def made(folder, settings, seed=5):
-    """600 listed photos of 16 landmarks in groups of three, and 40 that are not."""
+    """600 listed images of 16 landmarks in groups of three, and 40 that are not."""
     root = folder / "competition"
     for i in range(600, 640):
         name = f"{i:016x}"
@@ -679,7 +679,7 @@ def test_a_subset_of_unknown_landmarks_alone_is_refused(tmp_path):
 
 @pytest.mark.slow
 def test_all_landmarks_of_the_competition_are_split_in_time():
-    """81,313 landmarks and 1,580,470 photos, with and without groups."""
+    """81,313 landmarks and 1,580,470 images, with and without groups."""
     weights = rng().pareto(1.2, 81_313)
     more = rng(1).choice(81_313, 1_580_470 - 81_313, p=weights / weights.sum())
     landmark = np.concatenate([np.arange(81_313), more])
@@ -695,7 +695,7 @@ def test_all_landmarks_of_the_competition_are_split_in_time():
         assert len({m.landmark_id for m in members if m.split == "train"}) == 81_313
 
 
-def test_before_there_are_photos_a_subset_can_be_chosen_without_pools(
+def test_before_there_are_images_a_subset_can_be_chosen_without_pools(
     competition, tmp_path, caplog
 ):
     shutil.copy(competition / "train.csv", tmp_path / "train.csv")

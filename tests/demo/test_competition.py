@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from kaggle_kit.data.index import photo_ids
+from kaggle_kit.data.index import image_ids
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.demo import competition as drawn
 from kaggle_kit.storage import tables
@@ -14,9 +14,9 @@ def test_layout_is_that_of_the_competition(competition):
     labels = tables.read_labels(place.train_csv)
     sample = tables.read_sample(place.sample_csv)
     solution = tables.read_solution(place.solution_csv)
-    assert set(sample) == set(solution) == set(photo_ids(place.test_dir))
+    assert set(sample) == set(solution) == set(image_ids(place.test_dir))
     listed = {label.image_id for label in labels}
-    found = set(photo_ids(place.train_dir))
+    found = set(image_ids(place.train_dir))
     assert listed < found and len(found - listed) == 20
     landmarks = {label.landmark_id for label in labels}
     assert len(landmarks) == 4
@@ -26,18 +26,18 @@ def test_layout_is_that_of_the_competition(competition):
     assert {truth.usage for truth in solution.values()} == {"Public", "Private"}
 
 
-def test_photos_are_whole(competition):
+def test_images_are_whole(competition):
     place = Competition(competition)
-    for image_id in photo_ids(place.test_dir):
-        with Image.open(image_path(place.test_dir, image_id)) as photo:
-            photo.load()
-            assert photo.mode == "RGB"
-            assert np.asarray(photo).std() > 5
+    for image_id in image_ids(place.test_dir):
+        with Image.open(image_path(place.test_dir, image_id)) as image:
+            image.load()
+            assert image.mode == "RGB"
+            assert np.asarray(image).std() > 5
 
 
 def test_same_seed_draws_the_same_pictures(tmp_path, monkeypatch):
     monkeypatch.setattr(drawn, "N_LANDMARKS", 2)
-    monkeypatch.setattr(drawn, "TRAIN_PHOTOS", (2, 4))
+    monkeypatch.setattr(drawn, "TRAIN_IMAGES", (2, 4))
     monkeypatch.setattr(drawn, "TRAIN_OTHERS", 4)
     monkeypatch.setattr(drawn, "TEST_OTHERS", 4)
     contents = []

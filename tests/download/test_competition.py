@@ -22,7 +22,7 @@ from tests.helpers.small_competition import (
     SLUG,
     competition_files,
     image_id,
-    photo_name,
+    image_name,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +80,7 @@ def found(out):
     }
 
 
-def photos_got(kaggle):
+def images_got(kaggle):
     """How often each file was requested from the storage."""
     return Counter(
         name.rpartition("/")[2] for name in kaggle.names() if "storage GET" in name
@@ -137,7 +137,7 @@ def test_tables_alone(kaggle, run, tmp_path):
     assert kaggle.calls == []
 
 
-def test_the_photos_of_a_subset(kaggle, run, tmp_path, capsys):
+def test_the_images_of_a_subset(kaggle, run, tmp_path, capsys):
     place_tables(kaggle, tmp_path / "out")
     config = tmp_path / "one.yaml"
     alone = "non_landmarks: {penalty: 0, validation: 0, test: 0}"
@@ -153,7 +153,7 @@ def test_the_photos_of_a_subset(kaggle, run, tmp_path, capsys):
     made = run("--subset", subset, out=other)
     assert (made["fetched"], made["there"], made["missing"]) == (2, 0, 0)
     files = files_of(kaggle)
-    expected = TABLES | {photo_name(x) for x in ids}
+    expected = TABLES | {image_name(x) for x in ids}
     assert found(other) == {name: files[name] for name in expected}
     kaggle.calls.clear()
     made = run("--subset", subset, out=other)
@@ -161,10 +161,10 @@ def test_the_photos_of_a_subset(kaggle, run, tmp_path, capsys):
     assert kaggle.calls == []
 
 
-def test_photos_of_train_and_test_by_their_ids(kaggle, run, tmp_path):
-    ids = [image_id(i) for i in (5, 0, 7)]  # 7 is a test photo
-    names = {photo_name(ids[0]), photo_name(ids[1]), photo_name(ids[2], "test")}
-    kaggle.competitions[SLUG]["zipped"] = {photo_name(ids[0])}
+def test_images_of_train_and_test_by_their_ids(kaggle, run, tmp_path):
+    ids = [image_id(i) for i in (5, 0, 7)]  # 7 is a test image
+    names = {image_name(ids[0]), image_name(ids[1]), image_name(ids[2], "test")}
+    kaggle.competitions[SLUG]["zipped"] = {image_name(ids[0])}
     files = files_of(kaggle)
     place_tables(kaggle, tmp_path / "out")
     assert run("--ids", write_ids(tmp_path / "ids.txt", ids))["fetched"] == 3
@@ -174,7 +174,7 @@ def test_photos_of_train_and_test_by_their_ids(kaggle, run, tmp_path):
     table.write_text("landmark,id\n" + "".join(f"1,{x}\n" for x in [*ids, image_id(1)]))
     made = run("--ids", table)
     assert (made["fetched"], made["there"]) == (1, 3)
-    assert set(photos_got(kaggle).values()) == {1}
+    assert set(images_got(kaggle).values()) == {1}
 
 
 def test_ids_that_the_tables_do_not_have_are_refused(kaggle, complaint, tmp_path):
@@ -186,12 +186,12 @@ def test_ids_that_the_tables_do_not_have_are_refused(kaggle, complaint, tmp_path
     assert kaggle.calls == []
 
 
-def test_photos_that_kaggle_does_not_have_are_listed(kaggle, run, complaint, tmp_path):
+def test_images_that_kaggle_does_not_have_are_listed(kaggle, run, complaint, tmp_path):
     out = tmp_path / "out"
     place_tables(kaggle, out)
-    lost, broken = photo_name(image_id(1)), photo_name(image_id(2))
+    lost, broken = image_name(image_id(1)), image_name(image_id(2))
     files = files_of(kaggle)
-    photo = files.pop(lost)
+    image = files.pop(lost)
     files[broken] = files[broken][:-100]
     line = complaint(8, "--ids", write_ids(tmp_path / "ids", [image_id(1)]))
     assert "got none" in line
@@ -204,10 +204,10 @@ def test_photos_that_kaggle_does_not_have_are_listed(kaggle, run, complaint, tmp
     assert reasons[lost] == "Kaggle does not have it"
     assert set(reasons) == {lost, broken} and "truncated" in reasons[broken]
     assert not (out / broken).exists() and not (out / lost).exists()
-    files[lost], files[broken] = photo, photo  # corrected on Kaggle
+    files[lost], files[broken] = image, image  # corrected on Kaggle
     made = run("--ids", ids)
     assert (made["fetched"], made["there"], made["missing"]) == (2, 1, 0)
-    assert made["bytes"] == 2 * len(photo)
+    assert made["bytes"] == 2 * len(image)
     assert not (out / "download.missing.csv").exists()
 
 
@@ -225,15 +225,15 @@ def test_temporary_errors_are_retried(kaggle, run, tmp_path):
     assert kaggle.names().count("DownloadDataFile") == 2 + 4
 
 
-def test_only_failed_photos_are_downloaded_again(kaggle, run, tmp_path):
+def test_only_failed_images_are_downloaded_again(kaggle, run, tmp_path):
     place_tables(kaggle, tmp_path / "out")
     kaggle.fault("storage GET", cut=700)
     kaggle.fault("storage GET", body=b"<html>sign in</html>")
     run("--ids", write_ids(tmp_path / "ids", [image_id(i) for i in range(4)]))
     files = files_of(kaggle)
-    names = TABLES | {photo_name(image_id(i)) for i in range(4)}
+    names = TABLES | {image_name(image_id(i)) for i in range(4)}
     assert found(tmp_path / "out") == {name: files[name] for name in names}
-    assert sorted(photos_got(kaggle).values()) == [1, 1, 2, 2]
+    assert sorted(images_got(kaggle).values()) == [1, 1, 2, 2]
 
 
 @pytest.mark.extended
@@ -385,13 +385,13 @@ def archive_of(files):
     return content.getvalue()
 
 
-def test_a_broken_photo_of_the_archive_is_listed(kaggle, run, tmp_path):
-    name = photo_name(image_id(3))
-    files_of(kaggle)[name] = b"\xff\xd8 not a photo"
+def test_a_broken_image_of_the_archive_is_listed(kaggle, run, tmp_path):
+    name = image_name(image_id(3))
+    files_of(kaggle)[name] = b"\xff\xd8 not an image"
     assert run()["broken"] == 1
     listed = (tmp_path / "out" / "download.broken.csv").read_text().splitlines()
     assert len(listed) == 2 and listed[1].startswith(name)
-    assert (tmp_path / "out" / name).read_bytes() == b"\xff\xd8 not a photo"
+    assert (tmp_path / "out" / name).read_bytes() == b"\xff\xd8 not an image"
 
 
 def test_a_disk_too_small_for_the_archive(
@@ -483,30 +483,30 @@ def kill_at_random(out, more, n_kills, longest_s, seed):
 
 
 @pytest.mark.parametrize(
-    ("n_photos", "seed"),
+    ("n_images", "seed"),
     [
         pytest.param(24, 0, marks=pytest.mark.extended),
         *(pytest.param(80, s, marks=pytest.mark.slow) for s in range(1, 6)),
     ],
 )
-def test_killed_twenty_times_no_photo_is_fetched_twice(
-    kaggle, run, tmp_path, n_photos, seed
+def test_killed_twenty_times_no_image_is_fetched_twice(
+    kaggle, run, tmp_path, n_images, seed
 ):
     """Clients of a killed run complete their files, which the next run uses.
 
     So each file is requested once, however often the command is killed.
     """
-    files = competition_files(n_photos)
-    kaggle.add_competition(SLUG, files, zipped=[photo_name(image_id(1))])
+    files = competition_files(n_images)
+    kaggle.add_competition(SLUG, files, zipped=[image_name(image_id(1))])
     kaggle.fault("storage GET", hang_s=0.5, times=10**6)
-    ids = [image_id(i) for i in range(n_photos + 2)]
+    ids = [image_id(i) for i in range(n_images + 2)]
     more = ["--ids", write_ids(tmp_path / "ids", ids)]
     killed = kill_at_random(tmp_path / "out", more, 20, 1.6, seed)
     made = run(*more)
     assert killed >= 5
     assert made["fetched"] + made["there"] == len(ids)
     assert found(tmp_path / "out") == files
-    got = photos_got(kaggle)
+    got = images_got(kaggle)
     assert len(got) == len(files) and set(got.values()) == {1}
     assert not any("range" in call.headers for call in kaggle.calls)
 

@@ -13,7 +13,7 @@ import pytest
 
 from kaggle_kit import cli
 from kaggle_kit.download import http, staging
-from tests.helpers.small_competition import image_id, jpeg, photo_name
+from tests.helpers.small_competition import image_id, image_name, jpeg
 
 
 class Mirror(ThreadingHTTPServer):
@@ -95,12 +95,12 @@ def special(name, kind):
     return info
 
 
-def photos(numbers):
-    """Photos by their name in a tar."""
-    return {photo_name(image_id(i)).removeprefix("train/"): jpeg(i) for i in numbers}
+def images(numbers):
+    """Images by their name in a tar."""
+    return {image_name(image_id(i)).removeprefix("train/"): jpeg(i) for i in numbers}
 
 
-N_PHOTOS = 8
+N_IMAGES = 8
 
 
 @pytest.fixture
@@ -113,12 +113,12 @@ def mirror(monkeypatch):
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(["id", "url", "landmark_id"])
-        for i in range(N_PHOTOS):
+        for i in range(N_IMAGES):
             writer.writerow([image_id(i), f"http://x/{i}, a.jpg", i % 3])
         server.files["metadata/train.csv"] = out.getvalue().encode()
         server.files["metadata/train_attribution.csv"] = b"id,author\n"
-        server.add_tar(0, [("./", b""), *photos(range(4)).items(), ("README", b"x")])
-        flat = {name[6:]: data for name, data in photos(range(4, 8)).items()}
+        server.add_tar(0, [("./", b""), *images(range(4)).items(), ("README", b"x")])
+        flat = {name[6:]: data for name, data in images(range(4, 8)).items()}
         server.add_tar(1, flat.items())
         yield server
         server.shutdown()
@@ -141,7 +141,7 @@ def kit(mirror, tmp_path, capsys):
 
 
 def found(out):
-    """The installed photos, by name."""
+    """The installed images, by name."""
     train = out / "train"
     return {
         p.relative_to(out).as_posix(): p.read_bytes()
@@ -151,27 +151,27 @@ def found(out):
 
 
 def expected(numbers):
-    return {f"train/{name}": data for name, data in photos(numbers).items()}
+    return {f"train/{name}": data for name, data in images(numbers).items()}
 
 
 def test_tars_are_unpacked_and_not_fetched_again(mirror, kit, tmp_path):
     out = tmp_path / "out"
     code, made = kit()
     assert code == 0
-    assert (made["tars"], made["fetched"], made["there"]) == (2, N_PHOTOS, 0)
-    assert found(out) == expected(range(N_PHOTOS))
-    rows = "".join(f"{image_id(i)},{i % 3}\n" for i in range(N_PHOTOS))
+    assert (made["tars"], made["fetched"], made["there"]) == (2, N_IMAGES, 0)
+    assert found(out) == expected(range(N_IMAGES))
+    rows = "".join(f"{image_id(i)},{i % 3}\n" for i in range(N_IMAGES))
     assert (out / "train.csv").read_text() == "id,landmark_id\n" + rows
     assert (out / "train_attribution.csv").read_bytes() == b"id,author\n"
     assert not (out / "train_label_to_category.csv").exists()
     assert not list(out.rglob("*.tar")) and not (out / "README").exists()
     mirror.calls.clear()
     code, made = kit()
-    assert (code, made["fetched"], made["there"]) == (0, 0, N_PHOTOS)
+    assert (code, made["fetched"], made["there"]) == (0, 0, N_IMAGES)
     assert not any("images" in path for path, _ in mirror.calls)
 
 
-def test_only_selected_photos_of_a_tar_are_unpacked(mirror, kit, tmp_path):
+def test_only_selected_images_of_a_tar_are_unpacked(mirror, kit, tmp_path):
     out = tmp_path / "out"
     ids = tmp_path / "ids"
     ids.write_text(f"{image_id(1)}\n{image_id(6)}\n")
@@ -189,7 +189,7 @@ def test_only_selected_photos_of_a_tar_are_unpacked(mirror, kit, tmp_path):
     assert found(out) == expected([1, 2, 6])
     code, made = kit()
     assert (code, made["fetched"], made["there"]) == (0, 5, 3)
-    assert found(out) == expected(range(N_PHOTOS))
+    assert found(out) == expected(range(N_IMAGES))
     ids.write_text("ffffffffffffffff\n")
     code, line = kit("--ids", ids)
     assert code == 1 and "got 1 unknown" in line
@@ -239,7 +239,7 @@ def test_the_next_run_resumes_and_a_changed_tar_is_restarted(
     mirror.faults[path] = [{"cut": 1000}]
     assert kit(tars="0")[0] == 6
     assert mirror.got(path)[1] not in (None, "bytes=0-")
-    mirror.add_tar(0, photos([5, 6, 7]).items())
+    mirror.add_tar(0, images([5, 6, 7]).items())
     assert kit(tars="0")[0] == 0
     assert found(tmp_path / "out") == expected([5, 6, 7])
 
@@ -266,7 +266,7 @@ def test_an_unreachable_server_is_one_line(kit, mirror, monkeypatch, tmp_path):
 
 def test_a_wrong_checksum_stops_unless_it_is_accepted(mirror, kit, tmp_path):
     out = tmp_path / "out"
-    mirror.add_tar(1, photos([4]).items(), md5="0" * 32)
+    mirror.add_tar(1, images([4]).items(), md5="0" * 32)
     got = hashlib.md5(mirror.files["train/images_001.tar"]).hexdigest()
     code, line = kit()
     assert code == 8
@@ -295,7 +295,7 @@ def test_a_wrong_checksum_stops_unless_it_is_accepted(mirror, kit, tmp_path):
 def test_a_tar_with_a_member_outside_the_folder_is_refused(
     mirror, kit, tmp_path, member
 ):
-    mirror.add_tar(0, [*photos([0]).items(), (member, b"")])
+    mirror.add_tar(0, [*images([0]).items(), (member, b"")])
     code, line = kit(tars="0")
     assert code == 1 and "do not use this archive" in line
     assert found(tmp_path / "out") == {}
@@ -331,8 +331,8 @@ def test_disk_space_and_limit_are_checked_first(mirror, kit, monkeypatch, tmp_pa
     assert kit()[0] == 0
 
 
-def test_a_broken_photo_is_unpacked_and_listed(mirror, kit, tmp_path):
-    name = photo_name(image_id(0)).removeprefix("train/")
+def test_a_broken_image_is_unpacked_and_listed(mirror, kit, tmp_path):
+    name = image_name(image_id(0)).removeprefix("train/")
     mirror.add_tar(0, [(name, jpeg(0)[:-80])])
     code, made = kit(tars="0")
     assert (code, made["broken"]) == (0, 1)

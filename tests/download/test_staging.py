@@ -13,7 +13,7 @@ from kaggle_kit.errors import ArtefactError, DataError
     ("content", "sidecar", "kept"),
     [
         (b"PK\x03\x04 and so on", {"validator": "x", "size": 100}, True),
-        (b"\xff\xd8\xff a photo", {"validator": "x", "size": 100}, True),
+        (b"\xff\xd8\xff an image", {"validator": "x", "size": 100}, True),
         (b"<?xml an error page", {"validator": "x", "size": 100}, False),
         (b'{"code": 403}', {"validator": "x", "size": 100}, False),
         (b"PK\x03\x04 too long", {"validator": "x", "size": 5}, False),
@@ -49,7 +49,7 @@ def test_the_first_installed_file_fixes_the_source(tmp_path):
         here.install(here.folder / "x", "a/b/x")
     assert (tmp_path / "a/b/x").read_bytes() == b"x"
     with (
-        pytest.raises(ArtefactError, match="found photos of right"),
+        pytest.raises(ArtefactError, match="found images of right"),
         open_staging(tmp_path, "a-slip"),
     ):
         pass

@@ -72,10 +72,10 @@ TYPES = [
 def test_no_name_in_a_tar_leads_out_of_the_folder(n, tmp_path, tried):
     path = tmp_path / "images_000.tar"
     root = tmp_path / "root"
-    photo = "0/1/2/0123456789abcdef.jpg"
+    image = "0/1/2/0123456789abcdef.jpg"
 
     @steady(n)
-    @given(name=NAMES | st.just(photo), link=NAMES, kind=st.sampled_from(TYPES))
+    @given(name=NAMES | st.just(image), link=NAMES, kind=st.sampled_from(TYPES))
     def check(name, link, kind):
         shutil.rmtree(root, ignore_errors=True)
         content = jpeg(1)
@@ -95,13 +95,13 @@ def test_no_name_in_a_tar_leads_out_of_the_folder(n, tmp_path, tried):
         found = [
             p.relative_to(root).as_posix() for p in (root / "train").rglob("*.jpg")
         ]
-        fine = name == photo and kind in (tarfile.REGTYPE, tarfile.CONTTYPE)
-        assert found == ([f"train/{photo}"] if fine else [])
+        fine = name == image and kind in (tarfile.REGTYPE, tarfile.CONTTYPE)
+        assert found == ([f"train/{image}"] if fine else [])
 
     check()
 
 
-def test_a_photo_of_many_gigabytes_in_a_small_tar_is_refused(tmp_path):
+def test_an_image_of_many_gigabytes_in_a_small_tar_is_refused(tmp_path):
     """A sparse member: a megabyte on disk that says it is 60 GB, and reads as zeros."""
     path = tmp_path / "images_000.tar"
     member = tarfile.TarInfo("0123456789abcdef.jpg")

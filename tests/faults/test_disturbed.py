@@ -343,7 +343,7 @@ def test_a_run_that_has_become_read_only_is_one_line(made, here, tried):
 # Vanished underfoot: of two files below the copy, when the first is opened, the second
 # goes. What is then said; or None: the stage does what is written of it.
 
-FIRST = "a photo"
+FIRST = "an image"
 VANISHED = [
     ("subset", "competition/train.csv", "competition/train.csv", "train.csv"),
     ("index", "competition/train.csv", "competition/train.csv", "train.csv"),
@@ -369,7 +369,7 @@ VANISHED = [
         "bundle/gallery/vectors.npy",
         "vectors.npy",
     ),
-    ("predict", "competition/train.csv", "a test photo", None),
+    ("predict", "competition/train.csv", "a test image", None),
     (
         "predict",
         "competition/train.csv",
@@ -405,11 +405,11 @@ def test_a_file_that_vanishes_underfoot(
         else []
     )
     train = next((m.image_id for m in members if m.split == "train"), None)
-    photos = {
+    images = {
         FIRST: next((copy / "competition" / "train").rglob(f"{train or '*'}.jpg")),
-        "a test photo": next((copy / "competition" / "test").rglob("*.jpg")),
+        "a test image": next((copy / "competition" / "test").rglob("*.jpg")),
     }
-    paths = [str(photos.get(p, copy / p)) for p in (trigger, victim)]
+    paths = [str(images.get(p, copy / p)) for p in (trigger, victim)]
     ended = made.attempts.run(copy, *stage.words(copy, here), vanish=paths)
     assert not os.path.exists(paths[1]), "it was still there"
     if said:
@@ -422,7 +422,7 @@ def test_a_file_that_vanishes_underfoot(
 
 
 def check_skipped(stage, made, here, victim):
-    """What is documented of a photo that is not there, and all else as ever."""
+    """What is documented of an image that is not there, and all else as ever."""
     out = here / stage.outs[0]
     gone = os.path.basename(victim).removesuffix(".jpg")
     whole = made.whole[stage.name][stage.outs[0]]
@@ -434,8 +434,8 @@ def check_skipped(stage, made, here, victim):
     elif stage.name == "shards":
         manifest = json.loads((out / "shards.json").read_text())
         assert manifest["broken"] == [gone]
-        n_photos = sum(json.loads(whole["shards.json"])["counts"].values())
-        assert sum(manifest["counts"].values()) == n_photos - 1
+        n_images = sum(json.loads(whole["shards.json"])["counts"].values())
+        assert sum(manifest["counts"].values()) == n_images - 1
     elif stage.name == "bundle":
         assert gone not in (out / "gallery" / "gallery.csv").read_text()
         lines = whole["gallery/gallery.csv"].decode().splitlines()

@@ -84,12 +84,12 @@ def test_every_file_counts(kit, tried):
 
 
 def readers(bundle, competition, out):
-    photo = image_path(
+    image = image_path(
         competition / "test", tables.read_sample(competition / SAMPLE)[0]
     )
     return {
         "predict": lambda: predict(bundle, competition, out / "submission.csv"),
-        "similar": lambda: Recogniser.load(bundle).similar(photo, 3),
+        "similar": lambda: Recogniser.load(bundle).similar(image, 3),
         "the app's answers": lambda: AnswerService(bundle),
         "the app's start": lambda: serve(bundle, 1, None),
         "export": lambda: export(bundle, out / "deploy", None),

@@ -3,15 +3,15 @@
 What each is, and where it is known from as a kind (solutions of the competition from 2019
 to 2021, DELF, implementations of ArcFace, student projects):
 
-- batch norm left in training mode when photos are embedded, so that an answer depends on
-  the photos beside it; or left in inference mode when training;
-- a last batch of one photo, which batch norm has no variance of and ``squeeze`` flattens;
+- batch norm left in training mode when images are embedded, so that an answer depends on
+  the images beside it; or left in inference mode when training;
+- a last batch of one image, which batch norm has no variance of and ``squeeze`` flattens;
 - a landmark of the rerun that the label encoder does not know: a KeyError in the kernel;
 - a negative similarity to an even power (a sum of s^8) counts as a high one;
 - ``x in series`` of pandas, which asks the index and not the values;
 - ids compared as parts of text, so that a short one is found in a longer one;
 - labels clipped to C - 1, or counted from 1: the last class is lost, or all are shifted;
-- a fold that validates is among the photos that train;
+- a fold that validates is among the images that train;
 - gradients of accumulated batches summed and not averaged: the rate grows with them;
 - margins by class size, 0 / 0 where all classes are of one size;
 - scores below 1e-45 that become 0, and so tie, when cast to float32;
@@ -34,7 +34,7 @@ from kaggle_kit.backends.tensorflow import SavedModelRunner
 from kaggle_kit.config import Config
 from kaggle_kit.data.datasets import training_batches
 from kaggle_kit.data.layout import image_path
-from kaggle_kit.data.shards import photo_classes, read_manifest, shard_paths
+from kaggle_kit.data.shards import image_classes, read_manifest, shard_paths
 from kaggle_kit.data.subset import subset
 from kaggle_kit.errors import TableError
 from kaggle_kit.inference.predict import _new_labels
@@ -77,10 +77,10 @@ def pixels(n, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (n, 32, 32, 3), np.uint8)
 
 
-def test_batch_norm_does_not_look_at_other_photos_when_embedding(network):
-    photo = pixels(1)
-    among_dark = network.start(np.concatenate([photo, 0 * pixels(7)]))()["embedding"]
-    among_noise = network.start(np.concatenate([photo, pixels(7, 1)]))()["embedding"]
+def test_batch_norm_does_not_look_at_other_images_when_embedding(network):
+    image = pixels(1)
+    among_dark = network.start(np.concatenate([image, 0 * pixels(7)]))()["embedding"]
+    among_noise = network.start(np.concatenate([image, pixels(7, 1)]))()["embedding"]
     np.testing.assert_allclose(among_dark[0], among_noise[0], atol=1e-5)
 
 
@@ -99,14 +99,14 @@ def test_batch_norm_learns_in_training_and_not_in_validation():
     assert all((v.numpy() != b).any() for v, b in zip(moving, before, strict=True))
 
 
-def test_a_last_batch_of_one_photo_is_embedded_like_any_other(network):
+def test_a_last_batch_of_one_image_is_embedded_like_any_other(network):
     nine = pixels(9)
     one = network.start(nine[8:])()["embedding"]
     assert one.shape == (1, 8)
     np.testing.assert_allclose(one[0], network.start(nine)()["embedding"][8], atol=1e-5)
 
 
-def test_a_last_batch_of_one_photo_is_read_as_a_batch(competition):
+def test_a_last_batch_of_one_image_is_read_as_a_batch(competition):
     ids = tables.read_sample(competition / "sample_submission.csv")[:9]
     paths = [image_path(competition / "test", image_id) for image_id in ids]
     batches = list(decode_batches(paths, 32, 8))
@@ -115,10 +115,10 @@ def test_a_last_batch_of_one_photo_is_read_as_a_batch(competition):
     np.testing.assert_array_equal(batches[1][1], alone)
 
 
-def test_training_never_sees_a_batch_of_one_photo(settings, shards_dir):
+def test_training_never_sees_a_batch_of_one_image(settings, shards_dir):
     manifest = read_manifest(shards_dir)
     copies = [
-        np.ones(len(c), np.int64) for c in photo_classes(shards_dir, manifest, "train")
+        np.ones(len(c), np.int64) for c in image_classes(shards_dir, manifest, "train")
     ]
     n = manifest.counts.train
     paths = shard_paths(shards_dir, manifest, "train")
@@ -134,7 +134,7 @@ def gallery_of(landmarks, vectors):
     return Gallery(ids, np.array(landmarks, np.int64), vectors, penalties, none)
 
 
-def test_a_landmark_unknown_to_the_head_is_guessed_by_its_photos():
+def test_a_landmark_unknown_to_the_head_is_guessed_by_its_images():
     gallery = gallery_of([7, 999_999], [[1, 0], [0, 1]])
     settings = config.Recognition(head_exponent=0.1)
     query = np.array([[0.1, 0.995]], np.float32)
@@ -169,7 +169,7 @@ def test_an_id_is_not_found_within_a_longer_one(tmp_path):
     got = tables.read_submission(submission)
     with pytest.raises(TableError, match="image bcd:"):
         tables.require_ids(submission, got, tables.read_sample(sample), sample)
-    gallery = gallery_of([7], [[1, 0]])  # of the photo 0000000000000000
+    gallery = gallery_of([7], [[1, 0]])  # of the image 0000000000000000
     labels = [Label("000", 7), Label("0000000000000000", 7), Label("0" * 17, 7)]
     recogniser = SimpleNamespace(gallery=gallery, ranking=config.Recognition())
     new = _new_labels(labels, recogniser)
@@ -181,11 +181,11 @@ def test_the_first_and_the_last_class_are_themselves(settings, shards_dir):
     classes = tables.read_classes(shards_dir / "classes.csv")
     last = len(classes) - 1
     manifest = read_manifest(shards_dir)
-    by_table = np.concatenate(photo_classes(shards_dir, manifest, "train"))
+    by_table = np.concatenate(image_classes(shards_dir, manifest, "train"))
     assert set(by_table.tolist()) == set(range(len(classes)))
     paths = shard_paths(shards_dir, manifest, "train")
     copies = [
-        np.ones(len(c), np.int64) for c in photo_classes(shards_dir, manifest, "train")
+        np.ones(len(c), np.int64) for c in image_classes(shards_dir, manifest, "train")
     ]
     batches = training_batches(paths, copies, settings.data, len(by_table), 0, 0)
     stored = np.concatenate([labels.numpy() for _, labels in batches])
@@ -197,7 +197,7 @@ def test_the_first_and_the_last_class_are_themselves(settings, shards_dir):
     assert found == [row.landmark_id for row in classes]
 
 
-def test_no_photo_that_validates_trains(competition, tmp_path):
+def test_no_image_that_validates_trains(competition, tmp_path):
     settings = config.Subset(validation_share=0.3, test_share=0.2, unknown_landmarks=1)
     subset(settings, 0, competition, tmp_path / "subset")
     members = tables.read_subset(tmp_path / "subset" / "subset.csv")
@@ -206,7 +206,7 @@ def test_no_photo_that_validates_trains(competition, tmp_path):
     assert {member.split for member in members} == set(tables.SPLITS)
 
 
-def test_a_subset_with_a_photo_in_two_splits_is_refused(tmp_path):
+def test_a_subset_with_an_image_in_two_splits_is_refused(tmp_path):
     path = tmp_path / "subset.csv"
     path.write_text("id,landmark_id,split\nabc,7,train\nabc,7,validation\n")
     with pytest.raises(TableError, match="image abc: expected each id once"):

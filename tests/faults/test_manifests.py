@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaggle_kit.data.shards import photo_classes, read_manifest
+from kaggle_kit.data.shards import image_classes, read_manifest
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.inference.calibration import Calibration
 from kaggle_kit.kaggle.dataset import publish, read_handle
@@ -196,7 +196,7 @@ def test_a_changed_manifest_of_shards_is_of_that_form_or_refused(n, shards, trie
         tried["changed manifests, each true or refused"] += 1
         try:
             found = read_manifest(shards)
-            (classes,) = photo_classes(shards, found, "train") or [np.zeros(0)]
+            (classes,) = image_classes(shards, found, "train") or [np.zeros(0)]
         except ArtefactError as error:
             check_complaint(error, shards)
             tried["bad manifests, each one line"] += 1

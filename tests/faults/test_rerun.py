@@ -1,4 +1,4 @@
-"""The private rerun is of other photos than the bundle was made with: never a failure.
+"""The private rerun is of other images than the bundle was made with: never a failure.
 
 Unknown landmarks, and known ones that the rerun lacks, are in
 ``tests/recognition/test_predict.py``; too little time is in ``test_time.py``.
@@ -23,7 +23,7 @@ from kaggle_kit.metrics.score import validate
 from kaggle_kit.retrieval.gallery import Gallery
 from kaggle_kit.storage import tables
 from tests.helpers import bad_tables as bad
-from tests.helpers import mutated_photos as mutants
+from tests.helpers import mutated_images as mutants
 from tests.helpers.complaints import check_complaint, steady
 from tests.helpers.signed_bundles import sign, with_settings
 
@@ -61,8 +61,8 @@ def check_same(guess, other):
     assert guess.confidence == pytest.approx(other.confidence, abs=1e-4)
 
 
-def test_three_times_the_photos(rerun, undisturbed, guesses_of):
-    """Each photo three times under other ids: three times the same guess."""
+def test_three_times_the_images(rerun, undisturbed, guesses_of):
+    """Each image three times under other ids: three times the same guess."""
     original = {f"c{i}-{image_id}": image_id for image_id in undisturbed for i in "012"}
     for copy, image_id in original.items():
         content = image_path(rerun / "test", image_id).read_bytes()
@@ -76,7 +76,7 @@ def test_three_times_the_photos(rerun, undisturbed, guesses_of):
         check_same(guess, undisturbed[original[copy]])
 
 
-def test_a_table_of_a_hundred_rows_most_of_whose_photos_are_missing(rerun, guesses_of):
+def test_a_table_of_a_hundred_rows_most_of_whose_images_are_missing(rerun, guesses_of):
     labels = tables.read_labels(rerun / "train.csv")
     known = [(label.image_id, label.landmark_id) for label in labels][:20]
     unknown = [(f"feedface{i:08x}", 900_000 + i) for i in range(80)]
@@ -86,7 +86,7 @@ def test_a_table_of_a_hundred_rows_most_of_whose_photos_are_missing(rerun, guess
     assert {guess.landmark_id for guess in found.values()} <= allowed
 
 
-def test_one_photo_of_each_landmark(
+def test_one_image_of_each_landmark(
     rerun, bundle_dir, undisturbed, guesses_of, tmp_path
 ):
     """In the table of the rerun, and in the gallery too."""
@@ -95,7 +95,7 @@ def test_one_photo_of_each_landmark(
         first.setdefault(label.landmark_id, label.image_id)
     rows = [(image_id, landmark) for landmark, image_id in first.items()]
     tables.write_rows(rerun / "train.csv", ("id", "landmark_id"), rows)
-    found = guesses_of(rerun)  # the bundle's other photos of them still count
+    found = guesses_of(rerun)  # the bundle's other images of them still count
     for image_id, guess in found.items():
         check_same(guess, undisturbed[image_id])
     bundle = tmp_path / "bundle"
@@ -117,7 +117,7 @@ def test_one_photo_of_each_landmark(
     assert {guess.landmark_id for guess in found.values()} <= set(first)
 
 
-def test_photos_that_are_none_are_blank_and_the_others_as_ever(
+def test_images_that_are_none_are_blank_and_the_others_as_ever(
     rerun, undisturbed, guesses_of, caplog
 ):
     """Empty, missing, text, a page of a server, a folder; PNG and GIF are read."""
@@ -126,14 +126,14 @@ def test_photos_that_are_none_are_blank_and_the_others_as_ever(
     empty, missing, text, page, folder = (image_path(rerun / "test", i) for i in bad)
     empty.write_bytes(b"")
     missing.unlink()
-    text.write_text("not a photo")
+    text.write_text("not an image")
     page.write_text("<html>404</html>")
     folder.unlink()
     folder.mkdir()
     other = image_path(rerun / "test", ids[10])
-    with Image.open(other) as photo:
-        photo.load()
-    photo.save(other, "PNG")
+    with Image.open(other) as image:
+        image.load()
+    image.save(other, "PNG")
     put(rerun / "test" / "f" / "f" / "f" / "ffffffffffffffff.jpg", other.read_bytes())
     put(rerun / "test" / "Thumbs.db", b"x")
     put(rerun / "train" / "f" / ".DS_Store", b"x")
@@ -141,7 +141,7 @@ def test_photos_that_are_none_are_blank_and_the_others_as_ever(
         found = guesses_of(rerun)
     assert list(found) == ids  # no row for files that the sample does not have
     assert [i for i, guess in found.items() if guess is None] == bad
-    assert "5 photos are missing or do not decode" in caplog.text
+    assert "5 images are missing or do not decode" in caplog.text
     # decoded whole, where a JPEG is decoded at about the size it is seen at
     assert found[ids[10]]
     for image_id in set(ids) - {*bad, ids[10]}:
@@ -162,7 +162,7 @@ def test_ids_twice_in_the_sample_are_one_line_before_anything_is_written(
 
 
 @pytest.mark.parametrize("n", [1, 9, 17])  # batches are of 8
-def test_a_last_batch_of_one_photo(n, rerun, undisturbed, guesses_of):
+def test_a_last_batch_of_one_image(n, rerun, undisturbed, guesses_of):
     ids = list(undisturbed)[:n]
     tables.write_rows(rerun / SAMPLE, ("id", "landmarks"), [(i, "") for i in ids])
     found = guesses_of(rerun)
@@ -172,12 +172,12 @@ def test_a_last_batch_of_one_photo(n, rerun, undisturbed, guesses_of):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_photos_of_forty_megapixels(kind, rerun, undisturbed, guesses_of):
+def test_images_of_forty_megapixels(kind, rerun, undisturbed, guesses_of):
     ids = list(undisturbed)[:3]
     for image_id in ids:
         path = image_path(rerun / "test", image_id)
-        with Image.open(path) as photo:
-            large = photo.resize((7680, 5208), Image.Resampling.NEAREST)
+        with Image.open(path) as image:
+            large = image.resize((7680, 5208), Image.Resampling.NEAREST)
         file = io.BytesIO()
         large.save(file, kind, **({"compress_level": 1} if kind == "PNG" else {}))
         path.write_bytes(file.getvalue())
@@ -197,7 +197,7 @@ def test_where_memory_ends_smaller_batches_go_on_to_the_same_guesses(
     load = SavedModelRunner.__init__
 
     class Small:
-        """A network on a device that has memory for three photos."""
+        """A network on a device that has memory for three images."""
 
         def __init__(self, model):
             self.model = model
@@ -218,7 +218,7 @@ def test_where_memory_ends_smaller_batches_go_on_to_the_same_guesses(
         patch.setattr(SavedModelRunner, "__init__", loading)
         found = guesses_of(rerun)
     limited = (tmp_path / "submission.csv").read_bytes()
-    assert "out of memory: running 2 photos at a time" in caplog.text
+    assert "out of memory: running 2 images at a time" in caplog.text
     assert sizes[:3] == [8, 4, 2] and max(sizes[3:]) <= 2
     for image_id, guess in found.items():
         check_same(guess, undisturbed[image_id])
@@ -230,8 +230,8 @@ def test_where_memory_ends_smaller_batches_go_on_to_the_same_guesses(
 @pytest.mark.parametrize(
     "times", [pytest.param(1, id="some"), pytest.param(40, marks=pytest.mark.slow)]
 )
-def test_a_rerun_of_changed_photos(times, rerun, undisturbed, guesses_of, tried):
-    """In test and in train: a valid submission, in which the good photos' guesses are."""
+def test_a_rerun_of_changed_images(times, rerun, undisturbed, guesses_of, tried):
+    """In test and in train: a valid submission, in which the good images' guesses are."""
     rng = random.Random(times)
     originals = [image_path(rerun / "test", i).read_bytes() for i in undisturbed]
     originals += mutants.originals()
@@ -252,7 +252,7 @@ def test_a_rerun_of_changed_photos(times, rerun, undisturbed, guesses_of, tried)
     blank = [i for i, guess in found.items() if guess is None]
     assert not set(blank) & set(undisturbed)
     assert 0 < len(blank) < times * 60
-    tried["changed photos predicted"] += times * 60 + 20
+    tried["changed images predicted"] += times * 60 + 20
 
 
 class Stop(Exception):

@@ -1,4 +1,4 @@
-"""Shards that were damaged, or written by a stranger: one line, and no photo is made up."""
+"""Shards that were damaged, or written by a stranger: one line, and no image is made up."""
 
 import json
 import random
@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from kaggle_kit.data.datasets import training_batches, validation_batches
-from kaggle_kit.data.shards import photo_classes, read_manifest, shard_paths
+from kaggle_kit.data.shards import image_classes, read_manifest, shard_paths
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.training.distribute import Workers
 
@@ -24,7 +24,7 @@ def folder(shards_dir, tmp_path):
 def batches_of(folder, settings):
     """All that training and validation read."""
     manifest = read_manifest(folder)
-    classes = photo_classes(folder, manifest, "train")
+    classes = image_classes(folder, manifest, "train")
     copies = [np.ones(len(c), np.int64) for c in classes]
     paths = shard_paths(folder, manifest, "train")
     workers = Workers(tf.distribute.get_strategy())
@@ -105,7 +105,7 @@ def jpeg(side):
         b"",
         b"no protocol buffer",
         record(id=b"abc"),
-        record(id=b"abc", class_=0, image=b"no photo"),
+        record(id=b"abc", class_=0, image=b"no image"),
         record(id=b"abc", class_=0, image=jpeg(900)),
         record(id=b"abc", class_=b"0", image=jpeg(36)),
         record(id=7, class_=0, image=jpeg(36)),

@@ -159,7 +159,7 @@ def test_classes_are_whole_numbers_each_once(rows, expected, tmp_path):
 
 
 def test_a_subset_is_of_the_whole_table_or_is_not_there(tmp_path, tried):
-    """Also of one class, of one photo, and of classes with one photo each."""
+    """Also of one class, of one image, and of classes with one image each."""
     path = tmp_path / "train.csv"
     out = tmp_path / "subset"
     plain = config.Subset(non_landmarks=config.Pools(penalty=0, validation=0, test=0))
@@ -189,7 +189,7 @@ def test_a_subset_is_of_the_whole_table_or_is_not_there(tmp_path, tried):
 
 
 def test_as_many_classes_as_the_whole_data_set_has(tmp_path):
-    """203,094 landmarks, of one photo each, in no order."""
+    """203,094 landmarks, of one image each, in no order."""
     landmarks = random.Random(0).sample(range(203_094), 203_094)
     rows = [(f"{i:016x}", landmark) for i, landmark in enumerate(landmarks)]
     tables.write_rows(tmp_path / "train.csv", ("id", "landmark_id"), rows)

@@ -1,6 +1,6 @@
-"""Answer photos with the app, in its own process: it cannot share one with TensorFlow.
+"""Answer images with the app, in its own process: it cannot share one with TensorFlow.
 
-As a program: WITHOUT BUNDLE, paths of photos on stdin, a JSON object on stdout.
+As a program: WITHOUT BUNDLE, paths of images on stdin, a JSON object on stdout.
 """
 
 import dataclasses
@@ -14,8 +14,8 @@ from typing import Any
 HEAVY = ("tensorflow", "keras", "sklearn", "cv2", "pandas", "matplotlib")
 
 
-def answer_photos(bundle: Path, photos: list[Path], *without: str) -> dict[str, Any]:
-    """Answer photos with the app.
+def answer_images(bundle: Path, images: list[Path], *without: str) -> dict[str, Any]:
+    """Answer images with the app.
 
     Args:
         without: packages that the process cannot import.
@@ -26,7 +26,7 @@ def answer_photos(bundle: Path, photos: list[Path], *without: str) -> dict[str, 
         ``Recogniser``.
     """
     command = [sys.executable, __file__, ",".join(without), str(bundle)]
-    names = "\n".join(map(str, photos))
+    names = "\n".join(map(str, images))
     process = subprocess.run(
         command, input=names, capture_output=True, text=True, check=False
     )
@@ -37,7 +37,7 @@ def answer_photos(bundle: Path, photos: list[Path], *without: str) -> dict[str, 
 
 
 def main(without: str, bundle: str) -> None:
-    """Answer the photos whose paths come on stdin."""
+    """Answer the images whose paths come on stdin."""
     for name in filter(None, without.split(",")):
         sys.modules[name] = None  # type: ignore[assignment]
     from kaggle_kit.app.answers import AnswerService

@@ -1,4 +1,4 @@
-"""Uploads: a photo in other modes, formats and orientations, and damaged files."""
+"""Uploads: an image in other modes, formats and orientations, and damaged files."""
 
 import io
 import struct
@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 ORIENTATION = 0x0112
-ORIENTED = {  # the transpose of an upright photo that each orientation tag reverts
+ORIENTED = {  # the transpose of an upright image that each orientation tag reverts
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -70,7 +70,7 @@ def decompression_bomb(width: int = 50_000, height: int = 50_000) -> bytes:
 
 
 def heic() -> bytes:
-    """The header of a photo of an iPhone."""
+    """The header of an image of an iPhone."""
     return struct.pack(">I", 24) + b"ftypheic\0\0\0\0mif1heic" + bytes(100)
 
 
@@ -93,6 +93,6 @@ def bad_files(image: Image.Image) -> dict[str, tuple[bytes, str]]:
         "truncated.jpg": (whole[: len(whole) // 2], "got a truncated file"),
         "heic.heic": (heic(), "got the format HEIC; export it as JPEG"),
         "bomb.png": (decompression_bomb(), "make it smaller than 12 million"),
-        "text.jpg": (b"this is no photo\n" * 50, "got a file of another format"),
+        "text.jpg": (b"this is no image\n" * 50, "got a file of another format"),
         "empty.jpg": (b"", "got an empty file"),
     }

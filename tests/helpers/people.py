@@ -11,7 +11,7 @@ TIMEOUT_S = 120
 
 
 class Person:
-    """A user with an open page, who uploads photos and reads the answers."""
+    """A user with an open page, who uploads images and reads the answers."""
 
     def __init__(self, url: str):
         self.url = url
@@ -28,7 +28,7 @@ class Person:
         self._run_page({})
 
     def upload(self, name: str, data: bytes) -> list[str]:
-        """Upload a photo in place of the last one, and return all texts of the page."""
+        """Upload an image in place of the last one, and return all texts of the page."""
         urls = self._request_urls(name)
         response = self.http.put(
             self.url + urls.upload_url,
@@ -105,14 +105,14 @@ def _read_texts(element) -> list[str]:
 
 def find_numbers(texts: list[str]) -> str:
     """The line with the numbers of the answer, without its time."""
-    (line,) = (text for text in texts if text.startswith("C of your photo"))
+    (line,) = (text for text in texts if text.startswith("C of your image"))
     return re.sub(r" It took .*", "", line)
 
 
-def visit(url: str, photos: list[tuple[str, bytes]]) -> list[list[str]]:
-    """Open the page, upload one photo after the other, and return the texts for each."""
+def visit(url: str, images: list[tuple[str, bytes]]) -> list[list[str]]:
+    """Open the page, upload one image after the other, and return the texts for each."""
     person = Person(url)
     try:
-        return [person.upload(name, data) for name, data in photos]
+        return [person.upload(name, data) for name, data in images]
     finally:
         person.leave()

@@ -1,4 +1,4 @@
-"""Small photos, and a small competition of them as Kaggle has it."""
+"""Small images, and a small competition of them as Kaggle has it."""
 
 import io
 
@@ -9,7 +9,7 @@ SLUG = "landmark-recognition-2021"
 
 
 def jpeg(seed: int, size: tuple[int, int] = (40, 50)) -> bytes:
-    """A photo of noise; another one for each seed."""
+    """An image of noise; another one for each seed."""
     pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "JPEG")
@@ -21,13 +21,13 @@ def image_id(number: int) -> str:
     return f"{number * 2654435761 % 2**64:016x}"[::-1]
 
 
-def photo_name(image_id: str, folder: str = "train") -> str:
+def image_name(image_id: str, folder: str = "train") -> str:
     """Where the competition has it."""
     return f"{folder}/{image_id[0]}/{image_id[1]}/{image_id[2]}/{image_id}.jpg"
 
 
 def competition_files(n_train: int, n_test: int = 2) -> dict[str, bytes]:
-    """Tables and photos by name; ids are ``image_id(0)`` and so on, test ones last."""
+    """Tables and images by name; ids are ``image_id(0)`` and so on, test ones last."""
     ids = [image_id(i) for i in range(n_train + n_test)]
     train, test = ids[:n_train], ids[n_train:]
     rows = "".join(f"{x},{i % 3}\n" for i, x in enumerate(train))
@@ -36,6 +36,6 @@ def competition_files(n_train: int, n_test: int = 2) -> dict[str, bytes]:
         "train.csv": f"id,landmark_id\n{rows}".encode(),
         "sample_submission.csv": f"id,landmarks\n{sample}".encode(),
     }
-    files |= {photo_name(x): jpeg(i) for i, x in enumerate(train)}
-    files |= {photo_name(x, "test"): jpeg(n_train + i) for i, x in enumerate(test)}
+    files |= {image_name(x): jpeg(i) for i, x in enumerate(train)}
+    files |= {image_name(x, "test"): jpeg(n_train + i) for i, x in enumerate(test)}
     return files

@@ -36,14 +36,14 @@ def test_rows_have_the_ids_of_the_sample_in_its_order(submission, competition):
     assert validate(submission, competition / "sample_submission.csv").valid
 
 
-def test_same_bundle_and_photos_give_the_same_bytes(
+def test_same_bundle_and_images_give_the_same_bytes(
     submission, bundle_dir, competition, tmp_path
 ):
     predict(bundle_dir, competition, tmp_path / "second.csv")
     assert (tmp_path / "second.csv").read_bytes() == submission.read_bytes()
 
 
-def test_photos_that_do_not_decode_have_a_row_without_a_guess(
+def test_images_that_do_not_decode_have_a_row_without_a_guess(
     submission, bundle_dir, rerun, tmp_path, caplog
 ):
     before = tables.read_submission(submission)
@@ -51,7 +51,7 @@ def test_photos_that_do_not_decode_have_a_row_without_a_guess(
     missing, truncated, text = (image_path(rerun / "test", i) for i in bad)
     missing.unlink()
     truncated.write_bytes(truncated.read_bytes()[:700])
-    text.write_text("not a photo")
+    text.write_text("not an image")
     with caplog.at_level("WARNING"):
         after = predict_guesses(bundle_dir, rerun, tmp_path)
     assert [i for i, guess in after.items() if guess is None] == bad
@@ -60,7 +60,7 @@ def test_photos_that_do_not_decode_have_a_row_without_a_guess(
         assert after[image_id].landmark_id == before[image_id].landmark_id
 
 
-def test_no_photo_decodes_and_the_submission_is_still_valid(
+def test_no_image_decodes_and_the_submission_is_still_valid(
     bundle_dir, rerun, tmp_path
 ):
     for path in (rerun / "test").rglob("*.jpg"):
@@ -70,7 +70,7 @@ def test_no_photo_decodes_and_the_submission_is_still_valid(
 
 
 def test_landmarks_that_only_the_rerun_has_are_guessed(bundle_dir, rerun, tmp_path):
-    """Their photos are embedded in the kernel and join the gallery."""
+    """Their images are embedded in the kernel and join the gallery."""
     sample = tables.read_sample(rerun / "sample_submission.csv")
     rows = []
     for i, image_id in enumerate(sample[:6]):
@@ -85,7 +85,7 @@ def test_landmarks_that_only_the_rerun_has_are_guessed(bundle_dir, rerun, tmp_pa
     assert {g.landmark_id for g in guesses.values()} <= {999990 + i for i in range(6)}
 
 
-def test_new_photos_beyond_the_limit_are_not_added(bundle_dir, rerun, tmp_path, caplog):
+def test_new_images_beyond_the_limit_are_not_added(bundle_dir, rerun, tmp_path, caplog):
     changes = {"recognition.new_gallery_limit": 0}
     bundle = with_settings(bundle_dir, tmp_path / "bundle", changes)
     with (rerun / "train.csv").open("a") as file:
@@ -117,7 +117,7 @@ def test_a_rerun_with_no_landmark_of_the_gallery_gives_no_guess(
     assert set(after.values()) == {None}
 
 
-def test_a_photo_alone_has_the_guess_that_it_has_among_others(
+def test_an_image_alone_has_the_guess_that_it_has_among_others(
     submission, bundle_dir, rerun, tmp_path
 ):
     """It is a last batch of one image."""
@@ -147,7 +147,7 @@ def test_a_valid_file_is_written_before_the_model_is_loaded(
     assert counts == Validation(valid=True, n_images=28, n_guesses=0)
 
 
-def test_guesses_are_written_while_photos_are_read(
+def test_guesses_are_written_while_images_are_read(
     submission, bundle_dir, competition, tmp_path, monkeypatch
 ):
     out = tmp_path / "submission.csv"

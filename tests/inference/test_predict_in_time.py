@@ -48,7 +48,7 @@ def validated(n_guesses, n_images=28):
 
 
 def slow_down(monkeypatch, seconds, sleep=time.sleep):
-    """Make each view of a photo take some seconds; ``serve`` has two, one mirrored."""
+    """Make each view of an image take some seconds; ``serve`` has two, one mirrored."""
     embed = Network.embed
 
     def embed_slowly(self, inputs, view):
@@ -82,8 +82,8 @@ def clock(monkeypatch):
     return clock
 
 
-def multiply_test_photos(competition, place, times):
-    """Copy the competition with several copies of each test photo, under other ids."""
+def multiply_test_images(competition, place, times):
+    """Copy the competition with several copies of each test image, under other ids."""
     shutil.copytree(competition, place)
     rows = ["id,landmarks"]
     for image_id in tables.read_sample(competition / "sample_submission.csv"):
@@ -234,10 +234,10 @@ def test_enough_time_gives_the_same_bytes_as_no_limit(
 
 
 def check_half_the_time(bundle_dir, competition, tmp_path, monkeypatch, runs):
-    """With the real clock: the limit leaves half of the time that the photos need."""
+    """With the real clock: the limit leaves half of the time that the images need."""
     slow_down(monkeypatch, 0.05)
     place, out = (
-        multiply_test_photos(competition, tmp_path / "many", 6),
+        multiply_test_images(competition, tmp_path / "many", 6),
         tmp_path / "submission.csv",
     )
     start = time.monotonic()
@@ -272,7 +272,7 @@ def test_half_the_time_is_used_up_on_a_machine_of_varying_speed(
     """Some batches take twice as long as others; all but the last one fit."""
     rng = random.Random(seed)
     slow_down(monkeypatch, 1.0, lambda s: clock.sleep(s * rng.uniform(0.7, 1.4)))
-    place = multiply_test_photos(competition, tmp_path / "many", 6)
+    place = multiply_test_images(competition, tmp_path / "many", 6)
     limit_s = (168 * 1.05 + 4 * 8 + 5) / 0.96  # a view takes 1.05 s on average
     result = predict(bundle_dir, place, tmp_path / "submission.csv", limit_s)
     assert clock.now - 1000 < limit_s
@@ -291,15 +291,15 @@ def test_a_limit_in_the_past_leaves_a_valid_file(
     drops = {drop.what: drop for drop in result.dropped}
     assert list(drops) == ["test photos"]
     assert drops["test photos"].photos == drops["test photos"].of == 28
-    assert "out of time for test photos" in caplog.text
+    assert "out of time for test images" in caplog.text
     validation = validate(out, competition / "sample_submission.csv")
     assert validation == validated(0)
 
 
-def test_photos_are_reached_in_the_order_of_the_sample(
+def test_images_are_reached_in_the_order_of_the_sample(
     bundle_dir, competition, tmp_path, monkeypatch
 ):
-    """A photo that is not reached has an empty row, and does not count as unreadable."""
+    """An image that is not reached has an empty row, and does not count as unreadable."""
     embed = Embedder.embed
     now = time.monotonic()
     n_batches = 0
@@ -333,11 +333,11 @@ def test_photos_are_reached_in_the_order_of_the_sample(
 
 @pytest.mark.slow  # and on a machine with nothing else to do
 def test_a_rehearsed_kernel_does_not_exceed_its_limit(run_dir, competition, tmp_path):
-    """With a network that is really slow: four views of a photo, some twice as large."""
+    """With a network that is really slow: four views of an image, some twice as large."""
     changes = {"data.image_size": 64, "data.stored_size": 64}
     changes |= {"recognition.scales": [1.0, 2.0]}
     build_bundle([run_dir], competition, tmp_path / "bundle", changes)
-    place = multiply_test_photos(competition, tmp_path / "many", 12)
+    place = multiply_test_images(competition, tmp_path / "many", 12)
     start = time.monotonic()
     predict(tmp_path / "bundle", place, tmp_path / "submission.csv")
     needed_s = time.monotonic() - start
@@ -353,7 +353,7 @@ def test_a_rehearsed_kernel_does_not_exceed_its_limit(run_dir, competition, tmp_
     print(f"needs {needed_s:.1f} s, limit {limit_s:.1f} s: {result}")
 
 
-# Fewer views, embedders or photos.
+# Fewer views, embedders or images.
 
 
 def test_fewer_views_are_computed_by_the_same_weights(
@@ -387,7 +387,7 @@ def test_fewer_views_are_computed_by_the_same_weights(
     )
 
 
-def test_embedders_are_dropped_and_restored_at_the_right_photo(both, competition):
+def test_embedders_are_dropped_and_restored_at_the_right_image(both, competition):
     out, _ = both
     recogniser = Recogniser.load(out / "bundle")
     embedder = recogniser.embedder
@@ -418,8 +418,8 @@ def test_embedders_are_dropped_and_restored_at_the_right_photo(both, competition
             np.testing.assert_allclose(batch.vectors, expected.vectors[rows], atol=1e-5)
 
 
-def test_photos_of_one_embedder_are_compared_with_that_one(both, competition):
-    """The cosine of a query and a gallery photo is that of the parts that both have."""
+def test_images_of_one_embedder_are_compared_with_that_one(both, competition):
+    """The cosine of a query and a gallery image is that of the parts that both have."""
     out, _ = both
     recogniser = Recogniser.load(out / "bundle")
     embedder = recogniser.embedder
@@ -490,8 +490,8 @@ def test_verification_starts_with_the_most_confident_and_stops_in_time(
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_any_prefix_of_the_new_photos_favours_rare_landmarks(seed):
-    """A landmark in the prefix has at most one photo more than one in the rest."""
+def test_any_prefix_of_the_new_images_favours_rare_landmarks(seed):
+    """A landmark in the prefix has at most one image more than one in the rest."""
     rng = random.Random(seed)
     labels = [Label(f"{i:03}", rng.choice([1, 1, 1, 1, 2, 2, 3])) for i in range(60)]
     gallery = [rng.choice([1, 2]) for _ in range(9)]
@@ -509,10 +509,10 @@ def test_any_prefix_of_the_new_photos_favours_rare_landmarks(seed):
                 assert counts[other] <= bound
 
 
-def test_as_many_new_photos_are_embedded_as_time_allows(
+def test_as_many_new_images_are_embedded_as_time_allows(
     bundle_dir, competition, tmp_path, clock, monkeypatch
 ):
-    """Rarest landmarks first: each new one gets a photo before any gets a second one."""
+    """Rarest landmarks first: each new one gets an image before any gets a second one."""
     place = tmp_path / "rerun"
     shutil.copytree(competition, place)
     ids = tables.read_sample(competition / "sample_submission.csv")
@@ -528,7 +528,7 @@ def test_as_many_new_photos_are_embedded_as_time_allows(
     write_rows(place / "train.csv", ("id", "landmark_id"), rows)
     slow_down(monkeypatch, 1.0, clock.sleep)
     out = tmp_path / "submission.csv"
-    # two batches of 8 with both views, 12 test photos with one, and 80 new ones
+    # two batches of 8 with both views, 12 test images with one, and 80 new ones
     result = predict(bundle_dir, place, out, (2 * 16 + 12 + 80.5 + 5) / 0.96)
     assert clock.now - 1000 == 2 * 16 + 12 + 80
     drops = {drop.what: drop.photos for drop in result.dropped}

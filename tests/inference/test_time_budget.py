@@ -49,7 +49,7 @@ def drops(plan, work):
 
 
 def every_plan(work):
-    """All valid plans: other work needs all test photos to be done."""
+    """All valid plans: other work needs all test images to be done."""
     for level, test in itertools.product(range(4), range(work.test + 1)):
         yield Plan(level, test, False, 0, 0, 0.0)
         if test == work.test:
@@ -70,7 +70,7 @@ def test_the_plan_is_the_one_that_drops_the_least(left, work, cost):
     fitting = [p for p in every_plan(work) if seconds(p, work, cost) <= left]
     plan = choose_plan(float(left), work, cost, LEVELS)
     assert plan.seconds == seconds(plan, work, cost)
-    if not fitting:  # no time even to rank the embedded photos
+    if not fitting:  # no time even to rank the embedded images
         assert (plan.test, plan.again, plan.new, plan.verify) == (0, False, 0, 0)
         return
     assert plan.seconds <= left
@@ -101,7 +101,7 @@ def test_work_is_dropped_only_if_it_does_not_fit(left, work, cost):
 @pytest.mark.parametrize(
     ("left", "expected"),
     [
-        # 100 test photos, 50 new, 100 to verify; a photo takes 4, 2, 1, 0.5 s to embed
+        # 100 test images, 50 new, 100 to verify; an image takes 4, 2, 1, 0.5 s to embed
         # on the levels and 1 s to verify; ranking takes no time.
         (700, (0, 100, True, 50, 100)),
         (699, (1, 100, True, 50, 100)),  # views
@@ -115,9 +115,9 @@ def test_work_is_dropped_only_if_it_does_not_fit(left, work, cost):
         (150, (2, 100, True, 50, 0)),
         (149, (3, 100, True, 50, 74)),  # size
         (75, (3, 100, True, 50, 0)),
-        (74, (3, 100, True, 48, 0)),  # new photos
+        (74, (3, 100, True, 48, 0)),  # new images
         (50, (3, 100, True, 0, 0)),
-        (20, (3, 40, False, 0, 0)),  # test photos
+        (20, (3, 40, False, 0, 0)),  # test images
         (0, (3, 0, False, 0, 0)),
     ],
 )
@@ -192,7 +192,7 @@ class Run:
                 self.count("verify", k)
 
     def spend(self, key, n):
-        """Advance the clock by the cost of n photos, and record their rate."""
+        """Advance the clock by the cost of n images, and record their rate."""
         seconds = n * self.costs[key if isinstance(key, str) else key[1]]
         self.now += seconds
         self.rates.add(key, n, seconds)
@@ -250,7 +250,7 @@ def test_each_drop_has_the_numbers_behind_the_decision(caplog):
     with caplog.at_level("WARNING"):
         run = Run(limit_for(2000), 400)
     views = run.budget.list_drops()[0]
-    # 64 s have passed after the warm-up and a measured batch; 392 photos at 8 s remain
+    # 64 s have passed after the warm-up and a measured batch; 392 images at 8 s remain
     assert asdict(views) == {
         "what": "views",
         "photos": len([level for level in run.levels if level]),
@@ -263,7 +263,7 @@ def test_each_drop_has_the_numbers_behind_the_decision(caplog):
     assert "out of time for views: 3136.0 s needed, 1936.0 s left" in caplog.text
 
 
-def test_photos_that_are_not_reached_are_counted():
+def test_images_that_are_not_reached_are_counted():
     run = Run(limit_for(200), 1000, costs={"rank": 0.1})
     assert run.now - 100 <= 200
     drops = run.drops
@@ -272,7 +272,7 @@ def test_photos_that_are_not_reached_are_counted():
     assert list(drops) == [name for name in ORDER if name in drops]
 
 
-def test_verification_and_new_photos_are_done_in_part():
+def test_verification_and_new_images_are_done_in_part():
     run = Run(limit_for(700), 100, new=100, verify=100, costs={"verify": 2.0})
     assert run.done["test"] == 100 and run.now - 100 <= 700
     assert run.drops["verification"] == 100 - run.done["verify"] > 0

@@ -88,7 +88,7 @@ def lay_out(layout: str, inputs: Path) -> list[Path]:
         shutil.copyfile(Path(kaggle_kit.__file__).with_name(name), library / name)
     (bundle / "kit-manifest.json").write_text("{}")
     for name in ("train", "test"):
-        # files among the photos that the search must not reach
+        # files among the images that the search must not reach
         decoy = competition / name / "0"
         decoy.mkdir(parents=True)
         (decoy / "kit-manifest.json").touch()

@@ -108,14 +108,14 @@ def test_from_an_empty_folder_to_the_ledger(real, capsys, tmp_path):
         "GetAcceleratorQuotaStatistics",
     }
 
-    photos = ("download", "--slug", SLUG, "--out", "root")
-    _, calls = needed(*photos, "--tables")
+    images = ("download", "--slug", SLUG, "--out", "root")
+    _, calls = needed(*images, "--tables")
     assert calls == {"DownloadDataFile": 2, "storage GET": 2}
     (tmp_path / "tiny.yaml").write_text(CONFIG)
     given = ("--config", "tiny.yaml", "--competition", "root")
     kit(capsys, "subset", *given, "--out", "subset")
     members = tables.read_subset(Path("subset/subset.csv"))
-    fetched, calls = needed(*photos, "--subset", "subset")
+    fetched, calls = needed(*images, "--subset", "subset")
     assert calls == {"DownloadDataFile": len(members), "storage GET": len(members)}
     found = {path.stem for path in Path("root/train").rglob("*.jpg")}
     assert found == {member.image_id for member in members}

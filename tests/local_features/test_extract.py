@@ -1,4 +1,4 @@
-"""The memory for detecting local features does not grow with the number of photos."""
+"""The memory for detecting local features does not grow with the number of images."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 WIDTH, HEIGHT = 7304, 5478  # 40 megapixels, 120 MB when decoded
-BOUND_MB = 900  # twenty decoded photos would take 2,400 MB
+BOUND_MB = 900  # twenty decoded images would take 2,400 MB
 
 READ = """
 import hashlib, json, sys
@@ -25,7 +25,7 @@ from tests.helpers.memory import peak_mb
 def read(paths):
     settings = config.Local(long_side=512, n_features=200)
     features = LocalReader(settings, TensorFlowEngine()).read(paths)
-    contents = [b"".join(array.tobytes() for array in photo) for photo in features]
+    contents = [b"".join(array.tobytes() for array in image) for image in features]
     return [hashlib.sha256(content).hexdigest() for content in contents]
 
 small, *paths = map(Path, sys.argv[1:])
@@ -38,8 +38,8 @@ print(json.dumps({"together": together, "alone": alone, "mb": mb}))
 """
 
 
-def large_photos(folder, n):
-    """Write a small photo and n large files, which repeat four photos in turn."""
+def large_images(folder, n):
+    """Write a small image and n large files, which repeat four images in turn."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (4, 137, 183, 3)).astype(np.uint8)
     paths = [folder / f"{i}.jpg" for i in range(n)]
@@ -57,10 +57,10 @@ def large_photos(folder, n):
 @pytest.mark.parametrize(
     "n", [pytest.param(20, id="twenty"), pytest.param(64, marks=pytest.mark.slow)]
 )
-def test_photos_of_forty_megapixels_take_the_memory_of_few(n, tmp_path, capsys):
-    """Their features are identical to those of each photo alone."""
+def test_images_of_forty_megapixels_take_the_memory_of_few(n, tmp_path, capsys):
+    """Their features are identical to those of each image alone."""
     pytest.importorskip("cv2")
-    paths = large_photos(tmp_path, n)
+    paths = large_images(tmp_path, n)
     process = subprocess.run(
         [sys.executable, "-c", READ, *map(str, paths)],
         env=os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -74,5 +74,5 @@ def test_photos_of_forty_megapixels_take_the_memory_of_few(n, tmp_path, capsys):
     for i, digest in enumerate(output["together"]):
         assert digest == output["alone"][f"{i % 4}.jpg"]
     with capsys.disabled():
-        print(f"\n{n} photos of 40 megapixels: {output['mb']:.0f} MB")
+        print(f"\n{n} images of 40 megapixels: {output['mb']:.0f} MB")
     assert output["mb"] < BOUND_MB

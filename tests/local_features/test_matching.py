@@ -18,7 +18,7 @@ SETTINGS = config.Verification()
 LOCAL = config.Local(n_features=300)
 
 
-def warp_photo(grey, homography):
+def warp_image(grey, homography):
     height, width = grey.shape
     return cv2.warpPerspective(grey, homography, (width, height), borderValue=128)
 
@@ -30,11 +30,11 @@ def warp():
 
 
 @pytest.fixture(scope="module")
-def photos(warp):
+def images(warp):
     """A texture, the same one warped, and three others."""
     grey = texture(0, 240, 320)
     others = [texture(seed, 240, 320) for seed in (1, 2, 3)]
-    return [detect_features(g, LOCAL) for g in (grey, warp_photo(grey, warp), *others)]
+    return [detect_features(g, LOCAL) for g in (grey, warp_image(grey, warp), *others)]
 
 
 def slow_match_points(query, other, ratio):
@@ -50,8 +50,8 @@ def slow_match_points(query, other, ratio):
 
 
 @pytest.mark.parametrize("ratio", [0.8, 0.95, 1.0])
-def test_matching_agrees_with_definition(photos, ratio):
-    query, *others = (Features(*(array[:150] for array in p)) for p in photos[:3])
+def test_matching_agrees_with_definition(images, ratio):
+    query, *others = (Features(*(array[:150] for array in p)) for p in images[:3])
     for other in others:
         matches = match_points(query, other, ratio)
         expected = slow_match_points(query, other, ratio)
@@ -91,15 +91,15 @@ def slow_inliers(query, other, settings):
     return best
 
 
-def test_inliers_agree_with_definition(photos):
-    for other in photos[1:4]:
-        assert count_pair_inliers(photos[0], other, SETTINGS) == pytest.approx(
-            slow_inliers(photos[0], other, SETTINGS), rel=1e-4
+def test_inliers_agree_with_definition(images):
+    for other in images[1:4]:
+        assert count_pair_inliers(images[0], other, SETTINGS) == pytest.approx(
+            slow_inliers(images[0], other, SETTINGS), rel=1e-4
         )
 
 
-def test_a_warped_photo_agrees_and_others_do_not(photos):
-    query, same, *others = photos
+def test_a_warped_image_agrees_and_others_do_not(images):
+    query, same, *others = images
     seen = count_pair_inliers(query, same, SETTINGS)
     assert seen > 10 * max(
         count_pair_inliers(query, other, SETTINGS) for other in others
@@ -110,33 +110,33 @@ def test_a_warped_photo_agrees_and_others_do_not(photos):
     )
 
 
-def test_matches_follow_the_warp(photos, warp):
-    query, other = find_inlier_points(*photos[:2], SETTINGS)
+def test_matches_follow_the_warp(images, warp):
+    query, other = find_inlier_points(*images[:2], SETTINGS)
     expected = cv2.perspectiveTransform(query[:, None], warp)[:, 0]
     assert query.shape == other.shape
     assert np.median(np.linalg.norm(expected - other, axis=1)) < 1.5
     assert (np.linalg.norm(expected - other, axis=1) < 10).mean() > 0.9
 
 
-def test_a_photo_agrees_with_itself_most_of_all(photos):
-    itself = count_pair_inliers(photos[0], photos[0], SETTINGS)
-    assert itself > count_pair_inliers(photos[0], photos[1], SETTINGS)
-    assert len(find_inlier_points(photos[0], photos[0], SETTINGS)[0]) > 0.9 * len(
-        photos[0].points
+def test_an_image_agrees_with_itself_most_of_all(images):
+    itself = count_pair_inliers(images[0], images[0], SETTINGS)
+    assert itself > count_pair_inliers(images[0], images[1], SETTINGS)
+    assert len(find_inlier_points(images[0], images[0], SETTINGS)[0]) > 0.9 * len(
+        images[0].points
     )
 
 
-def test_a_mirrored_photo_does_not_agree(photos):
+def test_a_mirrored_image_does_not_agree(images):
     grey = texture(0, 240, 320)
     mirrored = detect_features(np.ascontiguousarray(grey[:, ::-1]), LOCAL)
-    assert count_pair_inliers(photos[0], mirrored, SETTINGS) < 0.1 * count_pair_inliers(
-        *photos[:2], SETTINGS
+    assert count_pair_inliers(images[0], mirrored, SETTINGS) < 0.1 * count_pair_inliers(
+        *images[:2], SETTINGS
     )
 
 
-def test_points_at_shuffled_places_do_not_agree(photos):
+def test_points_at_shuffled_places_do_not_agree(images):
     """Similar descriptors alone are no inliers; their geometry must agree too."""
-    query = photos[0]
+    query = images[0]
     order = np.random.default_rng(0).permutation(len(query.points))
     shuffled = query._replace(points=query.points[order])
     inliers = count_pair_inliers(query, shuffled, SETTINGS)
@@ -144,25 +144,25 @@ def test_points_at_shuffled_places_do_not_agree(photos):
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3])
-def test_photos_with_few_points_are_compared_without_errors(photos, n):
-    few = Features(*(array[:n] for array in photos[0]))
-    for pair in ((few, photos[0]), (photos[0], few), (few, few)):
+def test_images_with_few_points_are_compared_without_errors(images, n):
+    few = Features(*(array[:n] for array in images[0]))
+    for pair in ((few, images[0]), (images[0], few), (few, few)):
         value = count_pair_inliers(*pair, SETTINGS)
         points = find_inlier_points(*pair, SETTINGS)
         assert 0 <= value <= n
         assert points[0].shape == points[1].shape == (len(points[0]), 2)
-    assert count_pair_inliers(photos[0], NO_FEATURES, SETTINGS) == 0
+    assert count_pair_inliers(images[0], NO_FEATURES, SETTINGS) == 0
 
 
-def test_photos_of_one_repeated_descriptor_give_nothing():
+def test_images_of_one_repeated_descriptor_give_nothing():
     repeated = random_features(9)._replace(descriptors=np.full((9, 128), 45, np.uint8))
     assert count_pair_inliers(repeated, repeated, SETTINGS) == 0
 
 
-def test_counts_of_pairs_are_the_same_alone_and_repeated(photos):
+def test_counts_of_pairs_are_the_same_alone_and_repeated(images):
     rows = np.array([[1, 0, 2], [3, 4, 5], [0, 0, 1], [2, 5, 4]])
-    gallery = [*photos, NO_FEATURES]
-    queries = [photos[0], photos[1], NO_FEATURES, photos[4]]
+    gallery = [*images, NO_FEATURES]
+    queries = [images[0], images[1], NO_FEATURES, images[4]]
     inliers = count_inliers(queries, gallery, rows, SETTINGS)
     assert inliers.shape == rows.shape
     assert inliers.dtype == np.float32
@@ -176,30 +176,30 @@ def test_counts_of_pairs_are_the_same_alone_and_repeated(photos):
         np.testing.assert_array_equal(repetition, inliers)
 
 
-def test_counts_of_no_pairs_are_empty(photos):
-    assert count_inliers([], photos, np.empty((0, 5), np.int64), SETTINGS).shape == (
+def test_counts_of_no_pairs_are_empty(images):
+    assert count_inliers([], images, np.empty((0, 5), np.int64), SETTINGS).shape == (
         0,
         5,
     )
-    none = count_inliers(photos[:2], [], np.empty((2, 0), np.int64), SETTINGS)
+    none = count_inliers(images[:2], [], np.empty((2, 0), np.int64), SETTINGS)
     assert none.shape == (2, 0)
 
 
-def test_an_error_in_a_thread_is_raised(photos):
+def test_an_error_in_a_thread_is_raised(images):
     with pytest.raises(IndexError):
-        count_inliers(photos[:1], photos, np.array([[99]]), SETTINGS)
+        count_inliers(images[:1], images, np.array([[99]]), SETTINGS)
 
 
-def test_magsac_finds_the_homography_of_a_photo_seen_from_the_side():
+def test_magsac_finds_the_homography_of_an_image_seen_from_the_side():
     rng = np.random.default_rng(0)
-    photo = texture(7)
-    height, width = photo.shape
+    image = texture(7)
+    height, width = image.shape
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     moved = corners + rng.uniform(-0.12, 0.12, (4, 2)).astype(np.float32) * width
     view = cv2.getPerspectiveTransform(corners, moved)
-    seen = cv2.warpPerspective(photo, view, (width, height), borderValue=128)
+    seen = cv2.warpPerspective(image, view, (width, height), borderValue=128)
     one, other = (
-        detect_features(photo, config.Local()),
+        detect_features(image, config.Local()),
         detect_features(seen, config.Local()),
     )
     magsac = config.Verification(geometry="homography", ratio=0.85, error_px=3)

@@ -69,7 +69,7 @@ def test_the_strongest_points_are_returned_each_once():
     assert strengths == sorted(strengths, reverse=True)
 
 
-def test_the_same_photo_gives_the_same_features():
+def test_the_same_image_gives_the_same_features():
     settings = config.Local(n_features=50)
     assert are_equal(
         detect_features(texture(), settings), detect_features(texture(), settings)
@@ -77,7 +77,7 @@ def test_the_same_photo_gives_the_same_features():
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (1, 1), (3, 200)])
-def test_a_photo_of_one_grey_has_no_points(shape):
+def test_an_image_of_one_grey_has_no_points(shape):
     assert are_equal(
         detect_features(np.full(shape, 90, np.uint8), config.Local()), NO_FEATURES
     )
@@ -92,7 +92,7 @@ def test_a_photo_of_one_grey_has_no_points(shape):
         ((1, 2000, 3), 64, (1, 64)),
     ],
 )
-def test_photos_are_shrunk_and_never_enlarged(shape, long_side, expected):
+def test_images_are_shrunk_and_never_enlarged(shape, long_side, expected):
     assert shrink(np.zeros(shape, np.uint8), long_side).shape == expected
 
 
@@ -104,15 +104,15 @@ def test_shrinking_averages_the_luminance():
 
 
 def test_local_features_survive_save_and_load(tmp_path):
-    photos = [random_features(3), NO_FEATURES, random_features(5, seed=1), NO_FEATURES]
-    LocalFeatures.concatenate(photos).save(tmp_path / "local")
+    images = [random_features(3), NO_FEATURES, random_features(5, seed=1), NO_FEATURES]
+    LocalFeatures.concatenate(images).save(tmp_path / "local")
     copy = LocalFeatures.load(tmp_path / "local")
     assert len(copy) == 4
     assert isinstance(copy.descriptors, np.memmap)
-    for photo, photo_copy in zip(photos, copy, strict=True):
-        assert are_equal(photo, photo_copy)
-    assert are_equal(copy[-2], photos[2])
-    assert are_equal(copy[1:3][1], photos[2])
+    for image, image_copy in zip(images, copy, strict=True):
+        assert are_equal(image, image_copy)
+    assert are_equal(copy[-2], images[2])
+    assert are_equal(copy[1:3][1], images[2])
     for i in (4, -5):
         with pytest.raises(IndexError):
             copy[i]

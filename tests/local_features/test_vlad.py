@@ -49,7 +49,7 @@ def test_a_vector_has_unit_length_and_does_not_depend_on_the_order_of_points():
     np.testing.assert_allclose(vlad(descriptors[::-1], words), vector, atol=1e-5)
 
 
-def test_a_photo_without_points_has_a_zero_vector():
+def test_an_image_without_points_has_a_zero_vector():
     vector = vlad(
         np.empty((0, 128), np.uint8), random_descriptors(4).astype(np.float32)
     )

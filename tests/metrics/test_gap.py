@@ -305,7 +305,7 @@ def test_auc_agrees_with_another_library(rows):
         )
 
 
-def test_a_photo_without_a_guess_is_the_least_likely_landmark():
+def test_an_image_without_a_guess_is_the_least_likely_landmark():
     truth = {"a": 1, "b": 2, "c": None, "d": None}
     result = scores(truth, {"a": (1, -5.0), "c": (3, -9.0)})
     assert result.auc == pytest.approx((2 + 0.5) / 4)  # b and d are tied last

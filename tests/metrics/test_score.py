@@ -370,7 +370,7 @@ def test_a_mistake_names_place_expected_got_and_next_step(name, files):
 @pytest.mark.parametrize(
     "content",
     [b"\xff\xd8\xff\xe0\x00\x10JFIF\n\n\x00", b"\x80" * 5000, b"x" * 300_000, b""],
-    ids=["photo", "no text", "one long field", "empty"],
+    ids=["image", "no text", "one long field", "empty"],
 )
 def test_what_is_no_table_is_one_line_and_nothing_on_stdout(content, files):
     submission, solution = files("", TRUTH)

@@ -82,7 +82,7 @@ def exported(tmp_path_factory):
     return model, tf.saved_model.load(str(folder))
 
 
-def test_export_averages_unit_embeddings_of_photo_and_mirror(exported):
+def test_export_averages_unit_embeddings_of_image_and_mirror(exported):
     model, saved = exported
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (3, 32, 32, 3), np.uint8)
@@ -96,7 +96,7 @@ def test_export_averages_unit_embeddings_of_photo_and_mirror(exported):
     np.testing.assert_allclose(saved.serve(images)["embedding"], expected, atol=1e-5)
 
 
-def test_export_of_a_mirrored_photo_is_the_same(exported):
+def test_export_of_a_mirrored_image_is_the_same(exported):
     _, saved = exported
     images = np.random.default_rng(1).integers(0, 256, (2, 32, 32, 3), np.uint8)
     one, other = saved.serve(images), saved.serve(images[:, :, ::-1])
@@ -104,7 +104,7 @@ def test_export_of_a_mirrored_photo_is_the_same(exported):
         np.testing.assert_allclose(one[name], other[name], atol=1e-5)
 
 
-def test_export_gives_a_photo_the_same_answer_alone_as_in_a_batch(exported):
+def test_export_gives_an_image_the_same_answer_alone_as_in_a_batch(exported):
     _, saved = exported
     images = np.random.default_rng(2).integers(0, 256, (5, 32, 32, 3), np.uint8)
     together = saved.serve(images)["embedding"]
@@ -122,11 +122,11 @@ def test_every_pooling_and_head_goes_from_pixels_to_logits():
             assert model.output.dtype == "float32"
 
 
-def test_a_network_takes_photos_of_any_size_that_32_divides():
+def test_a_network_takes_images_of_any_size_that_32_divides():
     model = classifier(COSINE, None, n_classes=5)
     for size in (32, 96):
-        photos = np.zeros((1, size, size, 3), np.float32)
-        assert model(photos, training=False).shape == (1, 5)
+        images = np.zeros((1, size, size, 3), np.float32)
+        assert model(images, training=False).shape == (1, 5)
 
 
 @pytest.mark.parametrize(
@@ -140,10 +140,10 @@ def test_a_network_takes_photos_of_any_size_that_32_divides():
 def test_pixels_are_scaled_as_the_weights_expect(kind, expected):
     model = classifier(config.Model(pixels=kind), 32, n_classes=2)
     scaled = keras.Model(model.input, model.get_layer("rescaled").output)
-    photos = np.array([0, 255], np.float32)[:, None, None, None] * np.ones(
+    images = np.array([0, 255], np.float32)[:, None, None, None] * np.ones(
         (1, 32, 32, 3)
     )
-    red = scaled(photos.astype(np.float32)).numpy()[:, 0, 0, 0]
+    red = scaled(images.astype(np.float32)).numpy()[:, 0, 0, 0]
     np.testing.assert_allclose(red, expected, rtol=1e-5)
 
 
@@ -156,9 +156,9 @@ def test_export_averages_over_scales_and_mirrors(tmp_path):
     )
     model = classifier(SMALL, None, n_classes=5)
     export(model, settings, tmp_path / "model")
-    photos = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     features = keras.Model(model.input, model.get_layer(EMBEDDING).output)
-    whole = tf.cast(photos, tf.float32)
+    whole = tf.cast(images, tf.float32)
     half = tf.image.resize(whole, (32, 32), "bilinear", antialias=True)
     units = []
     for view in (whole, half, whole[:, :, ::-1], half[:, :, ::-1]):
@@ -166,12 +166,12 @@ def test_export_averages_over_scales_and_mirrors(tmp_path):
         units.append(seen / np.linalg.norm(seen, axis=1, keepdims=True))
     expected = sum(units) / np.linalg.norm(sum(units), axis=1, keepdims=True)
     saved = tf.saved_model.load(str(tmp_path / "model"))
-    found = saved.serve(photos)
+    found = saved.serve(images)
     np.testing.assert_allclose(found["embedding"], expected, atol=1e-5)
     assert "log_probability" not in found
 
 
-def test_a_scale_above_1_sees_a_larger_photo_and_not_an_enlarged_one(tmp_path):
+def test_a_scale_above_1_sees_a_larger_image_and_not_an_enlarged_one(tmp_path):
     settings = Config(
         name="x",
         data=config.Data(image_size=32, stored_size=32),

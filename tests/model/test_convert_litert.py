@@ -1,4 +1,4 @@
-"""The LiteRT file says of photos what the SavedModel says, for any number of them."""
+"""The LiteRT file says of images what the SavedModel says, for any number of them."""
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ from tests.helpers.decoding import decode_batches
 
 
 def runner(path):
-    """The function of a LiteRT file, from a batch of photos to its outputs."""
+    """The function of a LiteRT file, from a batch of images to its outputs."""
     return tf.lite.Interpreter(str(path)).get_signature_runner("serving_default")
 
 
@@ -31,7 +31,7 @@ LARGE = ["efficientnet_lite0", "resnet50"]
     params=["trained", *(pytest.param(n, marks=pytest.mark.extended) for n in LARGE)],
 )
 def both(request, settings, run_dir, competition, tmp_path_factory):
-    """A SavedModel with several views and a head, its LiteRT file, and drawn photos."""
+    """A SavedModel with several views and a head, its LiteRT file, and drawn images."""
     out = tmp_path_factory.mktemp("lite")
     changes = {"recognition.ranking": "head", "recognition.scales": [1.0, 2.0]}
     if request.param != "trained":

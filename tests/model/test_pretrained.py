@@ -60,7 +60,7 @@ def applications(tmp_path_factory):
 def test_weights_of_keras_applications_make_the_same_network(applications):
     """On a pattern of period 32, shifted by the 3 pixels that the paddings differ in.
 
-    Far from the border, a photo of such a pattern has the same features at each place.
+    Far from the border, an image of such a pattern has the same features at each place.
     """
     theirs, path = applications
     settings = config.Model(pixels="caffe")
@@ -68,10 +68,10 @@ def test_weights_of_keras_applications_make_the_same_network(applications):
     load_weights(ours.get_layer("backbone"), str(path))
     features = keras.Model(ours.input, ours.get_layer("pooling").input)
     tile = np.random.default_rng(1).integers(0, 256, (1, 32, 32, 3)).astype(np.float32)
-    photo = np.tile(tile, (1, 24, 24, 1))
-    shifted = np.roll(photo, (-3, -3), axis=(1, 2))
+    image = np.tile(tile, (1, 24, 24, 1))
+    shifted = np.roll(image, (-3, -3), axis=(1, 2))
     expected = theirs(keras.applications.resnet50.preprocess_input(shifted.copy()))
-    found = features(photo, training=False).numpy()[0, 12, 12]
+    found = features(image, training=False).numpy()[0, 12, 12]
     expected = expected.numpy()[0, 12, 12]
     assert expected.std() > 0.01
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3 * expected.max())

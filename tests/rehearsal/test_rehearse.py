@@ -26,7 +26,7 @@ Path("submission.csv").write_text(sample.read_text())
 
 @pytest.fixture
 def small(tmp_path):
-    """A competition of two test photos, and an empty bundle."""
+    """A competition of two test images, and an empty bundle."""
     root = tmp_path / "competition"
     for folder in ("train", "test"):
         (root / folder / "0").mkdir(parents=True)

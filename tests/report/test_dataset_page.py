@@ -10,14 +10,14 @@ from PIL import Image
 
 from kaggle_kit import cli
 from kaggle_kit.data.layout import image_path
-from kaggle_kit.report.contact_sheets import PHOTOS, SHEETS, choose_sheets
+from kaggle_kit.report.contact_sheets import IMAGES, SHEETS, choose_sheets
 from kaggle_kit.report.duplicates import duplicates
 from kaggle_kit.storage import tables
 
 
 @pytest.fixture
 def damaged(competition, tmp_path):
-    """A competition with a broken photo, and copies, two of them labelled otherwise."""
+    """A competition with a broken image, and copies, two of them labelled otherwise."""
     copy = shutil.copytree(competition, tmp_path / "competition")
     labels = list(tables.read_labels(copy / "train.csv"))
     by_landmark = {}
@@ -27,19 +27,19 @@ def damaged(competition, tmp_path):
     source = image_path(copy / "train", one)
     for image_id in (two, four):
         shutil.copyfile(source, image_path(copy / "train", image_id))
-    image_path(copy / "train", three).write_text("not a photo")
+    image_path(copy / "train", three).write_text("not an image")
     return copy, (one, two, three, four), {i: len(x) for i, x in by_landmark.items()}
 
 
 def test_the_sheet_says_what_is_there_and_what_is_wrong(damaged, tmp_path, capsys):
     folder, (one, two, three, four), sizes = damaged
-    out = tmp_path / "data" / "photos.csv"
+    out = tmp_path / "data" / "images.csv"
     args = ["index", "--competition", str(folder), "--out", str(out), "--report"]
     assert cli.main(args) == 0
     made = json.loads(capsys.readouterr().out)
     assert made["duplicates"] == 2 and made["broken"] == 1
-    page = (out.parent / "photos.report.html").read_text("utf-8")
-    assert made["report"] == str(out.parent / "photos.report.html")
+    page = (out.parent / "images.report.html").read_text("utf-8")
+    assert made["report"] == str(out.parent / "images.report.html")
     text = unescape(re.sub(r"<[^>]+>", "\n", page.split("<main>")[1]))
     assert re.search(rf"Landmarks\n+{len(sizes)}\n", text)
     broken = page.split("Broken and missing files")[1].split("</section>")[0]
@@ -49,9 +49,9 @@ def test_the_sheet_says_what_is_there_and_what_is_wrong(damaged, tmp_path, capsy
     assert "contradict each other" in repeated
     for landmark, n in sizes.items():
         n -= landmark == next(iter(sizes))  # the broken one
-        assert f"landmark {landmark}: {n} photos" in text
+        assert f"landmark {landmark}: {n} images" in text
     shown = page.split("Contact sheets")[1]
-    assert shown.count("<img") == PHOTOS * (len(sizes) + 1)
+    assert shown.count("<img") == IMAGES * (len(sizes) + 1)
     assert made["megabytes"] < 1
 
 
@@ -67,7 +67,7 @@ def test_duplicates_are_found_by_content_alone(tmp_path):
 
 
 def test_contact_sheets_are_bounded():
-    """Of many landmarks the largest and the smallest, of many photos a few."""
+    """Of many landmarks the largest and the smallest, of many images a few."""
     labels = [
         (f"{landmark:04d}{i:04d}", landmark)
         for landmark in range(500)
@@ -79,12 +79,12 @@ def test_contact_sheets_are_bounded():
     assert found[0][:2] == (499, 499) and found[-2][:2] == (1, 1)
     assert found[-1][:2] == (None, 50)
     for landmark, n, ids in found:
-        assert len(ids) == min(n, PHOTOS) == len(set(ids))
+        assert len(ids) == min(n, IMAGES) == len(set(ids))
         assert ids == sorted(ids)
         assert landmark is None or all(int(i[:4]) == landmark for i in ids)
 
 
-def test_without_photos_there_is_a_sheet(tmp_path, capsys):
+def test_without_images_there_is_a_sheet(tmp_path, capsys):
     (tmp_path / "train" / "x").mkdir(parents=True)
     (tmp_path / "train.csv").write_text("id,landmark_id\nabc0,7\n")
     out = tmp_path / "index.csv"
@@ -92,4 +92,4 @@ def test_without_photos_there_is_a_sheet(tmp_path, capsys):
     assert cli.main(args) == 0
     made = json.loads(capsys.readouterr().out)
     assert made["labelled"] == 0 and made["broken"] == 1
-    assert "There are no photos." in (tmp_path / "index.report.html").read_text("utf-8")
+    assert "There are no images." in (tmp_path / "index.report.html").read_text("utf-8")

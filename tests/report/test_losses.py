@@ -10,9 +10,9 @@ from kaggle_kit.metrics.score import score_guesses
 from kaggle_kit.report.losses import (
     NO_LANDMARK,
     changes,
+    image_losses,
     landmark_table,
     parts,
-    photo_losses,
     precision_over_rank,
     worst,
 )
@@ -20,7 +20,7 @@ from kaggle_kit.storage.tables import Guess, Truth
 
 
 def case(seed, n=60):
-    """Guesses with ties, some missing, some on photos of none, some photos of several."""
+    """Guesses with ties, some missing, some on images of none, some images of several."""
     rng = np.random.default_rng([seed, 9])
     truths, guesses = {}, {}
     for i in rng.permutation(n).tolist():
@@ -37,7 +37,7 @@ def case(seed, n=60):
 
 
 def slow_losses(guesses, truths):
-    """What each photo costs: every right guess charges its shortfall to those above it."""
+    """What each image costs: every right guess charges its shortfall to those above it."""
     n_positives = sum(bool(t.landmark_ids) for t in truths.values())
     ranked = sorted(
         (i for i in truths if guesses[i]), key=lambda i: (-guesses[i].confidence, i)
@@ -56,12 +56,12 @@ def slow_losses(guesses, truths):
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_each_photo_costs_what_the_definition_says(seed):
+def test_each_image_costs_what_the_definition_says(seed):
     guesses, truths = case(seed)
-    photos = photo_losses(guesses, truths)
+    images = image_losses(guesses, truths)
     expected = slow_losses(guesses, truths)
-    assert list(photos.index) == sorted(truths)
-    for image_id, loss in photos["loss"].items():
+    assert list(images.index) == sorted(truths)
+    for image_id, loss in images["loss"].items():
         assert loss == pytest.approx(float(expected[image_id]), abs=1e-12)
 
 
@@ -69,7 +69,7 @@ def test_each_photo_costs_what_the_definition_says(seed):
 def test_the_parts_add_up_to_what_gap_is_short_of_one(seed):
     guesses, truths = case(seed)
     scores = score_guesses(guesses, truths)
-    found = parts(photo_losses(guesses, truths))
+    found = parts(image_losses(guesses, truths))
     assert sum(found) == pytest.approx(1 - scores.gap, abs=1e-12)
     lost = scores.lost
     wrong = found.wrong_landmarks + found.wrong_above
@@ -79,7 +79,7 @@ def test_the_parts_add_up_to_what_gap_is_short_of_one(seed):
 
 
 def test_the_parts_of_a_case_done_by_hand():
-    """Ranks: none of a landmark, right, wrong, right; and a photo without a guess."""
+    """Ranks: none of a landmark, right, wrong, right; and an image without a guess."""
     landmarks = {"a": [], "b": [1], "c": [1], "d": [2], "e": [3]}
     truths = {i: Truth(frozenset(shown)) for i, shown in landmarks.items()}
     guesses = {
@@ -89,18 +89,18 @@ def test_the_parts_of_a_case_done_by_hand():
         "d": Guess(2, 0.6),
         "e": None,
     }
-    found = parts(photo_losses(guesses, truths))
+    found = parts(image_losses(guesses, truths))
     assert found == pytest.approx((1 / 4, 1 / 16, (1 / 2 + 1 / 4) / 4, 1 / 4))
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_the_table_by_landmark_counts_each_photo_once_and_all_loss(seed):
+def test_the_table_by_landmark_counts_each_image_once_and_all_loss(seed):
     guesses, truths = case(seed)
-    photos = photo_losses(guesses, truths)
-    found = landmark_table(photos)
+    images = image_losses(guesses, truths)
+    found = landmark_table(images)
     assert found["n"].sum() == len(truths)
     assert found["share"].sum() == pytest.approx(1)
-    assert found["loss"].sum() == pytest.approx(photos["loss"].sum())
+    assert found["loss"].sum() == pytest.approx(images["loss"].sum())
     assert (found["loss"].diff().dropna() <= 1e-15).all()
     false = [
         g.landmark_id
@@ -115,39 +115,39 @@ def test_the_table_by_landmark_counts_each_photo_once_and_all_loss(seed):
     assert found.loc[NO_LANDMARK, "times"] == guessed.value_counts().max()
 
 
-def test_photos_that_are_ignored_do_not_count():
+def test_images_that_are_ignored_do_not_count():
     truths = {
         "aaa": Truth(frozenset([1]), "Private"),
         "bbb": Truth(frozenset([2]), "Ignored"),
     }
     guesses = {"aaa": Guess(1, 0.5), "bbb": Guess(1, 0.9)}
-    photos = photo_losses(guesses, truths)
-    assert list(photos.index) == ["aaa"] and photos["loss"].sum() == 0
+    images = image_losses(guesses, truths)
+    assert list(images.index) == ["aaa"] and images["loss"].sum() == 0
 
 
 def test_the_worst_come_first_and_none_that_cost_nothing():
     guesses, truths = case(3)
-    photos = photo_losses(guesses, truths)
-    found = worst(photos, 7)
-    assert found["loss"].tolist() == sorted(photos["loss"], reverse=True)[:7]
-    assert len(worst(photos, 10**6)) == (photos["loss"] > 0).sum()
+    images = image_losses(guesses, truths)
+    found = worst(images, 7)
+    assert found["loss"].tolist() == sorted(images["loss"], reverse=True)[:7]
+    assert len(worst(images, 10**6)) == (images["loss"] > 0).sum()
 
 
 def test_precision_over_rank_averages_to_gap():
     guesses, truths = case(5)
-    photos = photo_losses(guesses, truths)
-    line = precision_over_rank(photos)
-    right = photos[photos["right"]]["rank"].to_numpy()
+    images = image_losses(guesses, truths)
+    line = precision_over_rank(images)
+    right = images[images["right"]]["rank"].to_numpy()
     total = line.set_index("rank").loc[right, "precision"].sum()
-    gap = total / photos["positive"].sum()
+    gap = total / images["positive"].sum()
     assert gap == pytest.approx(score_guesses(guesses, truths).gap)
 
 
-def test_changes_are_the_photos_right_in_one_alone():
+def test_changes_are_the_images_right_in_one_alone():
     truths = {i: Truth(frozenset([1])) for i in ("aaa", "bbb", "ccc")}
-    one = photo_losses({i: Guess(1, 0.5) for i in truths}, truths)
+    one = image_losses({i: Guess(1, 0.5) for i in truths}, truths)
     two = {"aaa": Guess(1, 0.5), "bbb": Guess(2, 0.4), "ccc": None}
-    found = changes(one, photo_losses(two, truths))
+    found = changes(one, image_losses(two, truths))
     assert sorted(found.index) == ["bbb", "ccc"] and found["right"].all()
     assert found["gained"].tolist() == pytest.approx([1 / 3, 1 / 3])
     assert found.loc["ccc", "other_guess"] == NO_LANDMARK

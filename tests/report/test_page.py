@@ -1,4 +1,4 @@
-"""The report: its numbers are the score's, its photos are small, and it is one file."""
+"""The report: its numbers are the score's, its images are small, and it is one file."""
 
 import base64
 import io
@@ -15,8 +15,8 @@ from kaggle_kit import cli
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.metrics.score import score
+from kaggle_kit.report.images import SIDE, thumbnail
 from kaggle_kit.report.page import report, report_if_possible
-from kaggle_kit.report.photos import SIDE, thumbnail
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.tables import Guess
@@ -27,7 +27,7 @@ EVIL = "<script>alert('x')</script>"
 
 @pytest.fixture(scope="module")
 def submission(competition, tmp_path_factory):
-    """Guesses for the drawn photos: half right, some wrong, some on photos of none."""
+    """Guesses for the drawn images: half right, some wrong, some on images of none."""
     truths = tables.read_solution(competition / "solution.csv")
     known = sorted(set().union(*(t.landmark_ids for t in truths.values())))
     guesses = {}
@@ -101,13 +101,13 @@ def test_the_page_is_one_file_that_asks_for_nothing(
     assert all('alt="' in image for image in re.findall(r"<img[^>]*>", page))
 
 
-def test_its_photos_are_small_and_bounded(run, submission, competition, tmp_path):
+def test_its_images_are_small_and_bounded(run, submission, competition, tmp_path):
     made, page = written(
         run, submission, competition, tmp_path / "r.html", competition=competition
     )
-    photos = re.findall(r"data:image/jpeg;base64,([^\"]*)", page)
-    assert 8 <= len(photos) <= 12
-    for data in photos:
+    images = re.findall(r"data:image/jpeg;base64,([^\"]*)", page)
+    assert 8 <= len(images) <= 12
+    for data in images:
         with Image.open(io.BytesIO(base64.b64decode(data))) as image:
             assert max(image.size) <= SIDE
     assert made.megabytes < 1.5
@@ -131,21 +131,21 @@ def test_names_and_ids_are_harmless(run, submission, competition, tmp_path):
     assert EVIL in text_of(page)
 
 
-def test_photos_that_are_not_there_are_frames(run, submission, competition, tmp_path):
+def test_images_that_are_not_there_are_frames(run, submission, competition, tmp_path):
     folder = tmp_path / "empty"
     folder.mkdir()
     _, page = written(
         run, submission, competition, tmp_path / "r.html", competition=folder
     )
     assert "no file, or it does not decode" in page
-    assert re.search(r"Of \d+ photos without a guess, \d+ have no file", text_of(page))
+    assert re.search(r"Of \d+ images without a guess, \d+ have no file", text_of(page))
 
 
-def test_the_misleading_photo_is_the_nearest_of_the_landmark(
+def test_the_misleading_image_is_the_nearest_of_the_landmark(
     bundle_dir, submission, competition, tmp_path
 ):
     from kaggle_kit.inference.recogniser import Recogniser
-    from kaggle_kit.report.losses import photo_losses, worst
+    from kaggle_kit.report.losses import image_losses, worst
 
     _, page = written(
         bundle_dir,
@@ -160,7 +160,7 @@ def test_the_misleading_photo_is_the_nearest_of_the_landmark(
     gallery = bundle.gallery
     shown = re.findall(r"<li>(.*?)</li>", page)
     for item, (image_id, row) in zip(
-        shown, worst(photo_losses(guesses, truths), 12).iterrows(), strict=True
+        shown, worst(image_losses(guesses, truths), 12).iterrows(), strict=True
     ):
         path = image_path(competition / "test", image_id)
         vector = bundle.embedder.embed([path]).vectors[0]
@@ -196,7 +196,7 @@ def test_runs_are_told_apart_and_what_changed_sides_is_listed(
     )
     text = text_of(page)
     assert text.count("Against longer") == 2
-    assert "3 photos are right only here, 0 only there." in text
+    assert "3 images are right only here, 0 only there." in text
     gaps = [
         score(path, competition / "solution.csv").gap
         for path in (submission, other / "submission.csv")
@@ -234,7 +234,7 @@ def test_a_competition_without_landmarks_has_a_page(tmp_path):
     folder, out = tmp_path, tmp_path / "r.html"
     made = report(folder, tmp_path / "submission.csv", tmp_path / "solution.csv", out)
     assert made.gap is None
-    assert "Not defined: no photo shows a landmark." in out.read_text("utf-8")
+    assert "Not defined: no image shows a landmark." in out.read_text("utf-8")
 
 
 def test_a_perfect_submission_has_a_page(tmp_path):
@@ -248,13 +248,13 @@ def test_a_perfect_submission_has_a_page(tmp_path):
 def test_a_thumbnail_is_upright_and_keeps_nothing_of_the_file(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned
-    exif[0x013B] = "the photographer"
-    path = tmp_path / "photo.jpg"
+    exif[0x013B] = "the imagegrapher"
+    path = tmp_path / "image.jpg"
     Image.new("CMYK", (1200, 400)).save(path, exif=exif)
     data = thumbnail(path)
     with Image.open(io.BytesIO(data)) as small:
         assert small.size[0] < small.size[1] == SIDE
         assert not small.getexif() and small.mode == "RGB"
-    assert b"photographer" not in data
-    path.write_text("not a photo")
+    assert b"imagegrapher" not in data
+    path.write_text("not an image")
     assert thumbnail(path) is None

@@ -72,7 +72,7 @@ def guesses_of(queries, gallery, settings, logs=None):
 
 
 def slow_guess(query, gallery, settings, inliers=None, logs=None):
-    """The formula of ``guess_by_gallery`` for one query, photo by photo, in Python floats."""
+    """The formula of ``guess_by_gallery`` for one query, image by image, in Python floats."""
     exact = [float(np.dot(query, v.astype(np.float32))) for v in gallery.vectors]
     n_checked = settings.verification.candidates if settings.verification else 0
     k = max(settings.candidates, n_checked)
@@ -131,7 +131,7 @@ def test_agrees_with_the_definition(seed, settings):
 
 
 def test_a_head_is_neutral_about_landmarks_without_a_class():
-    """A near photo of a new landmark wins over a far one of a landmark with a class."""
+    """A near image of a new landmark wins over a far one of a landmark with a class."""
     near, far = np.array([0.9, 0.435]), np.array([0.3, 0.954])
     new, known = 999, CLASSES[0].landmark_id
     gallery = Gallery(
@@ -183,7 +183,7 @@ def test_large_powers_neither_underflow_nor_tie():
 
 
 def test_every_query_has_a_guess_however_unlikely():
-    """Also a query whose cosines to all gallery photos are negative."""
+    """Also a query whose cosines to all gallery images are negative."""
     rng = np.random.default_rng(0)
     vectors = np.abs(units(rng, 12)).astype(np.float16)
     gallery = replace(gallery_of(rng, 12), vectors=vectors)
@@ -256,7 +256,7 @@ def test_the_score_of_a_neighbour_is_its_cosine_less_its_penalty():
     assert (neighbours.landmarks == gallery.landmark_ids[evidence.rows[index]]).all()
 
 
-def test_a_photo_similar_to_non_landmarks_ranks_below_one_that_is_not():
+def test_an_image_similar_to_non_landmarks_ranks_below_one_that_is_not():
     vectors = np.eye(4, dtype=np.float16)
     gallery = Gallery(["a" * 16], np.array([7]), vectors[:1], np.zeros(1), vectors[1:2])
     queries = np.array([[1, 1, 0, 0], [1, 0, 1, 0]], np.float32) / np.sqrt(2)
@@ -265,7 +265,7 @@ def test_a_photo_similar_to_non_landmarks_ranks_below_one_that_is_not():
 
 
 @pytest.mark.parametrize("settings", [PLAIN, POWERS, ALL], ids=["abc", "powers", "all"])
-def test_a_photo_alone_has_the_confidence_it_has_among_others(settings):
+def test_an_image_alone_has_the_confidence_it_has_among_others(settings):
     rng = np.random.default_rng(3)
     gallery, queries = gallery_of(rng), units(rng, 9)
     logs = np.log(rng.dirichlet(np.ones(5), 9)).astype(np.float32)
@@ -277,7 +277,7 @@ def test_a_photo_alone_has_the_confidence_it_has_among_others(settings):
         assert alone.confidence == pytest.approx(guess.confidence, abs=1e-6)
 
 
-def test_inliers_lift_a_photo_above_a_nearer_one():
+def test_inliers_lift_an_image_above_a_nearer_one():
     vectors = np.eye(3, dtype=np.float16)
     gallery = Gallery(
         ["a" * 16, "b" * 16], np.array([7, 8]), vectors[:2], np.zeros(2), vectors[:0]
@@ -301,7 +301,7 @@ def test_an_empty_gallery_makes_no_guess():
         assert score_neighbours(evidence, empty, settings).scores.shape == (2, 0)
 
 
-def test_two_photos_of_a_landmark_beat_one_a_little_nearer():
+def test_two_images_of_a_landmark_beat_one_a_little_nearer():
     scores = aggregate_scores(np.array([[7, 8, 8]]), np.array([[0.5, 0.4, 0.3]]))
     assert scores[0] == pytest.approx([0.5, 0.7, 0.7])
 

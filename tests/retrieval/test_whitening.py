@@ -35,14 +35,14 @@ def test_whitened_vectors_have_the_same_variance_along_all_axes(vectors):
     assert np.linalg.norm(whitening(vectors), axis=1) == pytest.approx(np.ones(300))
 
 
-def test_no_more_axes_than_photos_or_dimensions_allow(vectors):
+def test_no_more_axes_than_images_or_dimensions_allow(vectors):
     assert fit_whitening(vectors, 50).matrix.shape == (12, 12)
     assert fit_whitening(vectors[:4], 12).matrix.shape == (12, 3)
     assert fit_whitening(np.ones((5, 3), np.float32), 2).matrix.shape[1] == 0
 
 
 def test_whitening_within_landmarks_suppresses_noise_and_keeps_signal():
-    """Landmarks differ a little along axis 0; all photos differ a lot along axis 1."""
+    """Landmarks differ a little along axis 0; all images differ a lot along axis 1."""
     rng = np.random.default_rng(0)
     landmarks = np.repeat(np.arange(20), 15)
     signal = rng.normal(size=20)[landmarks]
@@ -60,7 +60,7 @@ def test_whitening_within_landmarks_suppresses_noise_and_keeps_signal():
     assert within > total
 
 
-def test_landmarks_with_one_photo_each_do_not_change_the_whitening(vectors):
+def test_landmarks_with_one_image_each_do_not_change_the_whitening(vectors):
     within = fit_whitening(vectors, 5, np.arange(300))
     np.testing.assert_array_equal(within.matrix, fit_whitening(vectors, 5).matrix)
 

@@ -30,8 +30,8 @@ def test_one_file_and_all_files_are_downloaded(client, kaggle, tmp_path):
     for name in ("train/0/1/0/0108dac4511cf183.jpg", "train.csv"):
         client("competitions", "download", SLUG, "-p", tmp_path, "-f", name)
     client("competitions", "download", SLUG, "-p", tmp_path)
-    [photo] = tmp_path.rglob("0108dac4511cf183.jpg")  # in its folders since 2.2.5
-    assert photo.read_bytes() == FILES["train/0/1/0/0108dac4511cf183.jpg"]
+    [image] = tmp_path.rglob("0108dac4511cf183.jpg")  # in its folders since 2.2.5
+    assert image.read_bytes() == FILES["train/0/1/0/0108dac4511cf183.jpg"]
     with zipfile.ZipFile(tmp_path / "train.csv.zip") as archive:
         assert archive.read("train.csv") == FILES["train.csv"]
     with zipfile.ZipFile(tmp_path / f"{SLUG}.zip") as archive:

@@ -106,12 +106,12 @@ def test_what_is_half_written_is_not_seen_under_its_name(tmp_path):
     assert (target / "marker").read_text() == "new"
 
 
-def test_real_photos_lie_where_their_ids_say(landmarks45):
+def test_real_images_lie_where_their_ids_say(landmarks45):
     place = Competition(landmarks45)
     for folder in (place.train_dir, place.test_dir):
-        photos = sorted(folder.rglob("*.jpg"))
-        assert len(photos) > 500
-        assert photos == sorted(image_path(folder, photo.stem) for photo in photos)
+        images = sorted(folder.rglob("*.jpg"))
+        assert len(images) > 500
+        assert images == sorted(image_path(folder, image.stem) for image in images)
 
 
 def test_a_whole_competition_lacks_nothing(competition):

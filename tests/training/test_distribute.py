@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from kaggle_kit import config
-from kaggle_kit.data.datasets import Part, Photos
+from kaggle_kit.data.datasets import Part, TrainingImages
 from kaggle_kit.data.shards import read_manifest
 from kaggle_kit.errors import ConfigError
 from kaggle_kit.training import distribute
@@ -135,13 +135,15 @@ def test_the_parts_of_a_batch_make_up_the_batch(settings, shards_dir, changes):
     """Two hosts with two devices each, after two batches."""
     small = config.override(settings, {"train.batch_size": 8} | changes)
     manifest = read_manifest(shards_dir)
-    whole, validation = Photos(small, shards_dir, manifest).epoch(1)
+    whole, validation = TrainingImages(small, shards_dir, manifest).epoch(1)
     expected = [pixels for pixels, _ in whole.as_numpy_iterator()][2:]
     held_out = np.concatenate([y for _, y in validation.as_numpy_iterator()])
     found, labels = [], []
     for host in range(2):
         part = Part(host, 2, 2)
-        batches, validation = Photos(small, shards_dir, manifest, part).epoch(1, 2)
+        batches, validation = TrainingImages(small, shards_dir, manifest, part).epoch(
+            1, 2
+        )
         found.append([pixels for pixels, _ in batches.as_numpy_iterator()])
         labels.append([y for _, y in validation.as_numpy_iterator()])
     assert len(found[0]) == len(found[1]) == 2 * len(expected) > 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kaggle_kit import config
-from kaggle_kit.data.datasets import Photos
+from kaggle_kit.data.datasets import TrainingImages
 from kaggle_kit.data.shards import read_manifest
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.training.trainer import train
@@ -79,9 +79,9 @@ def test_a_training_that_is_killed_within_epochs_ends_with_the_same_bits(
 @pytest.mark.parametrize("changes", [{}, CHANGES["all changes"]])
 def test_batches_after_some_are_those_of_the_whole_epoch(settings, shards_dir, changes):
     changed = config.override(settings, {"train.batch_size": 8} | changes)
-    photos = Photos(changed, shards_dir, read_manifest(shards_dir))
-    whole = list(photos.epoch(1)[0].as_numpy_iterator())
-    rest = list(photos.epoch(1, start=3)[0].as_numpy_iterator())
+    images = TrainingImages(changed, shards_dir, read_manifest(shards_dir))
+    whole = list(images.epoch(1)[0].as_numpy_iterator())
+    rest = list(images.epoch(1, start=3)[0].as_numpy_iterator())
     assert len(rest) == len(whole) - 3 > 0
     for one, other in zip(whole[3:], rest, strict=True):
         np.testing.assert_array_equal(one[0], other[0])

@@ -1,12 +1,12 @@
-"""The recipe: which photos occur, at which size, what learns, and by which loss."""
+"""The recipe: which images occur, at which size, what learns, and by which loss."""
 
 import numpy as np
 import pytest
 
 from kaggle_kit import config
 from kaggle_kit.config import Config, image_size
-from kaggle_kit.data.datasets import Photos, balanced_copies
-from kaggle_kit.data.shards import photo_classes, read_manifest
+from kaggle_kit.data.datasets import TrainingImages, balanced_copies
+from kaggle_kit.data.shards import image_classes, read_manifest
 from kaggle_kit.model.layers import ArcFaceLoss, SmoothedCrossentropy
 from kaggle_kit.training import network
 from kaggle_kit.training.network import compile_for
@@ -21,7 +21,7 @@ def test_balanced_epochs_show_every_class_equally_often():
     assert (draws.sum(axis=1) == 100).all()
     per_class = np.stack([draws[:, classes == c].sum(axis=1) for c in range(3)], 1)
     assert per_class.mean(axis=0) == pytest.approx([100 / 3] * 3, abs=0.5)
-    # and within a class every photo as often as another
+    # and within a class every image as often as another
     assert draws.mean(axis=0)[classes == 0] == pytest.approx([100 / 180] * 60, abs=0.12)
     assert draws.mean(axis=0)[classes == 2] == pytest.approx([100 / 30] * 10, abs=0.12)
 
@@ -35,23 +35,23 @@ def test_balanced_numbers_are_the_expected_ones_rounded_up_or_down():
         assert set(copies[classes == 2].tolist()) <= {3, 4}
 
 
-def test_an_epoch_of_balanced_sampling_holds_the_photos_it_should(settings, shards_dir):
+def test_an_epoch_of_balanced_sampling_holds_the_images_it_should(settings, shards_dir):
     one_by_one = {"train.balance": "sampling", "train.batch_size": 1}
     changed = config.override(settings, one_by_one)
-    photos = Photos(changed, shards_dir, read_manifest(shards_dir))
-    batches, _ = photos.epoch(0)
+    images = TrainingImages(changed, shards_dir, read_manifest(shards_dir))
+    batches, _ = images.epoch(0)
     seen = np.concatenate([labels for _, labels in batches.as_numpy_iterator()])
     counts = np.bincount(seen, minlength=4)
     assert counts.max() - counts.min() <= 2
-    assert counts.sum() == sum(len(part) for part in photos.classes)
+    assert counts.sum() == sum(len(part) for part in images.classes)
 
 
-def test_photo_classes_are_in_the_order_of_the_shards(settings, shards_dir):
+def test_image_classes_are_in_the_order_of_the_shards(settings, shards_dir):
     manifest = read_manifest(shards_dir)
     plain = config.override(settings, {"data.augment": {}})
-    photos = Photos(plain, shards_dir, manifest)
-    expected = sorted(np.concatenate(photo_classes(shards_dir, manifest, "train")))
-    batches, _ = photos.epoch(0)
+    images = TrainingImages(plain, shards_dir, manifest)
+    expected = sorted(np.concatenate(image_classes(shards_dir, manifest, "train")))
+    batches, _ = images.epoch(0)
     seen = [int(y) for _, labels in batches.as_numpy_iterator() for y in labels]
     assert len(seen) == len(expected) // 16 * 16
     missing = np.bincount(expected) - np.bincount(seen)
@@ -62,9 +62,9 @@ def test_stages_change_the_size_of_training_and_validation(settings, shards_dir)
     stages = [{"epochs": 2, "image_size": 64}, {"epochs": 1, "image_size": 48}]
     staged = config.override(settings, {"train.stages": stages, "train.epochs": 5})
     assert [image_size(epoch, staged) for epoch in range(5)] == [64, 64, 48, 32, 32]
-    photos = Photos(staged, shards_dir, read_manifest(shards_dir))
+    images = TrainingImages(staged, shards_dir, read_manifest(shards_dir))
     for epoch, size in ((0, 64), (2, 48), (3, 32)):
-        for batches in photos.epoch(epoch):
+        for batches in images.epoch(epoch):
             pixels, _ = next(batches.as_numpy_iterator())
             assert pixels.shape[1:] == (size, size, 3)
             assert 0 <= pixels.min() and pixels.max() <= 255

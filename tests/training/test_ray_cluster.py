@@ -26,7 +26,7 @@ def test_without_ray_it_says_what_to_install(settings, tmp_path, monkeypatch):
 def test_shards_by_ray_are_those_of_one_host(
     with_ray, settings, competition, subset_dir, shards_dir, tmp_path
 ):
-    """Byte by byte, in shards of few photos."""
+    """Byte by byte, in shards of few images."""
     from kaggle_kit.data.shards import shards
 
     few = config.override(settings, {"data.shard_images": 10})

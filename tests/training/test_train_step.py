@@ -61,7 +61,7 @@ def test_an_epoch_is_that_of_keras(train):
     assert results[0][1] == pytest.approx(results[1][1], rel=1e-5)
 
 
-def test_photos_that_fill_up_a_batch_do_not_count():
+def test_images_that_fill_up_a_batch_do_not_count():
     model, settings = small({})
     compile_for(model, settings, CLASSES, 4, 0)
     step = TrainStep(model, settings, CLASSES, Workers(tf.distribute.get_strategy()))
@@ -72,7 +72,7 @@ def test_photos_that_fill_up_a_batch_do_not_count():
     )
 
 
-def test_a_class_without_photos_has_no_weight():
+def test_a_class_without_images_has_no_weight():
     model, settings = small({"balance": "loss"})
     classes = [Class(10, 60), Class(20, 0), Class(30, 10)]
     compile_for(model, settings, classes, 4, 0)

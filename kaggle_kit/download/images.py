@@ -31,13 +31,13 @@ from kaggle_kit.storage.files import atomic_write
 
 logger = logging.getLogger(__name__)
 WORKERS = 4
-GIVE_UP_AFTER = 20  # missing photos, while none was downloaded
+GIVE_UP_AFTER = 20  # missing images, while none was downloaded
 NOT_FOUND = re.compile(r"\b404\b|not found", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class PhotoCounts:
-    """How many photos were downloaded, existed and are missing on Kaggle."""
+class ImageCounts:
+    """How many images were downloaded, existed and are missing on Kaggle."""
 
     fetched: int
     there: int
@@ -80,29 +80,29 @@ def fetch_tables(staging: StagingFolder, slug: str) -> int:
     return n_bytes
 
 
-def fetch_photos(
+def fetch_images(
     staging: StagingFolder, slug: str, names: Sequence[str]
-) -> PhotoCounts:
-    """Download the photos (``train/a/b/c/<id>.jpg``) that do not exist, in parallel.
+) -> ImageCounts:
+    """Download the images (``train/a/b/c/<id>.jpg``) that do not exist, in parallel.
 
-    Photos that Kaggle does not have, or that do not decode, are listed in
+    Images that Kaggle does not have, or that do not decode, are listed in
     ``download.missing.csv`` (file, reason).
 
     Raises:
         KaggleError: the subclass says what failed. The other downloads are cancelled.
-        IncompleteError: none of the photos could be downloaded.
+        IncompleteError: none of the images could be downloaded.
         DataError: the disk is full.
     """
     queue = [name for name in names if not (staging.root / name).exists()]
     n_existing = len(names) - len(queue)
-    fetcher = _PhotoFetcher(staging, slug)
+    fetcher = _ImageFetcher(staging, slug)
     n_bytes, n_fetched = 0, 0
-    reasons: dict[str, str] = {}  # why a photo is missing, by its name
+    reasons: dict[str, str] = {}  # why an image is missing, by its name
     with ThreadPoolExecutor(WORKERS) as pool:
         futures = {pool.submit(fetcher.fetch, name): name for name in queue}
         completed = as_completed(futures)
         try:
-            for future in progress(completed, total=len(queue), label="photos"):
+            for future in progress(completed, total=len(queue), label="images"):
                 result = future.result()
                 if isinstance(result, int):
                     n_bytes, n_fetched = n_bytes + result, n_fetched + 1
@@ -117,17 +117,17 @@ def fetch_photos(
     table.unlink(missing_ok=True)
     if reasons:
         write_rows(table, ("file", "reason"), sorted(reasons.items()))
-        logger.warning("%d photos are missing: see %s", len(reasons), table)
+        logger.warning("%d images are missing: see %s", len(reasons), table)
     if reasons and not n_fetched and not n_existing:
         raise IncompleteError(
-            f"{slug}: expected {len(names)} photos, got none of the first "
+            f"{slug}: expected {len(names)} images, got none of the first "
             f"{len(reasons)}; see {table}, and check --slug and the ids"
         )
-    return PhotoCounts(n_fetched, n_existing, len(reasons), n_bytes)
+    return ImageCounts(n_fetched, n_existing, len(reasons), n_bytes)
 
 
-class _PhotoFetcher:
-    """Downloads photos of a competition; shared by the worker threads."""
+class _ImageFetcher:
+    """Downloads images of a competition; shared by the worker threads."""
 
     def __init__(self, staging: StagingFolder, slug: str):
         self.stop = threading.Event()
@@ -136,10 +136,10 @@ class _PhotoFetcher:
         self._slug_is_valid = False
 
     def fetch(self, name: str) -> int | str:
-        """Download and install a photo; return its bytes, or why it is missing."""
+        """Download and install an image; return its bytes, or why it is missing."""
         if self.stop.is_set():
             raise _Cancelled
-        folder = self._staging.folder / "photos" / Path(name).name
+        folder = self._staging.folder / "images" / Path(name).name
         folder.mkdir(parents=True, exist_ok=True)
         try:
             result = self._download(name, folder)
@@ -156,12 +156,12 @@ class _PhotoFetcher:
         return n_bytes if isinstance(result, Path) else result
 
     def _download(self, name: str, folder: Path) -> Path | str:
-        """The path of the photo in ``folder``, or why it cannot be used.
+        """The path of the image in ``folder``, or why it cannot be used.
 
-        A photo that an earlier run left there is used. One that does not decode is
+        An image that an earlier run left there is used. One that does not decode is
         downloaded a second time, in case only the download was damaged.
         """
-        result = _finished_photo(folder)
+        result = _finished_image(folder)
         for _ in range(2):
             if isinstance(result, Path):
                 break
@@ -172,13 +172,13 @@ class _PhotoFetcher:
                 watch=self._watch,
                 before=lambda: _drop_unusable_files(folder),
             )
-            result = _finished_photo(folder)
+            result = _finished_image(folder)
         return result
 
     def _watch(self) -> None:
         if self.stop.is_set():
             raise _Cancelled
-        self._staging.require_space(0, "photos")
+        self._staging.require_space(0, "images")
 
     def _require_competition(self) -> None:
         """Check that the competition exists, since Kaggle answers 404 in both cases."""
@@ -189,8 +189,8 @@ class _PhotoFetcher:
             self._slug_is_valid = True
 
 
-def _finished_photo(folder: Path) -> Path | str:
-    """The complete photo in a folder, or why there is none that can be used."""
+def _finished_image(folder: Path) -> Path | str:
+    """The complete image in a folder, or why there is none that can be used."""
     reason = "no file"
     for path in _files(folder):
         if is_partial(path):

@@ -1,4 +1,4 @@
-"""Photos that were changed by the thousand: no crash, no hang, and the good ones are right."""
+"""Images that were changed by the thousand: no crash, no hang, and the good ones are right."""
 
 import io
 import json
@@ -18,7 +18,7 @@ from kaggle_kit.backends.uploads import CheckedImage
 from kaggle_kit.data import gif
 from kaggle_kit.data.index import look
 from kaggle_kit.errors import DataError
-from tests.helpers import mutated_photos as mutants
+from tests.helpers import mutated_images as mutants
 
 ROOT = Path(__file__).parents[2]
 MOST_MB = 3000  # TensorFlow alone takes some 500
@@ -33,11 +33,11 @@ HUGE = [
 
 
 def read(folder, seconds):
-    """What ``read_photos`` makes of a folder; a signal or a hang fails the test."""
+    """What ``read_images`` makes of a folder; a signal or a hang fails the test."""
     points = ["points"] if util.find_spec("cv2") else []
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.helpers.read_photos", str(folder), *points],
+        [sys.executable, "-m", "tests.helpers.read_images", str(folder), *points],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -55,10 +55,10 @@ def read(folder, seconds):
         pytest.param(8000, 1200, id="thousands", marks=pytest.mark.slow),
     ],
 )
-def test_changed_photos_neither_crash_nor_hang_nor_harm_the_others(
+def test_changed_images_neither_crash_nor_hang_nor_harm_the_others(
     n, seconds, tmp_path, tried
 ):
-    """Every fourth photo is a good one: it is read as it is among good ones alone."""
+    """Every fourth image is a good one: it is read as it is among good ones alone."""
     rng = random.Random(n)
     originals = mutants.originals()
     good, mixed = tmp_path / "good", tmp_path / "mixed"
@@ -85,7 +85,7 @@ def test_changed_photos_neither_crash_nor_hang_nor_harm_the_others(
     assert not expected["points"] or set(found["points"]) == set(found["stored"])
     names = {path.name for path in mixed.iterdir()}
     assert set(found["looked"]) == names
-    tried["changed photos read by the pipeline, by geometry and by the index"] += n
+    tried["changed images read by the pipeline, by geometry and by the index"] += n
     tried["of them still read"] += len(found["seen"]) - len(wanted)
 
 
@@ -99,18 +99,18 @@ def test_the_good_ones_are_as_another_library_reads_them(tmp_path):
         paths[-1].write_bytes(content)
     ((which, pixels),) = decode_batches(paths, 48, len(paths))
     assert which.tolist() == list(range(len(paths)))
-    for path, photo in zip(paths, pixels, strict=True):
+    for path, image in zip(paths, pixels, strict=True):
         with Image.open(path) as opened:
             other = opened
             if other.mode == "I;16":
                 other = Image.fromarray((np.asarray(other) // 257).astype(np.uint8))
             other = other.convert("RGB").resize((48, 48), Image.Resampling.BILINEAR)
-        off = np.abs(np.asarray(other, float) - photo)
+        off = np.abs(np.asarray(other, float) - image)
         assert off.mean() < 3, path.name
 
 
 def test_sizes_that_only_the_header_has_take_no_memory(tmp_path, tried):
-    """Each kind of photo says that it has billions of pixels; one good one is read."""
+    """Each kind of image says that it has billions of pixels; one good one is read."""
     originals = mutants.originals()
     for i, content in enumerate(originals):
         for j, size in enumerate(HUGE):
@@ -121,7 +121,7 @@ def test_sizes_that_only_the_header_has_take_no_memory(tmp_path, tried):
     found = read(tmp_path, 200)
     assert "good.jpg" in found["seen"]
     assert found["peak_mb"] < MOST_MB
-    tried["photos of billions of pixels, by their header"] += len(found["looked"]) - 1
+    tried["images of billions of pixels, by their header"] += len(found["looked"]) - 1
 
 
 def animated(*sizes):
@@ -157,7 +157,7 @@ def test_a_gif_of_gigabytes_in_half_a_megabyte_is_not_unpacked(tmp_path):
 
 
 def enlarged(kind):
-    """A photo of 40 megapixels."""
+    """An image of 40 megapixels."""
     small = Image.open(io.BytesIO(mutants.originals()[0]))
     file = io.BytesIO()
     small.resize((7680, 5208)).save(
@@ -167,7 +167,7 @@ def enlarged(kind):
 
 
 @pytest.mark.extended
-def test_photos_of_forty_megapixels_are_read_within_bounds(tmp_path):
+def test_images_of_forty_megapixels_are_read_within_bounds(tmp_path):
     (tmp_path / "a.jpg").write_bytes(enlarged("JPEG"))
     (tmp_path / "b.jpg").write_bytes(enlarged("PNG"))
     found = read(tmp_path, 200)
@@ -179,7 +179,7 @@ def test_photos_of_forty_megapixels_are_read_within_bounds(tmp_path):
 @pytest.mark.parametrize(
     "n", [pytest.param(300, id="some"), pytest.param(8000, marks=pytest.mark.slow)]
 )
-def test_the_index_says_of_every_photo_its_size_or_what_is_wrong(n, tmp_path, tried):
+def test_the_index_says_of_every_image_its_size_or_what_is_wrong(n, tmp_path, tried):
     rng = random.Random(n + 1)
     originals = mutants.originals()
     path = tmp_path / "x.jpg"
@@ -190,13 +190,13 @@ def test_the_index_says_of_every_photo_its_size_or_what_is_wrong(n, tmp_path, tr
             assert said.isprintable() and said
         else:
             assert min(said) > 0
-        tried["changed photos looked at by the index"] += 1
+        tried["changed images looked at by the index"] += 1
 
 
 @pytest.mark.parametrize(
     "n", [pytest.param(300, id="some"), pytest.param(8000, marks=pytest.mark.slow)]
 )
-def test_the_app_sees_a_changed_photo_or_says_in_one_line_what_is_wrong(n, tried):
+def test_the_app_sees_a_changed_image_or_says_in_one_line_what_is_wrong(n, tried):
     rng = random.Random(n + 2)
     originals = mutants.originals()
     for _ in range(n):
@@ -206,4 +206,4 @@ def test_the_app_sees_a_changed_photo_or_says_in_one_line_what_is_wrong(n, tried
             assert min(seen.shape) > 0
         except DataError as error:
             assert str(error).isprintable() and "x.jpg" in str(error)
-        tried["changed photos shown to the app"] += 1
+        tried["changed images shown to the app"] += 1

@@ -1,4 +1,4 @@
-"""Settings of the photos: which ones are used, and how they are stored and read."""
+"""Settings of the images: which ones are used, and how they are stored and read."""
 
 from typing import Annotated, Literal
 
@@ -11,15 +11,15 @@ Rest = Annotated[float, Field(ge=0, lt=1)]  # a share below the whole
 
 
 class Pools(Settings):
-    """Pools of photos that show no landmark; the remaining photos are not used.
+    """Pools of images that show no landmark; the remaining images are not used.
 
-    Such photos are those below ``train/`` that ``train.csv`` does not list.
+    Such images are those below ``train/`` that ``train.csv`` does not list.
     """
 
     penalty: Annotated[
         Share,
         Field(
-            description="share of the penalty pool, which goes into the bundle: a photo "
+            description="share of the penalty pool, which goes into the bundle: an image "
             "similar to the pool gets a lower confidence (see recognition.query_penalty)"
         ),
     ] = 0.6
@@ -41,7 +41,7 @@ class Pools(Settings):
 
 
 class Subset(Settings):
-    """The landmarks and photos to use, and their split into train, validation and test."""
+    """The landmarks and images to use, and their split into train, validation and test."""
 
     landmarks: Annotated[
         Annotated[tuple[int, ...], Field(min_length=1)] | None,
@@ -50,41 +50,41 @@ class Subset(Settings):
     n_landmarks: Annotated[
         Count | None,
         Field(
-            description="number of landmarks, of those with at least min_images photos; "
+            description="number of landmarks, of those with at least min_images images; "
             "null: all of those"
         ),
     ] = None
     choice: Annotated[
         Literal["most_images", "random"],
         Field(
-            description="how n_landmarks are chosen. most_images: those with most photos; "
+            description="how n_landmarks are chosen. most_images: those with most images; "
             "random: drawn with seed"
         ),
     ] = "most_images"
     min_images: Annotated[
-        Count, Field(description="smallest number of photos of a landmark")
+        Count, Field(description="smallest number of images of a landmark")
     ] = 1
     max_images: Annotated[
         Count | None,
         Field(
-            description="largest number of photos of a landmark, drawn at random; null: "
-            "all photos"
+            description="largest number of images of a landmark, drawn at random; null: "
+            "all images"
         ),
     ] = None
     validation_share: Annotated[
         Rest,
-        Field(description="share of each landmark's photos for validation and tuning"),
+        Field(description="share of each landmark's images for validation and tuning"),
     ] = 0.15
     test_share: Annotated[
         Rest,
-        Field(description="share of each landmark's photos for test, never for tuning"),
+        Field(description="share of each landmark's images for test, never for tuning"),
     ] = 0.0
     unknown_landmarks: Annotated[
         int,
         Field(
             ge=0,
-            description="number of landmarks without training photos, for the open-set "
-            "protocol: half of their photos go to validation and half to test, where "
+            description="number of landmarks without training images, for the open-set "
+            "protocol: half of their images go to validation and half to test, where "
             "they cannot be named",
         ),
     ] = 0
@@ -107,19 +107,19 @@ class Subset(Settings):
 
 
 class Augment(Settings):
-    """Augmentation: random changes of a training photo.
+    """Augmentation: random changes of a training image.
 
     ``rand_augment`` and ``cutout`` are those of keras-cv.
     """
 
     flip: Annotated[
-        bool, Field(description="flip a photo left to right with probability 1/2")
+        bool, Field(description="flip an image left to right with probability 1/2")
     ] = False
     crop: Annotated[
         Rest,
         Field(
             description="random crop: the largest part of a side that is cut off; the crop "
-            "is resized to image_size. 0: the whole photo"
+            "is resized to image_size. 0: the whole image"
         ),
     ] = 0.0
     brightness: Annotated[
@@ -144,37 +144,37 @@ class Augment(Settings):
         Share,
         Field(
             description="cutout of keras-cv: side of a random grey square, as a share of "
-            "the photo's side; 0: none"
+            "the image's side; 0: none"
         ),
     ] = 0.0
 
 
 class Data(Settings):
-    """How photos are stored and read. All photos are squares, with sides in pixels.
+    """How images are stored and read. All images are squares, with sides in pixels.
 
-    Training uses random crops of the stored photo if ``augment`` says so; validation and
-    inference use whole photos.
+    Training uses random crops of the stored image if ``augment`` says so; validation and
+    inference use whole images.
     """
 
     image_size: Annotated[
-        Side, Field(description="side of the photos at the network's input, in pixels")
+        Side, Field(description="side of the images at the network's input, in pixels")
     ] = 224
     stored_size: Annotated[
         Side,
         Field(
-            description="side of the photos in the shards, in pixels; at least image_size"
+            description="side of the images in the shards, in pixels; at least image_size"
         ),
     ] = 256
     jpeg_quality: Annotated[
         int,
-        Field(ge=50, le=100, description="JPEG quality of the photos in the shards"),
+        Field(ge=50, le=100, description="JPEG quality of the images in the shards"),
     ] = 95
-    shard_images: Annotated[Count, Field(description="number of photos in a shard")] = (
+    shard_images: Annotated[Count, Field(description="number of images in a shard")] = (
         2048
     )
     shuffle_images: Annotated[
         Count,
-        Field(description="size of the shuffle buffer, in encoded photos in memory"),
+        Field(description="size of the shuffle buffer, in encoded images in memory"),
     ] = 4096
     augment: Augment = Augment()
 

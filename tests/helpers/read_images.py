@@ -1,4 +1,4 @@
-"""Read all photos of a folder as training, inference, geometry and the index do.
+"""Read all images of a folder as training, inference, geometry and the index do.
 
 It runs in its own process, since a decoder may crash. It prints a JSON object.
 """
@@ -23,7 +23,7 @@ def digest(array) -> str:
 
 
 def main(folder: Path) -> None:
-    """Print the digests of each photo, by its name.
+    """Print the digests of each image, by its name.
 
     seen: of the pixels for a network. stored: of those in a shard. points: of its local
     features. looked: what the index records.
@@ -31,14 +31,14 @@ def main(folder: Path) -> None:
     paths = sorted(folder.iterdir())
     seen, stored, points = {}, {}, {}
     for which, pixels in decode_batches(paths, SIDE, 8):
-        for i, photo in zip(which.tolist(), pixels, strict=True):
-            assert photo.shape == (SIDE, SIDE, 3)
-            seen[paths[i].name] = digest(photo)
+        for i, image in zip(which.tolist(), pixels, strict=True):
+            assert image.shape == (SIDE, SIDE, 3)
+            seen[paths[i].name] = digest(image)
     whole = decode_files(
         paths, lambda pixels: resize_to_square(pixels, SIDE)
     )  # as shards are made
-    for i, photo in whole.as_numpy_iterator():
-        stored[paths[int(i)].name] = digest(photo)
+    for i, image in whole.as_numpy_iterator():
+        stored[paths[int(i)].name] = digest(image)
     if "points" in sys.argv:
         from kaggle_kit.backends.tensorflow import TensorFlowEngine
         from kaggle_kit.local_features.extract import LocalReader

@@ -1,4 +1,4 @@
-"""Read photos for a page: thumbnails, and a parallel map over files."""
+"""Read images for a page: thumbnails, and a parallel map over files."""
 
 import io
 import os
@@ -27,9 +27,9 @@ def thumbnail(path: Path, side: int = SIDE) -> bytes | None:
     the camera's owner. JPEGs are decoded at the smallest size that suffices.
     """
     try:
-        with Image.open(path) as photo:
-            photo.draft("RGB", (side, side))
-            upright = ImageOps.exif_transpose(photo)
+        with Image.open(path) as image:
+            image.draft("RGB", (side, side))
+            upright = ImageOps.exif_transpose(image)
             small = upright.convert("RGB")
     except DAMAGE:
         return None
@@ -40,11 +40,11 @@ def thumbnail(path: Path, side: int = SIDE) -> bytes | None:
     return file.getvalue()
 
 
-def photo(path: Path | None, alt: str, absent: str = "no photo at hand") -> Html:
+def image(path: Path | None, alt: str, absent: str = "no image at hand") -> Html:
     """An element with a thumbnail, or with the reason why there is none.
 
     Args:
-        path: of the photo, or None.
+        path: of the image, or None.
         alt: text alternative.
         absent: the reason if ``path`` is None.
     """

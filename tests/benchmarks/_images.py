@@ -1,4 +1,4 @@
-"""Photos as large, and as hard to decode, as those of real landmarks."""
+"""Images as large, and as hard to decode, as those of real landmarks."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ import numpy as np
 from PIL import Image
 
 SHAPE = (384, 512)
-QUALITY = 90  # with this texture 52 kB; 100 real photos of this size had 55 on average
+QUALITY = 90  # with this texture 52 kB; 100 real images of this size had 55 on average
 
 
-def write_photo(path: Path, seed: int) -> None:
+def write_image(path: Path, seed: int) -> None:
     """Save a JPEG of soft shapes with texture."""
     rng = np.random.default_rng(seed)
     pixels = np.full((*SHAPE, 3), 128.0)
@@ -18,5 +18,5 @@ def write_photo(path: Path, seed: int) -> None:
         noise = rng.normal(0, strength, (rows, columns, 3))
         pixels += noise.repeat(step, axis=0).repeat(step, axis=1)
     path.parent.mkdir(parents=True, exist_ok=True)
-    photo = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-    photo.save(path, "JPEG", quality=QUALITY)
+    image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+    image.save(path, "JPEG", quality=QUALITY)

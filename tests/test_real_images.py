@@ -1,4 +1,4 @@
-"""Recognition of real photos, as a user starts it; on a part of them by default."""
+"""Recognition of real images, as a user starts it; on a part of them by default."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kaggle_kit import config
-from kaggle_kit.data.index import photo_ids
+from kaggle_kit.data.index import image_ids
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.inference.predict import predict
 from kaggle_kit.run import run
@@ -30,7 +30,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def few(landmarks45, tmp_path_factory):
-    """Six landmarks with 15 training and 6 test photos each, and 60 other photos."""
+    """Six landmarks with 15 training and 6 test images each, and 60 other images."""
     whole = Competition(landmarks45)
     part = Competition(tmp_path_factory.mktemp("few"))
     of = defaultdict(list)
@@ -39,7 +39,7 @@ def few(landmarks45, tmp_path_factory):
     chosen = sorted(of, key=lambda landmark: -len(of[landmark]))[:N_LANDMARKS]
     labels = [label for landmark in chosen for label in of[landmark][:15]]
     listed = {label.image_id for labels in of.values() for label in labels}
-    others = sorted(set(photo_ids(whole.train_dir)) - listed)[:40]
+    others = sorted(set(image_ids(whole.train_dir)) - listed)[:40]
     queries, taken = [], defaultdict(int)
     for image_id, truth in tables.read_solution(whole.solution_csv).items():
         key = next(iter(truth.landmark_ids), None)

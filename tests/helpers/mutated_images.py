@@ -1,4 +1,4 @@
-"""Photos that were damaged or made to do damage: bits, cuts, segments, chunks, sizes."""
+"""Images that were damaged or made to do damage: bits, cuts, segments, chunks, sizes."""
 
 import io
 import random
@@ -13,7 +13,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def originals() -> list[bytes]:
-    """Photos of all kinds that are good: JPEG, PNG, GIF, BMP, each in several ways."""
+    """Images of all kinds that are good: JPEG, PNG, GIF, BMP, each in several ways."""
     found = []
     for i, (kind, mode, options) in enumerate(
         [
@@ -32,18 +32,18 @@ def originals() -> list[bytes]:
             ("BMP", "RGB", {}),
         ]
     ):
-        photo = _drawn(i, 90 + 7 * i, 70 + 5 * i)
+        image = _drawn(i, 90 + 7 * i, 70 + 5 * i)
         if mode == "I;16":
-            photo = Image.fromarray(np.asarray(photo.convert("L"), np.uint16) * 257)
+            image = Image.fromarray(np.asarray(image.convert("L"), np.uint16) * 257)
         file = io.BytesIO()
-        (photo if mode == "I;16" else photo.convert(mode)).save(file, kind, **options)
+        (image if mode == "I;16" else image.convert(mode)).save(file, kind, **options)
         found.append(file.getvalue())
     return found
 
 
-def mutated(rng: random.Random, photos: list[bytes]) -> bytes:
-    """One of the photos, with one to three changes."""
-    content = rng.choice(photos)
+def mutated(rng: random.Random, images: list[bytes]) -> bytes:
+    """One of the images, with one to three changes."""
+    content = rng.choice(images)
     for _ in range(rng.choice([1, 1, 1, 2, 3])):
         if content[:2] == b"\xff\xd8":
             changes = [*ANY, *JPEG * 3]
@@ -51,12 +51,12 @@ def mutated(rng: random.Random, photos: list[bytes]) -> bytes:
             changes = [*ANY, *CHUNKS * 3]
         else:
             changes = [*ANY, _field]
-        content = rng.choice(changes)(rng, content, rng.choice(photos))
+        content = rng.choice(changes)(rng, content, rng.choice(images))
     return content
 
 
 def with_size(content: bytes, width: int, height: int) -> bytes:
-    """The photo, its header saying another size; all checksums are right."""
+    """The image, its header saying another size; all checksums are right."""
     if content[:2] == b"\xff\xd8":
         for start, _, marker in _segments(content):
             if 0xC0 <= marker <= 0xC2:
@@ -138,7 +138,7 @@ def _segments(content: bytes) -> list[tuple[int, int, int]]:
 
 
 def _segment(rng: random.Random, content: bytes, other: bytes) -> bytes:
-    """A segment of a JPEG left out, doubled, moved, renamed or from another photo."""
+    """A segment of a JPEG left out, doubled, moved, renamed or from another image."""
     segments = _segments(content)
     if not segments:
         return content
@@ -191,7 +191,7 @@ def _png(chunks: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def _chunk(rng: random.Random, content: bytes, other: bytes) -> bytes:
-    """A chunk of a PNG left out, doubled, renamed, changed or from another photo."""
+    """A chunk of a PNG left out, doubled, renamed, changed or from another image."""
     chunks = _chunks(content)
     if not chunks:
         return content
