@@ -204,8 +204,8 @@ def test_a_bundle_for_training_has_the_library_and_the_config_alone(settings, tm
     assert names == {"kaggle_kit", "config.json", "LICENSE", "w.h5", METADATA, MANIFEST}
     assert config.read_json(out / "config.json").model.weights == "w.h5"
     manifest = verify(out)
-    assert (manifest["kind"], manifest["name"]) == ("training", "tiny")
-    assert made.files == len(manifest["files"])
+    assert (manifest.content["kind"], manifest.name) == ("training", "tiny")
+    assert made.files == len(manifest.files)
     assert list(made.sizes_mb) == ["library", "other", "total"]
     values = json.loads((out / METADATA).read_text("utf-8"))
     assert (values["id"], values["title"]) == ("me/landmark-training", "My own title")

@@ -83,4 +83,4 @@ def test_a_bundle_without_its_integers_is_named(made, competition, tmp_path):
 def test_the_same_run_gives_the_same_bytes(made, run_dir, competition, tmp_path):
     out, _ = made
     build_bundle([run_dir], competition, tmp_path / "again", CHANGES)
-    assert verify(tmp_path / "again")["files"] == verify(out)["files"]
+    assert verify(tmp_path / "again").files == verify(out).files

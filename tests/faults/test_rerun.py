@@ -262,7 +262,7 @@ class Stop(Exception):
 def test_bad_tables_leave_no_submission_or_a_valid_one(tmp_path, monkeypatch, tried):
     """A bad sample nothing; a bad ``train.csv`` the file without guesses, and one line."""
 
-    def load(*_):
+    def load(*_, **options):
         raise Stop
 
     monkeypatch.setattr(predicting.Recogniser, "load", load)

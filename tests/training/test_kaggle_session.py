@@ -3,13 +3,13 @@
 import json
 import shutil
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from kaggle_kit import config
 from kaggle_kit.errors import ArtefactError, ConfigError
+from kaggle_kit.storage.json_files import to_json
 from kaggle_kit.training import kaggle_session
 from kaggle_kit.training.kaggle_session import train_in_session
 from tests.helpers.same_runs import assert_same_run
@@ -75,9 +75,11 @@ def test_a_session_leaves_its_run_and_its_report_alone(
         "run",
         "session.json",
     }
-    assert json.loads((tmp_path / "out" / "session.json").read_text()) == asdict(result)
+    assert json.loads((tmp_path / "out" / "session.json").read_text()) == to_json(
+        result
+    )
     manifest = json.loads((shards_dir / "shards.json").read_text())
-    assert result.shards == manifest["counts"] | {"broken": 0}
+    assert to_json(result.shards) == manifest["counts"] | {"broken": 0}
     assert result.seconds > 0
 
 

@@ -74,7 +74,7 @@ def test_a_training_without_any_time_leaves_what_it_found(
 ):
     report = train(settings, shards_dir, tmp_path / "run", stop_at=clock.now)
     expected = {"finished": False, "epochs": 0, "of": 2, "steps": 0}
-    assert report.to_json() == expected
+    assert report.as_json() == expected
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {"classes.csv", "config.json", "environment.json", "subset.csv"}
 
