@@ -16,7 +16,7 @@ from kaggle_kit.storage.manifest import (
     describe_file,
     upload_names,
 )
-from kaggle_kit.training.run_directory import environment
+from kaggle_kit.training.environment import read_environment
 
 LIBRARY, OTHER = "library", "other"
 SMALLER = {  # what to do about a part that is too large
@@ -59,11 +59,11 @@ def write_manifest(
     files = {name: describe_file(folder / name) for name in upload_names(folder)}
     sizes = sizes_mb(files)
     _check_size(out, sizes, max_mb)
-    kit = environment()
+    kit = read_environment()
     head = {
         "format": 3,
-        "kit": {"version": kit["kaggle_kit"], "commit": kit["commit"]},
-        "packages": kit["packages"],
+        "kit": {"version": kit.kaggle_kit, "commit": kit.commit},
+        "packages": kit.packages,
     }
     _write_json({**head, **contents, "files": to_json(files)}, folder / MANIFEST)
     check_files(folder)

@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from kaggle_kit.kaggle.kernel_run import (
     read_kernel_run,
 )
 from kaggle_kit.kaggle.polling import wait_for
-from kaggle_kit.metrics.score import validate
+from kaggle_kit.metrics.score import Validation, validate
 from kaggle_kit.rehearsal.kernel_folder import KernelMetadata
 from kaggle_kit.storage import json_files
 from kaggle_kit.storage.files import atomic_write_dir
@@ -172,7 +172,9 @@ def _log_lines(path: Path) -> list[str]:
     return [line for line in text.splitlines() if line.strip()]
 
 
-def _read_output(folder: Path, metadata: KernelMetadata) -> tuple[Any, Any]:
+def _read_output(
+    folder: Path, metadata: KernelMetadata
+) -> tuple[Validation | None, Mapping[str, Any] | None]:
     """The counts of a valid submission, or else the session of a training kernel."""
     submission, session = folder / "submission.csv", folder / SESSION
     if not submission.is_file() and session.is_file():

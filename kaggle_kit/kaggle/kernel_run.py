@@ -1,12 +1,14 @@
 """The saved run of a pushed kernel: its output folder and its ``push.json``."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kaggle_kit.errors import ArtefactError, KitError
 from kaggle_kit.kaggle.checks import check_text, check_writable
+from kaggle_kit.metrics.score import Validation
 from kaggle_kit.storage import json_files
 from kaggle_kit.storage.files import replaceable
 from kaggle_kit.storage.json_files import INLINE, OPTIONAL
@@ -36,9 +38,9 @@ class KernelRun:
     version: int
     folder: str  # where its output is
     # The counts that ``validate`` returns
-    submission: Any = field(default=None, metadata=INLINE)
+    submission: Validation | None = field(default=None, metadata=INLINE)
     # The ``session.json`` of a training kernel
-    session: Any = field(default=None, metadata=OPTIONAL)
+    session: Mapping[str, Any] | None = field(default=None, metadata=OPTIONAL)
     # None if no dataset source is a bundle
     bundle: BundleInfo | None = field(default=None, metadata=INLINE)
 
@@ -65,10 +67,12 @@ def read_kernel_run(kernel: str, version: int) -> KernelRun | None:
         origin = (values.get("kernel", kernel), values.get("version", version))
         if origin != (kernel, version):
             raise ValueError(f"{origin[0]} version {origin[1]}")
-        counts = {name: values[name] for name in COUNTS if name in values}
+        counts = None
+        if all(name in values for name in COUNTS):
+            counts = Validation(*(values[name] for name in COUNTS))
         return KernelRun(
             *(kernel, version, str(path.parent)),
-            submission=counts or None,
+            submission=counts,
             session=values.get("session"),
             bundle=_parse_bundle_info(values),
         )

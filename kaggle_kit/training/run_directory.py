@@ -7,20 +7,15 @@ checkpoints: ``checkpoint-0003.npz`` is the state after three epochs,
 """
 
 import math
-import os
-import platform
 import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import keras
 import pandas as pd
 
-import kaggle_kit
 from kaggle_kit import config
 from kaggle_kit.config import Config, image_size
 from kaggle_kit.errors import ArtefactError, ConfigError
@@ -40,10 +35,10 @@ from kaggle_kit.training.checkpoint import (
     write_checkpoint,
     write_whole,
 )
+from kaggle_kit.training.environment import read_environment
 
 CONFIG, WEIGHTS, HISTORY = "config.json", "model.weights.h5", "history.csv"
 CLASSES, SUBSET, ENVIRONMENT = "classes.csv", "subset.csv", "environment.json"
-PACKAGES = ("tensorflow", "keras", "keras-cv", "numpy", "pandas")
 
 History = list[dict[str, float]]  # the rows of history.csv: one per whole epoch
 
@@ -112,7 +107,7 @@ class RunDirectory:
         with atomic_write_dir(self.path, CONFIG) as part:
             for name in (CLASSES, SUBSET):
                 shutil.copyfile(shards_dir / name, part / name)
-            text = json_text(environment())
+            text = json_text(read_environment().as_json())
             (part / ENVIRONMENT).write_text(text, encoding="utf-8")
             config.write_json(settings, part / CONFIG)
 
@@ -292,22 +287,3 @@ def is_finished(history: History, settings: Config) -> bool:
     patience = settings.train.patience
     stale = patience is not None and since_best >= patience
     return stale or len(history) >= settings.train.epochs
-
-
-def environment() -> dict[str, Any]:
-    """What a run depends on besides its config: versions, commit, machine."""
-    package = Path(kaggle_kit.__file__).parent
-    git = shutil.which("git")
-    commit = None
-    if git and (package.parent / ".git").exists():
-        command = [git, "-C", str(package.parent), "rev-parse", "HEAD"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        commit = done.stdout.strip() or None
-    return {
-        "kaggle_kit": kaggle_kit.__version__,
-        "commit": commit,
-        "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-    }
