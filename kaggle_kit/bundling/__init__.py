@@ -1,4 +1,5 @@
-"""From runs to a bundle: embedders, gallery, a ranking tuned on validation images, notices.
+"""Build a bundle from runs: embedders, gallery, tuned ranking, licence notices.
 
-Before it goes up it is checked: no leaks, and nothing that Kaggle would refuse.
+A bundle is checked before it is uploaded: for credentials and private paths, and for
+whatever Kaggle would refuse.
 """

@@ -1,4 +1,4 @@
-"""What each part of recognition is worth: switch one off, tune the rest anew, score."""
+"""Ablation: switch off one part of recognition, tune the rest again, and score it."""
 
 import logging
 import tempfile
@@ -24,13 +24,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class AblationRow(JsonObject):
-    """The scores of recognition without one part of it.
+    """The scores of recognition without one part.
 
     Attributes:
-        without: what was switched off.
-        gap, top1, auc: scores; AUC is None where all images show landmarks.
+        without: the part that was switched off.
+        gap, top1, auc: scores; AUC is None if all images show landmarks.
         interval: the 95% interval of GAP.
-        chosen: the ranking, as it was tuned.
+        chosen: the tuned ranking.
     """
 
     without: str
@@ -43,7 +43,7 @@ class AblationRow(JsonObject):
 
 @dataclass(frozen=True)
 class Ablation(JsonObject):
-    """All rows, and the file with the table of them."""
+    """All rows, and the path of the file with their table."""
 
     rows: list[AblationRow]
     table: str
@@ -57,16 +57,16 @@ def ablate(
 ) -> Ablation:
     """Score the competition's test images with each part switched off in turn.
 
-    What is left is tuned anew on the validation images; nothing is tuned on the test
-    images. The gallery is of the training images alone, so that every row is as honest as
-    the others; a bundle's gallery has the validation images too. The rows are also
-    written to ``out`` as a table in Markdown.
+    The remaining parts are tuned again on the validation images, never on the test images.
+    The gallery has only the training images, whereas the gallery of a bundle has the
+    validation images too. The rows are also written to ``out`` as a Markdown table.
 
     Args:
         changes: settings to replace in the first run's config, by dotted name.
 
     Raises:
-        DataError, ArtefactError, TableError: no solution, no finished run.
+        DataError, TableError: the solution is missing or damaged.
+        ArtefactError: a run is not finished.
     """
     runs = [Path(run) for run in runs]
     changes = dict(changes or {})
@@ -76,27 +76,27 @@ def ablate(
         for image_id, truth in tables.read_solution(files.solution_csv).items()
         if truth.usage != "Ignored"
     }
-    evaluator = _evaluator(runs, files, list(truths), changes)
-    rows = [_row(evaluator, *part, truths) for part in parts(evaluator)]
-    for name, without in views(evaluator.settings):
-        evaluator = _evaluator(runs, files, list(truths), changes | without)
-        rows.append(_row(evaluator, name, {}, truths))
-    with atomic_write(out) as part:
-        part.write_text(table(rows), encoding="utf-8")
+    evaluator = _open_evaluator(runs, files, list(truths), changes)
+    rows = [_score_row(evaluator, *part, truths) for part in list_parts(evaluator)]
+    for name, without in list_views(evaluator.settings):
+        evaluator = _open_evaluator(runs, files, list(truths), changes | without)
+        rows.append(_score_row(evaluator, name, {}, truths))
+    with atomic_write(out) as partial:
+        partial.write_text(format_table(rows), encoding="utf-8")
     return Ablation(rows, str(out))
 
 
-def parts(evaluator: Evaluator) -> list[tuple[str, dict[str, Any]]]:
-    """What can be switched off, and the settings that do it."""
+def list_parts(evaluator: Evaluator) -> list[tuple[str, dict[str, Any]]]:
+    """The parts that can be switched off, each with the settings that do so."""
     settings = evaluator.settings.recognition
-    found: list[tuple[str, dict[str, Any]]] = [("nothing", {})]
+    parts: list[tuple[str, dict[str, Any]]] = [("nothing", {})]
     if settings.tune:
-        found.append(("tuning", {"tune": False}))
+        parts.append(("tuning", {"tune": False}))
     if settings.whiten:
-        found.append(("whitening", {"whiten": None}))
+        parts.append(("whitening", {"whiten": None}))
         if settings.whitening == "within":
-            found.append(("knowing landmarks in whitening", {"whitening": "pca"}))
-    found += [
+            parts.append(("knowing landmarks in whitening", {"whitening": "pca"}))
+    parts += [
         ("several neighbours", {"neighbours": 1}),
         ("the gallery's penalty (B)", {"gallery_penalty_weight": 0.0}),
         ("the query's penalty (C)", {"query_penalty_weight": 0.0}),
@@ -106,51 +106,53 @@ def parts(evaluator: Evaluator) -> list[tuple[str, dict[str, Any]]]:
         ),
     ]
     if evaluator.has_head:
-        found.append(("the head", {"head_exponent": 0.0}))
-        found.append(("the gallery", {"ranking": "head"}))
+        parts.append(("the head", {"head_exponent": 0.0}))
+        parts.append(("the gallery", {"ranking": "head"}))
     if settings.verification:
-        found.append(("geometry", {"verification": None}))
+        parts.append(("geometry", {"verification": None}))
     if evaluator.n_parts > 1:
         for i in range(evaluator.n_parts):
             weights = tuple(0.0 if i == j else 1.0 for j in range(evaluator.n_parts))
-            found.append((f"embedder {i + 1}", {"weights": weights}))
-    return found
+            parts.append((f"embedder {i + 1}", {"weights": weights}))
+    return parts
 
 
-def views(settings: Config) -> list[tuple[str, dict[str, Any]]]:
-    """Views of an image that can be left out, for which all images are embedded anew."""
-    found: list[tuple[str, dict[str, Any]]] = []
+def list_views(settings: Config) -> list[tuple[str, dict[str, Any]]]:
+    """The views that can be switched off, each with the settings that do so.
+
+    For each of them, all images must be embedded again.
+    """
+    views: list[tuple[str, dict[str, Any]]] = []
     if settings.model.backbone == "none":
-        return found
+        return views
     if settings.recognition.flip:
-        found.append(("the mirrored view", {"recognition.flip": False}))
+        views.append(("the mirrored view", {"recognition.flip": False}))
     if settings.recognition.scales != (1.0,):
-        found.append(("other scales than 1", {"recognition.scales": (1.0,)}))
-    return found
+        views.append(("other scales than 1", {"recognition.scales": (1.0,)}))
+    return views
 
 
-def table(rows: Sequence[AblationRow]) -> str:
-    """The rows as a table in Markdown."""
+def format_table(rows: Sequence[AblationRow]) -> str:
+    """Format the rows as a Markdown table."""
     lines = ["| without | GAP | 95% interval | top-1 | AUC |", "|---|---|---|---|---|"]
     for row in rows:
-        low, high = map(_shown, row.interval)
-        gap, top1, auc = map(_shown, (row.gap, row.top1, row.auc))
+        low, high = map(_format_score, row.interval)
+        gap, top1, auc = map(_format_score, (row.gap, row.top1, row.auc))
         lines.append(f"| {row.without} | {gap} | {low} to {high} | {top1} | {auc} |")
     return "\n".join(lines) + "\n"
 
 
-def _shown(value: float | None) -> str:
-    """A score; AUC has none where all images show landmarks."""
+def _format_score(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _evaluator(
+def _open_evaluator(
     runs: Sequence[Path],
     files: Competition,
     test_ids: Sequence[str],
     changes: Mapping[str, Any],
 ) -> Evaluator:
-    """The pools of the runs' subset, and the competition's test images as "test"."""
+    """Open an evaluator whose "test" pool has the competition's test images."""
     settings = bundle_settings(runs, changes)
     queries = subset_queries(runs[0], files)
     test = [Query(i, image_path(files.test_dir, i), None) for i in test_ids]
@@ -159,17 +161,17 @@ def _evaluator(
         return open_evaluator(runs, settings, queries, files.train_dir, Path(folder))
 
 
-def _row(
+def _score_row(
     evaluator: Evaluator,
     name: str,
     changes: dict[str, Any],
     truths: dict[str, Truth],
 ) -> AblationRow:
-    """Tune what is left, and score it."""
+    """Tune the remaining parts, and score them."""
     settings = evaluator.settings.recognition.model_copy(update=changes)
     ranking, _ = tune(evaluator, settings, pinned=list(changes))
     score = with_intervals(evaluator.guesses("test", ranking), truths)
-    logger.info("without %s: GAP %s", name, _shown(score.gap))
+    logger.info("without %s: GAP %s", name, _format_score(score.gap))
     interval = (score.interval and score.interval.gap) or (None, None)
     chosen = ranking.model_dump(mode="json")
     return AblationRow(name, score.gap, interval, score.top1, score.auc, chosen)

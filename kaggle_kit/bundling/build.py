@@ -1,4 +1,4 @@
-"""Build a bundle: all that a kernel needs in one folder, for ``kaggle datasets version``."""
+"""Build a bundle: one folder with all files of a kernel, to upload as a Kaggle dataset."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +21,13 @@ from kaggle_kit.bundling.gallery_files import (
     write_names,
 )
 from kaggle_kit.bundling.library import copy_library, stop_former_kernels
-from kaggle_kit.bundling.metadata import HANDLE, dataset_metadata, title_of
+from kaggle_kit.bundling.metadata import HANDLE, dataset_metadata, make_title
 from kaggle_kit.bundling.notice import CITATION, write_notice
-from kaggle_kit.bundling.runs import bundle_settings, subset_queries, without_folders
+from kaggle_kit.bundling.runs import (
+    bundle_settings,
+    strip_weights_folder,
+    subset_queries,
+)
 from kaggle_kit.bundling.tune import Trial, tune
 from kaggle_kit.config import Config, Recognition
 from kaggle_kit.data.layout import Competition
@@ -49,15 +53,16 @@ the Google Landmarks Dataset v2, which are their authors', under licences of the
 
 @dataclass(frozen=True)
 class BundleReport(JsonObject):
-    """What a bundle is worth.
+    """The gallery and the scores of a bundle.
 
     Attributes:
-        gallery: images in the gallery.
-        non_landmarks: images in the pool of non-landmarks.
-        validation: scores on the validation images; None without any.
-        test: scores on the subset's test images; None without any.
-        validation_in_float: of the networks that ``recognition.int8`` replaced, or None.
-        chosen: the ranking, as it was tuned.
+        gallery: number of images in the gallery.
+        non_landmarks: number of images in the pool of non-landmarks.
+        validation: scores on the validation images; None if there are none.
+        test: scores on the subset's test images; None if there are none.
+        validation_in_float: validation scores of the networks before the conversion to
+            integers; None without ``recognition.int8``.
+        chosen: the tuned ranking.
     """
 
     gallery: int
@@ -70,13 +75,13 @@ class BundleReport(JsonObject):
 
 @dataclass(frozen=True)
 class Bundle(JsonObject):
-    """A bundle that was built: its sizes and its worth."""
+    """The sizes and the report of a bundle."""
 
     sizes: BundleSizes
     report: BundleReport
 
     def as_json(self) -> dict[str, Any]:
-        """Both as one flat object."""
+        """Merge both into one flat object."""
         report = self.report.as_json() | {"chosen": self.report.chosen.model_dump()}
         return self.sizes.as_json() | report
 
@@ -90,35 +95,42 @@ def build_bundle(
     title: str | None = None,
     max_mb: float | None = None,
 ) -> Bundle:
-    """Write the folder ``out`` from one or several runs and the images of their subset.
+    """Build the folder ``out`` from one or several runs and the images of their subset.
 
-    It holds ``kaggle_kit/`` (this library), ``embedders/`` (for each run a SavedModel and
-    a LiteRT file, or with ``recognition.int8`` a LiteRT file of integers; visual words),
-    ``gallery/``, ``local/`` where geometry is part of the ranking, ``config.json`` (with
-    the ranking as it was tuned), ``classes.csv``, ``names.csv``, ``tuning.json``,
-    ``LICENSE``, ``NOTICE.md``, ``attribution.csv`` (if the competition's folder has the
-    authors), ``dataset-metadata.json`` for Kaggle's client, and a manifest with the size
-    and SHA-256 of every file, the versions it was made with, and the scores. The same
-    runs, images and versions give the same bytes.
+    Its files:
 
-    The validation images are scored against a gallery of the training images alone. The
-    ranking is tuned on that score if ``recognition.tune`` says so. Then they join the
-    gallery. The images of the test split are scored, and nothing else.
+    - ``kaggle_kit/``: this library.
+    - ``embedders/``: for each run, a SavedModel and a LiteRT file, or with
+      ``recognition.int8`` a LiteRT file in integers; visual words.
+    - ``gallery/``; ``local/`` if geometry is part of the ranking.
+    - ``config.json`` with the tuned ranking, ``tuning.json``, ``classes.csv``,
+      ``names.csv``.
+    - ``LICENSE``, ``NOTICE.md``; ``attribution.csv`` if the competition's folder has the
+      authors.
+    - ``dataset-metadata.json`` for Kaggle's client.
+    - a manifest with the size and SHA-256 of every file, the versions and the scores.
+
+    The build is reproducible: the same runs, images and versions give the same bytes.
+
+    The validation images are scored against a gallery of the training images only. The
+    ranking is tuned on that score, unless ``recognition.tune`` is off. Then the validation
+    images are added to the gallery. The test images of the subset are only scored.
 
     Args:
-        runs: the first one's config says how to rank; several make an ensemble.
+        runs: run directories; several make an ensemble. The first run's config has the
+            settings of the ranking.
         changes: settings to replace in that config, by dotted name.
         handle: OWNER/SLUG of the dataset on Kaggle.
-        title: of it; None is the slug in words.
-        max_mb: megabytes that it may have.
+        title: title of the dataset; None: the words of the slug.
+        max_mb: upper bound of the size in megabytes.
 
     Raises:
-        ArtefactError, DataError: there is no finished run, or not the images it used, or
-            the bundle is too large, or has something that must not be published.
-        KitError: Kaggle would not accept the handle or the title.
+        ArtefactError, DataError: a run is not finished, its images are missing, or the
+            bundle is too large or contains credentials or private paths.
+        KitError: Kaggle would refuse the handle or the title.
     """
     run_dirs, out = [Path(run) for run in runs], Path(out)
-    title = title_of(handle, title)
+    title = make_title(handle, title)
     files = Competition(Path(competition)).require("train")
     settings = bundle_settings(run_dirs, changes or {})
     with atomic_write_dir(out, MANIFEST) as folder:
@@ -144,15 +156,14 @@ def build_bundle(
 def _write_recogniser(
     runs: Sequence[Path], before: Config, files: Competition, folder: Path
 ) -> BundleReport:
-    """Write all that ``Recogniser.load`` reads."""
+    """Write all files that ``Recogniser.load`` reads."""
     queries = subset_queries(runs[0], files)
     evaluator = open_evaluator(runs, before, queries, files.train_dir, folder)
     ranking, trials = tune(evaluator, before.recognition)
     settings = before.model_copy(update={"recognition": ranking})
-    config.write_json(without_folders(settings), folder / "config.json")
-    in_float = _scores_in_float(evaluator, ranking, folder)
-    trained = evaluator.pools["train"].queries
-    finish_networks(runs, before, settings, trained, folder)
+    config.write_json(strip_weights_folder(settings), folder / "config.json")
+    in_float = _score_in_float(evaluator, ranking, folder)
+    finish_networks(runs, before, settings, evaluator.pools["train"].queries, folder)
     write_whitenings(evaluator.fit(ranking).whitenings, folder)
     gallery = write_gallery(evaluator, ranking, folder)
     if ranking.verification:
@@ -172,24 +183,24 @@ def _write_recogniser(
     return report
 
 
-def _scores_in_float(
+def _score_in_float(
     evaluator: Evaluator, ranking: Recognition, folder: Path
 ) -> PoolScore | None:
-    """The validation scores of the networks before they were integers, ranked alike."""
+    """The validation scores of the networks in floats, with the same ranking."""
     if not ranking.int8:
         return None
     in_float = ranking.model_copy(update={"int8": False})
     splits = ("train", "penalty", "validation")
-    other = Evaluator(
+    float_evaluator = Evaluator(
         evaluator.settings,
         evaluator.classes,
         load_embedder(folder, in_float, evaluator.reader),
-        {f: evaluator.pools[f].queries for f in splits},
+        {split: evaluator.pools[split].queries for split in splits},
         evaluator.reader,
         evaluator.train_dir,
     )
-    scores = other.scores("validation", in_float)
-    other.embedder.close()
+    scores = float_evaluator.scores("validation", in_float)
+    float_evaluator.embedder.close()
     return scores
 
 
@@ -211,16 +222,16 @@ def _write_listing(
         version=kaggle_kit.__version__,
         gallery=report.gallery,
         name=name,
-        validation=_in_words(report.validation),
-        test=_in_words(report.test),
+        validation=_format_scores(report.validation),
+        test=_format_scores(report.test),
         citation=CITATION,
     )
     listing = dataset_metadata(handle, title, SUBTITLE, description, "other")
     write_listing(listing, folder)
 
 
-def _in_words(scores: PoolScore | None) -> str:
-    """One line of scores."""
+def _format_scores(scores: PoolScore | None) -> str:
+    """Format scores on one line."""
     if scores is None:
         return "no images"
     score = scores.score

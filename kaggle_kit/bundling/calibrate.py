@@ -1,4 +1,4 @@
-"""Fit to validation images how probable it is that a guess is right."""
+"""Fit the calibration of a bundle to validation images."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +15,9 @@ from kaggle_kit.storage.tables import Guess, Truth
 def write_calibrations(
     evaluator: Evaluator, ranking: Recognition, folder: Path
 ) -> None:
-    """Write the curve of a ranking, and of the same without geometry if it has that.
+    """Write the calibration of a ranking; if it has geometry, also that without it.
 
-    It is for one image at a time, so that nothing is demoted.
+    Guesses are not demoted, since a calibration is for one image at a time.
     """
     if not evaluator.pools["validation"].queries:
         return
@@ -26,34 +26,34 @@ def write_calibrations(
     if single.verification:
         plain = single.model_copy(update={"verification": None})
         rankings[PLAIN_CALIBRATION] = plain
-    for name, some in rankings.items():
-        guesses = evaluator.guesses("validation", some)
-        curve = calibrate(guesses, evaluator.truths("validation"))
-        if curve:
-            curve.save(folder / name)
+    for file_name, file_ranking in rankings.items():
+        guesses = evaluator.guesses("validation", file_ranking)
+        calibration = calibrate(guesses, evaluator.truths("validation"))
+        if calibration:
+            calibration.save(folder / file_name)
 
 
 def calibrate(
     guesses: Mapping[str, Guess | None], truths: Mapping[str, Truth]
 ) -> Calibration | None:
-    """A logistic curve from confidence to probability.
+    """Fit a logistic curve from confidence to probability (Platt scaling).
 
-    None if all or none are right, or if confidence says nothing of which are.
+    Confidence is standardised for the fit. A weak L2 penalty keeps the slope finite if
+    right and wrong guesses are separable. A curve with two parameters is used because
+    validation images are few; isotonic regression would overfit.
 
-    Confidence is scaled to a spread of 1 for the fit, and its slope held back a little
-    (an L2 penalty, as if of one image), so that it stays finite where right and wrong
-    guesses do not overlap. A curve of two numbers, not a step for every few images:
-    validation images are few.
+    Returns:
+        None if all guesses are right, or none, or if the slope is not positive.
     """
     pairs = [(g, truths[i]) for i, g in guesses.items() if g is not None]
     confidence = np.array([guess.confidence for guess, _ in pairs], np.float64)
     right = np.array([g.landmark_id in truth.landmark_ids for g, truth in pairs], bool)
     if right.all() or not right.any() or not confidence.std():
         return None
-    mean, spread = confidence.mean(), confidence.std()
+    mean, deviation = confidence.mean(), confidence.std()
     model = LogisticRegression(C=1.0, max_iter=1000)
-    model.fit(((confidence - mean) / spread)[:, None], right)
-    slope = float(model.coef_[0, 0] / spread)
+    model.fit(((confidence - mean) / deviation)[:, None], right)
+    slope = float(model.coef_[0, 0] / deviation)
     if slope <= 0:
         return None
     intercept = float(model.intercept_[0] - slope * mean)

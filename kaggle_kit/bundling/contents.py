@@ -1,4 +1,4 @@
-"""What lies in a bundle: its listing for Kaggle, its manifest, and how large it is."""
+"""The files that describe a bundle: its metadata for Kaggle, and its manifest."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from kaggle_kit.storage.manifest import (
 from kaggle_kit.training.environment import read_environment
 
 LIBRARY, OTHER = "library", "other"
-SMALLER = {  # what to do about a part that is too large
+ADVICE = {  # for a part that is too large
     "embedders": "choose a smaller model.backbone, or fewer runs",
     "gallery": "set recognition.whiten to fewer axes, or make a smaller subset",
     "local": "lower local.n_features, or set recognition.verification=null",
@@ -28,10 +28,10 @@ SMALLER = {  # what to do about a part that is too large
 
 @dataclass(frozen=True)
 class BundleSizes(JsonObject):
-    """What a bundle holds.
+    """The size of a bundle.
 
     Attributes:
-        files: how many.
+        files: number of files.
         sizes_mb: megabytes of each part, largest first, and in total.
     """
 
@@ -51,19 +51,26 @@ def write_manifest(
     private: Sequence[Path],
     max_mb: float | None,
 ) -> BundleSizes:
-    """Check what is in the folder, and write its manifest.
+    """Check the files of a folder, and write its manifest.
 
     Args:
-        private: paths of this machine that no file may name.
+        folder: the partial folder.
+        out: its final path, for error messages.
+        contents: further entries of the manifest.
+        private: paths of this machine that no file may contain.
+        max_mb: upper bound of the size; None: no bound.
+
+    Raises:
+        ArtefactError: the folder is too large, or a file must not be uploaded.
     """
     files = {name: describe_file(folder / name) for name in upload_names(folder)}
-    sizes = sizes_mb(files)
+    sizes = measure_parts(files)
     _check_size(out, sizes, max_mb)
-    kit = read_environment()
+    versions = read_environment()
     head = {
         "format": 3,
-        "kit": {"version": kit.kaggle_kit, "commit": kit.commit},
-        "packages": kit.packages,
+        "kit": {"version": versions.kaggle_kit, "commit": versions.commit},
+        "packages": versions.packages,
     }
     _write_json({**head, **contents, "files": to_json(files)}, folder / MANIFEST)
     check_files(folder)
@@ -71,30 +78,30 @@ def write_manifest(
     return BundleSizes(len(files), sizes)
 
 
-def sizes_mb(files: Mapping[str, FileEntry]) -> dict[str, float]:
-    """Megabytes of each part of a bundle, largest first, and in total.
+def measure_parts(files: Mapping[str, FileEntry]) -> dict[str, float]:
+    """Sum the megabytes of each part of a bundle, largest first, and in total.
 
     Args:
-        files: the manifest's.
+        files: those in the manifest.
     """
     sizes: dict[str, int] = {}
     for name, file in files.items():
         top, slash, _ = name.partition("/")
         part = OTHER if not slash else LIBRARY if top == "kaggle_kit" else top
         sizes[part] = sizes.get(part, 0) + file.bytes
-    ordered = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))
-    ordered.append(("total", sum(sizes.values())))
-    return {part: round(size / 1e6, 3) for part, size in ordered}
+    items = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))
+    items.append(("total", sum(sizes.values())))
+    return {part: round(size / 1e6, 3) for part, size in items}
 
 
 def _check_size(out: Path, sizes: Mapping[str, float], max_mb: float | None) -> None:
     if max_mb is None or sizes["total"] <= max_mb:
         return
     parts = [name for name in sizes if name != "total"][:3]
-    named = ", ".join(f"{name} {sizes[name]:g}" for name in parts)
-    advice = "; ".join(f"{n}: {SMALLER[n]}" for n in parts if n in SMALLER)
+    largest = ", ".join(f"{name} {sizes[name]:g}" for name in parts)
+    advice = "; ".join(f"{n}: {ADVICE[n]}" for n in parts if n in ADVICE)
     raise ArtefactError(
-        f"{out}: expected at most {max_mb:g} MB, got {sizes['total']:g} MB ({named}); "
+        f"{out}: expected at most {max_mb:g} MB, got {sizes['total']:g} MB ({largest}); "
         f"raise --max-mb{f', or for {advice}' if advice else ''}"
     )
 

@@ -1,6 +1,6 @@
-"""The embedders of a bundle: what each run's network and vocabulary are written from.
+"""Write the embedders of a bundle: the network and the visual words of each run.
 
-Each has a folder of its own, ``embedders/0`` that of the first run.
+``embedders/0`` is the folder of the first run.
 """
 
 import shutil
@@ -14,7 +14,11 @@ from kaggle_kit import config
 from kaggle_kit.backends.base import INT8, LITE, MODEL
 from kaggle_kit.backends.tensorflow import TensorFlowEngine
 from kaggle_kit.bundling.evaluator import Evaluator, Query
-from kaggle_kit.bundling.runs import export_settings, no_images, without_folders
+from kaggle_kit.bundling.runs import (
+    export_settings,
+    no_images_error,
+    strip_weights_folder,
+)
 from kaggle_kit.config import Config
 from kaggle_kit.data.decode import decode_file
 from kaggle_kit.inference.embedder import load_embedder
@@ -26,8 +30,8 @@ from kaggle_kit.retrieval.whitening import Whitening
 from kaggle_kit.storage import tables
 from kaggle_kit.training.network import load_best
 
-VOCABULARY_IMAGES = 1000  # whose features the visual words are made of
-RANGE_IMAGES = 128  # that the range of 8-bit integers is found by
+VOCABULARY_IMAGES = 1000  # in the sample that visual words are fitted to
+RANGE_IMAGES = 128  # in the sample that calibrates the ranges of 8-bit integers
 
 
 def open_evaluator(
@@ -40,15 +44,15 @@ def open_evaluator(
     """Write the embedders of runs into a folder, and embed the images of their subset.
 
     Raises:
-        ArtefactError, DataError: there is no finished run, or not the images it used.
+        ArtefactError: a run is not finished.
+        DataError: no training image of the runs exists and decodes.
     """
     reader = LocalReader(settings.local, TensorFlowEngine())
     shutil.copyfile(runs[0] / "classes.csv", folder / "classes.csv")
-    for i, (run, own) in enumerate(
-        zip(runs, export_settings(runs, settings), strict=True)
-    ):
+    all_settings = export_settings(runs, settings)
+    for i, (run, run_settings) in enumerate(zip(runs, all_settings, strict=True)):
         out = folder / "embedders" / f"{i}"
-        _write_embedder(run, own, queries["train"], reader, out)
+        _write_embedder(run, run_settings, queries["train"], reader, out)
     evaluator = Evaluator(
         settings,
         tables.read_classes(folder / "classes.csv"),
@@ -58,7 +62,7 @@ def open_evaluator(
         train_dir,
     )
     if not evaluator.pools["train"].queries:
-        raise no_images(queries["train"])
+        raise no_images_error(queries["train"])
     return evaluator
 
 
@@ -66,23 +70,29 @@ def finish_networks(
     runs: Sequence[Path],
     before: Config,
     after: Config,
-    trained: Sequence[Query],
+    train: Sequence[Query],
     folder: Path,
 ) -> None:
-    """Drop what the tuned ranking does not need, and convert the networks for CPUs.
+    """Remove what the tuned ranking does not need, and convert the networks for CPUs.
 
-    Networks whose class scores have no say any more are exported without a head. With
-    ``recognition.int8`` the networks in floats go: their vectors and those of integers do
-    not belong together. Else each gets a LiteRT file beside it.
+    Networks whose class scores are not part of the tuned ranking are exported again
+    without a head. With ``recognition.int8``, the networks in floats are removed, since
+    their vectors must not be compared with those of integers. Otherwise each network gets
+    a LiteRT file.
+
+    Args:
+        before, after: the settings before and after tuning.
+        train: the training images.
     """
-    settled = after.recognition.model_copy(update={"tune": False})
-    own_before = export_settings(runs, before)
-    for i, (run, own) in enumerate(zip(runs, own_before, strict=True)):
+    tuned = after.recognition.model_copy(update={"tune": False})
+    all_settings = export_settings(runs, before)
+    for i, (run, run_before) in enumerate(zip(runs, all_settings, strict=True)):
         out = folder / "embedders" / f"{i}"
-        own_after = own.model_copy(update={"recognition": settled})
-        if own.model.backbone != "none" and has_head(own) > has_head(own_after):
+        run_after = run_before.model_copy(update={"recognition": tuned})
+        has_network = run_before.model.backbone != "none"
+        if has_network and has_head(run_before) > has_head(run_after):
             shutil.rmtree(out / MODEL)
-            _write_network(run, own_after, trained, out)
+            _write_network(run, run_after, train, out)
     for network in sorted(folder.glob(f"embedders/*/{MODEL}")):
         if after.recognition.int8:
             shutil.rmtree(network)
@@ -91,7 +101,7 @@ def finish_networks(
 
 
 def write_whitenings(whitenings: Sequence[Whitening | None], folder: Path) -> None:
-    """Write the whitening of each network and of each vocabulary beside it."""
+    """Write the whitening of each network and each vocabulary next to it."""
     paths = [
         run / f"{kind}.whitening.npz"
         for run in sorted((folder / "embedders").glob("*"))
@@ -104,37 +114,39 @@ def write_whitenings(whitenings: Sequence[Whitening | None], folder: Path) -> No
 
 
 def _write_embedder(
-    run: Path, own: Config, trained: Sequence[Query], reader: LocalReader, out: Path
+    run: Path, settings: Config, train: Sequence[Query], reader: LocalReader, out: Path
 ) -> None:
-    """The run's config, its network if it has one, and its vocabulary if it has one."""
+    """Write the config of a run, and its network and its visual words if it has them."""
     out.mkdir(parents=True)
-    config.write_json(without_folders(own), out / "config.json")
-    if own.model.backbone != "none":
-        _write_network(run, own, trained, out)
-    if own.vlad:
+    config.write_json(strip_weights_folder(settings), out / "config.json")
+    if settings.model.backbone != "none":
+        _write_network(run, settings, train, out)
+    if settings.vlad:
         from kaggle_kit.local_features.vocabulary import fit_vocabulary  # OpenCV
 
-        paths = _sample(trained, VOCABULARY_IMAGES, own.seed)
-        words = fit_vocabulary(reader.read_all(paths), own.vlad, own.seed)
+        paths = _sample(train, VOCABULARY_IMAGES, settings.seed)
+        words = fit_vocabulary(reader.read_all(paths), settings.vlad, settings.seed)
         Vocabulary(words).save(out / "words.npy")
 
 
-def _write_network(run: Path, own: Config, trained: Sequence[Query], out: Path) -> None:
-    """The run's network, exported, and in 8-bit integers too if that is asked for."""
-    keras.utils.clear_session()  # else names would tell how many were built before
-    export(load_best(run, own), own, out / MODEL)
-    if own.recognition.int8:
-        side = max(view_sides(own))
-        decoded = [
-            decode_file(path, side) for path in _sample(trained, RANGE_IMAGES, own.seed)
-        ]
-        images = [pixels for pixels in decoded if pixels is not None]
+def _write_network(
+    run: Path, settings: Config, train: Sequence[Query], out: Path
+) -> None:
+    """Export the network of a run; with ``recognition.int8`` also in 8-bit integers."""
+    # Otherwise the names of layers would depend on the models built before.
+    keras.utils.clear_session()
+    export(load_best(run, settings), settings, out / MODEL)
+    if settings.recognition.int8:
+        side = max(view_sides(settings))
+        paths = _sample(train, RANGE_IMAGES, settings.seed)
+        results = [decode_file(path, side) for path in paths]
+        images = [pixels for pixels in results if pixels is not None]
         if not images:
-            raise no_images(trained)
+            raise no_images_error(train)
         convert_to_int8(out / MODEL, images, out / INT8)
 
 
-def _sample(trained: Sequence[Query], n: int, seed: int) -> list[Path]:
-    """n of the training images, drawn by a seed, in their order."""
-    drawn = np.random.default_rng(seed).permutation(len(trained))[:n]
-    return [trained[i].path for i in np.sort(drawn)]
+def _sample(queries: Sequence[Query], n: int, seed: int) -> list[Path]:
+    """Draw n images at random; their relative order is preserved."""
+    rows = np.random.default_rng(seed).permutation(len(queries))[:n]
+    return [queries[i].path for i in np.sort(rows)]

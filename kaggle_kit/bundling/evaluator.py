@@ -1,4 +1,4 @@
-"""Queries against a gallery of training images: what tuning and ablations score by."""
+"""Score a ranking by queries against a gallery of training images, to tune or ablate it."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from kaggle_kit.retrieval.whitening import Whitening, fit_whitening
 from kaggle_kit.storage.json_files import JsonObject, to_json
 from kaggle_kit.storage.tables import Class, Guess, Label, Truth
 
-WHITENING_IMAGES = 20_000  # that a whitening is fitted to
-WIDE = 4096  # numbers; to wider vectors, whitening is fitted to so many images
+WHITENING_IMAGES = 20_000  # in the sample that a whitening is fitted to
+WIDE = 4096  # dimensions; above, the sample has only so many images
 MAP_AT = 10
-Precisions = NDArray[np.float64]  # what each of M landmark images adds to GAP, times M
+Precisions = NDArray[np.float64]  # of M landmark images; GAP is their mean
 
 
 class Query(NamedTuple):
-    """An image and the landmark it shows, None for no landmark."""
+    """An image and its landmark; None for no landmark."""
 
     image_id: str
     path: Path
@@ -44,17 +44,17 @@ class Query(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """Images that decode, and what each part of an embedder gives of them, unwhitened."""
+    """Images that decode, and their embeddings by each part, before whitening."""
 
     queries: list[Query]
     by_part: list[Embeddings]
 
 
 class Fit(NamedTuple):
-    """What follows from the training images and the settings.
+    """What is computed from the training images for some settings.
 
-    whitenings: one for each part, or None.
-    embeddings: of the images of each pool, whitened and joined.
+    whitenings: of each part; None without whitening.
+    embeddings: of each pool, whitened and joined.
     gallery: of the training images.
     """
 
@@ -96,9 +96,9 @@ class Evaluator:
     """Scores a ranking on the images of a subset.
 
     Attributes:
-        settings: the config that the embedder was made with.
-        pools: "train" and "penalty" make the gallery; "validation" and "test" are queried.
-        reader: local features of the images.
+        settings: the config of the embedder.
+        pools: "train" and "penalty" form the gallery; "validation" and "test" are queries.
+        reader: detects the local features of images.
     """
 
     def __init__(
@@ -110,32 +110,32 @@ class Evaluator:
         reader: LocalReader,
         train_dir: Path,
     ):
-        """Embed the images of each pool; those that do not decode are left out."""
+        """Embed the images of each pool; images that do not decode are dropped."""
         self.settings = settings
         self.classes = classes
         self.embedder = embedder
         self.reader = reader
         self.train_dir = train_dir
         self.pools: dict[str, Pool] = {}
-        for name, some in queries.items():
-            by_part = embedder.embed_by_part([query.path for query in some], name)
-            decoded = [some[i] for i in by_part[0].positions]
-            self.pools[name] = Pool(decoded, by_part)
-        self._fit: tuple[str, Fit] | None = None  # the last: vectors are large
+        for name, pool in queries.items():
+            by_part = embedder.embed_by_part([query.path for query in pool], name)
+            readable = [pool[i] for i in by_part[0].positions]
+            self.pools[name] = Pool(readable, by_part)
+        self._fit: tuple[str, Fit] | None = None  # only the last one: vectors are large
         self._evidence: dict[str, Evidence] = {}
 
     @property
     def n_parts(self) -> int:
-        """How many embedders there are."""
+        """The number of parts of the embedder."""
         return len(self.embedder.parts)
 
     @property
     def has_head(self) -> bool:
-        """Whether any embedder gives class scores."""
+        """Whether any part has class scores."""
         return any(part.n_classes for part in self.embedder.parts)
 
     def fit(self, ranking: Recognition) -> Fit:
-        """Whiten, join and build the gallery as the settings say; the last is cached."""
+        """Whiten and join embeddings, and build the gallery; the last result is cached."""
         key = repr((ranking.whiten, ranking.whitening, ranking.weights))
         if self._fit is None or self._fit[0] != key:
             self._fit = None
@@ -143,7 +143,7 @@ class Evaluator:
         return self._fit[1]
 
     def recogniser(self, ranking: Recognition) -> Recogniser:
-        """What recognises with a ranking, by the gallery of the training images."""
+        """A recogniser with a ranking and the gallery of the training images."""
         settings = self.settings.model_copy(update={"recognition": ranking})
         geometry = None
         if ranking.verification:
@@ -154,13 +154,13 @@ class Evaluator:
         return Recogniser(settings, self.classes, self.embedder, gallery, geometry)
 
     def evidence(self, pool: str, ranking: Recognition) -> Evidence:
-        """The evidence of the images of a pool, geometry included; it is cached."""
+        """The evidence for the images of a pool, with inliers; it is cached."""
         verification = ranking.verification
-        compared = verification and verification.model_dump(
+        geometry = verification and verification.model_dump(
             exclude={"weight", "full_inliers"}
         )
         vectors = ranking.whiten, ranking.whitening, ranking.weights
-        key = repr((pool, vectors, compared))
+        key = repr((pool, vectors, geometry))
         if key not in self._evidence:
             recogniser = self.recogniser(ranking)
             evidence = recogniser.search(self.fit(ranking).embeddings[pool])
@@ -182,47 +182,46 @@ class Evaluator:
         return dict(zip(ids, guesses, strict=True))
 
     def precisions(self, ranking: Recognition) -> Precisions:
-        """What each validation image of a landmark adds to GAP."""
+        """The precision of each validation image of a landmark; see ``Precisions``."""
         return precisions_of(
             self.guesses("validation", ranking), self.truths("validation")
         )
 
     def truths(self, pool: str) -> dict[str, Truth]:
-        """What each image of a pool shows, of the landmarks that can be named."""
-        named = {query.landmark_id for query in self.pools["train"].queries}
+        """The landmark of each image of a pool, if it is one of the training images'."""
+        train_landmarks = {query.landmark_id for query in self.pools["train"].queries}
 
-        def shown(landmark_id: int | None) -> frozenset[int]:
-            if landmark_id is None or landmark_id not in named:
-                return frozenset()
-            return frozenset({landmark_id})
+        def as_truth(landmark_id: int | None) -> Truth:
+            if landmark_id is None or landmark_id not in train_landmarks:
+                return Truth(frozenset())
+            return Truth(frozenset({landmark_id}))
 
-        return {
-            q.image_id: Truth(shown(q.landmark_id)) for q in self.pools[pool].queries
-        }
+        return {q.image_id: as_truth(q.landmark_id) for q in self.pools[pool].queries}
 
     def scores(self, pool: str, ranking: Recognition) -> PoolScore | None:
-        """GAP and its companions on a pool, with intervals, and mAP of the search.
+        """Compute GAP and other scores on a pool, with intervals, and mAP of the search.
 
-        None where the pool has no image.
+        Returns:
+            None if the pool has no image.
         """
         if not self.pools[pool].queries:
             return None
         fit = self.fit(ranking)
-        shown = [query.landmark_id for query in self.pools[pool].queries]
-        landmarks = set(fit.gallery.landmark_ids.tolist())
-        known = sum(i in landmarks for i in shown)
-        non_landmarks = sum(i is None for i in shown)
-        unknown = len(shown) - known - non_landmarks
+        landmarks = [query.landmark_id for query in self.pools[pool].queries]
+        gallery_landmarks = set(fit.gallery.landmark_ids.tolist())
+        known = sum(i in gallery_landmarks for i in landmarks)
+        non_landmarks = sum(i is None for i in landmarks)
+        unknown = len(landmarks) - known - non_landmarks
         _, rows = top_k(fit.embeddings[pool].vectors, fit.gallery.vectors, MAP_AT)
         return PoolScore(
             with_intervals(self.guesses(pool, ranking), self.truths(pool)),
             QueryCounts(known, unknown, non_landmarks),
-            _mean_average_precision(shown, rows, fit.gallery),
+            _mean_average_precision(landmarks, rows, fit.gallery),
         )
 
     def _compute_fit(self, ranking: Recognition) -> Fit:
         train = self.pools["train"]
-        whitenings = [self._whitening(part, ranking) for part in train.by_part]
+        whitenings = [self._fit_whitening(part, ranking) for part in train.by_part]
         embeddings = {
             name: join_parts(
                 [
@@ -244,32 +243,38 @@ class Evaluator:
         )
         return Fit(whitenings, embeddings, gallery)
 
-    def _whitening(
+    def _fit_whitening(
         self, embeddings: Embeddings, ranking: Recognition
     ) -> Whitening | None:
+        """Fit a whitening to a sample of the embeddings of the training images."""
         if ranking.whiten is None:
             return None
         rng = np.random.default_rng(self.settings.seed)
-        wide = embeddings.vectors.shape[1] > WIDE
-        n = min(len(embeddings.vectors), WIDE if wide else WHITENING_IMAGES)
-        some = np.sort(rng.permutation(len(embeddings.vectors))[:n])
+        is_wide = embeddings.vectors.shape[1] > WIDE
+        n = min(len(embeddings.vectors), WIDE if is_wide else WHITENING_IMAGES)
+        rows = np.sort(rng.permutation(len(embeddings.vectors))[:n])
         landmarks = None
         if ranking.whitening == "within":
             queries = self.pools["train"].queries
-            landmarks = np.array([queries[i].landmark_id for i in some], np.int64)
-        return fit_whitening(embeddings.vectors[some], ranking.whiten, landmarks)
+            landmarks = np.array([queries[i].landmark_id for i in rows], np.int64)
+        return fit_whitening(embeddings.vectors[rows], ranking.whiten, landmarks)
 
 
 def _mean_average_precision(
-    shown: Sequence[int | None], rows: NDArray[np.int64], gallery: Gallery
+    landmarks: Sequence[int | None], rows: NDArray[np.int64], gallery: Gallery
 ) -> float | None:
-    """mAP of the nearest gallery images, over the images whose landmark the gallery has."""
-    of_row = gallery.landmark_ids
-    landmarks = np.array([-1 if i is None else i for i in shown], np.int64)
-    counts = Counter(of_row.tolist())
-    n_relevant = np.array([counts[i] for i in landmarks.tolist()], np.int64)
-    asked = np.flatnonzero(n_relevant)
-    if not len(asked):
+    """mAP of the nearest gallery images, over the queries with a landmark of the gallery.
+
+    Args:
+        landmarks: of q queries.
+        rows: (q, k) their nearest gallery rows.
+    """
+    query_landmarks = np.array([-1 if i is None else i for i in landmarks], np.int64)
+    counts = Counter(gallery.landmark_ids.tolist())
+    n_relevant = np.array([counts[i] for i in query_landmarks.tolist()], np.int64)
+    queries = np.flatnonzero(n_relevant)
+    if not len(queries):
         return None
-    relevant = of_row[rows[asked]] == landmarks[asked, None]
-    return mean_average_precision(relevant, n_relevant[asked], MAP_AT)
+    neighbours = gallery.landmark_ids[rows[queries]]
+    is_relevant = neighbours == query_landmarks[queries, None]
+    return mean_average_precision(is_relevant, n_relevant[queries], MAP_AT)

@@ -1,4 +1,4 @@
-"""The gallery of a bundle, with local features and names; and the scores of validation."""
+"""Write the gallery of a bundle, its local features, and the names of landmarks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,10 @@ from kaggle_kit.storage.tables import Label
 
 
 def write_gallery(evaluator: Evaluator, ranking: Recognition, folder: Path) -> Gallery:
-    """Write the training images, and the validation images of the same landmarks."""
+    """Write a gallery of the training images and the validation images of their landmarks.
+
+    Validation images of other landmarks are not added.
+    """
     fit = evaluator.fit(ranking)
     landmarks = set(fit.gallery.landmark_ids.tolist())
     queries = evaluator.pools["validation"].queries
@@ -45,7 +48,7 @@ def write_local_features(
 
 
 def write_names(files: Competition, landmarks: set[int], folder: Path) -> None:
-    """Write ``names.csv`` (landmark_id, name) of some landmarks, where names are known."""
+    """Write ``names.csv`` (landmark_id, name) for the landmarks whose name is known."""
     names = tables.read_names(files.names_csv)
     if names:
         rows = [(i, name) for i, name in names.items() if i in landmarks]

@@ -1,4 +1,4 @@
-"""No credentials and no paths of this machine in what goes up."""
+"""Check that an upload contains no credentials and no paths of this machine."""
 
 import mmap
 import os
@@ -9,30 +9,30 @@ from pathlib import Path
 from kaggle_kit import credentials
 from kaggle_kit.errors import ArtefactError
 
-ARRAYS = (".npy", ".npz")  # numbers alone, and most of a bundle
-SHORTEST_PATH = 5  # "/c" would be found in any network's weights
+ARRAYS = (".npy", ".npz")  # not read: they hold only numbers, and most of the bytes
+MIN_PATH = 5  # characters; the weights of any network contain shorter ones by chance
 TOKEN = re.compile(rb"KGAT_[0-9A-Za-z_-]{8,}")
 KEY_FILE = re.compile(rb'"username"\s*:\s*"[^"]*"\s*,\s*"key"\s*:\s*"[^"]')
 WORD = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 
 
 def check_no_leaks(folder: Path, places: Iterable[Path]) -> None:
-    """Refuse a folder in which a file tells what should stay here.
+    """Refuse a folder if a file contains a private path or a credential.
 
-    That is the home folder, the given folders, the user's Kaggle key or token, or
-    anything of the form of one. Files of arrays are not read.
+    These are the path of the home folder, the given paths, the user's Kaggle key or
+    token, and any text of that form. Files of arrays are not read.
 
     Args:
         places: folders whose absolute paths must not be in any file.
 
     Raises:
-        ArtefactError: the first such file; what was found is not quoted if it is secret.
+        ArtefactError: it names the first such file, and does not quote a credential.
     """
     paths = {str(place.absolute()) for place in places}
     paths |= {str(place.resolve()) for place in places}
     paths |= {str(Path.home()), str(Path.home().resolve())}
-    known = sorted(p for p in paths if len(p) >= SHORTEST_PATH)
-    keys = credentials.secrets()
+    private = sorted(path for path in paths if len(path) >= MIN_PATH)
+    secrets = credentials.secrets()
     for path in sorted(Path(folder).rglob("*")):
         if not path.is_file() or path.suffix in ARRAYS or not path.stat().st_size:
             continue
@@ -40,19 +40,20 @@ def check_no_leaks(folder: Path, places: Iterable[Path]) -> None:
             path.open("rb") as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
         ):
-            what = next(_found(data, known, keys), None)
-        if what:
+            leak = next(_find_leaks(data, private, secrets), None)
+        if leak:
             name = path.relative_to(folder).as_posix()
             raise ArtefactError(
-                f"{name}: expected nothing that tells of this machine or its user, found "
-                f"{what}; take it out of the run or the config"
+                f"{name}: expected no private path and no credential, found {leak}; "
+                f"remove it from the run or the config"
             )
 
 
-def _found(
-    data: mmap.mmap, paths: Iterable[str], keys: Mapping[str, str]
+def _find_leaks(
+    data: mmap.mmap, paths: Iterable[str], secrets: Mapping[str, str]
 ) -> Iterator[str]:
-    for value, name in keys.items():
+    """Yield a description of each leak in a file."""
+    for value, name in secrets.items():
         if data.find(value.encode()) >= 0:
             yield f"the secret of {name}"
     if data.find(b"KGAT_") >= 0 and TOKEN.search(data):
@@ -65,7 +66,7 @@ def _found(
 
 
 def _has_path(data: mmap.mmap, path: bytes) -> bool:
-    """Whether a path is there, and not as a part of another such as ``x/root`` is."""
+    """Whether a file contains a path other than as a part of another one (``x/root``)."""
     start = data.find(path)
     while start >= 0:
         before = data[start - 1 : start] if start else b""

@@ -1,4 +1,4 @@
-"""The kit itself, as it travels in a folder, and whether a kernel fits the one there."""
+"""Copy the kit into a bundle, and check that a kernel is compatible with a bundle."""
 
 import ast
 import json
@@ -12,8 +12,8 @@ from kaggle_kit.errors import ArtefactError
 from kaggle_kit.kernel import INTERFACE, mismatch
 from kaggle_kit.storage.manifest import MANIFEST
 
-ENTRY = Path("kaggle_kit", "kernel.py")  # all that a kernel imports of its bundle
-# What the kernels of 0.1.0 import first; the kit has these modules no more.
+ENTRY = Path("kaggle_kit", "kernel.py")  # the only module that a kernel imports
+# Modules that kernels of 0.1.0 import first; later versions of the kit do not have them.
 FORMER = (Path("kaggle_kit", "tables.py"), Path("kaggle_kit", "training", "session.py"))
 STOP = '''\
 """Ends a kernel of kaggle_kit 0.1.0, which imports this first."""
@@ -25,61 +25,64 @@ raise SystemExit(
 '''
 
 
-def copy_library(part: Path) -> None:
-    """Put the package, without what is of no use there, and its licence into a folder."""
+def copy_library(folder: Path) -> None:
+    """Copy the package, without documents and configs, and its licence into a folder."""
     ignored = shutil.ignore_patterns(
         "__pycache__", "*.pyc", "*.md", "py.typed", "configs", "kernels"
     )
     library = Path(kaggle_kit.__file__).parent
-    shutil.copytree(library, part / "kaggle_kit", ignore=ignored)
-    (part / "LICENSE").write_text(licence_text(), encoding="utf-8")
+    shutil.copytree(library, folder / "kaggle_kit", ignore=ignored)
+    (folder / "LICENSE").write_text(licence_text(), encoding="utf-8")
 
 
-def stop_former_kernels(part: Path) -> None:
-    """Put modules into a bundle that end a kernel of an earlier version with one line."""
+def stop_former_kernels(folder: Path) -> None:
+    """Add modules to a bundle that stop a kernel of 0.1.0 with a one-line error."""
     for name in FORMER:
         text = STOP.format(version=kaggle_kit.__version__)
-        (part / name).write_text(text, encoding="utf-8")
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def check_fit(bundle: Path, script: Path) -> None:
-    """Refuse a kernel that cannot run with a bundle, before either is run or sent.
+    """Refuse a kernel that is not compatible with a bundle; nothing is executed.
 
-    Nothing is executed. A script that imports nothing of the kit needs none of it.
+    A script that imports nothing of the kit is compatible with any bundle.
 
     Raises:
-        ArtefactError: the bundle has no ``kaggle_kit.kernel``, or the script imports
-            anything else of the kit, or both are of different interfaces; or the script
-            is not Python.
+        ArtefactError: the bundle has no ``kaggle_kit.kernel``, the script imports another
+            module of the kit, their interfaces differ, or the script is not Python.
     """
     if script.suffix != ".py":
         return
-    parsed = parse(script)
-    used = _used(parsed)
-    if not used:
+    module = parse(script)
+    imports = _list_imports(module)
+    if not imports:
         return
     entry = bundle / ENTRY
-    there = _interface(_constants(parse(entry))) if entry.is_file() else 0
-    constants, version = _constants(parsed), _version(bundle)
-    others = sorted(used - {"kaggle_kit.kernel"})
-    made = str(constants.get("VERSION", "before 0.2.0"))  # from which on it is there
-    if there and others:
+    bundle_interface = 0
+    if entry.is_file():
+        bundle_interface = _read_interface(_read_constants(parse(entry)))
+    constants, bundle_version = _read_constants(module), _read_version(bundle)
+    others = sorted(imports - {"kaggle_kit.kernel"})
+    kernel_version = str(
+        constants.get("VERSION", "before 0.2.0")
+    )  # which introduced it
+    if bundle_interface and others:
         raise ArtefactError(
-            f"{script}: kernel of kaggle_kit {made}, bundle of {version}: expected it to "
-            f"import kaggle_kit.kernel alone, got {others[0]}; push the kernel of "
-            f"{version}, from its folder kernels"
+            f"{script}: kernel of kaggle_kit {kernel_version}, bundle of "
+            f"{bundle_version}: expected it to import kaggle_kit.kernel alone, got "
+            f"{others[0]}; push the kernel of {bundle_version}, from its folder kernels"
         )
-    asked = _interface(constants) or INTERFACE
-    wrong = mismatch(made, asked, version, there)
-    if wrong:
-        raise ArtefactError(f"{bundle}: {wrong}")
+    kernel_interface = _read_interface(constants) or INTERFACE
+    error = mismatch(kernel_version, kernel_interface, bundle_version, bundle_interface)
+    if error:
+        raise ArtefactError(f"{bundle}: {error}")
 
 
 def parse(path: Path) -> ast.Module:
-    """The syntax of a kernel's code file, which goes up as UTF-8; nothing is executed.
+    """Parse a kernel's code file, in UTF-8; nothing is executed.
 
     Raises:
-        ArtefactError: it is not Python.
+        ArtefactError: the file is not Python.
     """
     try:
         return ast.parse(path.read_text("utf-8"))
@@ -89,7 +92,7 @@ def parse(path: Path) -> ast.Module:
         ) from None
 
 
-def _used(script: ast.Module) -> set[str]:
+def _list_imports(script: ast.Module) -> set[str]:
     """Full names of the kit's modules that a script imports."""
     names: set[str] = set()
     for node in ast.walk(script):
@@ -102,8 +105,8 @@ def _used(script: ast.Module) -> set[str]:
     return {name for name in names if name.startswith("kaggle_kit.")}
 
 
-def _constants(module: ast.Module) -> dict[str, Any]:
-    """The plain values that a module gives to names of capitals at its top."""
+def _read_constants(module: ast.Module) -> dict[str, Any]:
+    """The literal values that a module assigns to upper-case names at its top level."""
     return {
         target.id: node.value.value
         for node in module.body
@@ -113,13 +116,13 @@ def _constants(module: ast.Module) -> dict[str, Any]:
     }
 
 
-def _interface(constants: dict[str, Any]) -> int:
+def _read_interface(constants: dict[str, Any]) -> int:
     number = constants.get("INTERFACE")
     return number if isinstance(number, int) else 0
 
 
-def _version(bundle: Path) -> str:
-    """The version of the kit that made a bundle."""
+def _read_version(bundle: Path) -> str:
+    """The version of the kit that built a bundle."""
     try:
         manifest = json.loads((bundle / MANIFEST).read_text("utf-8"))
         return str(manifest["kit"]["version"])

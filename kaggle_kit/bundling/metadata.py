@@ -1,7 +1,7 @@
-"""What Kaggle demands of a dataset and of names: checked before anything goes up.
+"""Check the metadata and the files of a dataset by Kaggle's rules, before an upload.
 
-The limits are those of Kaggle's own client (2.2) and its documentation. Most of what they
-forbid it would only tell after the upload, or not at all.
+The limits are those of Kaggle's client (2.2) and its documentation. Kaggle itself reports
+most violations only after the upload, or never.
 """
 
 import re
@@ -11,9 +11,9 @@ from typing import Any
 from kaggle_kit.errors import ArtefactError, KitError
 from kaggle_kit.storage.manifest import METADATA, upload_names
 
-PLACEHOLDER = "INSERT_OWNER"  # in place of the user's name, until there is one
+PLACEHOLDER = "INSERT_OWNER"  # in place of the owner, until the user enters one
 HANDLE = f"{PLACEHOLDER}/landmark-kit"
-DATASET, KERNEL = "dataset", "kernel"  # what a handle may be of
+DATASET, KERNEL = "dataset", "kernel"  # kinds of handles
 SLUG_LENGTHS = {DATASET: (6, 50), KERNEL: (5, 50)}
 TITLE_LENGTHS = (6, 50)
 SUBTITLE_LENGTHS = (20, 80)
@@ -24,29 +24,23 @@ CDLA-Permissive-1.0 CDLA-Sharing-1.0 copyright-authors DbCL-1.0 EU-ODP-Legal-Not
 FDL-1.3 GPL-2.0 GPL-3.0 LGPL-3.0 ODbL-1.0 ODC-BY-1.0 other PDDL unknown
 US-Government-Works
 """
-UNPACKED = (
-    ".zip",
-    ".tar",
-    ".gz",
-    ".tgz",
-    ".bz2",
-    ".7z",
-    ".rar",
-)  # at the top, by Kaggle
+# Archives that Kaggle unpacks, if they are at the top level.
+UNPACKED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".7z", ".rar")
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def check_handle(text: str, what: str) -> tuple[str, str]:
-    """The owner and the slug of ``owner/slug``.
+    """Check a handle, and split it into owner and slug.
 
-    The owner may still be ``PLACEHOLDER``: whoever uploads has to look.
+    The owner may be ``PLACEHOLDER``; only an upload needs a real one.
 
     Args:
-        what: ``DATASET`` or ``KERNEL``, whose slugs differ in their lengths.
+        text: ``owner/slug``.
+        what: ``DATASET`` or ``KERNEL``; their slugs have different limits.
 
     Raises:
-        KitError: it is not of that form, or Kaggle would not take the slug.
+        KitError: the handle has another form, or Kaggle would refuse the slug.
     """
     owner, slash, slug = text.partition("/")
     if not slash or not OWNER.fullmatch(owner) or not SLUG.fullmatch(slug):
@@ -64,12 +58,15 @@ def dataset_metadata(
     """The content of ``dataset-metadata.json``, checked.
 
     Args:
-        title: None for the slug in words.
-        licence: a name of ``LICENCES``.
+        title: None: the words of the slug.
+        licence: a name in ``LICENCES``.
+
+    Raises:
+        KitError, ArtefactError: Kaggle would refuse a value.
     """
     values = {
         "id": handle,
-        "title": title_of(handle, title),
+        "title": make_title(handle, title),
         "subtitle": subtitle,
         "description": description,
         "licenses": [{"name": licence}],
@@ -79,14 +76,14 @@ def dataset_metadata(
     return values
 
 
-def title_of(handle: str, title: str | None = None) -> str:
-    """The title of a dataset; None is the handle's slug in words.
+def make_title(handle: str, title: str | None = None) -> str:
+    """Check the title of a dataset, or make one from the words of the slug.
 
-    >>> title_of("somebody/landmark-kit")
+    >>> make_title("somebody/landmark-kit")
     'Landmark kit'
 
     Raises:
-        KitError: Kaggle would not take the handle or the title.
+        KitError: Kaggle would refuse the handle or the title.
     """
     _, slug = check_handle(handle, DATASET)
     title = slug.replace("-", " ").capitalize() if title is None else title
@@ -95,14 +92,14 @@ def title_of(handle: str, title: str | None = None) -> str:
 
 
 def check_metadata(values: Any, where: str) -> None:
-    """Refuse what Kaggle or its client would.
+    """Refuse metadata that Kaggle or its client would refuse.
 
     Args:
         values: the content of ``dataset-metadata.json``.
-        where: what to call it.
+        where: its name in error messages.
 
     Raises:
-        KitError: the first value that is missing or out of range.
+        KitError, ArtefactError: a value is missing or out of range.
     """
     if not isinstance(values, dict):
         raise ArtefactError(f"{where}: expected a JSON object, got {values!r:.60}")
@@ -131,33 +128,33 @@ def check_metadata(values: Any, where: str) -> None:
 
 
 def check_files(folder: Path) -> None:
-    """Refuse files that would not arrive on Kaggle as they are here.
+    """Refuse files that would not arrive on Kaggle unchanged.
 
     Raises:
-        ArtefactError: the first that is empty, of a name that the client passes over, or
-            an archive that Kaggle would unpack.
+        ArtefactError: it names the first file that is empty, that the client skips by its
+            name, or that is an archive which Kaggle would unpack.
     """
     folder = Path(folder)
-    kept = set(upload_names(folder))
+    uploads = set(upload_names(folder))
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_dir():
             if not any(path.iterdir()):
                 raise ArtefactError(f"{path}: expected files, got an empty folder")
-        elif name not in kept and name != METADATA:
+        elif name not in uploads and name != METADATA:
             raise ArtefactError(
                 f"{path}: expected a name that Kaggle's client uploads, got one that it "
                 f"skips; rename it"
             )
         elif "/" not in name and name.lower().endswith(UNPACKED):
             raise ArtefactError(
-                f"{path}: expected no archive at the top, which Kaggle would unpack; put "
-                f"it into a folder"
+                f"{path}: expected no archive at the top level, which Kaggle would unpack; "
+                f"put it into a folder"
             )
         elif not path.stat().st_size:
             raise ArtefactError(
-                f"{path}: expected some content, got an empty file, which may get lost on "
-                f"its way; write something into it or remove it"
+                f"{path}: expected some content, got an empty file, which an upload may "
+                f"lose; write something into it or remove it"
             )
 
 

@@ -1,4 +1,4 @@
-"""Whose work is in a bundle: licence, notice, and the authors of the gallery's images."""
+"""The licence, the notice and the authors of the gallery's images in a bundle."""
 
 from collections.abc import Collection
 from importlib import metadata
@@ -12,7 +12,7 @@ from kaggle_kit.progress import progress
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
 
-SOURCE = "train_attribution.csv"  # of the data set, if the competition folder has it
+SOURCE = "train_attribution.csv"  # of the data set; the competition folder may have it
 ATTRIBUTION = "attribution.csv"
 CHUNK = 100_000  # rows read at a time
 COLUMNS = ("id", "url", "author", "license", "title")
@@ -49,17 +49,17 @@ def licence_text() -> str:
     """The kit's licence, from its checkout, its bundle or its installed package.
 
     Raises:
-        ArtefactError: it came without.
+        ArtefactError: none of them has the licence.
     """
-    beside = Path(kaggle_kit.__file__).parents[1]
-    if (beside / "setup.cfg").exists() or (beside / "kit-manifest.json").exists():
-        return (beside / "LICENSE").read_text(encoding="utf-8")
+    root = Path(kaggle_kit.__file__).parents[1]
+    if (root / "setup.cfg").exists() or (root / "kit-manifest.json").exists():
+        return (root / "LICENSE").read_text(encoding="utf-8")
     try:
-        found = metadata.distribution("kaggle-kit")
+        package = metadata.distribution("kaggle-kit")
     except metadata.PackageNotFoundError:
         text = None
     else:
-        text = found.read_text("licenses/LICENSE") or found.read_text("LICENSE")
+        text = package.read_text("licenses/LICENSE") or package.read_text("LICENSE")
     if not text:
         raise ArtefactError(
             f"{kaggle_kit.__file__}: expected the kit's LICENSE in its package, found "
@@ -68,32 +68,33 @@ def licence_text() -> str:
     return text
 
 
-def write_notice(part: Path, competition: Path) -> int:
+def write_notice(folder: Path, competition: Path) -> int:
     """Write ``NOTICE.md`` and, if authors are known, ``attribution.csv`` of the gallery.
 
     Args:
-        part: a bundle with its gallery.
-        competition: the folder whose ``train_attribution.csv`` (id, url, author, license,
-            title) is read, if it is there, row by row.
+        folder: a bundle with its gallery.
+        competition: a folder that may have ``train_attribution.csv`` (id, url, author,
+            license, title).
 
     Returns:
-        The number of images whose author is known.
+        The number of gallery images whose author is known.
 
     Raises:
-        TableError: the columns are others.
+        TableError: that file is damaged or has other columns.
     """
-    ids = {row.image_id for row in tables.read_labels(part / "gallery" / "gallery.csv")}
-    rows = _authors(competition / SOURCE, ids)
+    labels = tables.read_labels(folder / "gallery" / "gallery.csv")
+    ids = {label.image_id for label in labels}
+    rows = _read_authors(competition / SOURCE, ids)
     if rows:
-        write_rows(part / ATTRIBUTION, COLUMNS, rows)
+        write_rows(folder / ATTRIBUTION, COLUMNS, rows)
     authors = LISTED.format(n=len(rows), total=len(ids)) if rows else UNLISTED
     text = NOTICE.format(citation=CITATION, authors=authors)
-    (part / "NOTICE.md").write_text(text, encoding="utf-8")
+    (folder / "NOTICE.md").write_text(text, encoding="utf-8")
     return len(rows)
 
 
-def _authors(path: Path, ids: Collection[str]) -> list[list[str]]:
-    """The rows of some images; of millions, only these are held."""
+def _read_authors(path: Path, ids: Collection[str]) -> list[list[str]]:
+    """Read the rows of some images, in chunks: the file has millions of rows."""
     if not path.exists():
         return []
     rows: list[list[str]] = []
@@ -105,10 +106,11 @@ def _authors(path: Path, ids: Collection[str]) -> list[list[str]]:
             progress(label=f"rows of {path.name}") as bar,
         ):
             for chunk in chunks:
-                kept = chunk[chunk["id"].isin(ids)]
-                rows += kept[list(COLUMNS)].to_numpy().tolist()
+                matches = chunk[chunk["id"].isin(ids)]
+                rows += matches[list(COLUMNS)].to_numpy().tolist()
                 bar.update(len(chunk))
-    except (OSError, ValueError) as error:  # UnicodeDecodeError, pandas' own, no column
+    # ValueError includes UnicodeDecodeError, missing columns and the parser's errors.
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise TableError(
             f"{path}: expected a CSV file of {', '.join(COLUMNS)}, got {reason}; download "

@@ -1,4 +1,4 @@
-"""What a bundle takes from its runs: their settings, and the images of their subset."""
+"""The settings of the runs of a bundle, and the images of their subset."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,13 +14,13 @@ from kaggle_kit.training.run_directory import read_run
 
 
 def bundle_settings(runs: Sequence[Path], changes: Mapping[str, Any]) -> Config:
-    """The first run's config, changed.
+    """The first run's config with some settings replaced.
 
     Raises:
-        ArtefactError: the runs are of different subsets, so that one's validation images
-            may have trained another.
-        ConfigError: a change is not valid, or a network of one size is to see images at
-            several.
+        ArtefactError: the subsets of the runs differ, so the validation images of one run
+            may be training images of another.
+        ConfigError: a change is not valid, or the network of a run has a fixed input size
+            and ``recognition.scales`` has several.
     """
     first = read_run(runs[0])
     for run in runs[1:]:
@@ -36,24 +36,25 @@ def bundle_settings(runs: Sequence[Path], changes: Mapping[str, Any]) -> Config:
 
 
 def export_settings(runs: Sequence[Path], settings: Config) -> list[Config]:
-    """What each run's network is exported with: its own settings, the first's ranking.
+    """The settings for exporting each run: its own config with the first run's ranking.
 
     Raises:
-        ConfigError: a network of one size is to see images at several.
+        ConfigError: the network of a run has a fixed input size and
+            ``recognition.scales`` has several.
     """
     ranking = settings.recognition
-    own = [settings, *(read_run(run) for run in runs[1:])]
-    for run, run_settings in zip(runs, own, strict=True):
-        if run_settings.model.pooling == "flatten" and ranking.scales != (1.0,):
+    configs = [settings, *(read_run(run) for run in runs[1:])]
+    for run, run_config in zip(runs, configs, strict=True):
+        if run_config.model.pooling == "flatten" and ranking.scales != (1.0,):
             raise ConfigError(
-                f"{run}: model.pooling: flatten knows one size only, got "
-                f"recognition.scales {list(ranking.scales)}; set them to [1.0]"
+                f"{run}: model.pooling: flatten: expected recognition.scales [1.0], got "
+                f"{list(ranking.scales)}; set them to [1.0]"
             )
-    return [run.model_copy(update={"recognition": ranking}) for run in own]
+    return [c.model_copy(update={"recognition": ranking}) for c in configs]
 
 
-def without_folders(settings: Config) -> Config:
-    """The settings without the folder that a file of weights was in."""
+def strip_weights_folder(settings: Config) -> Config:
+    """Replace the path of a weights file in the settings by its name."""
     if settings.model.weights is None:
         return settings
     name = Path(settings.model.weights).name
@@ -71,10 +72,10 @@ def subset_queries(run: Path, files: Competition) -> dict[str, list[Query]]:
     return queries
 
 
-def no_images(trained: Sequence[Query]) -> DataError:
-    """What to raise where none of a run's training images exists and decodes."""
-    train_dir = trained[0].path.parents[3]
+def no_images_error(train: Sequence[Query]) -> DataError:
+    """The error if none of a run's training images exists and decodes."""
+    train_dir = train[0].path.parents[3]
     return DataError(
-        f"{train_dir}: expected the {len(trained)} training images of the run, none is "
-        f"there and decodes; check --competition"
+        f"{train_dir}: expected the {len(train)} training images of the run, found none "
+        f"that decodes; check --competition"
     )

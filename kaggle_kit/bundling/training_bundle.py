@@ -1,4 +1,4 @@
-"""Build a bundle for training on Kaggle: the library and a config, without a model."""
+"""Build a bundle for training on Kaggle: the library and a config, but no model."""
 
 import shutil
 from pathlib import Path
@@ -7,8 +7,8 @@ import kaggle_kit
 from kaggle_kit import config
 from kaggle_kit.bundling.contents import BundleSizes, write_listing, write_manifest
 from kaggle_kit.bundling.library import copy_library, stop_former_kernels
-from kaggle_kit.bundling.metadata import HANDLE, dataset_metadata, title_of
-from kaggle_kit.bundling.runs import without_folders
+from kaggle_kit.bundling.metadata import HANDLE, dataset_metadata, make_title
+from kaggle_kit.bundling.runs import strip_weights_folder
 from kaggle_kit.config import Config
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.pretrained import IMAGENET, imagenet_package
@@ -31,18 +31,26 @@ def build_training_bundle(
     title: str | None = None,
     max_mb: float | None = None,
 ) -> BundleSizes:
-    """Write the folder ``out`` for training on Kaggle: the library and a config.
+    """Build the folder ``out`` for training on Kaggle: the library and a config.
 
-    It holds ``kaggle_kit/``, ``config.json``, ``LICENSE``, ``dataset-metadata.json``, the
-    manifest, and the weights that the training begins with, if any. Arguments and errors
-    are those of ``build_bundle``.
+    Its files are ``kaggle_kit/``, ``config.json``, ``LICENSE``,
+    ``dataset-metadata.json``, the manifest, and the initial weights, if any.
+
+    Args:
+        settings: the config of the training.
+        handle, title, max_mb: as for ``build_bundle``.
+
+    Raises:
+        ArtefactError: the weights file is missing, or the bundle is too large or contains
+            credentials or private paths.
+        KitError: Kaggle would refuse the handle or the title.
     """
     out = Path(out)
-    title = title_of(handle, title)
+    title = make_title(handle, title)
     with atomic_write_dir(out, MANIFEST) as folder:
         copy_library(folder)
         stop_former_kernels(folder)
-        config.write_json(without_folders(settings), folder / "config.json")
+        config.write_json(strip_weights_folder(settings), folder / "config.json")
         _copy_weights(settings.model.weights, folder)
         description = DESCRIPTION.format(
             version=kaggle_kit.__version__, name=settings.name
@@ -53,8 +61,8 @@ def build_training_bundle(
         return write_manifest(folder, out, contents, [out, folder], max_mb)
 
 
-def _copy_weights(weights: str | None, part: Path) -> None:
-    """A file of weights by its name, or the package with ImageNet's as a package."""
+def _copy_weights(weights: str | None, folder: Path) -> None:
+    """Copy a weights file, or the package that contains the ImageNet weights."""
     if weights is None:
         return
     if weights != IMAGENET:
@@ -62,8 +70,8 @@ def _copy_weights(weights: str | None, part: Path) -> None:
             raise ArtefactError(
                 f"{weights}: expected a file of weights, found none; check model.weights"
             )
-        shutil.copyfile(weights, part / Path(weights).name)
+        shutil.copyfile(weights, folder / Path(weights).name)
         return
     package = imagenet_package()
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc", ".gitignore")
-    shutil.copytree(package, part / package.name, ignore=ignored)
+    shutil.copytree(package, folder / package.name, ignore=ignored)

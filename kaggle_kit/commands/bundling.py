@@ -51,7 +51,7 @@ def bundle(args: argparse.Namespace) -> Result:
     settings = load_settings(args) if args.config else None
     changes = {} if args.config else _checked_changes(args)
     handle = args.handle or metadata.HANDLE
-    title = metadata.title_of(handle, args.title)
+    title = metadata.make_title(handle, args.title)
     if settings:
         from kaggle_kit.bundling.training_bundle import build_training_bundle
 

@@ -1,4 +1,4 @@
-"""What goes into a bundle beside the network, and what recognition makes of it."""
+"""Bundles with local features and ensembles, tuning, ablation, and similar images."""
 
 import json
 import shutil
@@ -9,8 +9,8 @@ import pytest
 
 from kaggle_kit import config
 from kaggle_kit.backends.tensorflow import TensorFlowEngine
-from kaggle_kit.bundling import tune as tuning
-from kaggle_kit.bundling.ablate import ablate, views
+from kaggle_kit.bundling import tune as tune_module
+from kaggle_kit.bundling.ablate import ablate, list_views
 from kaggle_kit.bundling.build import build_bundle
 from kaggle_kit.bundling.embedders import open_evaluator
 from kaggle_kit.bundling.evaluator import Pool, Query
@@ -31,36 +31,36 @@ from tests.helpers.local_settings import LOCAL
 def test_local_features_alone_recognise(local, competition, tmp_path):
     out, _ = local
     predict(out / "bundle", competition, tmp_path / "s.csv")
-    found = score(tmp_path / "s.csv", competition / "solution.csv")
-    assert found.n_guesses == 28
-    assert found.gap > 0.3  # one landmark guessed for all: below 0.05
+    scores = score(tmp_path / "s.csv", competition / "solution.csv")
+    assert scores.n_guesses == 28
+    assert scores.gap > 0.3  # the same guess for all gives less than 0.05
 
 
-def test_the_bundle_says_how_it_ranks_and_how_that_was_chosen(local):
+def test_the_bundle_has_the_tuned_ranking_and_all_trials(local):
     out, _ = local
     tuned = json.loads((out / "bundle" / "tuning.json").read_text())
     settings = config.read_json(out / "bundle" / "config.json")
     assert settings.recognition.model_dump(mode="json") == tuned["chosen"]
     gaps = [trial["gap"] for trial in tuned["trials"]]
-    kept = [trial["gap"] for trial in tuned["trials"] if trial["kept"]]
-    assert len(gaps) > 20 and kept == sorted(kept)
-    assert tuned["validation"]["gap"] == pytest.approx(kept[-1])
-    assert tuned["validation"]["gap"] == pytest.approx(max(kept))
+    kept_gaps = [trial["gap"] for trial in tuned["trials"] if trial["kept"]]
+    assert len(gaps) > 20 and kept_gaps == sorted(kept_gaps)
+    assert tuned["validation"]["gap"] == pytest.approx(kept_gaps[-1])
+    assert tuned["validation"]["gap"] == pytest.approx(max(kept_gaps))
 
 
-def test_three_kinds_of_queries_are_scored_apart_from_training(local, competition):
+def test_scores_cover_three_kinds_of_queries(local, competition):
     out, report = local
     members = tables.read_subset(out / "run" / "subset.csv")
     landmarks = {m.landmark_id for m in members if m.split == "train"}
     for split in ("validation", "test"):
-        mine = [m for m in members if m.split == split]
+        queries = [m for m in members if m.split == split]
         assert report[split]["queries"] == {
-            "landmark": sum(m.landmark_id in landmarks for m in mine),
+            "landmark": sum(m.landmark_id in landmarks for m in queries),
             "unknown_landmark": sum(
                 m.landmark_id is not None and m.landmark_id not in landmarks
-                for m in mine
+                for m in queries
             ),
-            "non_landmark": sum(m.landmark_id is None for m in mine),
+            "non_landmark": sum(m.landmark_id is None for m in queries),
         }
         assert min(report[split]["queries"].values()) > 0
         assert report[split]["n_positives"] == report[split]["queries"]["landmark"]
@@ -73,15 +73,15 @@ def test_three_kinds_of_queries_are_scored_apart_from_training(local, competitio
 def test_the_gallery_has_no_test_image_and_no_unknown_landmark(local):
     out, _ = local
     members = {m.image_id: m for m in tables.read_subset(out / "run" / "subset.csv")}
-    known = {m.landmark_id for m in members.values() if m.split == "train"}
+    landmarks = {m.landmark_id for m in members.values() if m.split == "train"}
     recogniser = Recogniser.load(out / "bundle")
     splits = {members[i].split for i in recogniser.gallery.image_ids}
     assert splits == {"train", "validation"}
-    assert set(recogniser.gallery.landmark_ids.tolist()) == known
+    assert set(recogniser.gallery.landmark_ids.tolist()) == landmarks
     assert len(recogniser.geometry.stored) == len(recogniser.gallery.image_ids)
 
 
-def test_one_image_alone_has_the_very_guess_it_has_among_others(
+def test_an_image_alone_has_the_guess_that_it_has_among_others(
     local, competition, tmp_path
 ):
     out, _ = local
@@ -102,36 +102,36 @@ def test_one_image_alone_has_the_very_guess_it_has_among_others(
 def test_a_new_image_of_the_rerun_is_verified_too(local, competition, tmp_path):
     out, _ = local
     shutil.copytree(competition, tmp_path / "rerun")
-    place = Competition(tmp_path / "rerun")
-    predict(out / "bundle", place.root, tmp_path / "before.csv")
+    files = Competition(tmp_path / "rerun")
+    predict(out / "bundle", files.root, tmp_path / "before.csv")
     before = tables.read_submission(tmp_path / "before.csv")
     query = max(before, key=lambda image_id: before[image_id].confidence)
-    target = image_path(place.train_dir, "feedfacefeedface")
+    target = image_path(files.train_dir, "feedfacefeedface")
     target.parent.mkdir(parents=True)
-    shutil.copyfile(image_path(place.test_dir, query), target)
-    place.train_csv.write_text("id,landmark_id\nfeedfacefeedface,999999\n")
-    predict(out / "bundle", place.root, tmp_path / "s.csv")
-    found = tables.read_submission(tmp_path / "s.csv")
-    assert {guess.landmark_id for guess in found.values()} == {999999}
-    assert found[query] == max(found.values(), key=lambda guess: guess.confidence)
-    assert found[query].confidence > 1  # more than a cosine can give
+    shutil.copyfile(image_path(files.test_dir, query), target)
+    files.train_csv.write_text("id,landmark_id\nfeedfacefeedface,999999\n")
+    predict(out / "bundle", files.root, tmp_path / "s.csv")
+    after = tables.read_submission(tmp_path / "s.csv")
+    assert {guess.landmark_id for guess in after.values()} == {999999}
+    assert after[query] == max(after.values(), key=lambda guess: guess.confidence)
+    assert after[query].confidence > 1  # larger than any cosine
 
 
-def test_images_without_a_point_are_guessed_too(local, competition, tmp_path):
-    """A blank image has no local features, and still a guess, below the others."""
+def test_images_without_points_have_a_guess_too(local, competition, tmp_path):
+    """A blank image has no local features; its guess ranks below the others."""
     out, _ = local
     import tensorflow as tf
 
     shutil.copytree(competition, tmp_path / "rerun")
-    place = Competition(tmp_path / "rerun")
-    blank = tables.read_sample(place.sample_csv)[0]
+    files = Competition(tmp_path / "rerun")
+    blank = tables.read_sample(files.sample_csv)[0]
     grey = tf.io.encode_jpeg(np.full((60, 80, 3), 128, np.uint8)).numpy()
-    image_path(place.test_dir, blank).write_bytes(grey)
-    predict(out / "bundle", place.root, tmp_path / "s.csv")
-    found = tables.read_submission(tmp_path / "s.csv")
-    assert found[blank] is not None
-    best = sorted(found.values(), key=lambda guess: -guess.confidence)[:5]
-    assert found[blank] not in best
+    image_path(files.test_dir, blank).write_bytes(grey)
+    predict(out / "bundle", files.root, tmp_path / "s.csv")
+    guesses = tables.read_submission(tmp_path / "s.csv")
+    assert guesses[blank] is not None
+    best = sorted(guesses.values(), key=lambda guess: -guess.confidence)[:5]
+    assert guesses[blank] not in best
 
 
 # Ensembles.
@@ -156,55 +156,55 @@ def test_a_cosine_of_an_ensemble_is_the_weighted_mean_of_its_parts(both, competi
     )
     ids = tables.read_sample(competition / "sample_submission.csv")[:5]
     paths = [image_path(competition / "test", i) for i in ids]
-    whole = embedder.embed(paths).vectors
+    joined = embedder.embed(paths).vectors
     first, second = (f.vectors for f in embedder.embed_by_part(paths, "x"))
     expected = (first @ first.T + 3 * second @ second.T) / 4
-    np.testing.assert_allclose(whole @ whole.T, expected, atol=1e-4)
+    np.testing.assert_allclose(joined @ joined.T, expected, atol=1e-4)
 
 
 @pytest.mark.extended
 def test_networks_of_an_ensemble_see_images_at_their_own_sizes(
     settings, local, run_dir, competition, tmp_path
 ):
-    """A run's own size and the first run's scales hold in what is shipped, too."""
+    """Exported networks have the size of their run and the scales of the first run."""
     runs = []
     for name, changes in (
         ("small", {}),
         ("large", {"data.image_size": 64, "data.stored_size": 64}),
     ):
-        net = LOCAL | {"name": name, "vlad": None, "model.backbone": "tiny"}
-        net |= {"recognition.verification": None} | changes
-        train(config.override(settings, net), local[0] / "subset", tmp_path / name)
+        network = LOCAL | {"name": name, "vlad": None, "model.backbone": "tiny"}
+        network |= {"recognition.verification": None} | changes
+        train(config.override(settings, network), local[0] / "subset", tmp_path / name)
         runs.append(tmp_path / name)
     changes = {"recognition.scales": [1.0, 2.0], "data.image_size": 64}
     changes["data.stored_size"] = 64
-    built = build_bundle(runs, competition, tmp_path / "bundle", changes)
+    bundle = build_bundle(runs, competition, tmp_path / "bundle", changes)
     recogniser = Recogniser.load(tmp_path / "bundle")
     assert [part.side for part in recogniser.embedder.parts] == [128, 128]
-    assert built.report.validation["gap"] > 0
+    assert bundle.report.validation["gap"] > 0
     predict(tmp_path / "bundle", competition, tmp_path / "s.csv")
     assert score(tmp_path / "s.csv", competition / "solution.csv").n_guesses == 28
 
 
 @pytest.mark.extended
-def test_a_head_that_is_dropped_leaves_the_network_as_it_was(
+def test_a_network_without_its_head_gives_the_same_vectors(
     run_dir, competition, tmp_path
 ):
-    """Exported again after tuning, it still gives the vectors that the gallery has."""
+    """It is exported again after tuning, and its vectors are those of the gallery."""
     changes = {"recognition.tune": True, "recognition.scales": [1.0, 2.0]}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuning, "WITH_HEAD", {})  # so that the head finds no use
+        patch.setattr(tune_module, "HEAD_CHOICES", {})  # so that the head is not used
         build_bundle([run_dir], competition, tmp_path / "bundle", changes)
     recogniser = Recogniser.load(tmp_path / "bundle")
     gallery = recogniser.gallery
     paths = [image_path(competition / "train", i) for i in gallery.image_ids]
-    found = recogniser.embedder.embed_all(paths, "x")
-    assert found.log_probability.shape[1] == 0
+    embeddings = recogniser.embedder.embed_all(paths, "x")
+    assert embeddings.log_probability.shape[1] == 0
     assert [part.side for part in recogniser.embedder.parts] == [64]
-    np.testing.assert_allclose(found.vectors, gallery.vectors, atol=2e-3)
+    np.testing.assert_allclose(embeddings.vectors, gallery.vectors, atol=2e-3)
 
 
-def test_a_network_of_one_size_does_not_see_several(
+def test_a_network_with_a_fixed_input_size_is_refused_with_several_scales(
     settings, shards_dir, competition, subset_dir, run_dir, tmp_path
 ):
     flat = config.override(
@@ -212,7 +212,7 @@ def test_a_network_of_one_size_does_not_see_several(
     )
     flat = config.override(flat, {"train.epochs": 0})
     train(flat, subset_dir, tmp_path / "run")
-    with pytest.raises(ConfigError, match="flatten knows one size only"):
+    with pytest.raises(ConfigError, match=r"flatten: expected recognition.scales \[1"):
         build_bundle(
             [run_dir, tmp_path / "run"],
             competition,
@@ -235,8 +235,8 @@ def test_runs_of_different_subsets_are_not_joined(
 
 def test_each_part_is_switched_off_in_turn(local, competition, tmp_path):
     out, _ = local
-    found = ablate([out / "run"], competition, tmp_path / "table.md")
-    rows = {row.without: row for row in found.rows}
+    ablation = ablate([out / "run"], competition, tmp_path / "table.md")
+    rows = {row.without: row for row in ablation.rows}
     assert list(rows) == [
         "nothing",
         "tuning",
@@ -276,15 +276,15 @@ def test_each_part_is_switched_off_in_turn(local, competition, tmp_path):
         ({"model.backbone": "none", "vlad": {}, "train.epochs": 0}, []),
     ],
 )
-def test_views_are_left_out_where_there_are_several(changes, expected, settings):
-    found = views(config.override(settings, changes))
-    assert [key for _, change in found for key in change] == expected
+def test_views_are_switched_off_if_there_are_several(changes, expected, settings):
+    views = list_views(config.override(settings, changes))
+    assert [key for _, view_changes in views for key in view_changes] == expected
 
 
 def test_ablation_of_images_that_all_show_landmarks_has_no_auc(
     local, competition, tmp_path
 ):
-    """And rows marked Ignored do not count, as in 'score'."""
+    """Rows marked Ignored are not scored."""
     shutil.copytree(competition, tmp_path / "c")
     path = tmp_path / "c" / "solution.csv"
     truths = tables.read_solution(path)
@@ -302,7 +302,7 @@ def test_ablation_of_images_that_all_show_landmarks_has_no_auc(
     assert last.endswith("| – |")
 
 
-def test_ablation_asks_for_a_solution(local, competition, tmp_path):
+def test_ablation_needs_a_solution(local, competition, tmp_path):
     shutil.copytree(competition, tmp_path / "c")
     (tmp_path / "c" / "solution.csv").unlink()
     with pytest.raises(DataError, match="solution.csv"):
@@ -312,8 +312,8 @@ def test_ablation_asks_for_a_solution(local, competition, tmp_path):
 # Tuning.
 
 
-def test_tuning_finds_what_there_is_to_find_and_reports_every_trial():
-    """A made-up score with its peak away from where the search begins."""
+def test_tuning_finds_the_maximum_and_reports_every_trial():
+    """An artificial score whose maximum is not at the start of the search."""
     start = config.Recognition(tune=True, verification=config.Verification())
     peak = {"exponent": 4.0, "neighbours": 10, "verification.weight": 2.0}
 
@@ -328,8 +328,8 @@ def test_tuning_finds_what_there_is_to_find_and_reports_every_trial():
         )
         return (np.arange(1000) < n_right).astype(float)
 
-    class Scored:
-        """Stands in for an ``Evaluator``."""
+    class FakeEvaluator:
+        """A substitute for an ``Evaluator``."""
 
         n_parts, has_head = 1, False
 
@@ -340,39 +340,41 @@ def test_tuning_finds_what_there_is_to_find_and_reports_every_trial():
         def precisions(self, ranking):
             return precisions_of(ranking)
 
-    chosen, trials = tuning.tune(Scored(), start)
+    tuned, trials = tune_module.tune(FakeEvaluator(), start)
     for name, value in peak.items():
-        assert chosen == tuning.replaced(chosen, name, value)
-    assert chosen.query_penalty_weight == start.query_penalty_weight
+        assert tuned == tune_module.replace_setting(tuned, name, value)
+    assert tuned.query_penalty_weight == start.query_penalty_weight
     assert {"exponent", "neighbours", "verification.weight", "per_landmark"} <= {
         name for trial in trials for name in trial
     }
-    again, same = tuning.tune(Scored(), start)
-    assert (again, same) == (chosen, trials)
-    pinned, _ = tuning.tune(Scored(), start, pinned=["exponent"])
+    assert tune_module.tune(FakeEvaluator(), start) == (tuned, trials)
+    pinned, _ = tune_module.tune(FakeEvaluator(), start, pinned=["exponent"])
     assert pinned.exponent == start.exponent
     assert not any("head_exponent" in trial for trial in trials)
 
 
 def test_without_validation_images_nothing_is_tuned(local, competition, tmp_path):
-    """The settings stay as they are where there is nothing to choose by."""
+    """The settings are returned unchanged."""
     out, _ = local
     shutil.copytree(out / "run", tmp_path / "run")
     rows = tables.read_subset(out / "run" / "subset.csv")
-    kept = [row for row in rows if row.split != "validation"]
-    write_rows(tmp_path / "run" / "subset.csv", ("id", "landmark_id", "split"), kept)
-    place = Competition(competition)
+    rows = [row for row in rows if row.split != "validation"]
+    write_rows(tmp_path / "run" / "subset.csv", ("id", "landmark_id", "split"), rows)
+    files = Competition(competition)
     settings = config.read_json(out / "run" / "config.json")
     (tmp_path / "b").mkdir()
     runs = [tmp_path / "run"]
     evaluator = open_evaluator(
         runs,
         bundle_settings(runs, {}),
-        subset_queries(runs[0], place),
-        place.train_dir,
+        subset_queries(runs[0], files),
+        files.train_dir,
         tmp_path / "b",
     )
-    assert tuning.tune(evaluator, settings.recognition) == (settings.recognition, [])
+    assert tune_module.tune(evaluator, settings.recognition) == (
+        settings.recognition,
+        [],
+    )
 
 
 # Similar images.
@@ -394,7 +396,7 @@ def test_a_gallery_image_is_most_similar_to_itself(local, competition, tmp_path)
     assert len(others) == 3
 
 
-def test_names_of_landmarks_travel_with_the_bundle(local, competition, tmp_path):
+def test_a_bundle_has_the_names_of_its_landmarks(local, competition, tmp_path):
     out, _ = local
     shutil.copytree(competition, tmp_path / "c")
     landmark = int(Recogniser.load(out / "bundle").gallery.landmark_ids[0])
@@ -407,15 +409,15 @@ def test_names_of_landmarks_travel_with_the_bundle(local, competition, tmp_path)
     }
     recogniser = Recogniser.load(tmp_path / "bundle")
     names = {
-        found.landmark: found.name
+        image.landmark: image.name
         for image_id in tables.read_sample(competition / "sample_submission.csv")[:6]
-        for found in recogniser.similar(image_path(competition / "test", image_id), 40)
+        for image in recogniser.similar(image_path(competition / "test", image_id), 40)
     }
     assert names[landmark] == "The Tower"
     assert set(names.values()) == {"The Tower", None}
 
 
-def test_a_file_that_is_no_image_is_named(local, tmp_path):
+def test_a_file_that_is_no_image_is_refused(local, tmp_path):
     recogniser = Recogniser.load(local[0] / "bundle")
     with pytest.raises(DataError, match=r"none\.jpg: expected an image, found no file"):
         recogniser.similar(tmp_path / "none.jpg", 3)

@@ -1,4 +1,4 @@
-"""A bundle of 8-bit integers: one network, and all that is compared comes from it."""
+"""A bundle with a network in 8-bit integers, and no other."""
 
 import json
 import shutil
@@ -21,45 +21,49 @@ CHANGES = {"recognition.int8": True, "recognition.whiten": 8, "recognition.tune"
 
 
 @pytest.fixture(scope="module")
-def made(run_dir, competition, tmp_path_factory):
-    """The bundle and its report. The run has a head, which tuning may drop."""
+def built(run_dir, competition, tmp_path_factory):
+    """The bundle and its report. The run has a head, which tuning may remove."""
     out = tmp_path_factory.mktemp("int8") / "bundle"
     return out, build_bundle([run_dir], competition, out, CHANGES).as_json()
 
 
-def test_no_float_network_is_there_to_be_mixed_up_with_it(made):
-    out, _ = made
+def test_the_bundle_has_no_network_in_floats(built):
+    out, _ = built
     names = {path.name for path in (out / "embedders" / "0").iterdir()}
     assert names == {"config.json", "model.int8.tflite", "model.whitening.npz"}
     assert config.read_json(out / "config.json").recognition.int8
 
 
-def test_scores_stand_beside_those_of_floats(made, bundle_dir):
-    out, report = made
+def test_the_scores_in_floats_are_reported_too(built, bundle_dir):
+    out, report = built
     tuning = json.loads((out / "tuning.json").read_text("utf-8"))
     manifest = verify(out).content
     for values in (report, tuning, manifest):
-        one, other = values["validation"]["gap"], values["validation_in_float"]["gap"]
-        assert 0 < one <= 1 and one == pytest.approx(other, abs=0.25)
+        gap, in_float = (
+            values[key]["gap"] for key in ("validation", "validation_in_float")
+        )
+        assert 0 < gap <= 1 and gap == pytest.approx(in_float, abs=0.25)
     assert verify(bundle_dir).content["validation_in_float"] is None
 
 
-def test_the_gallery_is_of_the_integers(made, competition):
-    """Its images, embedded again, are found at a cosine of 1, new ones not."""
-    out, _ = made
+def test_the_gallery_has_the_vectors_of_the_integers(built, competition):
+    """Its images, embedded again, have a cosine of 1 to their vectors in the gallery."""
+    out, _ = built
     recogniser = Recogniser.load(out)
     gallery = recogniser.gallery
     paths = [image_path(competition / "train", i) for i in gallery.image_ids]
-    found = recogniser.embedder.embed_all(paths, "again").vectors
-    same = (found * gallery.vectors.astype(np.float32)).sum(axis=1)
-    np.testing.assert_allclose(same, 1, atol=2e-3)
+    vectors = recogniser.embedder.embed_all(paths, "again").vectors
+    cosines = (vectors * gallery.vectors.astype(np.float32)).sum(axis=1)
+    np.testing.assert_allclose(cosines, 1, atol=2e-3)
 
 
-def test_it_recognises_and_a_last_batch_of_one_is_right(made, competition, tmp_path):
-    out, _ = made
+def test_prediction_works_and_a_last_batch_of_one_is_right(
+    built, competition, tmp_path
+):
+    out, _ = built
     assert predict(out, competition, tmp_path / "s.csv") == Prediction(28, 28, 0, [])
-    known = score(tmp_path / "s.csv", competition / "solution.csv")
-    assert known.n_guesses == 28
+    scores = score(tmp_path / "s.csv", competition / "solution.csv")
+    assert scores.n_guesses == 28
     before = tables.read_submission(tmp_path / "s.csv")
     copy = tmp_path / "copy"
     shutil.copytree(competition, copy)
@@ -71,8 +75,8 @@ def test_it_recognises_and_a_last_batch_of_one_is_right(made, competition, tmp_p
     assert alone.confidence == pytest.approx(guess.confidence, abs=1e-5)
 
 
-def test_a_bundle_without_its_integers_is_named(made, competition, tmp_path):
-    out, _ = made
+def test_a_bundle_without_its_network_is_refused(built, competition, tmp_path):
+    out, _ = built
     shutil.copytree(out, tmp_path / "bundle")
     (tmp_path / "bundle" / "embedders" / "0" / "model.int8.tflite").unlink()
     sign(tmp_path / "bundle")
@@ -80,7 +84,7 @@ def test_a_bundle_without_its_integers_is_named(made, competition, tmp_path):
         predict(tmp_path / "bundle", competition, tmp_path / "s.csv")
 
 
-def test_the_same_run_gives_the_same_bytes(made, run_dir, competition, tmp_path):
-    out, _ = made
-    build_bundle([run_dir], competition, tmp_path / "again", CHANGES)
-    assert verify(tmp_path / "again").files == verify(out).files
+def test_the_same_run_gives_the_same_bytes(built, run_dir, competition, tmp_path):
+    out, _ = built
+    build_bundle([run_dir], competition, tmp_path / "second", CHANGES)
+    assert verify(tmp_path / "second").files == verify(out).files

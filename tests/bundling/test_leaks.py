@@ -1,4 +1,4 @@
-"""Nothing that goes up tells of the machine or its user."""
+"""An upload contains no private paths and no credentials."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ KEY = "0123456789abcdef0123456789abcdef"
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """An empty home, and no credentials in the environment."""
+    """An empty home folder, and an environment without credentials."""
     for name in ("KAGGLE_KEY", "KAGGLE_API_TOKEN", "KAGGLE_CONFIG_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
@@ -30,13 +30,14 @@ def folder(tmp_path):
     return tmp_path / "bundle"
 
 
-def complaint(folder, places=()):
-    with pytest.raises(ArtefactError) as caught:
+def refuse(folder, places=()):
+    """Check that a folder is refused, and return the message."""
+    with pytest.raises(ArtefactError) as error:
         check_no_leaks(folder, places)
-    return str(caught.value)
+    return str(error.value)
 
 
-def test_a_folder_without_anything_passes(folder, home):
+def test_a_folder_without_leaks_passes(folder, home):
     (home / ".kaggle").mkdir()
     (home / ".kaggle" / "kaggle.json").write_text(
         f'{{"username": "a", "key": "{KEY}"}}'
@@ -48,19 +49,19 @@ def test_a_folder_without_anything_passes(folder, home):
 def test_a_path_of_this_machine_is_found_in_any_file(folder, home, tmp_path, name):
     for path in (home, tmp_path / "run"):
         (folder / name).write_bytes(b"\x00\x12" + str(path).encode() + b"/x.py\x00")
-        line = complaint(folder, [tmp_path / "run"])
+        line = refuse(folder, [tmp_path / "run"])
         assert line.startswith(f"{name}: ") and str(path) in line
 
 
-def test_a_relative_place_is_looked_for_by_its_absolute_path(
+def test_a_relative_path_is_searched_as_an_absolute_one(
     folder, home, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
     (folder / "a.csv").write_text(f"id\n{tmp_path}/run/x\n")
-    assert "a.csv" in complaint(folder, [Path("run")])
+    assert "a.csv" in refuse(folder, [Path("run")])
 
 
-def test_a_part_of_another_path_is_no_path_of_this_machine(folder, home, monkeypatch):
+def test_a_part_of_another_path_is_no_leak(folder, home, monkeypatch):
     monkeypatch.setenv("HOME", "/rooty")
     for text in (
         "see https://x.org/rooty",
@@ -73,19 +74,19 @@ def test_a_part_of_another_path_is_no_path_of_this_machine(folder, home, monkeyp
         check_no_leaks(folder, [])
     for text in ("/rooty", "x=/rooty/y", '"/rooty"', "a/rooty /rooty"):
         (folder / "a.md").write_text(text)
-        complaint(folder)
+        refuse(folder)
 
 
 @pytest.mark.parametrize(
-    "place", [".kaggle/kaggle.json", ".config/kaggle/kaggle.json", "moved/kaggle.json"]
+    "path", [".kaggle/kaggle.json", ".config/kaggle/kaggle.json", "moved/kaggle.json"]
 )
-def test_the_users_key_is_found_and_not_quoted(folder, home, monkeypatch, place):
-    (home / place).parent.mkdir(parents=True)
-    (home / place).write_text(json.dumps({"username": "someone", "key": KEY}))
-    if place.startswith("moved"):
+def test_the_key_of_the_user_is_found_and_not_quoted(folder, home, monkeypatch, path):
+    (home / path).parent.mkdir(parents=True)
+    (home / path).write_text(json.dumps({"username": "someone", "key": KEY}))
+    if path.startswith("moved"):
         monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(home / "moved"))
     (folder / "model" / "x.pb").write_bytes(b"\x01" + KEY.encode())
-    line = complaint(folder)
+    line = refuse(folder)
     assert "model/x.pb" in line and "kaggle.json" in line and KEY not in line
 
 
@@ -95,7 +96,7 @@ def test_a_secret_of_the_environment_is_found_and_not_quoted(
 ):
     monkeypatch.setenv(name, "very-secret")
     (folder / "a.py").write_text("x = 'very-secret'")
-    line = complaint(folder)
+    line = refuse(folder)
     assert name in line and "very-secret" not in line
 
 
@@ -107,12 +108,12 @@ def test_a_secret_of_the_environment_is_found_and_not_quoted(
         '{"username":"x","key":"y"}',
     ],
 )
-def test_what_looks_like_a_credential_is_found(folder, home, text):
+def test_text_in_the_form_of_a_credential_is_found(folder, home, text):
     (folder / "a.txt").write_text(text)
-    line = complaint(folder)
+    line = refuse(folder)
     assert "a.txt" in line and text not in line
 
 
-def test_a_word_about_tokens_is_none(folder, home):
+def test_text_about_tokens_is_no_leak(folder, home):
     (folder / "a.md").write_text("a token begins with KGAT_ and is long")
     check_no_leaks(folder, [])

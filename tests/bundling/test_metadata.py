@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from kaggle_kit.bundling.metadata import (
     check_handle,
     check_metadata,
     dataset_metadata,
-    title_of,
+    make_title,
 )
 from kaggle_kit.errors import KitError
 from kaggle_kit.storage.manifest import METADATA, upload_names
@@ -60,10 +62,10 @@ def test_a_handle_is_its_owner_and_slug(handle, what):
         ("https://www.kaggle.com/someone/landmark-kit", KERNEL),
     ],
 )
-def test_another_handle_is_refused_in_one_line(handle, what):
-    with pytest.raises(KitError, match="expected") as caught:
+def test_an_invalid_handle_is_refused_and_quoted(handle, what):
+    with pytest.raises(KitError, match="expected") as error:
         check_handle(handle, what)
-    assert repr(handle.rpartition("/")[2])[1:-1] in str(caught.value)
+    assert repr(handle.rpartition("/")[2])[1:-1] in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def test_another_handle_is_refused_in_one_line(handle, what):
         ({"licenses": [{"name": "MIT"}]}, "expected one that Kaggle knows, got 'MIT'"),
     ],
 )
-def test_metadata_out_of_range_are_refused(changes, expected):
+def test_metadata_out_of_range_is_refused(changes, expected):
     check_metadata(GOOD, "x")
     with pytest.raises(KitError, match=expected):
         check_metadata(GOOD | changes, "x")
@@ -95,11 +97,11 @@ def test_limits_are_inclusive():
     check_metadata({k: v for k, v in GOOD.items() if k != "subtitle"}, "x")
 
 
-def test_the_title_is_the_slug_in_words_unless_told():
-    assert title_of("someone/my-landmark-kit") == "My landmark kit"
-    assert title_of("someone/my-landmark-kit", "Another") == "Another"
-    made = dataset_metadata("me/abcdef", None, "s" * 20, "what", "other")
-    assert (made["title"], made["licenses"]) == ("Abcdef", [{"name": "other"}])
+def test_the_default_title_is_the_words_of_the_slug():
+    assert make_title("someone/my-landmark-kit") == "My landmark kit"
+    assert make_title("someone/my-landmark-kit", "Another") == "Another"
+    values = dataset_metadata("me/abcdef", None, "s" * 20, "what", "other")
+    assert (values["title"], values["licenses"]) == ("Abcdef", [{"name": "other"}])
     assert {"apache-2.0", "CC-BY-4.0", "other"} < set(LICENCES.split())
 
 
@@ -112,7 +114,7 @@ def folder(tmp_path):
     return tmp_path / "folder"
 
 
-def test_files_are_those_that_go_up(folder):
+def test_uploaded_files_are_listed(folder):
     check_files(folder)
     assert upload_names(folder) == ["a.txt", "kaggle_kit/x.py", "model/variables/data"]
 
@@ -130,25 +132,25 @@ def test_files_are_those_that_go_up(folder):
         ("wheels.tar.gz", "x", "no archive at the top"),
     ],
 )
-def test_files_that_would_not_arrive_are_named(folder, name, text, expected):
+def test_files_that_would_not_arrive_are_refused(folder, name, text, expected):
     path = folder / name
     (path if text is None else path.parent).mkdir(parents=True, exist_ok=True)
     if text is not None:
         path.write_text(text)
-    with pytest.raises(KitError, match=expected) as caught:
+    with pytest.raises(KitError, match=expected) as error:
         check_files(folder)
-    assert Path(name).parts[0] in str(caught.value)
+    assert Path(name).parts[0] in str(error.value)
 
 
-def test_an_archive_in_a_folder_is_only_a_file(folder):
+def test_an_archive_below_the_top_level_is_allowed(folder):
     (folder / "model" / "x.zip").write_text("x")
     (folder / "model" / "kernel-metadata.json").write_text("x")
     check_files(folder)
     assert len(upload_names(folder)) == 5
 
 
-def test_the_client_itself_passes_over_the_same_names(folder, tmp_path):
-    """Its own upload of a folder, with what it sends caught before it is sent."""
+def test_the_client_skips_the_same_names(folder, tmp_path):
+    """Its own upload of a folder, with the request replaced."""
     if find_spec("kaggle") is None or find_spec("six") is None:
         pytest.skip("Kaggle's client is not installed")
     for name in (
@@ -158,47 +160,45 @@ def test_the_client_itself_passes_over_the_same_names(folder, tmp_path):
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("x")
-    sent = _sent_by_the_client(folder, tmp_path)
-    assert sorted(sent) == upload_names(folder)
+    names = _upload_with_client(folder, tmp_path)
+    assert sorted(names) == upload_names(folder)
 
 
-def _sent_by_the_client(folder: Path, tmp_path: Path) -> list[str]:
-    import subprocess
-    import sys
-
+def _upload_with_client(folder: Path, tmp_path: Path) -> list[str]:
+    """Names of the files that the client would send."""
     code = """
 import json, os, sys, zipfile
 from types import SimpleNamespace as Any
 from kaggle.api.kaggle_api_extended import KaggleApi
-sent = []
-def caught(self, name, path, *rest):
+names = []
+def record(self, name, path, *rest):
     if name.endswith(".zip"):
-        inside = zipfile.ZipFile(path).namelist()
-        sent.extend(f"{name[:-4]}/{entry}" for entry in inside if not entry.endswith("/"))
+        entries = zipfile.ZipFile(path).namelist()
+        names.extend(f"{name[:-4]}/{entry}" for entry in entries if not entry.endswith("/"))
     else:
-        sent.append(name)
-KaggleApi._upload_file = caught
+        names.append(name)
+KaggleApi._upload_file = record
 api = KaggleApi.__new__(KaggleApi)
 api.upload_files(Any(files=[]), None, sys.argv[1], None, None, True, "zip")
-print(json.dumps(sent))
+print(json.dumps(names))
 """
     environment = {
         **os.environ,
         "HOME": str(tmp_path),
         "KAGGLE_CONFIG_DIR": str(tmp_path),
     }
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code, str(folder)],
         env=environment,
         capture_output=True,
         text=True,
         check=True,
     )
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def test_the_client_has_the_same_limits():
-    """Read from its source, as it has no names for them."""
+    """They are literals in its source."""
     spec = find_spec("kaggle")
     if spec is None or spec.origin is None:
         pytest.skip("Kaggle's client is not installed")
@@ -209,5 +209,5 @@ def test_the_client_has_the_same_limits():
         ("title", (6, 50)),
         ("subtitle", (20, 80)),
     ):
-        found = re.findall(rf"len\({what}\) < (\d+) or len\({what}\) > (\d+)", text)
-        assert tuple(map(str, limits)) in found
+        pairs = re.findall(rf"len\({what}\) < (\d+) or len\({what}\) > (\d+)", text)
+        assert tuple(map(str, limits)) in pairs

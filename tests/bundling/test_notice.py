@@ -1,4 +1,4 @@
-"""The gallery's authors are named where they are known, and nobody else."""
+"""The notice lists the known authors of the gallery's images, and no others."""
 
 import pandas as pd
 import pytest
@@ -12,17 +12,15 @@ IDS = [f"{n:016x}" for n in range(5)]
 
 
 @pytest.fixture
-def part(tmp_path):
-    (tmp_path / "part" / "gallery").mkdir(parents=True)
-    rows = [(image_id, 7) for image_id in IDS]
-    write_rows(
-        tmp_path / "part" / "gallery" / "gallery.csv", ("id", "landmark_id"), rows
-    )
-    return tmp_path / "part"
+def bundle(tmp_path):
+    path = tmp_path / "bundle" / "gallery" / "gallery.csv"
+    path.parent.mkdir(parents=True)
+    write_rows(path, ("id", "landmark_id"), [(image_id, 7) for image_id in IDS])
+    return tmp_path / "bundle"
 
 
-def attribute(folder, ids, columns=notice.COLUMNS):
-    """A table of authors, with what trips a reader: commas, quotes, breaks, "NA"."""
+def write_authors(folder, ids, columns=notice.COLUMNS):
+    """Write authors that are hard to parse: with commas, quotes, line breaks and "NA"."""
     values = {
         "id": list(ids),
         "url": [f"https://upload.example/{i}.jpg" for i in ids],
@@ -36,40 +34,39 @@ def attribute(folder, ids, columns=notice.COLUMNS):
     return table
 
 
-def test_authors_of_the_gallery_are_listed_and_no_others(part, tmp_path, monkeypatch):
-    monkeypatch.setattr(notice, "CHUNK", 3)  # so that there are several
+def test_authors_of_the_gallery_are_listed_and_no_others(bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(notice, "CHUNK", 3)  # several chunks
     others = [f"f{n:015x}" for n in range(9)]
     ids = [IDS[3], *others[:4], IDS[0], *others[4:], IDS[4]]
-    table = attribute(tmp_path, ids, ("title", *notice.COLUMNS[:-1], "more"))
-    assert write_notice(part, tmp_path) == 3
-    found = pd.read_csv(part / "attribution.csv", dtype=str, keep_default_na=False)
+    table = write_authors(tmp_path, ids, ("title", *notice.COLUMNS[:-1], "more"))
+    assert write_notice(bundle, tmp_path) == 3
+    authors = pd.read_csv(bundle / "attribution.csv", dtype=str, keep_default_na=False)
     expected = table[table["id"].isin(IDS)][list(notice.COLUMNS)]
-    assert list(found.columns) == list(notice.COLUMNS)
-    assert found.to_numpy().tolist() == expected.to_numpy().tolist()
-    assert "3 of the 5 gallery images" in (part / "NOTICE.md").read_text()
+    assert list(authors.columns) == list(notice.COLUMNS)
+    assert authors.to_numpy().tolist() == expected.to_numpy().tolist()
+    assert "3 of the 5 gallery images" in (bundle / "NOTICE.md").read_text()
 
 
 @pytest.mark.parametrize("ids", [None, ["f" * 16]])
-def test_without_known_authors_there_is_a_notice_alone(part, tmp_path, ids):
+def test_without_known_authors_there_is_only_a_notice(bundle, tmp_path, ids):
     if ids:
-        attribute(tmp_path, ids)
-    assert write_notice(part, tmp_path) == 0
-    assert sorted(p.name for p in part.iterdir()) == ["NOTICE.md", "gallery"]
-    text = (part / "NOTICE.md").read_text()
+        write_authors(tmp_path, ids)
+    assert write_notice(bundle, tmp_path) == 0
+    assert sorted(p.name for p in bundle.iterdir()) == ["NOTICE.md", "gallery"]
+    text = (bundle / "NOTICE.md").read_text()
     assert "arXiv:2004.01804" in text and "train_attribution.csv" in text
 
 
 @pytest.mark.parametrize(
     "content", ["id,url\na,b\n", "", 'id,url,author,license,title\n"a']
 )
-def test_another_table_is_refused_in_one_line(part, tmp_path, content):
+def test_an_invalid_table_is_refused_in_one_line(bundle, tmp_path, content):
     (tmp_path / notice.SOURCE).write_text(content)
-    with pytest.raises(
-        TableError, match=r"train_attribution\.csv: expected a CSV"
-    ) as e:
-        write_notice(part, tmp_path)
-    assert "\n" not in str(e.value)
+    expected = r"train_attribution\.csv: expected a CSV"
+    with pytest.raises(TableError, match=expected) as error:
+        write_notice(bundle, tmp_path)
+    assert "\n" not in str(error.value)
 
 
-def test_the_licence_is_the_kits():
+def test_the_licence_is_that_of_the_kit():
     assert licence_text().lstrip().startswith("Apache License")

@@ -94,9 +94,9 @@ def test_a_view_is_left_out_beside_the_changes(
         asked.append(changes)
         return Evaluator(changes)
 
-    monkeypatch.setattr(ablate, "_evaluator", evaluator)
-    monkeypatch.setattr(ablate, "_row", lambda *_: {})
-    monkeypatch.setattr(ablate, "table", lambda rows: "")
+    monkeypatch.setattr(ablate, "_open_evaluator", evaluator)
+    monkeypatch.setattr(ablate, "_score_row", lambda *_: {})
+    monkeypatch.setattr(ablate, "format_table", lambda rows: "")
     changes = {"recognition.flip": True, "recognition.scales": [1.0, 1.4], "seed": 9}
     ablate.ablate([], competition, tmp_path / "table.md", changes)
     assert asked[0] == changes
