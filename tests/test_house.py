@@ -271,7 +271,7 @@ FREE = {
         "_read_json",
         "dataset_metadata",
     ),
-    *("call_pages", "_nodes", "parts", "views"),
+    *("call_pages", "_nodes", "list_parts", "list_views"),
 }
 
 
