@@ -76,16 +76,16 @@ def check_fit(bundle: Path, script: Path) -> None:
 
 
 def parse(path: Path) -> ast.Module:
-    """The syntax of a kernel's code file, which goes up as UTF-8; nothing is executed.
+    """Parse the code file of a kernel, which is uploaded as UTF-8; nothing is executed.
 
     Raises:
-        ArtefactError: it is not Python.
+        ArtefactError: it is not Python code.
     """
     try:
         return ast.parse(path.read_text("utf-8"))
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ArtefactError(
-            f"{path}: expected Python, got {error!r:.200}; correct it"
+            f"{path}: expected Python code, got {error!r:.200}; correct the code"
         ) from None
 
 

@@ -1,7 +1,7 @@
-"""What Kaggle demands of a dataset and of names: checked before anything goes up.
+"""Kaggle's rules for datasets and names, checked before an upload.
 
-The limits are those of Kaggle's own client (2.2) and its documentation. Most of what they
-forbid it would only tell after the upload, or not at all.
+The limits are those of Kaggle's client (2.2) and its documentation. Kaggle reports most
+violations only after the upload, or not at all.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Any
 from kaggle_kit.errors import ArtefactError, KitError
 from kaggle_kit.storage.manifest import METADATA, upload_names
 
-PLACEHOLDER = "INSERT_OWNER"  # in place of the user's name, until there is one
+PLACEHOLDER = "INSERT_OWNER"  # in place of the user's name
 HANDLE = f"{PLACEHOLDER}/landmark-kit"
 DATASET, KERNEL = "dataset", "kernel"  # what a handle may be of
 SLUG_LENGTHS = {DATASET: (6, 50), KERNEL: (5, 50)}
@@ -38,15 +38,15 @@ OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def check_handle(text: str, what: str) -> tuple[str, str]:
-    """The owner and the slug of ``owner/slug``.
+    """Split ``owner/slug`` into the owner and the slug, and check both.
 
-    The owner may still be ``PLACEHOLDER``: whoever uploads has to look.
+    The owner may be ``PLACEHOLDER``; the caller must check that before an upload.
 
     Args:
-        what: ``DATASET`` or ``KERNEL``, whose slugs differ in their lengths.
+        what: ``DATASET`` or ``KERNEL``, which allow slugs of different lengths.
 
     Raises:
-        KitError: it is not of that form, or Kaggle would not take the slug.
+        KitError: it is not of that form, or Kaggle would reject the slug.
     """
     owner, slash, slug = text.partition("/")
     if not slash or not OWNER.fullmatch(owner) or not SLUG.fullmatch(slug):
@@ -86,7 +86,7 @@ def title_of(handle: str, title: str | None = None) -> str:
     'Landmark kit'
 
     Raises:
-        KitError: Kaggle would not take the handle or the title.
+        KitError: Kaggle would reject the handle or the title.
     """
     _, slug = check_handle(handle, DATASET)
     title = slug.replace("-", " ").capitalize() if title is None else title
@@ -95,11 +95,11 @@ def title_of(handle: str, title: str | None = None) -> str:
 
 
 def check_metadata(values: Any, where: str) -> None:
-    """Refuse what Kaggle or its client would.
+    """Refuse metadata that Kaggle or its client would reject.
 
     Args:
         values: the content of ``dataset-metadata.json``.
-        where: what to call it.
+        where: the place, for error messages.
 
     Raises:
         KitError: the first value that is missing or out of range.
@@ -131,11 +131,11 @@ def check_metadata(values: Any, where: str) -> None:
 
 
 def check_files(folder: Path) -> None:
-    """Refuse files that would not arrive on Kaggle as they are here.
+    """Refuse files that would not arrive unchanged on Kaggle.
 
     Raises:
-        ArtefactError: the first that is empty, of a name that the client passes over, or
-            an archive that Kaggle would unpack.
+        ArtefactError: a file is empty, has a name that the client skips, or is an archive
+            that Kaggle would unpack; the first such file is named.
     """
     folder = Path(folder)
     kept = set(upload_names(folder))
@@ -156,8 +156,8 @@ def check_files(folder: Path) -> None:
             )
         elif not path.stat().st_size:
             raise ArtefactError(
-                f"{path}: expected some content, got an empty file, which may get lost on "
-                f"its way; write something into it or remove it"
+                f"{path}: expected a file with content, got an empty one, which Kaggle may "
+                f"drop; delete it, or write something into it"
             )
 
 
@@ -165,5 +165,6 @@ def _check_length(what: str, text: str, limits: tuple[int, int]) -> None:
     least, most = limits
     if not least <= len(text) <= most:
         raise KitError(
-            f"{what}: expected {least} to {most} characters, got {len(text)}: {text!r}"
+            f"{what}: expected {least} to {most} characters, got {len(text)}: {text!r}; "
+            f"choose {'a longer' if len(text) < least else 'a shorter'} one"
         )

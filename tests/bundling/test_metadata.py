@@ -120,7 +120,7 @@ def test_files_are_those_that_go_up(folder):
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
-        ("kaggle_kit/__init__.py", "", "got an empty file"),
+        ("kaggle_kit/__init__.py", "", "got an empty one"),
         ("model/assets/", None, "got an empty folder"),
         ("kernel-metadata.json", "{}", "skips"),
         ("datapackage.json", "{}", "skips"),
