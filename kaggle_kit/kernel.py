@@ -32,11 +32,11 @@ def check(version: str, interface: int) -> None:
 def mismatch(
     kernel: str, kernel_interface: int, bundle: str, bundle_interface: int
 ) -> str | None:
-    """One line on why a kernel cannot use a bundle; None if it can.
+    """Explain in one line why a kernel cannot use a bundle; None if it can.
 
     Args:
         kernel, bundle: the versions of the kit that made them.
-        bundle_interface: 0 for a bundle from before this module existed.
+        bundle_interface: 0 for a bundle that is older than this module.
     """
     if kernel_interface == bundle_interface:
         return None

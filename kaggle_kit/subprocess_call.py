@@ -29,9 +29,9 @@ def run_in_subprocess(stage: Callable[..., Any], *args: Any) -> Any:
             return pool.submit(stage, *args).result()
         except BrokenProcessPool:
             raise KitError(
-                f"stage {stage.__name__}: expected its process to finish, got a killed "
-                f"process, probably out of memory; lower train.batch_size in the config "
-                f"or free memory, then run the same command again"
+                f"stage {stage.__name__}: expected its process to finish, got one that "
+                f"was killed, probably for lack of memory; free memory or lower "
+                f"train.batch_size in the config, then run the same command again"
             ) from None
 
 

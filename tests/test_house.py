@@ -267,7 +267,7 @@ FREE = {
         "_read_yaml",
         "_merge",
         "flatten",
-        "_constants",
+        "_read_constants",
         "_read_json",
         "dataset_metadata",
     ),

@@ -11,6 +11,7 @@ import yaml
 
 from kaggle_kit import cli, config
 from tests.helpers.documents import (
+    FENCE,
     ROOT,
     anchors,
     blocks,
@@ -23,6 +24,7 @@ from tests.helpers.documents import (
 
 DOCUMENTS = {path.relative_to(ROOT).as_posix(): path for path in documents()}
 README = (ROOT / "README.md").read_text("utf-8")
+KIT = ROOT / "kaggle_kit"
 COMMANDS = [
     (name, command)
     for name, path in DOCUMENTS.items()
@@ -89,6 +91,20 @@ def test_tests_that_are_named_are_there(path):
             r"def (test_\w+)|id=\"(\w+)\"", (ROOT / name).read_text("utf-8")
         )
         assert any(word in part for parts in tests for part in parts), (name, word)
+
+
+def test_the_names_in_the_architecture_exist():
+    """Files by their path in ``kaggle_kit/``, all other names in the code."""
+    text = FENCE.sub("", (KIT / "README.md").read_text("utf-8"))
+    code = "\n".join(path.read_text("utf-8") for path in KIT.rglob("*.py"))
+    names = re.findall(r"`([\w./]+)`", text)
+    assert len(names) > 50
+    for name in names:
+        if "/" in name or name.endswith(".py"):
+            places = (KIT / name, KIT / f"{name}.py")
+            assert any(place.exists() for place in places), name
+        for word in re.findall(r"\w+", name) if "/" not in name else ():
+            assert re.search(rf"\b{word}\b", code), name
 
 
 def test_the_map_has_each_folder():

@@ -68,5 +68,6 @@ def serve(bundle: Path, port: int, images: Path | None) -> ServeResult:
 def _require_package(package: str, name: str) -> None:
     if find_spec(package) is None:
         raise KitError(
-            f"app: expected {name}, found none; pip install 'kaggle-kit[app]'"
+            f"app: expected {name}, found none; install it with pip install "
+            f"'kaggle-kit[app]'"
         )

@@ -1,4 +1,6 @@
 """Engines that decode images and run networks: TensorFlow, or Pillow with LiteRT.
 
-Untrusted uploads are validated before they are decoded.
+``tensorflow`` is the engine of kernels and decodes files by ``data.decode``. ``pillow`` is
+the engine of the app and decodes files by ``uploads``, which validates them first.
+``images`` is for arrays and PIL images, which are decoded already.
 """

@@ -46,6 +46,7 @@ def _load_interpreter_class() -> Any:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:  # also if TensorFlow was imported first
         raise KitError(
-            f"app: expected LiteRT, got {error}; pip install 'kaggle-kit[app]'"
+            f"app: expected LiteRT, got {error}; install it with pip install "
+            f"'kaggle-kit[app]'"
         ) from None
     return lambda path: Interpreter(path, num_threads=THREADS)

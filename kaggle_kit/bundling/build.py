@@ -1,4 +1,16 @@
-"""Build a bundle: one folder with all files of a kernel, to upload as a Kaggle dataset."""
+"""Build a bundle: one folder with all files of a kernel, to upload as a Kaggle dataset.
+
+Its files:
+
+- ``kaggle_kit/``: this library.
+- ``embedders/``: for each run, a SavedModel and a LiteRT file, or with
+  ``recognition.int8`` a LiteRT file in integers; visual words.
+- ``gallery/``; ``local/`` if geometry is part of the ranking.
+- ``config.json`` with the tuned ranking, ``tuning.json``, ``classes.csv``, ``names.csv``.
+- ``LICENSE``, ``NOTICE.md``; ``attribution.csv`` if the competition folder has the authors.
+- ``dataset-metadata.json`` for Kaggle's client.
+- a manifest with the size and SHA-256 of every file, the versions and the scores.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,15 +51,15 @@ from kaggle_kit.storage.manifest import MANIFEST, describe_file
 SUBTITLE = "Library, model and gallery for the landmark inference kernel"
 DESCRIPTION = """\
 What the inference kernel of kaggle-kit {version} for Google Landmark Recognition 2021
-runs: the library, the networks' weights, and the vectors of {gallery} gallery images.
+runs: the library, the weights of the networks, and the vectors of {gallery} gallery images.
 
 - config: `{name}`
 - validation: {validation}
 - test: {test}
 
 Licence: the library is under Apache-2.0 (`LICENSE`). The rest was computed from images of
-the Google Landmarks Dataset v2, which are their authors', under licences of their own;
-`NOTICE.md` says more. {citation}.
+the Google Landmarks Dataset v2, which belong to their authors and have their own licences;
+see `NOTICE.md`. {citation}.
 """
 
 
@@ -97,20 +109,8 @@ def build_bundle(
 ) -> Bundle:
     """Build the folder ``out`` from one or several runs and the images of their subset.
 
-    Its files:
-
-    - ``kaggle_kit/``: this library.
-    - ``embedders/``: for each run, a SavedModel and a LiteRT file, or with
-      ``recognition.int8`` a LiteRT file in integers; visual words.
-    - ``gallery/``; ``local/`` if geometry is part of the ranking.
-    - ``config.json`` with the tuned ranking, ``tuning.json``, ``classes.csv``,
-      ``names.csv``.
-    - ``LICENSE``, ``NOTICE.md``; ``attribution.csv`` if the competition's folder has the
-      authors.
-    - ``dataset-metadata.json`` for Kaggle's client.
-    - a manifest with the size and SHA-256 of every file, the versions and the scores.
-
-    The build is reproducible: the same runs, images and versions give the same bytes.
+    ``bundling.build`` lists its files. The build is reproducible: the same runs, images
+    and versions give the same bytes.
 
     The validation images are scored against a gallery of the training images only. The
     ranking is tuned on that score, unless ``recognition.tune`` is off. Then the validation

@@ -16,20 +16,20 @@ KEY_FILE = re.compile(rb'"username"\s*:\s*"[^"]*"\s*,\s*"key"\s*:\s*"[^"]')
 WORD = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 
 
-def check_no_leaks(folder: Path, places: Iterable[Path]) -> None:
+def check_no_leaks(folder: Path, private_paths: Iterable[Path]) -> None:
     """Refuse a folder if a file contains a private path or a credential.
 
     These are the path of the home folder, the given paths, the user's Kaggle key or
     token, and any text of that form. Files of arrays are not read.
 
     Args:
-        places: folders whose absolute paths must not be in any file.
+        private_paths: their absolute forms must not be in any file.
 
     Raises:
         ArtefactError: it names the first such file, and does not quote a credential.
     """
-    paths = {str(place.absolute()) for place in places}
-    paths |= {str(place.resolve()) for place in places}
+    paths = {str(path.absolute()) for path in private_paths}
+    paths |= {str(path.resolve()) for path in private_paths}
     paths |= {str(Path.home()), str(Path.home().resolve())}
     private = sorted(path for path in paths if len(path) >= MIN_PATH)
     secrets = credentials.secrets()

@@ -16,7 +16,7 @@ ENTRY = Path("kaggle_kit", "kernel.py")  # the only module that a kernel imports
 # Modules that kernels of 0.1.0 import first; later versions of the kit do not have them.
 FORMER = (Path("kaggle_kit", "tables.py"), Path("kaggle_kit", "training", "session.py"))
 STOP = '''\
-"""Ends a kernel of kaggle_kit 0.1.0, which imports this first."""
+"""Stop a kernel of kaggle_kit 0.1.0, which imports this module first."""
 
 raise SystemExit(
     "kernel of kaggle_kit 0.1.0, bundle of {version}: push the kernel of {version} with "
@@ -63,9 +63,8 @@ def check_fit(bundle: Path, script: Path) -> None:
         bundle_interface = _read_interface(_read_constants(parse(entry)))
     constants, bundle_version = _read_constants(module), _read_version(bundle)
     others = sorted(imports - {"kaggle_kit.kernel"})
-    kernel_version = str(
-        constants.get("VERSION", "before 0.2.0")
-    )  # which introduced it
+    # Kernels have a VERSION since 0.2.0.
+    kernel_version = str(constants.get("VERSION", "before 0.2.0"))
     if bundle_interface and others:
         raise ArtefactError(
             f"{script}: kernel of kaggle_kit {kernel_version}, bundle of "
@@ -79,16 +78,16 @@ def check_fit(bundle: Path, script: Path) -> None:
 
 
 def parse(path: Path) -> ast.Module:
-    """Parse a kernel's code file, in UTF-8; nothing is executed.
+    """Parse the code file of a kernel, which is uploaded as UTF-8; nothing is executed.
 
     Raises:
-        ArtefactError: the file is not Python.
+        ArtefactError: it is not Python code.
     """
     try:
         return ast.parse(path.read_text("utf-8"))
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ArtefactError(
-            f"{path}: expected Python, got {error!r:.200}; correct it"
+            f"{path}: expected Python code, got {error!r:.200}; correct the code"
         ) from None
 
 

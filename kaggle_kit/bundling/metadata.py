@@ -1,7 +1,7 @@
-"""Check the metadata and the files of a dataset by Kaggle's rules, before an upload.
+"""Kaggle's rules for datasets and names, checked before an upload.
 
-The limits are those of Kaggle's client (2.2) and its documentation. Kaggle itself reports
-most violations only after the upload, or never.
+The limits are those of Kaggle's client (2.2) and its documentation. Kaggle reports most
+violations only after the upload, or not at all.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Any
 from kaggle_kit.errors import ArtefactError, KitError
 from kaggle_kit.storage.manifest import METADATA, upload_names
 
-PLACEHOLDER = "INSERT_OWNER"  # in place of the owner, until the user enters one
+PLACEHOLDER = "INSERT_OWNER"  # in place of the user's name
 HANDLE = f"{PLACEHOLDER}/landmark-kit"
 DATASET, KERNEL = "dataset", "kernel"  # kinds of handles
 SLUG_LENGTHS = {DATASET: (6, 50), KERNEL: (5, 50)}
@@ -31,16 +31,15 @@ OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def check_handle(text: str, what: str) -> tuple[str, str]:
-    """Check a handle, and split it into owner and slug.
+    """Split ``owner/slug`` into the owner and the slug, and check both.
 
-    The owner may be ``PLACEHOLDER``; only an upload needs a real one.
+    The owner may be ``PLACEHOLDER``; the caller must check that before an upload.
 
     Args:
-        text: ``owner/slug``.
-        what: ``DATASET`` or ``KERNEL``; their slugs have different limits.
+        what: ``DATASET`` or ``KERNEL``, which allow slugs of different lengths.
 
     Raises:
-        KitError: the handle has another form, or Kaggle would refuse the slug.
+        KitError: it is not of that form, or Kaggle would reject the slug.
     """
     owner, slash, slug = text.partition("/")
     if not slash or not OWNER.fullmatch(owner) or not SLUG.fullmatch(slug):
@@ -83,7 +82,7 @@ def make_title(handle: str, title: str | None = None) -> str:
     'Landmark kit'
 
     Raises:
-        KitError: Kaggle would refuse the handle or the title.
+        KitError: Kaggle would reject the handle or the title.
     """
     _, slug = check_handle(handle, DATASET)
     title = slug.replace("-", " ").capitalize() if title is None else title
@@ -92,11 +91,11 @@ def make_title(handle: str, title: str | None = None) -> str:
 
 
 def check_metadata(values: Any, where: str) -> None:
-    """Refuse metadata that Kaggle or its client would refuse.
+    """Refuse metadata that Kaggle or its client would reject.
 
     Args:
         values: the content of ``dataset-metadata.json``.
-        where: its name in error messages.
+        where: the place, for error messages.
 
     Raises:
         KitError, ArtefactError: a value is missing or out of range.
@@ -128,11 +127,11 @@ def check_metadata(values: Any, where: str) -> None:
 
 
 def check_files(folder: Path) -> None:
-    """Refuse files that would not arrive on Kaggle unchanged.
+    """Refuse files that would not arrive unchanged on Kaggle.
 
     Raises:
-        ArtefactError: it names the first file that is empty, that the client skips by its
-            name, or that is an archive which Kaggle would unpack.
+        ArtefactError: a file is empty, has a name that the client skips, or is an archive
+            that Kaggle would unpack; the first such file is named.
     """
     folder = Path(folder)
     uploads = set(upload_names(folder))
@@ -153,8 +152,8 @@ def check_files(folder: Path) -> None:
             )
         elif not path.stat().st_size:
             raise ArtefactError(
-                f"{path}: expected some content, got an empty file, which an upload may "
-                f"lose; write something into it or remove it"
+                f"{path}: expected a file with content, got an empty one, which Kaggle may "
+                f"drop; delete it, or write something into it"
             )
 
 
@@ -162,5 +161,6 @@ def _check_length(what: str, text: str, limits: tuple[int, int]) -> None:
     least, most = limits
     if not least <= len(text) <= most:
         raise KitError(
-            f"{what}: expected {least} to {most} characters, got {len(text)}: {text!r}"
+            f"{what}: expected {least} to {most} characters, got {len(text)}: {text!r}; "
+            f"choose {'a longer' if len(text) < least else 'a shorter'} one"
         )

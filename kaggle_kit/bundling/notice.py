@@ -30,9 +30,9 @@ The library in `kaggle_kit/` is licensed under the Apache License 2.0; its text 
 The rest was computed from images and labels of the Google Landmarks Dataset v2:
 weights (`embedders/`), vectors and local features of images (`gallery/`, `local/`), and
 the names and numbers of landmarks. Its labels are licensed by Google under CC BY 4.0. The
-images are their authors', each under a licence of its own, by which most ask to be named.
-No image is in here. Weights that a config names as its beginning (`model.weights`) came
-under their own licence before they were trained on. Cite the data set as
+images belong to their authors. Each has its own licence, and most licences require
+attribution. This folder contains no image. Pretrained weights that training started from
+(`model.weights` in the config) have their own licence. Cite the data set as
 
 > {citation}
 
@@ -40,8 +40,8 @@ under their own licence before they were trained on. Cite the data set as
 """
 LISTED = "The authors of {n} of the {total} gallery images are in `attribution.csv`."
 UNLISTED = (
-    f"The data set names the authors in `{SOURCE}`, which was not at hand when this was "
-    f"made; `gallery/gallery.csv` has the images' ids."
+    f"The data set lists the authors in `{SOURCE}`, which was missing when this bundle was "
+    f"built; `gallery/gallery.csv` has the ids of the images."
 )
 
 

@@ -18,14 +18,14 @@ def path(flag: str, help: str, **options: Any) -> Argument:
 
 
 def md5(text: str) -> str:
-    """An MD5 checksum, in lower case."""
+    """Parse an MD5 checksum; it is returned in lower case."""
     if not re.fullmatch(r"[0-9a-f]{32}", text.lower()):
         raise argparse.ArgumentTypeError(f"expected 32 digits of 0-9a-f, got {text!r}")
     return text.lower()
 
 
 def positive_number(text: str) -> float:
-    """A finite number above 0."""
+    """Parse a finite number above 0."""
     try:
         number = float(text)
     except ValueError:
@@ -36,7 +36,7 @@ def positive_number(text: str) -> float:
 
 
 def count(text: str) -> int:
-    """A whole number from 1."""
+    """Parse a whole number from 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number from 1, got {text!r}")
     return int(text)

@@ -31,7 +31,8 @@ def load(path: Path) -> Config:
         return _resolve(_read_yaml(path, ()), str(path))
     except RecursionError:
         raise ConfigError(
-            f"{path}: expected nested sections, got a section that contains itself"
+            f"{path}: expected nested sections, got a section that contains itself; remove "
+            f"the YAML alias"
         ) from None
 
 
@@ -98,14 +99,18 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 
     try:
         if path.resolve() in seen:
-            raise ConfigError(f"{path}: expected 'extends' to end, got a cycle")
+            raise ConfigError(
+                f"{path}: extends: expected another config, got a cycle; remove one "
+                f"'extends'"
+            )
         if path.exists() and not path.is_file():  # /dev/zero has no end
             raise ConfigError(f"{path}: expected YAML settings, got no regular file")
         values = _parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         names = sorted(p.name for p in package_path("configs").glob("*.yaml"))
         raise ConfigError(
-            f"{path}: expected a config, found no file; the kit has {', '.join(names)}"
+            f"{path}: expected a config, found no file; check the path, or choose one of "
+            f"the kit's: {', '.join(names)}"
         ) from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:200]

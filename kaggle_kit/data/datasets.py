@@ -243,8 +243,8 @@ class TrainingImages:
         batch_size = effective_batch_size(settings.train.batch_size, n_train, part)
         if not batch_size:
             raise ConfigError(
-                f"{folder}: expected a training image for each of "
-                f"{part.of * part.devices} devices, got {n_train}; train on fewer devices"
+                f"{folder}: expected at least {part.of * part.devices} training "
+                f"images, one for each device, got {n_train}; train on fewer devices"
             )
         self.steps = n_train // batch_size
 

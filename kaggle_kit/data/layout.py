@@ -29,32 +29,32 @@ class Competition:
 
     @property
     def train_dir(self) -> Path:
-        """The labelled images, and images that show no landmark."""
+        """Folder of the labelled images and of images that show no landmark."""
         return self.root / "train"
 
     @property
     def test_dir(self) -> Path:
-        """The images to recognise."""
+        """Folder of the images to recognise."""
         return self.root / "test"
 
     @property
     def train_csv(self) -> Path:
-        """The landmark ids of the labelled images."""
+        """Table of the labelled images: image id and landmark id."""
         return self.root / "train.csv"
 
     @property
     def sample_csv(self) -> Path:
-        """The ids that a submission must have."""
+        """Table with the image ids that a submission must have."""
         return self.root / "sample_submission.csv"
 
     @property
     def solution_csv(self) -> Path:
-        """The landmark ids of the test images, if they are available."""
+        """Table of the landmark ids that the test images show, if available."""
         return self.root / "solution.csv"
 
     @property
     def names_csv(self) -> Path:
-        """The names of the landmarks: ``landmarks.csv``, or else the data set's table."""
+        """Table of the landmarks' names: ``landmarks.csv``, or else that of the data set."""
         own = self.root / "landmarks.csv"
         return own if own.exists() else self.root / "train_label_to_category.csv"
 

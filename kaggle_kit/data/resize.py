@@ -37,12 +37,12 @@ def choose_ratio(shortest: int, side: int) -> int:
 
 
 def compute_weights(n_old: int, n: int) -> Weights:
-    """The weights that resample an axis from n_old to n pixels: bilinear, antialiased.
+    """Compute the weights that resample an axis from n_old to n pixels.
 
-    ::
+    The filter is bilinear with antialiasing. Input i has this weight in output j::
 
-        w_i = max(0, 1 - |i + 1/2 - x| / max(n_old / n, 1)) / their sum,
-        x = (output + 1/2) n_old / n
+        w_ij = max(0, 1 - |i + 1/2 - x_j| / max(n_old / n, 1)) / (sum over all inputs i)
+        x_j = (j + 1/2) n_old / n
 
     Every step is rounded to float32 as in TensorFlow's ``ScaleAndTranslate``.
     """

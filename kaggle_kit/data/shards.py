@@ -1,4 +1,11 @@
-"""Store resized images in TFRecord shards, which training reads sequentially."""
+"""Store resized images in TFRecord shards, which training reads sequentially.
+
+A damaged shard stops the training with an ``ArtefactError``; nothing of it is skipped.
+``read_manifest`` finds a shard of another size before the training. ``Workers.batches``
+(``training.distribute``) finds a record with a wrong checksum while it is read. ``shards``
+writes all shards again if one is missing or of another size; it does not read their
+records, so after a wrong checksum delete the folder first.
+"""
 
 import logging
 import re

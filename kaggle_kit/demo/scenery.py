@@ -18,9 +18,9 @@ class Scene:
 
     Attributes:
         turn: rotation of the building about its axis, in radians.
-        distance: of the camera, in storeys.
+        distance: from the camera to the building, in storeys.
         rise: height of the camera above the street, in storeys.
-        shift: of the picture (right, down), as a share of its height.
+        shift: offset of the building in the picture (right, down), as a share of its height.
         sun: direction of the light.
         light: factor of each colour channel.
         sky: colour of the sky.

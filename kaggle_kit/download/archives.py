@@ -159,8 +159,8 @@ def _require_inside(archive: str, name: str) -> None:
     suspicious = re.search(r"[\\\0]|^[A-Za-z]:", name) or path.is_absolute()
     if suspicious or ".." in path.parts:
         raise DataError(
-            f"{archive}: expected only files inside the folder, got {name[:80]!r}; do not "
-            f"use this archive"
+            f"{archive}: expected paths that stay inside the output folder, got "
+            f"{name[:80]!r}; do not use this archive"
         )
     if path.parts[:1] == (FOLDER,) or str(path) in RESERVED_NAMES:
         raise DataError(

@@ -271,7 +271,7 @@ class _TarDownloader:
         md5 = (http.fetch_text(self.session, url).split() or [""])[0].lower()
         if not MD5.fullmatch(md5):
             raise RefusedError(
-                f"{url}: expected a checksum, got {md5[:80]!r}; check --url"
+                f"{url}: expected an MD5 checksum, got {md5[:80]!r}; check --url"
             )
         return md5
 

@@ -42,12 +42,12 @@ def read_selection(subset: Path | None, ids: Path | None) -> Selection | None:
 
 
 def read_image_ids(path: Path) -> list[str]:
-    """The image ids of a CSV file with a column id, or of a file with one id per line.
+    """Read the image ids of a CSV file with a column id, or of a file with one id per line.
 
     Repeated ids are returned once.
 
     Raises:
-        TableError: the file is missing, has no ids, or has something that is not an id.
+        TableError: the file is missing or without ids, or an id is malformed.
     """
     path = Path(path)
     lines = (line.strip() for line in _lines(path))
@@ -66,7 +66,7 @@ def read_image_ids(path: Path) -> list[str]:
         if image_id:
             ids[image_id] = None
     if not ids:
-        raise TableError(f"{path}: expected image ids, found none; add them")
+        raise TableError(f"{path}: expected image ids, found none; list one per line")
     return list(ids)
 
 

@@ -69,7 +69,7 @@ class StagingFolder:
         )
 
     def install(self, path: Path, name: str) -> None:
-        """Move a complete file to ``name`` in the root, atomically."""
+        """Move a complete file atomically to the relative path ``name`` below ``root``."""
         with self._source_lock:
             if not (self.folder / "source").exists():
                 with atomic_write(self.folder / "source") as part:

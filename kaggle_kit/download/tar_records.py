@@ -26,7 +26,7 @@ class TarRecord:
 
 
 def read_tar_records(path: Path) -> dict[str, TarRecord]:
-    """The content of ``tars.json``, by the number of the tar; empty if there is no file.
+    """Read ``tars.json``: a record per tar, by the tar's number; empty without a file.
 
     Raises:
         ArtefactError: the file is damaged.

@@ -18,7 +18,9 @@ from kaggle_kit.retrieval.ranking import (
 if TYPE_CHECKING:
     from kaggle_kit.inference.recogniser import Recogniser
 
-N_CANDIDATES, N_NEIGHBOURS = 5, 6  # in an answer
+# Landmarks and gallery images in an answer, as the app shows them. The number of images
+# that are ranked is ``recognition.candidates``.
+N_CANDIDATES, N_NEIGHBOURS = 5, 6
 LANDMARK_FROM = 0.5  # probability from which a guess is more likely right than wrong
 
 

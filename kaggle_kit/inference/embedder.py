@@ -215,7 +215,7 @@ def apply_whitening(embeddings: Embeddings, whitening: Whitening | None) -> Embe
 
 
 def join_parts(by_part: Sequence[Embeddings], weights: Sequence[float]) -> Embeddings:
-    """Join the embeddings of all parts; empty ``weights`` are equal weights."""
+    """Join the embeddings of all parts; empty ``weights`` mean equal weights."""
     weights = weights or (1.0,) * len(by_part)
     pairs = list(zip(weights, by_part, strict=True))
     vectors = normalise(np.concatenate([w**0.5 * e.vectors for w, e in pairs], axis=1))

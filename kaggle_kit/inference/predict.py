@@ -139,7 +139,7 @@ class _Run:
             self.rank_again(test)
 
     def embed_test_images(self) -> Embeddings:
-        """Embed the test images in order, and write guesses when the file is stale."""
+        """Embed the test images in order; rank them whenever ``submission.csv`` is stale."""
         batches: list[Embeddings] = []
         n_ranked = n_reached = 0
         for n_reached, embeddings in self._embed_batches("test", self.paths):

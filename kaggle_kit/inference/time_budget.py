@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 logger = logging.getLogger(__name__)
+# Items as they are in results and logs, where images are called photos.
 ORDER = (
     *("views", "verification", "embedders", "size"),
     *("new photos", "ranking again", "test photos"),

@@ -39,7 +39,11 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The results of all checks; ``ok`` if all of them passed."""
+    """The results of all checks.
+
+    Attributes:
+        ok: whether all checks passed.
+    """
 
     ok: bool
     checks: list[Check]

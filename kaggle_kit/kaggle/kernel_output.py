@@ -183,12 +183,12 @@ def _read_output(
         except _MALFORMED as error:
             raise IncompleteError(
                 f"{metadata.id}: expected JSON in {SESSION}, got {error!r:.200}; read "
-                f"its log"
+                f"the kernel's log"
             ) from None
     if not submission.is_file() or not metadata.competition_sources:
         raise IncompleteError(
             f"{metadata.id}: expected submission.csv in its output, found "
-            f"{sorted(p.name for p in folder.iterdir())[:5]}; read its log"
+            f"{sorted(p.name for p in folder.iterdir())[:5]}; read the kernel's log"
         )
     with tempfile.TemporaryDirectory(prefix="kaggle-kit-") as temporary:
         slug = metadata.competition_sources[0]

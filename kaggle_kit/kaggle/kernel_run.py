@@ -100,8 +100,8 @@ def check_output_folders(kernel: str) -> None:
             continue
         if not replaceable(folder, RESULT):
             raise ArtefactError(
-                f"{folder}: expected the output of a version of {kernel}, with {RESULT}, "
-                f"found other files; move it away"
+                f"{folder}: expected the output of {kernel}, which has {RESULT}, found "
+                f"other files; move the folder away"
             )
         read_kernel_run(kernel, int(number[0]))
 

@@ -41,7 +41,10 @@ class Shipment:
 
 @dataclass(frozen=True, slots=True)
 class ShipmentPlan:
-    """What ``ship`` would do; the submission depends on the version that is pushed."""
+    """What ``ship`` would do before the submission.
+
+    The submission needs the version number that the push returns, so it is not planned.
+    """
 
     dataset: Publication | PublicationPlan
     kernel: PushPlan

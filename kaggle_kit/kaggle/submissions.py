@@ -1,4 +1,7 @@
-"""The list of submissions, with each local GAP beside its score on the leaderboard."""
+"""The list of submissions, with each local GAP beside its score on the leaderboard.
+
+``submit`` makes a submission, and ``ledger`` has the table of them.
+"""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

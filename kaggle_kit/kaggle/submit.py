@@ -95,7 +95,8 @@ def submit(
     Args:
         kernel, version: owner/slug and version number, for a code competition.
         file: a ``submission.csv``, for any other competition.
-        ledger: the file that gets the row; it is checked before anything is sent.
+        ledger: the file that gets the row (see ``kaggle.ledger``); it is checked before
+            anything is sent.
 
     Raises:
         LimitError: no submission is left today.
@@ -161,9 +162,11 @@ def _prepare(
 ) -> _Candidate:
     """Check everything that can be checked before a submission is sent."""
     if (kernel is None) == (file is None) or (kernel is None) != (version is None):
+        options = {"--kernel": kernel, "--version": version, "--file": file}
+        given = [name for name, value in options.items() if value is not None]
         raise KitError(
-            "expected --kernel OWNER/SLUG with --version N, or --file submission.csv; "
-            "give one of the two"
+            f"options: expected either --kernel and --version, or --file, got "
+            f"{', '.join(given) or 'none'}; give a kernel version or a file"
         )
     check_text("the message", message)
     command = ["competitions", "submit", slug]

@@ -73,18 +73,18 @@ def match_points(query: Features, other: Features, ratio: float) -> Matches:
 def count_pair_inliers(
     query: Features, other: Features, settings: config.Verification
 ) -> float:
-    """The weighted number of matches of two images that agree on one geometry.
+    """Count the matches of two images that agree on one geometry, each with a weight.
 
-    ::
+    Match i joins keypoint p_i of the query to keypoint o_i of the other image::
 
-        match i = (p_i, size p_i) -> (o_i, size o_i),   s_i = size o_i / size p_i
+        s_i = size of o_i / size of p_i
         e_ij = |o_j - (o_i + s_i (p_j - p_i))| / sqrt(s_i)
         j agrees with i if e_ij < error_px and s_j is between s_i / 2 and 2 s_i
         inliers = max_i sum (1 - ratio_j) over the matches j that agree with i
 
-    The weight of a match is 0 if its second nearest neighbour is as near as the nearest;
-    it tends to 1 as the second moves away. Two images of different places reach 0.7 by
-    chance, rarely 1.4; 3 is certain. Without any match the result is 0.
+    ratio_j is that of ``Matches``. An unambiguous match has a weight 1 - ratio_j near 1,
+    an ambiguous one near 0. Images of different places reach a sum of 0.7 by chance and
+    rarely 1.4; a sum of 3 is certain. Without any match the result is 0.
 
     With ``geometry: homography``, the sum is over the matches that agree with the
     homography that MAGSAC finds (Barath et al., CVPR 2019).

@@ -21,7 +21,8 @@ try:
     import cv2
 except ImportError:
     raise KitError(
-        "local features: expected OpenCV, found none; pip install 'kaggle-kit[verify]'"
+        "local features: expected OpenCV, found none; install it with pip install "
+        "'kaggle-kit[verify]'"
     ) from None
 
 DESCRIPTOR = 128  # dimensions of a descriptor
@@ -31,13 +32,12 @@ ARRAYS = ("points", "descriptors", "sizes", "offsets")
 
 
 class Features(NamedTuple):
-    """The points of an image, strongest first.
+    """The keypoints of an image and their descriptors, strongest first.
 
     Attributes:
-        points: (n, 2) float32, x and y in pixels of the shrunk image.
-        descriptors: (n, 128) uint8, of length about 512.
-        sizes: (n,) float32, the diameter of the neighbourhood that a descriptor covers,
-            in the same pixels.
+        points: (n, 2) float32, x and y of the keypoints, in pixels of the shrunk image.
+        descriptors: (n, 128) uint8, RootSIFT, with a Euclidean norm of about 512.
+        sizes: (n,) float32, diameters of the keypoints, in pixels of the shrunk image.
     """
 
     points: NDArray[np.float32]

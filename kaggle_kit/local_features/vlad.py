@@ -26,13 +26,13 @@ class Vocabulary:
     words: NDArray[np.float32]
 
     def save(self, path: Path) -> None:
-        """Write the words as one array."""
+        """Write the visual words as one array."""
         with path.open("wb") as file:
             np.save(file, self.words, allow_pickle=False)
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
-        """Read the words from a file.
+        """Read the visual words from a file.
 
         Raises:
             ArtefactError: the file is missing, damaged or of another kind.

@@ -166,7 +166,7 @@ def _rank(
             f"got shapes {', '.join(map(str, shapes))}"
         )
     if np.isnan(confidence).any():
-        raise ValueError("expected confidences that have a rank, got nan")
+        raise ValueError("confidence: expected numbers that can be ranked, got nan")
     if (correct & ~landmark).any():
         raise ValueError("a guess is correct on an image without a landmark")
     order = np.argsort(-confidence, kind="stable")

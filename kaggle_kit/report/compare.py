@@ -47,8 +47,8 @@ def read_baseline(folder: Path) -> Baseline:
     path = folder / SUBMISSION
     if not path.is_file():
         raise ArtefactError(
-            f"{folder}: expected a run with its {SUBMISSION} to compare with, found no "
-            f"{SUBMISSION}; put it there, or choose another --against"
+            f"{folder}: expected {SUBMISSION} in the folder of --against, found none; "
+            f"copy it there, or choose another folder"
         )
     return Baseline(run, path, folder)
 

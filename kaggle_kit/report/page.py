@@ -31,12 +31,12 @@ RESAMPLES = 1000  # for the interval of GAP, as in ``score --intervals``
 
 @dataclass(frozen=True)
 class ReportPage(JsonObject):
-    """A report that was written.
+    """The result of ``report``.
 
     Attributes:
         report: path of the page.
         megabytes: size of the page.
-        gap: GAP of the submission; None where it is not defined.
+        gap: GAP of the submission; None if the solution has no landmark image.
     """
 
     report: Path
@@ -122,7 +122,7 @@ def report_if_possible(*args: Any, **options: Any) -> str | None:
 
 
 def name_function(names: Mapping[int, str]) -> NameOf:
-    """A function from a landmark id to the text for the page: name and id, or the id."""
+    """Return the function that formats a landmark id for the page, with its name if known."""
 
     def name_of(landmark: int) -> str:
         if landmark == NO_LANDMARK:

@@ -41,8 +41,8 @@ SIZE = (5.4, 3.4)  # inches: the width of a column, readable on a phone
 def learning_curves(history: Path, out: Path) -> None:
     """Draw loss and accuracy over the epochs of ``history.csv`` into a PNG.
 
-    The loss axis is logarithmic if losses differ by a factor of more than 20, as when the
-    batch-norm statistics of validation lag behind.
+    The loss axis is logarithmic if the largest loss is more than 20 times the smallest.
+    The validation loss can be that large while the batch-norm statistics lag behind.
     """
     table = pd.read_csv(history)
     figure = Figure(figsize=(10, 4), layout="constrained")

@@ -39,7 +39,7 @@ class Gallery:
     non_landmarks: NDArray[np.float16]
 
     def select_landmarks(self, landmark_ids: Collection[int]) -> "Gallery":
-        """The images of the given landmarks. If these are all images, nothing is copied."""
+        """A gallery of the given landmarks only; this gallery itself if it has no others."""
         rows = np.flatnonzero(np.isin(self.landmark_ids, list(landmark_ids)))
         if len(rows) == len(self.image_ids):
             return self

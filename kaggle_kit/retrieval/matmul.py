@@ -22,8 +22,8 @@ class Product(Protocol):
     """An implementation of the matrix product.
 
     Attributes:
-        rounding: relative error of each factor.
-        result_rounding: relative error from rounding the result.
+        rounding: bound on the relative error from rounding a factor.
+        result_rounding: bound on the relative error from rounding the result.
     """
 
     rounding: float

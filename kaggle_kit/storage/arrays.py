@@ -24,8 +24,8 @@ class Arrays(Mapping[str, NDArray[Any]]):
     """The arrays of an ``.npz`` file by name; each is read on access.
 
     Raises:
-        DAMAGE: on opening, the file is no ``.npz`` file; on access, the array is damaged
-            or has a dtype other than numbers.
+        DAMAGE: one of these exceptions; when the file is opened, if it is no ``.npz``
+            file; when an array is read, if it is damaged or does not contain numbers.
     """
 
     def __init__(self, path: Path):

@@ -117,8 +117,8 @@ def read_submission(path: Path) -> dict[str, Guess | None]:
     for row, (image_id, cell) in read_rows(path, ("id", "landmarks")):
         if image_id in guesses:
             raise TableError(
-                f"{path}: row {row}: image {image_id[:QUOTED]}: expected each id once, got "
-                f"it again; keep one of the rows"
+                f"{path}: row {row}: image {image_id[:QUOTED]}: expected one row for this "
+                f"id, got another; delete one of the two"
             )
         guesses[image_id] = _guess(path, row, image_id, cell)
     return guesses
@@ -168,8 +168,8 @@ def read_solution(path: Path) -> dict[str, Truth]:
     for row, (image_id, cell, usage) in rows:
         if image_id in truths:
             raise TableError(
-                f"{path}: row {row}: image {image_id[:QUOTED]}: expected each id once, got "
-                f"it again; keep one of the rows"
+                f"{path}: row {row}: image {image_id[:QUOTED]}: expected one row for this "
+                f"id, got another; delete one of the two"
             )
         truth = cache.get((cell, usage))
         if truth is None:
@@ -208,8 +208,8 @@ def read_classes(path: Path) -> list[Class]:
             classes
         ):
             raise TableError(
-                f"{path}: row {row}: expected class {len(classes)}, a landmark id and a "
-                f"count, got {','.join(fields)[:QUOTED]!r}; make the subset again"
+                f"{path}: row {row}: expected the class {len(classes)}, then a landmark id "
+                f"and a count, got {','.join(fields)[:QUOTED]!r}; make the subset again"
             )
         landmark = int(fields[1])
         if row_of.setdefault(landmark, row) != row:
@@ -309,7 +309,7 @@ def _require_unique(path: Path, ids: list[str]) -> None:
     for image_id in ids:
         if image_id in seen:
             raise TableError(
-                f"{path}: image {image_id}: expected each id once, got it again; keep "
-                f"one of the rows"
+                f"{path}: image {image_id}: expected one row for this id, got another; "
+                f"delete one of the two"
             )
         seen.add(image_id)

@@ -29,7 +29,7 @@ class EpochProgress:
     Attributes:
         epoch: its index, from 0.
         n_batches: the batches trained so far.
-        seconds: the time they took, in all processes.
+        seconds: the time they took, including that before an interruption.
         sums: (3,) the sums of ``TrainStep.train`` over these batches.
     """
 

@@ -93,7 +93,7 @@ class Workers:
         except DAMAGED_SHARD as error:
             raise ArtefactError(
                 f"shards: expected images as kaggle-kit shards wrote them, got "
-                f"{error.message!r:.200}; make the shards again"
+                f"{error.message!r:.200}; delete their folder and make the shards again"
             ) from None
 
     def gather(self, *numbers: float) -> NDArray[np.float64]:

@@ -78,7 +78,7 @@ class SampledHead:
         return tf.sort(tf.math.top_k(rank, self.n_sampled, sorted=False).indices)
 
     def read_rows(self, strategy: tf.distribute.Strategy, classes: tf.Tensor) -> None:
-        """Copy the rows of ``classes``, and their moments, from the tables."""
+        """Load the centres of the sampled ``classes``, and their moments, from the tables."""
         indices = self._row_indices(classes)
         for sample, table in zip(self.samples, self.tables, strict=True):
             strategy.extended.update(
@@ -86,7 +86,7 @@ class SampledHead:
             )
 
     def write_rows(self, strategy: tf.distribute.Strategy, classes: tf.Tensor) -> None:
-        """Copy the rows of ``classes``, and their moments, back into the tables."""
+        """Store the centres of the sampled ``classes``, and their moments, in the tables."""
         indices = self._row_indices(classes)
         for sample, table in zip(self.samples, self.tables, strict=True):
             strategy.extended.update(

@@ -134,7 +134,8 @@ def _cluster(address: str) -> Iterator[Any]:
         import ray
     except ImportError:
         raise KitError(
-            "--ray: expected Ray, found none; pip install 'kaggle-kit[ray]'"
+            "--ray: expected Ray, found none; install it with pip install "
+            "'kaggle-kit[ray]'"
         ) from None
     try:
         host, colon, port = address.rpartition(":")

@@ -3,7 +3,8 @@
 ``config.json``, ``classes.csv``, ``subset.csv``, ``environment.json`` (versions, commit,
 machine), ``history.csv`` (one row per epoch), ``model.weights.h5`` (of the best epoch) and
 checkpoints: ``checkpoint-0003.npz`` is the state after three epochs,
-``checkpoint-0003-within.npz`` a state within the fourth.
+``checkpoint-0003-within.npz`` a state within the fourth. ``training.checkpoint`` has their
+format. The command ``train`` adds ``learning_curves.png``.
 """
 
 import math

@@ -81,7 +81,7 @@ class TrainStep:
         """Train on one batch.
 
         Args:
-            batch: (pixels, classes), as ``Workers.distribute`` gives it.
+            batch: (pixels, classes), as ``Workers.batches`` yields it.
             number: of the batch in its phase, from 0.
 
         Returns:

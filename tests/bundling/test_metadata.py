@@ -122,7 +122,7 @@ def test_uploaded_files_are_listed(folder):
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
-        ("kaggle_kit/__init__.py", "", "got an empty file"),
+        ("kaggle_kit/__init__.py", "", "got an empty one"),
         ("model/assets/", None, "got an empty folder"),
         ("kernel-metadata.json", "{}", "skips"),
         ("datapackage.json", "{}", "skips"),

@@ -209,7 +209,7 @@ def test_no_image_that_validates_trains(competition, tmp_path):
 def test_a_subset_with_an_image_in_two_splits_is_refused(tmp_path):
     path = tmp_path / "subset.csv"
     path.write_text("id,landmark_id,split\nabc,7,train\nabc,7,validation\n")
-    with pytest.raises(TableError, match="image abc: expected each id once"):
+    with pytest.raises(TableError, match="image abc: expected one row"):
         tables.read_subset(path)
 
 

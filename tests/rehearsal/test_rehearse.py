@@ -294,7 +294,7 @@ def test_a_kernel_without_a_submission_fails(outcome):
     [
         ("id,landmarks\n0123456789abcde0,7 0.1\n", "too few"),
         ("id,landmarks\n0123456789abcde0,7 nan\n0123456789abcde1,\n", "'7 nan'"),
-        ("id,landmarks\n0123456789abcde0,\n0123456789abcde0,\n", "got it again"),
+        ("id,landmarks\n0123456789abcde0,\n0123456789abcde0,\n", "got another"),
         ("", "expected the columns id,landmarks"),
     ],
 )

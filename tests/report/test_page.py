@@ -218,7 +218,7 @@ def test_folders_that_are_none_are_named(run, submission, competition, tmp_path)
     solution, out = competition / "solution.csv", tmp_path / "r.html"
     with pytest.raises(ArtefactError, match="check --run"):
         report(tmp_path / "no", submission, solution, out)
-    with pytest.raises(ArtefactError, match=r"found no submission\.csv"):
+    with pytest.raises(ArtefactError, match=r"expected submission\.csv"):
         report(run, submission, solution, out, against=[run])
     (run / "environment.json").write_text("{")
     with pytest.raises(ArtefactError, match=r"environment\.json: expected JSON"):

@@ -78,7 +78,7 @@ def test_a_group_column_is_read_by_its_name(tmp_path):
         ("..,7", "expected an image id"),
         ("ab,7", "expected an image id"),
         ("a b c,7", "expected an image id"),
-        (f"{B},9", "got it again"),
+        (f"{B},9", "got another"),
     ],
 )
 def test_a_bad_line_is_named_by_its_row(line, where, tmp_path):
@@ -152,14 +152,14 @@ def test_classes_are_numbered_from_nought(tmp_path):
     path.write_text("class,landmark_id,n_images\n0,70,3\n1,80,4\n")
     assert tables.read_classes(path) == [Class(70, 3), Class(80, 4)]
     path.write_text("class,landmark_id,n_images\n1,70,3\n")
-    with pytest.raises(TableError, match="expected class 0"):
+    with pytest.raises(TableError, match="expected the class 0"):
         tables.read_classes(path)
 
 
 def test_a_sample_with_a_repeated_id_is_refused(tmp_path):
     path = tmp_path / "sample_submission.csv"
     path.write_text(f"id,landmarks\n{A},7 0.1\n{A},7 0.1\n")
-    with pytest.raises(TableError, match="got it again"):
+    with pytest.raises(TableError, match="got another"):
         tables.read_sample(path)
 
 
@@ -361,23 +361,23 @@ COMPLAINTS = {
     ),
     "an id again": (
         *("labels", "id,landmark_id\nabc,7\nabd,7\nabd,8\nabc,7\n", "image abd"),
-        *("each id once", "it again", "keep one of the rows"),
+        *("one row for this id", "another", "delete one of the two"),
     ),
     "an id of a sample again": (
         *("sample", "id,landmarks\nabc,\nabc,\n", "image abc"),
-        *("each id once", "it again", "keep one of the rows"),
+        *("one row for this id", "another", "delete one of the two"),
     ),
     "an id of a submission again": (
         *("submission", f"id,landmarks\n{LONG},\n{LONG},\n", f"row 3: image {QUOTE}"),
-        *("each id once", "it again", "keep one of the rows"),
+        *("one row for this id", "another", "delete one of the two"),
     ),
     "an id of a solution again": (
         *("solution", f"id,landmarks\n{LONG},\n{LONG},7\n", f"row 3: image {QUOTE}"),
-        *("each id once", "it again", "keep one of the rows"),
+        *("one row for this id", "another", "delete one of the two"),
     ),
     "an id of a subset again": (
         *("subset", "id,landmark_id,split\nabc,7,train\nabc,7,test\n", "image abc"),
-        *("each id once", "it again", "keep one of the rows"),
+        *("one row for this id", "another", "delete one of the two"),
     ),
     "a guess": (
         *("submission", f"id,landmarks\n{LONG},{LONG}\n", f"row 2: image {QUOTE}"),
@@ -404,7 +404,7 @@ COMPLAINTS = {
     ),
     "a class": (
         *("classes", f"class,landmark_id,n_images\n0,7,3\n1,8,4{LONG}\n", "row 3"),
-        "class 1, a landmark id and a count",
+        "the class 1, then a landmark id and a count",
         *(f"'1,8,4{QUOTE[5:]}'", "make the subset again"),
     ),
     "a landmark of two classes": (
