@@ -47,12 +47,14 @@ def backbone(settings: config.Model, size: int | None = None) -> keras.Model:
         )
     elif settings.backbone == "tiny":
         network = _tiny(size)
-    else:
+    elif settings.backbone == "efficientnet_lite0":
         network = keras_cv.models.EfficientNetLiteBackbone(
             **LITE0,
             include_rescaling=False,
             input_shape=(size, size, 3),
         )
+    else:
+        raise ValueError(f"no network for the backbone {settings.backbone!r}")
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = settings.batch_norm_momentum

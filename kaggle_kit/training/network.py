@@ -252,8 +252,10 @@ class _AdamW(_SummedGradients, keras.optimizers.AdamW):
 
 def _loss(settings: Config, classes: Sequence[Class]) -> keras.losses.Loss:
     model, smoothing = settings.model, settings.train.label_smoothing
-    if model.head != "arcface":
+    if model.head in ("dense", "cosine"):
         return SmoothedCrossentropy(smoothing)
+    if model.head != "arcface":
+        raise ValueError(f"no loss for the head {model.head!r}")
     counts = [row.n_images for row in classes]
     return ArcFaceLoss(
         logit_scale(model, len(classes)),
