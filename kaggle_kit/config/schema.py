@@ -43,7 +43,7 @@ class Config(Settings):
                     f"train.epochs: expected 0 with model.backbone: none, got "
                     f"{self.train.epochs}"
                 )
-        without_package = self.model.backbone in ("resnet50", "tiny")
+        without_package = self.model.backbone not in ("efficientnet_lite0", "none")
         if self.model.weights == "imagenet" and without_package:
             raise ValueError(
                 f"model.weights: expected the path of a file or null with model.backbone: "
