@@ -12,10 +12,12 @@ from kaggle_kit import config
 from kaggle_kit.bundling.build import build_bundle
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.data.subset import subset
+from kaggle_kit.inference.predict import predict
+from kaggle_kit.inference.recogniser import Recogniser
 from kaggle_kit.retrieval.gallery import Gallery
 from kaggle_kit.storage import tables
 from kaggle_kit.training.trainer import train
-from tests.helpers.agreement import check_agreement
+from tests.helpers.agreement import EPSILON, check_agreement
 from tests.helpers.browsing import upload_files
 from tests.helpers.served_app import serve_app
 from tests.helpers.signed_bundles import sign
@@ -39,6 +41,23 @@ def real(request, landmarks45, tmp_path_factory):
 
 def test_answers_agree_with_the_kernel_for_the_whole_test_split(real, tmp_path):
     assert len(check_agreement(*real, tmp_path / "s.csv")) == 693
+
+
+def test_python_agrees_with_the_kernel_for_the_whole_test_split(real, tmp_path):
+    """``recognise`` and ``similar``: the nearest image is at least as near as all shown."""
+    folder, competition = real
+    predict(folder, competition, tmp_path / "s.csv")
+    guesses = tables.read_submission(tmp_path / "s.csv")
+    paths = [image_path(competition / "test", image_id) for image_id in guesses]
+    with Recogniser.load(folder) as recogniser:
+        answers = recogniser.recognise(paths)
+        nearest = [recogniser.similar(path, k=1)[0] for path in paths]
+    assert len(answers) == 693
+    for guess, answer, image in zip(guesses.values(), answers, nearest, strict=True):
+        assert answer.landmark == guess.landmark_id
+        assert answer.confidence == pytest.approx(guess.confidence, abs=EPSILON)
+        shown = max(neighbour.similarity for neighbour in answer.evidence)
+        assert image.similarity >= shown - EPSILON
 
 
 def choose_images(competition):
