@@ -41,7 +41,7 @@ def measure(n: int = 1024, repeats: int = 3) -> list[Row]:
             lambda: model.fit(batches, verbose=0),
             lambda: model.fit(kept, verbose=0),
         )
-    texts = [f"{n / seconds:.1f} photos/s" for seconds in (ours, theirs)]
+    texts = [f"{n / seconds:.1f} images/s" for seconds in (ours, theirs)]
     measured = f"epoch of ResNet-50 at {side} px from shards, against from memory"
     return [Row(measured, *texts, theirs / ours, 0.95)]
 

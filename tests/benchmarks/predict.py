@@ -174,4 +174,4 @@ def _normal(shape: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def _rate(images_per_s: float) -> str:
-    return f"{images_per_s:.1f} photos/s"
+    return f"{images_per_s:.1f} images/s"
