@@ -20,7 +20,7 @@ LOOP = "from kaggle_kit.progress import progress\nfor _ in progress(range(9), la
 
 def test_a_log_has_one_line_at_the_end_of_a_short_loop(caplog):
     with caplog.at_level(logging.INFO):
-        assert list(progress(range(5), label="photos")) == [0, 1, 2, 3, 4]
+        assert list(progress(range(5), label="images")) == [0, 1, 2, 3, 4]
     (record,) = caplog.records
     assert "images: 100%" in record.getMessage() and "5/5" in record.getMessage()
 
@@ -35,7 +35,7 @@ def test_a_log_has_a_line_per_interval_of_a_long_loop(caplog, monkeypatch):
 
 def test_a_loop_over_nothing_says_nothing(caplog):
     with caplog.at_level(logging.INFO):
-        assert list(progress([], label="photos")) == []
+        assert list(progress([], label="images")) == []
     assert not caplog.records
 
 
@@ -62,7 +62,7 @@ def test_a_loop_that_fails_keeps_its_error(caplog):
         raise ValueError("torn")
 
     with caplog.at_level(logging.INFO), pytest.raises(ValueError, match="torn"):
-        list(progress(broken(), total=5, label="photos"))
+        list(progress(broken(), total=5, label="images"))
     assert "1/5" in caplog.records[-1].getMessage()
 
 

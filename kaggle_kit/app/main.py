@@ -81,7 +81,7 @@ def _collect_images(album: Album) -> Iterator[tuple[str, bytes]]:
         )
     camera_image = None
     if st.toggle("Use the camera"):
-        camera_image = st.camera_input("Take an image")
+        camera_image = st.camera_input("Take a picture")
     for file in files[:MAX_IMAGES]:
         yield file.name, file.getvalue()
     if len(files) > MAX_IMAGES:

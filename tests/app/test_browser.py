@@ -138,7 +138,7 @@ def test_an_image_of_the_camera_is_answered(browser, served):
         page.get_by_text("Use the camera").click()
         is_playing = "document.querySelector('video')?.currentTime > 0"
         page.wait_for_function(is_playing, timeout=60_000)
-        page.get_by_role("button", name="Take Image").click()
+        page.get_by_role("button", name="Take Photo").click()
         page.get_by_role("heading", name="Your camera").wait_for(timeout=60_000)
         page.get_by_text("C of your image").wait_for(state="attached", timeout=60_000)
 

@@ -291,7 +291,7 @@ def test_a_limit_in_the_past_leaves_a_valid_file(
     drops = {drop.what: drop for drop in result.dropped}
     assert list(drops) == ["test photos"]
     assert drops["test photos"].photos == drops["test photos"].of == 28
-    assert "out of time for test images" in caplog.text
+    assert "out of time for test photos" in caplog.text
     validation = validate(out, competition / "sample_submission.csv")
     assert validation == validated(0)
 
