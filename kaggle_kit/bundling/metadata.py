@@ -44,7 +44,7 @@ def check_handle(text: str, what: str) -> tuple[str, str]:
     owner, slash, slug = text.partition("/")
     if not slash or not OWNER.fullmatch(owner) or not SLUG.fullmatch(slug):
         raise KitError(
-            f"handle: expected a {what} as OWNER/SLUG, the slug of a-z, 0-9 and single "
+            f"handle: expected a {what} as OWNER/SLUG, with a slug of a-z, 0-9 and single "
             f"hyphens, got {text!r}; give one such as {HANDLE}"
         )
     _check_length(f"handle: the slug of a {what}", slug, SLUG_LENGTHS[what])
@@ -101,11 +101,14 @@ def check_metadata(values: Any, where: str) -> None:
         KitError, ArtefactError: a value is missing or out of range.
     """
     if not isinstance(values, dict):
-        raise ArtefactError(f"{where}: expected a JSON object, got {values!r:.60}")
+        raise ArtefactError(
+            f"{where}: expected a JSON object, got {values!r:.60}; correct the file"
+        )
     names = [name for name in ("id", "title") if not isinstance(values.get(name), str)]
     if names:
         raise ArtefactError(
-            f"{where}: {names[0]}: expected text, got {values.get(names[0])!r}"
+            f"{where}: {names[0]}: expected text, got {values.get(names[0])!r}; correct "
+            f"the file"
         )
     check_handle(values["id"], DATASET)
     _check_length(f"{where}: title", values["title"], TITLE_LENGTHS)
@@ -116,8 +119,8 @@ def check_metadata(values: Any, where: str) -> None:
         (licence,) = [entry["name"] for entry in licences or ()]
     except (TypeError, KeyError, ValueError):
         raise ArtefactError(
-            f'{where}: licenses: expected exactly one, as [{{"name": "apache-2.0"}}], got '
-            f"{licences!r:.100}"
+            f"{where}: licenses: expected a list of exactly one, such as "
+            f'[{{"name": "apache-2.0"}}], got {licences!r:.100}; correct the list'
         ) from None
     if licence not in LICENCES.split():
         raise ArtefactError(

@@ -17,8 +17,10 @@ def require_one(options: str, given: Sequence[str]) -> None:
         KitError: none or more than one was given.
     """
     if len(given) != 1:
-        got = " and ".join(f"--{name}" for name in given) or "none of them"
-        raise KitError(f"expected one of {options}, got {got}")
+        got = " and ".join(f"--{name}" for name in given) or "none"
+        raise KitError(
+            f"options: expected one of {options}, got {got}; give exactly one"
+        )
 
 
 def require(path: Path, what: str, command: str) -> None:

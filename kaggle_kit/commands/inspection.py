@@ -41,7 +41,7 @@ def validate(args: argparse.Namespace) -> Result:
     example="kaggle-kit score submission.csv demo/competition/solution.csv --intervals",
 )
 def score(args: argparse.Namespace) -> Result:
-    """Score a submission by GAP, and list what was lost by which cause."""
+    """Score a submission by GAP, and list how much each cause lost."""
     from kaggle_kit.metrics.score import score
 
     n_resamples = 1000 if args.intervals else 0

@@ -22,9 +22,9 @@ class Part:
     """The part of every batch that a host reads.
 
     Attributes:
-        index: of the host.
+        index: of the host, from 0.
         of: number of hosts; each reads an equal part of a batch.
-        devices: of a host; its part is divided into a batch for each device in turn.
+        devices: number of devices of each host; each gets an equal part of the host's part.
     """
 
     index: int = 0

@@ -16,10 +16,12 @@ FRAME, EXTENSION = 0x2C, 0x21  # block types
 
 
 def drop_large_gif(image: tf.Tensor) -> tf.Tensor:
-    """The bytes of an image; empty, so that it does not decode, if it is too large.
+    """Return the bytes of an image file, or no bytes if it is a GIF that is too large.
+
+    An empty string does not decode.
 
     Args:
-        image: () string, a file of any format; only a GIF can be too large here.
+        image: () string, the bytes of a file of any format.
     """
     is_gif = tf.strings.substr(image, 0, 3) == b"GIF"
 

@@ -196,9 +196,9 @@ class _Run:
         """Add inliers to the evidence, block by block, and rank with them.
 
         Args:
-            order: rows of ``evidence``, the most confident guesses first. Verification
-                raises the confidence of right guesses, so those that time does not allow
-                to verify would rank below them in any case.
+            order: rows of ``evidence``, the most confident guesses first. The last ones
+                are not verified if the time is up. They then rank below the verified
+                ones, because inliers raise the confidence of right guesses.
         """
         n_done = 0
         with progress(total=len(order), label="geometry") as bar:

@@ -81,7 +81,7 @@ def executable() -> str:
 
 
 def format_command(*args: str) -> str:
-    """A call as one would type it, for ``--dry-run``.
+    """The shell command of a call, as ``--dry-run`` prints it.
 
     >>> format_command("datasets", "version", "-p", "out/bundle", "-m", "new weights")
     "kaggle datasets version -p out/bundle -m 'new weights'"

@@ -91,7 +91,7 @@ def download_sample(slug: str, folder: Path) -> Path:
         pass
     if not path.is_file():
         raise IncompleteError(
-            f"{slug}: expected {path.name}, got no such file; run the same command again"
+            f"{slug}: expected {path.name}, found no such file; run the same command again"
         )
     return path
 

@@ -104,9 +104,9 @@ def gap_at_share(
     landmark = np.asarray(landmark, bool)
     if (correct & ~landmark).any() or (~landmark).sum() > n_non_landmarks:
         raise ValueError(
-            f"expected correct guesses on landmark images only, and at most "
-            f"n_non_landmarks ({n_non_landmarks}) guesses on others, got "
-            f"{(~landmark).sum()}"
+            f"landmark: expected at most n_non_landmarks ({n_non_landmarks}) guesses on "
+            f"non-landmark images, none of them correct, got {(~landmark).sum()}, "
+            f"{(correct & ~landmark).sum()} of them correct"
         )
     weight = share_weight(n_positives, n_non_landmarks, share)
     if n_positives == 0 or np.isnan(weight):
@@ -239,7 +239,7 @@ def mean_average_precision(
     n_relevant = np.asarray(n_relevant)
     if relevant.ndim != 2 or n_relevant.shape != relevant.shape[:1] or k < 1:
         raise ValueError(
-            f"expected shapes (q, r) and (q,) and k of at least 1, "
+            f"relevant, n_relevant and k: expected shapes (q, r) and (q,) and at least 1, "
             f"got {relevant.shape}, {n_relevant.shape} and {k}"
         )
     if (relevant.sum(axis=1) > n_relevant).any():

@@ -195,7 +195,7 @@ def with_intervals(
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Score:
-    """As ``score_guesses``, with bootstrap intervals (see ``bootstrap.intervals``)."""
+    """Score guesses as ``score_guesses`` does, and add ``bootstrap.intervals``."""
     return _score(rows_of(guesses, truths), n_resamples, seed)
 
 

@@ -148,7 +148,8 @@ class CosineHead(keras.layers.Layer):
 class SmoothedCrossentropy(keras.losses.Loss):
     """Cross-entropy of logits with label smoothing, for integer labels.
 
-    ``(1 - e) * -log p_y + e * mean_c -log p_c``. Shapes: (batch,), (batch, C) -> (batch,).
+    ``-(1 - e) log p_y - (e / C) sum_c log p_c``, where e is ``label_smoothing``. Shapes:
+    (batch,), (batch, C) -> (batch,).
     """
 
     def __init__(

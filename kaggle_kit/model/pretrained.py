@@ -55,13 +55,13 @@ def _set_weights(
         if layer.name not in arrays_of:
             raise ArtefactError(
                 f"{path}: layer {layer.name}: expected weights of shapes {expected}, "
-                f"found no such layer; the file is of another network"
+                f"found no such layer; choose a file of the same network"
             )
         got = [array.shape for array in arrays_of[layer.name]]
         if got != expected:
             raise ArtefactError(
                 f"{path}: layer {layer.name}: expected weights of shapes {expected}, "
-                f"got {got}; the file is of another network"
+                f"got {got}; choose a file of the same network"
             )
     for layer in layers:
         layer.set_weights(arrays_of[layer.name])

@@ -171,6 +171,6 @@ def _validate(script: Path, submission: Path, layout: Competition) -> Validation
     if not submission.is_file():
         raise RehearsalError(
             f"{script}: expected the kernel to write submission.csv to its working "
-            f"folder, found none"
+            f"folder, found none; see {submission.parents[1] / 'log.txt'}"
         )
     return validate(submission, layout.sample_csv)

@@ -54,10 +54,10 @@ class PackageFilter:
         path: Sequence[str] | None = None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        """Find a hidden package outside the folders of installed packages.
+        """Find a hidden package, but not in the folders of installed packages.
 
         Raises:
-            ModuleNotFoundError: it is only installed on this machine.
+            ModuleNotFoundError: the package is in no other folder.
         """
         if path is not None or name not in self.hidden:
             return None

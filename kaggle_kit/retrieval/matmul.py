@@ -35,15 +35,15 @@ class Product(Protocol):
     def find_above(
         self, queries: Any, block: Any, floor: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Find the queries with any product above their ``floor``.
+        """Find the queries that have a product above their ``floor``.
 
         Args:
             queries: operand of (n, d) queries.
             block: operand of (m, d) gallery rows.
-            floor: (n,).
+            floor: (n,) the threshold of each query.
 
         Returns:
-            (k,) positions of these queries, and all their products, (k, m).
+            (k,) positions of these queries, and (k, m) their products with all rows.
         """
 
 

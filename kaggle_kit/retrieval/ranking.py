@@ -85,10 +85,11 @@ def guess_by_gallery(
         confidence = max_c S_c h_c^b - gamma C
 
     B_j and C are the mean cosines of the image j and of the query to their nearest
-    non-landmarks (``build_gallery`` and ``search_gallery``), h_c the head's probability. With a = beta = gamma = 1 and b = v = 0 this
-    is A-B-C (the first place of 2020, Henkel & Singer, arXiv:2010.01650, section 2.5);
-    with beta = gamma = 0 it ranks as the third place of 2020 did (a = 8, b = 12/8). Powers
-    are computed with logarithms, so that none underflows.
+    non-landmarks (``build_gallery`` and ``search_gallery``), h_c the head's probability.
+    With a = beta = gamma = 1 and b = v = 0 this is A-B-C (the first place of 2020, Henkel &
+    Singer, arXiv:2010.01650, section 2.5); with beta = gamma = 0 it ranks as the third
+    place of 2020 did (a = 8, b = 12/8). Powers are computed with logarithms, so that none
+    underflows.
 
     Every query gets a guess, however unlikely: a guess that ranks below all others cannot
     lower GAP.

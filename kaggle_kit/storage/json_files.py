@@ -28,7 +28,7 @@ class JsonObject:
 
 
 def to_json(value: Any) -> Any:
-    """A value that ``json.dumps`` accepts, also for dataclasses within other values.
+    """Convert a value, and the values in it, to what ``json.dumps`` accepts.
 
     A dataclass or a mapping becomes a dictionary with string keys, a tuple becomes a
     list, a path becomes its text; any other value is returned unchanged.

@@ -139,10 +139,16 @@ def write_submission(
 def require_ids(
     path: Path, got: Mapping[str, object], expected: Iterable[str], source: Path
 ) -> None:
-    """Check that a submission has exactly the ``expected`` ids, those of ``source``.
+    """Check that a submission has exactly the expected ids.
+
+    Args:
+        path: the submission, for the error message.
+        got: what it has for each id.
+        expected: the ids that it must have.
+        source: the file with the expected ids, for the error message.
 
     Raises:
-        TableError: an id is unknown or missing; the message names the first and the count.
+        TableError: ids are unknown or missing; the message has the first, and their number.
     """
     expected = dict.fromkeys(expected)
     unknown = [image_id for image_id in got if image_id not in expected]

@@ -89,7 +89,10 @@ def read_progress(path: Path, epoch: int) -> EpochProgress:
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file whole or not at all. Its suffix is kept, which Keras goes by."""
+    """Write a file whole or not at all.
+
+    The partial file has the same suffix, because Keras chooses the format by the suffix.
+    """
     part = path.with_name(f"part-{path.name}")
     try:
         write(part)

@@ -232,9 +232,9 @@ class RunDirectory:
         for name in new.index.union(old.index):
             if str(new.get(name)) != str(old.get(name)):
                 raise ConfigError(
-                    f"{self.path}: expected the settings of its run, got "
-                    f"{name}={new.get(name)} for {old.get(name)}; choose another --run or "
-                    f"begin without the earlier one"
+                    f"{self.path}: expected {name}={old.get(name)} as in the run there, "
+                    f"got {new.get(name)}; choose another --run or begin without the "
+                    f"earlier run"
                 )
         path = shards_dir / CLASSES
         if path.read_bytes() != (self.path / CLASSES).read_bytes():
