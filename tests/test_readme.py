@@ -96,12 +96,13 @@ def test_tests_that_are_named_are_there(path):
 def test_the_names_in_the_architecture_exist():
     """Files by their path in ``kaggle_kit/``, all other names in the code."""
     text = FENCE.sub("", (KIT / "README.md").read_text("utf-8"))
-    code = "\n".join(path.read_text("utf-8") for path in KIT.rglob("*.py"))
+    files = [*KIT.rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    code = "\n".join(path.read_text("utf-8") for path in files)
     names = re.findall(r"`([\w./]+)`", text)
     assert len(names) > 50
     for name in names:
         if "/" in name or name.endswith(".py"):
-            places = (KIT / name, KIT / f"{name}.py")
+            places = (KIT / name, KIT / f"{name}.py", ROOT / name)
             assert any(place.exists() for place in places), name
         for word in re.findall(r"\w+", name) if "/" not in name else ():
             assert re.search(rf"\b{word}\b", code), name

@@ -40,11 +40,16 @@ def bundle(args: argparse.Namespace) -> Result:
     """Pack library, model and gallery into a folder to publish as a Kaggle dataset."""
     if bool(args.run) == bool(args.config):
         raise KitError(
-            "expected either --run (a model for the inference kernel) or --config (for "
-            "training on Kaggle); give one of them"
+            f"--run: expected either this (a model for the inference kernel) or --config "
+            f"(for training on Kaggle), got {'both' if args.config else 'neither'}; give "
+            f"one of them"
         )
     if bool(args.run) != bool(args.competition):
-        raise KitError("expected --competition with --run and not with --config")
+        got = "no --competition" if args.run else "--competition without --run"
+        raise KitError(
+            f"--competition: expected --competition with --run, and without it none, got "
+            f"{got}; correct the command"
+        )
     require_runs(args.run)
     from kaggle_kit.bundling import metadata
 

@@ -161,7 +161,7 @@ def read_manifest(folder: Path) -> ShardsManifest:
         size = file.stat().st_size if file.exists() else None
         if size != shard.bytes:
             raise ArtefactError(
-                f"{file}: expected {shard.bytes} bytes, got {size or 'no file'}; make "
+                f"{file}: expected {shard.bytes} bytes, got {'no file' if size is None else size}; make "
                 f"the shards again"
             )
     return manifest
