@@ -588,7 +588,7 @@ def test_a_share_that_is_none_is_a_callers_mistake():
         ValueError, match=r"n_non_landmarks \(2\) guesses .* got 3, 0 of"
     ):
         gap_at_share([0.5, 0.4, 0.3], none, none, 1, 2, 0.5)
-    with pytest.raises(ValueError, match="got 1, 1 of them correct"):
+    with pytest.raises(ValueError, match="got 2, 1 of them correct"):
         gap_at_share([0.5, 0.4], [True, False], [False, False], 1, 2, 0.5)
     with pytest.raises(ValueError, match="nan"):
         gap_at_share([float("nan")], [True], [True], 1, 1, 0.5)
