@@ -181,7 +181,7 @@ def test_networks_of_an_ensemble_see_images_at_their_own_sizes(
     bundle = build_bundle(runs, competition, tmp_path / "bundle", changes)
     recogniser = Recogniser.load(tmp_path / "bundle")
     assert [part.side for part in recogniser.embedder.parts] == [128, 128]
-    assert bundle.report.validation["gap"] > 0
+    assert bundle.report.validation.score.gap > 0
     predict(tmp_path / "bundle", competition, tmp_path / "s.csv")
     assert score(tmp_path / "s.csv", competition / "solution.csv").n_guesses == 28
 
