@@ -54,9 +54,10 @@ class Recogniser:
         calibration: from confidence to probability; None if the bundle has none.
         missing_geometry: why the ranking lacks the geometry it was tuned with, or None.
 
-    >>> from kaggle_kit import Recogniser                              # doctest: +SKIP
-    >>> with Recogniser.load("bundle") as recogniser:                  # doctest: +SKIP
-    ...     recogniser.recognise(["a.jpg"])[0].name
+    ::
+
+        with Recogniser.load("bundle") as recogniser:
+            print(recogniser.recognise(["a.jpg"])[0].name)
     """
 
     settings: Config
