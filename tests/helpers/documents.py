@@ -9,8 +9,8 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def documents() -> list[Path]:
-    """All Markdown files that git tracks, or would track."""
-    command = ["git", "ls-files", "-co", "--exclude-standard", "*.md"]
+    """All Markdown files that git tracks: those of a demo beside them are none."""
+    command = ["git", "ls-files", "*.md"]
     names = subprocess.check_output(command, cwd=ROOT, text=True).splitlines()
     return [ROOT / name for name in sorted(names) if (ROOT / name).is_file()]
 
