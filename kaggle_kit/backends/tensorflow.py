@@ -63,6 +63,7 @@ class SavedModelRunner:
         except (
             OSError,
             ValueError,
+            TypeError,
             LookupError,
             AttributeError,
             tf.errors.OpError,

@@ -154,6 +154,21 @@ def test_the_same_network_and_images_give_the_same_bytes(folder, tmp_path):
     assert second == (folder / "model.int8.tflite").read_bytes()
 
 
+def test_a_network_whose_embedding_has_no_fixed_width_is_refused(tmp_path):
+    signature = [tf.TensorSpec((None, 32, 32, 3), tf.uint8, "images")]
+
+    @tf.function(input_signature=signature)
+    def serve(images):
+        flat = tf.reshape(tf.cast(images, tf.float32), (-1, 32 * 32 * 3))
+        return {"embedding": tf.boolean_mask(flat, flat[0] >= 0, axis=1)}
+
+    module = tf.Module()
+    module.serve = serve
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures=serve)
+    with pytest.raises(ArtefactError, match="expected a SavedModel"):
+        load_runner(tmp_path / "model")
+
+
 def test_files_that_are_no_network_are_refused(tmp_path):
     (tmp_path / "x.tflite").write_bytes(b"TFL3 but no more")
     (tmp_path / "model").mkdir()
