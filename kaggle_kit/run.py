@@ -19,7 +19,7 @@ from kaggle_kit.rehearsal.rehearse import VISIBLE, Rehearsal, ReportPath, rehear
 from kaggle_kit.report.page import report_if_possible
 from kaggle_kit.report.plots import learning_curves
 from kaggle_kit.storage.files import atomic_write, lock
-from kaggle_kit.storage.json_files import INLINE, to_json, write_json
+from kaggle_kit.storage.json_files import INLINE, write_json
 from kaggle_kit.subprocess_call import run_in_subprocess
 from kaggle_kit.training.result import ShardCounts, ShardsAndTraining, TrainingResult
 
@@ -85,7 +85,7 @@ def run(settings: Config, competition: Path, out: Path) -> RunResult:
     _open_folder(settings, out)
     with lock(out / RESULT):
         result = _run_stages(settings, layout, out)
-        write_json(to_json(result), out / RESULT)  # the report reads it
+        write_json(result, out / RESULT)  # the report reads it
         if result.score:
             report = report_if_possible(
                 out,
@@ -96,7 +96,7 @@ def run(settings: Config, competition: Path, out: Path) -> RunResult:
                 scores=result.score,
             )
             result = replace(result, page=ReportPath(report))
-            write_json(to_json(result), out / RESULT)
+            write_json(result, out / RESULT)
         return result
 
 

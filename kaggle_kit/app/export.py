@@ -140,8 +140,7 @@ def _copy_bundle(bundle: Path, out: Path, has_local: bool) -> None:
     (out / MANIFEST).unlink()
     files = sorted(path for path in out.rglob("*") if path.is_file())
     manifest["files"] = {
-        path.relative_to(out).as_posix(): describe_file(path).as_json()
-        for path in files
+        path.relative_to(out).as_posix(): describe_file(path) for path in files
     }
     text = json_text(manifest, ensure_ascii=False)
     (out / MANIFEST).write_text(text, encoding="utf-8")

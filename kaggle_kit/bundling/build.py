@@ -45,7 +45,7 @@ from kaggle_kit.config import Config, Recognition
 from kaggle_kit.data.layout import Competition
 from kaggle_kit.inference.embedder import load_embedder
 from kaggle_kit.storage.files import atomic_write_dir
-from kaggle_kit.storage.json_files import JsonObject, json_text, read_json, to_json
+from kaggle_kit.storage.json_files import JsonObject, json_text, read_json
 from kaggle_kit.storage.manifest import MANIFEST, describe_file
 
 SUBTITLE = "Library, model and gallery for the landmark inference kernel"
@@ -84,6 +84,10 @@ class BundleReport(JsonObject):
     validation_in_float: PoolScore | None
     chosen: Recognition
 
+    def as_json(self) -> dict[str, Any]:
+        """The fields by name; the ranking is an object too."""
+        return super().as_json() | {"chosen": self.chosen.model_dump()}
+
 
 @dataclass(frozen=True)
 class Bundle(JsonObject):
@@ -94,8 +98,7 @@ class Bundle(JsonObject):
 
     def as_json(self) -> dict[str, Any]:
         """Merge both into one flat object."""
-        report = self.report.as_json() | {"chosen": self.report.chosen.model_dump()}
-        return self.sizes.as_json() | report
+        return self.sizes.as_json() | self.report.as_json()
 
 
 def build_bundle(
@@ -144,9 +147,9 @@ def build_bundle(
             "name": settings.name,
             "classes_sha256": describe_file(folder / "classes.csv").sha256,
             "made_with": [read_json(run / "environment.json") for run in run_dirs],
-            "validation": to_json(report.validation),
-            "test": to_json(report.test),
-            "validation_in_float": to_json(report.validation_in_float),
+            "validation": report.validation,
+            "test": report.test,
+            "validation_in_float": report.validation_in_float,
         }
         private = [*run_dirs, files.root, out, folder]
         sizes = write_manifest(folder, out, contents, private, max_mb)
@@ -206,9 +209,9 @@ def _score_in_float(
 
 def _write_tuning(report: BundleReport, trials: Sequence[Trial], folder: Path) -> None:
     tuning = {
-        "validation": to_json(report.validation),
-        "test": to_json(report.test),
-        "validation_in_float": to_json(report.validation_in_float),
+        "validation": report.validation,
+        "test": report.test,
+        "validation_in_float": report.validation_in_float,
         "chosen": report.chosen.model_dump(),
         "trials": trials,
     }

@@ -8,7 +8,7 @@ from typing import Any
 from kaggle_kit.bundling.leaks import check_no_leaks
 from kaggle_kit.bundling.metadata import check_files
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.storage.json_files import JsonObject, json_text, to_json
+from kaggle_kit.storage.json_files import JsonObject, json_text
 from kaggle_kit.storage.manifest import (
     MANIFEST,
     METADATA,
@@ -72,7 +72,7 @@ def write_manifest(
         "kit": {"version": versions.kaggle_kit, "commit": versions.commit},
         "packages": versions.packages,
     }
-    _write_json({**head, **contents, "files": to_json(files)}, folder / MANIFEST)
+    _write_json({**head, **contents, "files": files}, folder / MANIFEST)
     check_files(folder)
     check_no_leaks(folder, private)
     return BundleSizes(len(files), sizes)

@@ -31,7 +31,7 @@ def validate(args: argparse.Namespace) -> Result:
     """Check that Kaggle would accept a submission."""
     from kaggle_kit.metrics.score import validate
 
-    return validate(args.submission, args.sample).as_json()
+    return validate(args.submission, args.sample)
 
 
 @INSPECTION.command(
@@ -45,7 +45,7 @@ def score(args: argparse.Namespace) -> Result:
     from kaggle_kit.metrics.score import score
 
     n_resamples = 1000 if args.intervals else 0
-    return score(args.submission, args.solution, n_resamples).as_json()
+    return score(args.submission, args.solution, n_resamples)
 
 
 @INSPECTION.command(
@@ -82,7 +82,7 @@ def report(args: argparse.Namespace) -> Result:
         args.competition,
         args.bundle,
         args.against,
-    ).as_json()
+    )
 
 
 @INSPECTION.command(
@@ -124,7 +124,7 @@ def match(args: argparse.Namespace) -> Result:
     """Draw the matching points of two images."""
     from kaggle_kit.report.matches import match
 
-    return match(args.photo, args.other, args.out).as_json()
+    return match(args.photo, args.other, args.out)
 
 
 @INSPECTION.command(

@@ -130,7 +130,7 @@ def _write(
             tuple(broken),
             tuple(file for split in SPLITS for file in files[split]),
         )
-        text = json_files.json_text(manifest.as_json())
+        text = json_files.json_text(manifest)
         (part / MARKER).write_text(text, encoding="utf-8")
         for name in ("subset.csv", "classes.csv"):
             shutil.copyfile(subset / name, part / name)

@@ -31,7 +31,7 @@ from kaggle_kit.errors import ArtefactError, IncompleteError, KitError
 from kaggle_kit.progress import progress
 from kaggle_kit.storage import json_files, tables
 from kaggle_kit.storage.files import report_full_disk
-from kaggle_kit.storage.json_files import OPTIONAL, to_json
+from kaggle_kit.storage.json_files import OPTIONAL
 
 logger = logging.getLogger(__name__)
 RECORD = "download.json"  # exists when the whole competition has been downloaded
@@ -163,7 +163,7 @@ def _download_archive(staging: StagingFolder, slug: str) -> Download:
     n_broken = BrokenImages(staging).write_table()
     n_files = counts.fetched + counts.there
     record = _Record(slug, n_files, counts.n_bytes, n_broken)
-    json_files.write_json(to_json(record), record_path)
+    json_files.write_json(record, record_path)
     _delete(archive)
     return Download(
         fetched=counts.fetched, there=counts.there, broken=n_broken, bytes=n_bytes

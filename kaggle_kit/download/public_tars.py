@@ -41,7 +41,7 @@ from kaggle_kit.errors import (
 from kaggle_kit.storage import json_files, tables
 from kaggle_kit.storage.csv_files import read_rows, write_rows
 from kaggle_kit.storage.files import report_full_disk
-from kaggle_kit.storage.json_files import INLINE, OPTIONAL, to_json
+from kaggle_kit.storage.json_files import INLINE, OPTIONAL
 
 logger = logging.getLogger(__name__)
 URL = "https://s3.amazonaws.com/google-landmark"
@@ -213,7 +213,7 @@ class _TarDownloader:
                 photos=max(counts.fetched + counts.there, record.photos),
                 bytes=max(counts.n_bytes, record.bytes),
             )
-            json_files.write_json(to_json(records), staging.root / RECORD)
+            json_files.write_json(records, staging.root / RECORD)
             _tar_path(staging, number).unlink()
         n_broken = BrokenImages(staging).write_table()
         n_missing = None

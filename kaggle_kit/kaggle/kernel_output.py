@@ -30,7 +30,6 @@ from kaggle_kit.metrics.score import Validation, validate
 from kaggle_kit.rehearsal.kernel_folder import KernelMetadata
 from kaggle_kit.storage import json_files
 from kaggle_kit.storage.files import atomic_write_dir
-from kaggle_kit.storage.json_files import to_json
 from kaggle_kit.storage.manifest import MANIFEST
 
 logger = logging.getLogger(__name__)
@@ -70,7 +69,7 @@ def collect(metadata: KernelMetadata, version: int) -> KernelRun:
             *(kernel, version, str(folder), submission, session),
             bundle=_find_bundle(metadata.dataset_sources),
         )
-        text = json_files.json_text(to_json(run))
+        text = json_files.json_text(run)
         (part / RESULT).write_text(text, encoding="utf-8")
     return run
 

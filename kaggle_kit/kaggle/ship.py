@@ -60,7 +60,7 @@ class _Progress:
     ref: str | None = field(default=None, metadata=OPTIONAL)
 
     def save(self) -> None:
-        json_files.write_json(to_json(self), PROGRESS)
+        json_files.write_json(self, PROGRESS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ def rehearse(
         result = replace(result, failed=str(error))
         raise
     finally:
-        write_json(to_json(result), out / RESULT)
+        write_json(result, out / RESULT)
 
 
 def _write_report(

@@ -75,7 +75,7 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(values: Any, path: Path) -> None:
-    """Write a JSON file atomically: whole or not at all.
+    """Write a JSON file atomically, converted by ``to_json``.
 
     Raises:
         DataError: the disk is full.
@@ -87,6 +87,8 @@ def write_json(values: Any, path: Path) -> None:
 def json_text(values: Any, ensure_ascii: bool = True) -> str:
     """The text of a JSON file, for a folder that is itself written atomically.
 
+    ``values`` are converted by ``to_json``.
+
     Args:
         ensure_ascii: write characters outside ASCII as ``\\u`` escapes.
 
@@ -95,4 +97,4 @@ def json_text(values: Any, ensure_ascii: bool = True) -> str:
       "name": "Or\\u00e9e"
     }
     """
-    return json.dumps(values, indent=2, ensure_ascii=ensure_ascii) + "\n"
+    return json.dumps(to_json(values), indent=2, ensure_ascii=ensure_ascii) + "\n"

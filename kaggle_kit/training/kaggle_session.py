@@ -110,7 +110,7 @@ def train_in_session(
         training=training,
         next=_next_action(training, before),
     )
-    write_json(result.as_json(), out / RESULT)
+    write_json(result, out / RESULT)
     logger.info("session: %s of %s epochs; %s", result.epochs, result.of, result.next)
     return result
 

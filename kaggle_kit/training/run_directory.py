@@ -108,7 +108,7 @@ class RunDirectory:
         with atomic_write_dir(self.path, CONFIG) as part:
             for name in (CLASSES, SUBSET):
                 shutil.copyfile(shards_dir / name, part / name)
-            text = json_text(read_environment().as_json())
+            text = json_text(read_environment())
             (part / ENVIRONMENT).write_text(text, encoding="utf-8")
             config.write_json(settings, part / CONFIG)
 
