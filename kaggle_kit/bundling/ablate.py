@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kaggle_kit.bundling.embedders import open_evaluator
-from kaggle_kit.bundling.evaluator import Evaluator, Query
-from kaggle_kit.bundling.runs import bundle_settings, subset_queries
+from kaggle_kit.bundling.embedders import bundle_settings, open_evaluator
+from kaggle_kit.bundling.evaluator import Evaluator, Query, subset_queries
 from kaggle_kit.bundling.tune import tune
 from kaggle_kit.config import Config
 from kaggle_kit.data.layout import Competition, image_path

@@ -18,15 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import kaggle_kit
-from kaggle_kit import config
 from kaggle_kit.bundling.calibrate import write_calibrations
-from kaggle_kit.bundling.contents import BundleSizes, write_listing, write_manifest
+from kaggle_kit.bundling.contents import (
+    BundleSizes,
+    write_config,
+    write_listing,
+    write_manifest,
+)
 from kaggle_kit.bundling.embedders import (
+    bundle_settings,
     finish_networks,
     open_evaluator,
     write_whitenings,
 )
-from kaggle_kit.bundling.evaluator import Evaluator, PoolScore
+from kaggle_kit.bundling.evaluator import Evaluator, PoolScore, subset_queries
 from kaggle_kit.bundling.gallery_files import (
     write_gallery,
     write_local_features,
@@ -35,11 +40,6 @@ from kaggle_kit.bundling.gallery_files import (
 from kaggle_kit.bundling.library import copy_library, stop_former_kernels
 from kaggle_kit.bundling.metadata import HANDLE, dataset_metadata, make_title
 from kaggle_kit.bundling.notice import CITATION, write_notice
-from kaggle_kit.bundling.runs import (
-    bundle_settings,
-    strip_weights_folder,
-    subset_queries,
-)
 from kaggle_kit.bundling.tune import Trial, tune
 from kaggle_kit.config import Config, Recognition
 from kaggle_kit.data.layout import Competition
@@ -164,7 +164,7 @@ def _write_recogniser(
     evaluator = open_evaluator(runs, before, queries, files.train_dir, folder)
     ranking, trials = tune(evaluator, before.recognition)
     settings = before.model_copy(update={"recognition": ranking})
-    config.write_json(strip_weights_folder(settings), folder / "config.json")
+    write_config(settings, folder)
     in_float = _score_in_float(evaluator, ranking, folder)
     finish_networks(runs, before, settings, evaluator.pools["train"].queries, folder)
     write_whitenings(evaluator.fit(ranking).whitenings, folder)

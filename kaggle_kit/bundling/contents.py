@@ -1,12 +1,14 @@
-"""The files that describe a bundle: its metadata for Kaggle, and its manifest."""
+"""The files that describe a bundle: config, metadata for Kaggle, manifest."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kaggle_kit import config
 from kaggle_kit.bundling.leaks import check_no_leaks
 from kaggle_kit.bundling.metadata import check_files
+from kaggle_kit.config import Config
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.storage.json_files import JsonObject, json_text
 from kaggle_kit.storage.manifest import (
@@ -37,6 +39,15 @@ class BundleSizes(JsonObject):
 
     files: int
     sizes_mb: dict[str, float]
+
+
+def write_config(settings: Config, folder: Path) -> None:
+    """Write ``config.json``; of the path of a weights file only the name is kept."""
+    if settings.model.weights is not None:
+        name = Path(settings.model.weights).name
+        model = settings.model.model_copy(update={"weights": name})
+        settings = settings.model_copy(update={"model": model})
+    config.write_json(settings, folder / "config.json")
 
 
 def write_listing(listing: Mapping[str, Any], folder: Path) -> None:

@@ -1,11 +1,13 @@
 """Write the embedders of a bundle: the network and the visual words of each run.
 
+The first run's config has the settings of the ranking. All runs have the same subset.
 ``embedders/0`` is the folder of the first run.
 """
 
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,14 +15,11 @@ import numpy as np
 from kaggle_kit import config
 from kaggle_kit.backends.base import INT8, LITE, MODEL
 from kaggle_kit.backends.tensorflow import TensorFlowEngine
+from kaggle_kit.bundling.contents import write_config
 from kaggle_kit.bundling.evaluator import Evaluator, Query
-from kaggle_kit.bundling.runs import (
-    export_settings,
-    no_images_error,
-    strip_weights_folder,
-)
 from kaggle_kit.config import Config
 from kaggle_kit.data.decode import decode_file
+from kaggle_kit.errors import ArtefactError, ConfigError, DataError
 from kaggle_kit.inference.embedder import load_embedder
 from kaggle_kit.local_features.extract import LocalReader
 from kaggle_kit.local_features.vlad import Vocabulary
@@ -29,9 +28,32 @@ from kaggle_kit.model.export import export, has_head, view_sides
 from kaggle_kit.retrieval.whitening import Whitening
 from kaggle_kit.storage import tables
 from kaggle_kit.training.network import load_best
+from kaggle_kit.training.run_directory import read_run
 
 VOCABULARY_IMAGES = 1000  # in the sample that visual words are fitted to
 RANGE_IMAGES = 128  # in the sample that calibrates the ranges of 8-bit integers
+
+
+def bundle_settings(runs: Sequence[Path], changes: Mapping[str, Any]) -> Config:
+    """The first run's config with some settings replaced.
+
+    Raises:
+        ArtefactError: the subsets of the runs differ, so the validation images of one run
+            may be training images of another.
+        ConfigError: a change is not valid, or the network of a run has a fixed input size
+            and ``recognition.scales`` has several.
+    """
+    first = read_run(runs[0])
+    for run in runs[1:]:
+        read_run(run)
+        if (run / "subset.csv").read_bytes() != (runs[0] / "subset.csv").read_bytes():
+            raise ArtefactError(
+                f"{run}: expected a run of the same subset as {runs[0]}, got another; "
+                f"train it on the same shards"
+            )
+    settings = config.override(first, dict(changes))
+    _export_settings(runs, settings)
+    return settings
 
 
 def open_evaluator(
@@ -49,7 +71,7 @@ def open_evaluator(
     """
     reader = LocalReader(settings.local, TensorFlowEngine())
     shutil.copyfile(runs[0] / "classes.csv", folder / "classes.csv")
-    all_settings = export_settings(runs, settings)
+    all_settings = _export_settings(runs, settings)
     for i, (run, run_settings) in enumerate(zip(runs, all_settings, strict=True)):
         out = folder / "embedders" / f"{i}"
         _write_embedder(run, run_settings, queries["train"], reader, out)
@@ -62,7 +84,7 @@ def open_evaluator(
         train_dir,
     )
     if not evaluator.pools["train"].queries:
-        raise no_images_error(queries["train"])
+        raise _no_images_error(queries["train"])
     return evaluator
 
 
@@ -85,7 +107,7 @@ def finish_networks(
         train: the training images.
     """
     tuned = after.recognition.model_copy(update={"tune": False})
-    all_settings = export_settings(runs, before)
+    all_settings = _export_settings(runs, before)
     for i, (run, run_before) in enumerate(zip(runs, all_settings, strict=True)):
         out = folder / "embedders" / f"{i}"
         run_after = run_before.model_copy(update={"recognition": tuned})
@@ -113,12 +135,28 @@ def write_whitenings(whitenings: Sequence[Whitening | None], folder: Path) -> No
             whitening.save(path)
 
 
+def _export_settings(runs: Sequence[Path], settings: Config) -> list[Config]:
+    """The settings for exporting each run: its own config with the first run's ranking.
+
+    A run whose network has a fixed input size is refused if there are several scales.
+    """
+    ranking = settings.recognition
+    configs = [settings, *(read_run(run) for run in runs[1:])]
+    for run, run_config in zip(runs, configs, strict=True):
+        if run_config.model.pooling == "flatten" and ranking.scales != (1.0,):
+            raise ConfigError(
+                f"{run}: model.pooling: flatten: expected recognition.scales [1.0], got "
+                f"{list(ranking.scales)}; set them to [1.0]"
+            )
+    return [c.model_copy(update={"recognition": ranking}) for c in configs]
+
+
 def _write_embedder(
     run: Path, settings: Config, train: Sequence[Query], reader: LocalReader, out: Path
 ) -> None:
     """Write the config of a run, and its network and its visual words if it has them."""
     out.mkdir(parents=True)
-    config.write_json(strip_weights_folder(settings), out / "config.json")
+    write_config(settings, out)
     if settings.model.backbone != "none":
         _write_network(run, settings, train, out)
     if settings.vlad:
@@ -142,7 +180,7 @@ def _write_network(
         results = [decode_file(path, side) for path in paths]
         images = [pixels for pixels in results if pixels is not None]
         if not images:
-            raise no_images_error(train)
+            raise _no_images_error(train)
         convert_to_int8(out / MODEL, images, out / INT8)
 
 
@@ -150,3 +188,12 @@ def _sample(queries: Sequence[Query], n: int, seed: int) -> list[Path]:
     """Draw n images at random; their relative order is preserved."""
     rows = np.random.default_rng(seed).permutation(len(queries))[:n]
     return [queries[i].path for i in np.sort(rows)]
+
+
+def _no_images_error(train: Sequence[Query]) -> DataError:
+    """The error if none of a run's training images exists and decodes."""
+    train_dir = train[0].path.parents[3]
+    return DataError(
+        f"{train_dir}: expected the {len(train)} training images of the run, found none "
+        f"that decodes; check --competition"
+    )

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit.config import Config, Recognition
+from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.inference.embedder import (
     Embedder,
     Embeddings,
@@ -26,6 +27,7 @@ from kaggle_kit.retrieval.gallery import Gallery, build_gallery
 from kaggle_kit.retrieval.knn import top_k
 from kaggle_kit.retrieval.ranking import Evidence
 from kaggle_kit.retrieval.whitening import Whitening, fit_whitening
+from kaggle_kit.storage import tables
 from kaggle_kit.storage.json_files import JsonObject, to_json
 from kaggle_kit.storage.tables import Class, Guess, Label, Truth
 
@@ -41,6 +43,16 @@ class Query(NamedTuple):
     image_id: str
     path: Path
     landmark_id: int | None
+
+
+def subset_queries(run: Path, files: Competition) -> dict[str, list[Query]]:
+    """The images of a run's subset, by split."""
+    queries: dict[str, list[Query]] = {split: [] for split in tables.SPLITS}
+    for member in tables.read_subset(run / "subset.csv"):
+        path = image_path(files.train_dir, member.image_id)
+        query = Query(member.image_id, path, member.landmark_id)
+        queries[member.split].append(query)
+    return queries
 
 
 class Pool(NamedTuple):

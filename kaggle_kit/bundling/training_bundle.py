@@ -4,11 +4,14 @@ import shutil
 from pathlib import Path
 
 import kaggle_kit
-from kaggle_kit import config
-from kaggle_kit.bundling.contents import BundleSizes, write_listing, write_manifest
+from kaggle_kit.bundling.contents import (
+    BundleSizes,
+    write_config,
+    write_listing,
+    write_manifest,
+)
 from kaggle_kit.bundling.library import copy_library, stop_former_kernels
 from kaggle_kit.bundling.metadata import HANDLE, dataset_metadata, make_title
-from kaggle_kit.bundling.runs import strip_weights_folder
 from kaggle_kit.config import Config
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.pretrained import IMAGENET, imagenet_package
@@ -50,7 +53,7 @@ def build_training_bundle(
     with atomic_write_dir(out, MANIFEST) as folder:
         copy_library(folder)
         stop_former_kernels(folder)
-        config.write_json(strip_weights_folder(settings), folder / "config.json")
+        write_config(settings, folder)
         _copy_weights(settings.model.weights, folder)
         description = DESCRIPTION.format(
             version=kaggle_kit.__version__, name=settings.name

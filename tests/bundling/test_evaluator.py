@@ -12,9 +12,8 @@ from kaggle_kit.backends.tensorflow import TensorFlowEngine
 from kaggle_kit.bundling import tune as tune_module
 from kaggle_kit.bundling.ablate import ablate, list_views
 from kaggle_kit.bundling.build import build_bundle
-from kaggle_kit.bundling.embedders import open_evaluator
-from kaggle_kit.bundling.evaluator import Pool, Query
-from kaggle_kit.bundling.runs import bundle_settings, subset_queries
+from kaggle_kit.bundling.embedders import bundle_settings, open_evaluator
+from kaggle_kit.bundling.evaluator import Pool, Query, subset_queries
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.errors import ArtefactError, ConfigError, DataError
 from kaggle_kit.inference.embedder import load_embedder
