@@ -95,8 +95,14 @@ def write_json(config: Config, path: Path) -> None:
 
 
 def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    """Read a config and those that it extends.
+
+    Args:
+        seen: the configs that extend this one, the nearest last.
+    """
     import yaml  # not in the kernel, which reads config.json
 
+    where = f"{seen[-1]}: extends: {path}" if seen else f"{path}"
     try:
         if path.resolve() in seen:
             raise ConfigError(
@@ -104,19 +110,19 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
                 f"'extends'"
             )
         if path.exists() and not path.is_file():  # /dev/zero has no end
-            raise ConfigError(f"{path}: expected YAML settings, got no regular file")
+            raise ConfigError(f"{where}: expected YAML settings, got no regular file")
         values = _parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         names = sorted(p.name for p in package_path("configs").glob("*.yaml"))
         raise ConfigError(
-            f"{path}: expected a config, found no file; check the path, or choose one of "
+            f"{where}: expected a config, found no file; check the path, or choose one of "
             f"the kit's: {', '.join(names)}"
         ) from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"{path}: expected YAML settings, got {reason}") from None
+        raise ConfigError(f"{where}: expected YAML settings, got {reason}") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected YAML settings, got {_excerpt(values)}")
+        raise ConfigError(f"{where}: expected YAML settings, got {_excerpt(values)}")
     parent = values.pop("extends", None)
     if parent is None:
         return values

@@ -183,9 +183,13 @@ def test_two_children_of_one_parent_are_no_circle(write):
         assert config.load(path).seed == 5
 
 
-def test_a_parent_that_is_not_there_is_named(write):
-    with pytest.raises(ConfigError, match=r"gone\.yaml: expected a config"):
-        config.load(write("extends: gone.yaml\nname: a\n"))
+@pytest.mark.parametrize("parent", ["gone.yaml", "/0", "/", "."])
+def test_a_parent_that_is_no_file_is_named_with_its_child(parent, write):
+    path = write(f"extends: {parent}\nname: a\n")
+    with pytest.raises(ConfigError, match="expected (a config|YAML)") as caught:
+        config.load(path)
+    place = f"{path}: extends: {path.parent / parent}: "
+    assert str(caught.value).startswith(place)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
