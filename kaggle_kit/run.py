@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,11 +71,19 @@ class DemoResult:
     run: RunResult | None = field(default=None, metadata=INLINE)
 
 
-def run(settings: Config, competition: Path, out: Path) -> RunResult:
+def run(
+    settings: Config,
+    competition: Path,
+    out: Path,
+    non_landmarks: Sequence[Path] = (),
+) -> RunResult:
     """Make subset, shards, run, bundle and rehearsal, each in its own folder of ``out``.
 
     After an interruption, the same call resumes the training, and repeats the stages
     that take little time.
+
+    Args:
+        non_landmarks: what the user lists as non-landmarks, as for ``subset``.
 
     Raises:
         KitError: as the stages, or ``out`` holds other files.
@@ -84,7 +92,7 @@ def run(settings: Config, competition: Path, out: Path) -> RunResult:
     out = Path(out)
     _open_folder(settings, out)
     with lock(out / RESULT):
-        result = _run_stages(settings, layout, out)
+        result = _run_stages(settings, layout, out, non_landmarks)
         write_json(result, out / RESULT)  # the report reads it
         if result.score:
             report = report_if_possible(
@@ -100,7 +108,9 @@ def run(settings: Config, competition: Path, out: Path) -> RunResult:
         return result
 
 
-def _run_stages(settings: Config, layout: Competition, out: Path) -> RunResult:
+def _run_stages(
+    settings: Config, layout: Competition, out: Path, listed: Sequence[Path]
+) -> RunResult:
     """Run the stages while ``out`` is locked."""
     seconds: dict[str, float] = {}
 
@@ -115,13 +125,15 @@ def _run_stages(settings: Config, layout: Competition, out: Path) -> RunResult:
         return result
 
     competition = layout.root
-    split = timed(subset, settings.subset, settings.seed, competition, out / "subset")
+    split = timed(
+        subset, settings.subset, settings.seed, competition, out / "subset", listed
+    )
     stages = timed(train, settings, competition, out)
     curves = None
     if settings.train.epochs:
         curves = out / "run" / "learning_curves.png"
         learning_curves(out / "run" / "history.csv", curves)
-    bundled = timed(bundle, competition, out)
+    bundled = timed(bundle, competition, out, listed)
     folders = (out / "bundle", competition, out / "rehearsal")
     rehearsal = timed(rehearse, *folders, page=False)
     with atomic_write(out / "submission.csv") as part:
@@ -156,11 +168,13 @@ def train(settings: Config, competition: Path, out: Path) -> ShardsAndTraining:
     )
 
 
-def bundle(competition: Path, out: Path) -> "Bundle":
+def bundle(competition: Path, out: Path, non_landmarks: Sequence[Path]) -> "Bundle":
     """Make the bundle of the run."""
     from kaggle_kit.bundling.build import build_bundle  # imports TensorFlow
 
-    return build_bundle([out / "run"], competition, out / "bundle")
+    return build_bundle(
+        [out / "run"], competition, out / "bundle", non_landmarks=non_landmarks
+    )
 
 
 def demo(settings: Config, out: Path) -> DemoResult:

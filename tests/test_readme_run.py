@@ -28,7 +28,7 @@ name: r50_64
 data: {image_size: 32, stored_size: 36}
 model: {backbone: tiny}
 train: {epochs: 1, batch_size: 32, learning_rate: 1.0e-3, patience: 1}
-subset: {min_images: 4, non_landmarks: {penalty: 0.6, validation: 0.4, test: 0}}
+subset: {min_images: 4, non_landmarks: {source: unlisted, penalty: 0.6, validation: 0.4, test: 0}}
 """
 
 

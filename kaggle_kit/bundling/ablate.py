@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_kit.bundling.embedders import bundle_settings, open_evaluator
-from kaggle_kit.bundling.evaluator import Evaluator, Query, subset_queries
-from kaggle_kit.bundling.tune import tune
+from kaggle_kit.bundling.evaluator import Evaluator
+from kaggle_kit.bundling.queries import Query, subset_queries
+from kaggle_kit.bundling.tune import check_share, tune
 from kaggle_kit.config import Config
 from kaggle_kit.data.layout import Competition, image_path
-from kaggle_kit.metrics.score import with_intervals
+from kaggle_kit.data.non_landmarks import PoolCounts
+from kaggle_kit.metrics.score import SHARES, with_intervals
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.files import atomic_write
 from kaggle_kit.storage.json_files import JsonObject
@@ -28,6 +30,7 @@ class AblationRow(JsonObject):
     Attributes:
         without: the part that was switched off.
         gap, top1, auc: scores; AUC is None if all images show landmarks.
+        gap_at_share: GAP at each of ``score.SHARES`` of landmark images.
         interval: the 95% interval of GAP.
         chosen: the tuned ranking.
     """
@@ -37,14 +40,16 @@ class AblationRow(JsonObject):
     interval: tuple[float | None, float | None]
     top1: float | None
     auc: float | None
+    gap_at_share: Mapping[float, float | None]
     chosen: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Ablation(JsonObject):
-    """All rows, and the path of the file with their table."""
+    """All rows, the pools of non-landmarks, and the path of the file with their table."""
 
     rows: list[AblationRow]
+    non_landmarks: PoolCounts
     table: str
 
 
@@ -53,6 +58,7 @@ def ablate(
     competition: Path,
     out: Path,
     changes: Mapping[str, Any] | None = None,
+    non_landmarks: Sequence[Path] = (),
 ) -> Ablation:
     """Score the competition's test images with each part switched off in turn.
 
@@ -62,6 +68,7 @@ def ablate(
 
     Args:
         changes: settings to replace in the first run's config, by dotted name.
+        non_landmarks: what the user lists as non-landmarks, as for ``subset``.
 
     Raises:
         DataError, TableError: the solution is missing or damaged.
@@ -75,14 +82,21 @@ def ablate(
         for image_id, truth in tables.read_solution(files.solution_csv).items()
         if truth.usage != "Ignored"
     }
-    evaluator = _open_evaluator(runs, files, list(truths), changes)
+    settings = bundle_settings(runs, changes)
+    queries = subset_queries(runs[0], settings, files, non_landmarks)
+    check_share(settings.recognition, queries.by_split["validation"])
+    by_split = queries.by_split
+    test = [Query(i, image_path(files.test_dir, i), None) for i in truths]
+    by_split["test"] = test or by_split["test"]
+    evaluator = _open_evaluator(runs, files, by_split, settings)
     rows = [_score_row(evaluator, *part, truths) for part in list_parts(evaluator)]
     for name, without in list_views(evaluator.settings):
-        evaluator = _open_evaluator(runs, files, list(truths), changes | without)
+        settings = bundle_settings(runs, changes | without)
+        evaluator = _open_evaluator(runs, files, by_split, settings)
         rows.append(_score_row(evaluator, name, {}, truths))
     with atomic_write(out) as partial:
         partial.write_text(format_table(rows), encoding="utf-8")
-    return Ablation(rows, str(out))
+    return Ablation(rows, queries.non_landmarks, str(out))
 
 
 def list_parts(evaluator: Evaluator) -> list[tuple[str, dict[str, Any]]]:
@@ -133,11 +147,15 @@ def list_views(settings: Config) -> list[tuple[str, dict[str, Any]]]:
 
 def format_table(rows: Sequence[AblationRow]) -> str:
     """Format the rows as a Markdown table."""
-    lines = ["| without | GAP | 95% interval | top-1 | AUC |", "|---|---|---|---|---|"]
+    shares = [f"GAP at {share:.3g}" for share in SHARES]
+    names = ["without", "GAP", "95% interval", "top-1", "AUC", *shares]
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for row in rows:
         low, high = map(_format_score, row.interval)
-        gap, top1, auc = map(_format_score, (row.gap, row.top1, row.auc))
-        lines.append(f"| {row.without} | {gap} | {low} to {high} | {top1} | {auc} |")
+        values = (row.top1, row.auc, *(row.gap_at_share[share] for share in SHARES))
+        cells = [row.without, _format_score(row.gap), f"{low} to {high}"]
+        cells += map(_format_score, values)
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -148,14 +166,10 @@ def _format_score(value: float | None) -> str:
 def _open_evaluator(
     runs: Sequence[Path],
     files: Competition,
-    test_ids: Sequence[str],
-    changes: Mapping[str, Any],
+    queries: Mapping[str, Sequence[Query]],
+    settings: Config,
 ) -> Evaluator:
-    """Open an evaluator whose "test" pool has the competition's test images."""
-    settings = bundle_settings(runs, changes)
-    queries = subset_queries(runs[0], files)
-    test = [Query(i, image_path(files.test_dir, i), None) for i in test_ids]
-    queries["test"] = test or queries["test"]
+    """Open an evaluator of networks that are exported to a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         return open_evaluator(runs, settings, queries, files.train_dir, Path(folder))
 
@@ -173,4 +187,12 @@ def _score_row(
     logger.info("without %s: GAP %s", name, _format_score(score.gap))
     interval = (score.interval and score.interval.gap) or (None, None)
     chosen = ranking.model_dump(mode="json")
-    return AblationRow(name, score.gap, interval, score.top1, score.auc, chosen)
+    return AblationRow(
+        without=name,
+        gap=score.gap,
+        interval=interval,
+        top1=score.top1,
+        auc=score.auc,
+        gap_at_share=score.gap_at_share,
+        chosen=chosen,
+    )

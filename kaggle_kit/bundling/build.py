@@ -31,7 +31,7 @@ from kaggle_kit.bundling.embedders import (
     open_evaluator,
     write_whitenings,
 )
-from kaggle_kit.bundling.evaluator import Evaluator, PoolScore, subset_queries
+from kaggle_kit.bundling.evaluator import Evaluator, PoolScore
 from kaggle_kit.bundling.gallery_files import (
     write_gallery,
     write_local_features,
@@ -40,9 +40,11 @@ from kaggle_kit.bundling.gallery_files import (
 from kaggle_kit.bundling.library import copy_library, stop_former_kernels
 from kaggle_kit.bundling.metadata import HANDLE, dataset_metadata, make_title
 from kaggle_kit.bundling.notice import CITATION, write_notice
-from kaggle_kit.bundling.tune import Trial, tune
+from kaggle_kit.bundling.queries import Queries, subset_queries
+from kaggle_kit.bundling.tune import Trial, check_share, tune
 from kaggle_kit.config import Config, Recognition
 from kaggle_kit.data.layout import Competition
+from kaggle_kit.data.non_landmarks import PoolCounts
 from kaggle_kit.inference.embedder import load_embedder
 from kaggle_kit.storage.files import atomic_write_dir
 from kaggle_kit.storage.json_files import JsonObject, json_text, read_json
@@ -69,7 +71,8 @@ class BundleReport(JsonObject):
 
     Attributes:
         gallery: number of images in the gallery.
-        non_landmarks: number of images in the pool of non-landmarks.
+        non_landmarks: number of images in the bundle's pool of non-landmarks.
+        pools: how many images all pools have, and where they come from.
         validation: scores on the validation images; None if there are none.
         test: scores on the subset's test images; None if there are none.
         validation_in_float: validation scores of the networks before the conversion to
@@ -79,6 +82,7 @@ class BundleReport(JsonObject):
 
     gallery: int
     non_landmarks: int
+    pools: PoolCounts
     validation: PoolScore | None
     test: PoolScore | None
     validation_in_float: PoolScore | None
@@ -109,6 +113,7 @@ def build_bundle(
     handle: str = HANDLE,
     title: str | None = None,
     max_mb: float | None = None,
+    non_landmarks: Sequence[str | Path] = (),
 ) -> Bundle:
     """Build the folder ``out`` from one or several runs and the images of their subset.
 
@@ -126,6 +131,7 @@ def build_bundle(
         handle: OWNER/SLUG of the dataset on Kaggle.
         title: title of the dataset; None: the words of the slug.
         max_mb: upper bound of the size in megabytes.
+        non_landmarks: what the user lists as non-landmarks, as for ``subset``.
 
     Raises:
         ArtefactError, DataError: a run is not finished, its images are missing, or the
@@ -136,17 +142,21 @@ def build_bundle(
     title = make_title(handle, title)
     files = Competition(Path(competition)).require("train")
     settings = bundle_settings(run_dirs, changes or {})
+    listed = [Path(path) for path in non_landmarks]
+    queries = subset_queries(run_dirs[0], settings, files, listed)
+    check_share(settings.recognition, queries.by_split["validation"])
     with atomic_write_dir(out, MANIFEST) as folder:
         copy_library(folder)
         stop_former_kernels(folder)
-        report = _write_recogniser(run_dirs, settings, files, folder)
-        write_notice(folder, files.root)
+        report = _write_recogniser(run_dirs, settings, files, queries, folder)
+        write_notice(folder, files.root, queries.non_landmarks)
         _write_listing(handle, title, settings.name, report, folder)
         contents = {
             "kind": "recognition",
             "name": settings.name,
             "classes_sha256": describe_file(folder / "classes.csv").sha256,
             "made_with": [read_json(run / "environment.json") for run in run_dirs],
+            "non_landmarks": report.pools,
             "validation": report.validation,
             "test": report.test,
             "validation_in_float": report.validation_in_float,
@@ -157,11 +167,15 @@ def build_bundle(
 
 
 def _write_recogniser(
-    runs: Sequence[Path], before: Config, files: Competition, folder: Path
+    runs: Sequence[Path],
+    before: Config,
+    files: Competition,
+    queries: Queries,
+    folder: Path,
 ) -> BundleReport:
     """Write all files that ``Recogniser.load`` reads."""
-    queries = subset_queries(runs[0], files)
-    evaluator = open_evaluator(runs, before, queries, files.train_dir, folder)
+    by_split = queries.by_split
+    evaluator = open_evaluator(runs, before, by_split, files.train_dir, folder)
     ranking, trials = tune(evaluator, before.recognition)
     settings = before.model_copy(update={"recognition": ranking})
     write_config(settings, folder)
@@ -176,6 +190,7 @@ def _write_recogniser(
     report = BundleReport(
         len(gallery.image_ids),
         len(gallery.non_landmarks),
+        queries.non_landmarks,
         evaluator.scores("validation", ranking),
         evaluator.scores("test", ranking),
         in_float,
@@ -209,6 +224,7 @@ def _score_in_float(
 
 def _write_tuning(report: BundleReport, trials: Sequence[Trial], folder: Path) -> None:
     tuning = {
+        "non_landmarks": report.pools,
         "validation": report.validation,
         "test": report.test,
         "validation_in_float": report.validation_in_float,

@@ -16,9 +16,11 @@ from kaggle_kit import config
 from kaggle_kit.backends.base import INT8, LITE, MODEL
 from kaggle_kit.backends.tensorflow import TensorFlowEngine
 from kaggle_kit.bundling.contents import write_config
-from kaggle_kit.bundling.evaluator import Evaluator, Query
+from kaggle_kit.bundling.evaluator import Evaluator
+from kaggle_kit.bundling.queries import Query
 from kaggle_kit.config import Config
 from kaggle_kit.data.decode import decode_file
+from kaggle_kit.data.subset import same_split
 from kaggle_kit.errors import ArtefactError, ConfigError, DataError
 from kaggle_kit.inference.embedder import load_embedder
 from kaggle_kit.local_features.extract import LocalReader
@@ -46,7 +48,7 @@ def bundle_settings(runs: Sequence[Path], changes: Mapping[str, Any]) -> Config:
     first = read_run(runs[0])
     for run in runs[1:]:
         read_run(run)
-        if (run / "subset.csv").read_bytes() != (runs[0] / "subset.csv").read_bytes():
+        if not same_split(run / "subset.csv", runs[0] / "subset.csv"):
             raise ArtefactError(
                 f"{run}: expected a run of the same subset as {runs[0]}, got another; "
                 f"train it on the same shards"
@@ -85,6 +87,9 @@ def open_evaluator(
     )
     if not evaluator.pools["train"].queries:
         raise _no_images_error(queries["train"])
+    for name, pool in evaluator.pools.items():
+        if any(query.landmark_id is None for query in queries[name]):
+            _require_non_landmarks(name, pool.queries)
     return evaluator
 
 
@@ -188,6 +193,15 @@ def _sample(queries: Sequence[Query], n: int, seed: int) -> list[Path]:
     """Draw n images at random; their relative order is preserved."""
     rows = np.random.default_rng(seed).permutation(len(queries))[:n]
     return [queries[i].path for i in np.sort(rows)]
+
+
+def _require_non_landmarks(name: str, queries: Sequence[Query]) -> None:
+    """Refuse a pool of non-landmarks of which no image decodes."""
+    if not any(query.landmark_id is None for query in queries):
+        raise DataError(
+            f"subset.non_landmarks.{name}: expected images that decode, found none; check "
+            f"--competition and --non-landmarks"
+        )
 
 
 def _no_images_error(train: Sequence[Query]) -> DataError:

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kaggle_kit.bundling.queries import Query
 from kaggle_kit.config import Config, Recognition
-from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.inference.embedder import (
     Embedder,
     Embeddings,
@@ -22,12 +22,11 @@ from kaggle_kit.inference.embedder import (
 from kaggle_kit.inference.recogniser import Recogniser
 from kaggle_kit.local_features.extract import LocalReader
 from kaggle_kit.metrics.gap import mean_average_precision
-from kaggle_kit.metrics.score import Score, precisions_of, with_intervals
+from kaggle_kit.metrics.score import SHARES, Score, precisions_of, with_intervals
 from kaggle_kit.retrieval.gallery import Gallery, build_gallery
 from kaggle_kit.retrieval.knn import top_k
 from kaggle_kit.retrieval.ranking import Evidence
 from kaggle_kit.retrieval.whitening import Whitening, fit_whitening
-from kaggle_kit.storage import tables
 from kaggle_kit.storage.json_files import JsonObject, to_json
 from kaggle_kit.storage.tables import Class, Guess, Label, Truth
 
@@ -35,24 +34,6 @@ WHITENING_IMAGES = 20_000  # in the sample that a whitening is fitted to
 WIDE = 4096  # dimensions; above, the sample has only so many images
 MAP_AT = 10
 Precisions = NDArray[np.float64]  # of M landmark images; GAP is their mean
-
-
-class Query(NamedTuple):
-    """An image and its landmark; None for no landmark."""
-
-    image_id: str
-    path: Path
-    landmark_id: int | None
-
-
-def subset_queries(run: Path, files: Competition) -> dict[str, list[Query]]:
-    """The images of a run's subset, by split."""
-    queries: dict[str, list[Query]] = {split: [] for split in tables.SPLITS}
-    for member in tables.read_subset(run / "subset.csv"):
-        path = image_path(files.train_dir, member.image_id)
-        query = Query(member.image_id, path, member.landmark_id)
-        queries[member.split].append(query)
-    return queries
 
 
 class Pool(NamedTuple):
@@ -73,6 +54,17 @@ class Fit(NamedTuple):
     whitenings: list[Whitening | None]
     embeddings: dict[str, Embeddings]
     gallery: Gallery
+
+
+class Outcome(NamedTuple):
+    """What a ranking reaches on the M validation images of landmarks.
+
+    precisions: (M,) of each image, at ``recognition.tune_share``; GAP is their mean.
+    at_share: the same at each of ``score.SHARES``; nan if all images show landmarks.
+    """
+
+    precisions: Precisions
+    at_share: dict[float, Precisions]
 
 
 @dataclass(frozen=True)
@@ -193,10 +185,12 @@ class Evaluator:
         ids = [query.image_id for query in self.pools[pool].queries]
         return dict(zip(ids, guesses, strict=True))
 
-    def precisions(self, ranking: Recognition) -> Precisions:
-        """The precision of each validation image of a landmark; see ``Precisions``."""
-        return precisions_of(
-            self.guesses("validation", ranking), self.truths("validation")
+    def outcome(self, ranking: Recognition) -> Outcome:
+        """What a ranking reaches on the validation images."""
+        guesses, truths = self.guesses("validation", ranking), self.truths("validation")
+        return Outcome(
+            precisions_of(guesses, truths, ranking.tune_share),
+            {share: precisions_of(guesses, truths, share) for share in SHARES},
         )
 
     def truths(self, pool: str) -> dict[str, Truth]:

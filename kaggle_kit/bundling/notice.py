@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 import kaggle_kit
+from kaggle_kit.data.non_landmarks import PoolCounts
 from kaggle_kit.errors import ArtefactError, TableError
 from kaggle_kit.progress import progress
 from kaggle_kit.storage import tables
@@ -32,7 +33,9 @@ weights (`embedders/`), vectors and local features of images (`gallery/`, `local
 the names and numbers of landmarks. Its labels are licensed by Google under CC BY 4.0. The
 images belong to their authors. Each has its own licence, and most licences require
 attribution. This folder contains no image. Pretrained weights that training started from
-(`model.weights` in the config) have their own licence. Cite the data set as
+(`model.weights` in the config) have their own licence. {pools}
+
+Cite the data set as
 
 > {citation}
 
@@ -68,13 +71,14 @@ def licence_text() -> str:
     return text
 
 
-def write_notice(folder: Path, competition: Path) -> int:
+def write_notice(folder: Path, competition: Path, pools: PoolCounts) -> int:
     """Write ``NOTICE.md`` and, if authors are known, ``attribution.csv`` of the gallery.
 
     Args:
         folder: a bundle with its gallery.
         competition: a folder that may have ``train_attribution.csv`` (id, url, author,
             license, title).
+        pools: where the images of non-landmarks come from.
 
     Returns:
         The number of gallery images whose author is known.
@@ -88,9 +92,19 @@ def write_notice(folder: Path, competition: Path) -> int:
     if rows:
         write_rows(folder / ATTRIBUTION, COLUMNS, rows)
     authors = LISTED.format(n=len(rows), total=len(ids)) if rows else UNLISTED
-    text = NOTICE.format(citation=CITATION, authors=authors)
+    text = NOTICE.format(citation=CITATION, authors=authors, pools=_describe(pools))
     (folder / "NOTICE.md").write_text(text, encoding="utf-8")
     return len(rows)
+
+
+def _describe(pools: PoolCounts) -> str:
+    """A sentence on the images of the penalty pool."""
+    if not pools.penalty:
+        return "It has no vectors of images without a landmark."
+    return (
+        f"It has vectors of {pools.penalty} images without a landmark, "
+        f"{pools.origin.replace('of train/', 'of the folder train/')}."
+    )
 
 
 def _read_authors(path: Path, ids: Collection[str]) -> list[list[str]]:

@@ -1,7 +1,8 @@
 """Tune the ranking by GAP on validation images, with a seeded search.
 
 Validation images are few, and the maximum over many equally good choices is biased. So a
-setting is changed only for a gain that is statistically significant.
+setting is changed only for a gain that is statistically significant, and that loses
+nothing where landmarks are rarer than among the validation images.
 """
 
 from collections.abc import Collection, Sequence
@@ -9,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from kaggle_kit.bundling.evaluator import Evaluator, Precisions
+from kaggle_kit.bundling.evaluator import Evaluator, Outcome, Precisions
+from kaggle_kit.bundling.queries import Query
 from kaggle_kit.config import Recognition
+from kaggle_kit.errors import DataError
 from kaggle_kit.progress import progress
 
 # Values to try for each setting, besides that of the config.
@@ -33,6 +36,20 @@ MIN_GAIN = 2.0  # in standard errors
 Trial = dict[str, Any]
 
 
+def check_share(settings: Recognition, validation: Sequence[Query]) -> None:
+    """Refuse a share to tune at if there are no images to weigh by it.
+
+    Raises:
+        DataError: no validation image is without a landmark.
+    """
+    if settings.tune_share and not any(q.landmark_id is None for q in validation):
+        raise DataError(
+            f"recognition.tune_share: expected validation images without a landmark to "
+            f"weigh, got none for the share {settings.tune_share:g}; set "
+            f"subset.non_landmarks.source, or recognition.tune_share=null"
+        )
+
+
 def tune(
     evaluator: Evaluator, settings: Recognition, pinned: Collection[str] = ()
 ) -> tuple[Recognition, list[Trial]]:
@@ -40,14 +57,15 @@ def tune(
 
     Coordinate ascent: settings are varied one at a time, in random order, until a round
     brings no gain. The best value of a setting replaces the current one if ``is_better``.
-    The settings are returned unchanged if there are no validation images, if the ranking
+    GAP is that at ``recognition.tune_share``. The settings are returned unchanged if there are no validation images, if the ranking
     is by class scores, or if ``recognition.tune`` is off.
 
     Args:
         pinned: names of settings that are not varied.
 
     Returns:
-        The tuned settings, and all trials: setting, value, gap, and whether it was kept.
+        The tuned settings, and all trials: setting, value, gap, gap at each share, and
+        whether it was kept.
     """
     no_images = not evaluator.pools["validation"].queries
     if no_images or settings.ranking == "head" or not settings.tune:
@@ -81,20 +99,25 @@ class Search:
     def __init__(self, settings: Recognition, evaluator: Evaluator):
         self.settings = settings
         self.evaluator = evaluator
-        self._best = evaluator.precisions(settings)
+        self._best = evaluator.outcome(settings)
         self.trials: list[Trial] = [_make_trial({}, self._best, kept=True)]
 
     def try_values(self, name: str, values: Sequence[Any]) -> None:
-        """Try values of a setting, and keep the best one if ``is_better``."""
+        """Try values of a setting; keep the best that loses at no share, if it gains."""
         candidates = [replace_setting(self.settings, name, value) for value in values]
-        precisions = [self.evaluator.precisions(settings) for settings in candidates]
-        best = max(range(len(values)), key=lambda i: precisions[i].sum())
-        is_gain = is_better(precisions[best], self._best)
+        outcomes = [self.evaluator.outcome(settings) for settings in candidates]
+        fit = [
+            i for i, outcome in enumerate(outcomes) if not loses(outcome, self._best)
+        ]
+        best = max(fit, key=lambda i: outcomes[i].precisions.sum(), default=None)
+        if best is not None and not is_better(
+            outcomes[best].precisions, self._best.precisions
+        ):
+            best = None
         for i, value in enumerate(values):
-            kept = is_gain and i == best
-            self.trials.append(_make_trial({name: value}, precisions[i], kept))
-        if is_gain:
-            self.settings, self._best = candidates[best], precisions[best]
+            self.trials.append(_make_trial({name: value}, outcomes[i], i == best))
+        if best is not None:
+            self.settings, self._best = candidates[best], outcomes[best]
 
 
 def _tune_weights(
@@ -113,6 +136,14 @@ def _tune_weights(
         search.try_values("weights", values)
     weights = search.settings.weights
     return settings.model_copy(update={"weights": weights}), search.trials
+
+
+def loses(new: Outcome, old: Outcome) -> bool:
+    """Whether GAP falls at any of the shares of landmark images in ``score.SHARES``."""
+    return any(
+        new.at_share[share].sum() < old.at_share[share].sum() - 1e-9
+        for share in new.at_share
+    )
 
 
 def is_better(new: Precisions, old: Precisions) -> bool:
@@ -140,9 +171,15 @@ def is_better(new: Precisions, old: Precisions) -> bool:
     return bool(gain.mean() > least)
 
 
-def _make_trial(changes: Trial, precisions: Precisions, kept: bool) -> Trial:
+def _make_trial(changes: Trial, outcome: Outcome, kept: bool) -> Trial:
+    at_share = {share: _gap(values) for share, values in outcome.at_share.items()}
+    gap = _gap(outcome.precisions) or 0.0
+    return changes | {"gap": gap, "gap_at_share": at_share, "kept": kept}
+
+
+def _gap(precisions: Precisions) -> float | None:
     gap = float(precisions.mean()) if len(precisions) else 0.0
-    return changes | {"gap": gap, "kept": kept}
+    return None if np.isnan(gap) else gap
 
 
 def replace_setting(settings: Recognition, name: str, value: Any) -> Recognition:

@@ -11,6 +11,7 @@ from kaggle_kit.commands.options import (
     CONFIG,
     HANDLE,
     KERNEL,
+    NON_LANDMARKS,
     OUT,
     RUNS,
     SET,
@@ -28,6 +29,7 @@ BUNDLING = Group("Bundle")
     RUNS.but(required=False, default=[]),
     COMPETITION.but(required=False),
     CONFIG.but(required=False),
+    NON_LANDMARKS,
     OUT,
     SET,
     HANDLE,
@@ -64,13 +66,21 @@ def bundle(args: argparse.Namespace) -> Result:
     from kaggle_kit.bundling.build import build_bundle
 
     return build_bundle(
-        args.run, args.competition, args.out, changes, handle, title, args.max_mb
+        args.run,
+        args.competition,
+        args.out,
+        changes,
+        handle,
+        title,
+        args.max_mb,
+        args.non_landmarks,
     )
 
 
 @BUNDLING.command(
     RUNS,
     COMPETITION,
+    NON_LANDMARKS,
     OUT,
     SET,
     example="kaggle-kit ablate --run runs/demo --competition demo/competition "
@@ -82,7 +92,7 @@ def ablate(args: argparse.Namespace) -> Result:
     changes = _checked_changes(args)
     from kaggle_kit.bundling.ablate import ablate
 
-    return ablate(args.run, args.competition, args.out, changes)
+    return ablate(args.run, args.competition, args.out, changes, args.non_landmarks)
 
 
 @BUNDLING.command(

@@ -8,6 +8,7 @@ from kaggle_kit.commands.group import Group, Result, argument
 from kaggle_kit.commands.options import (
     COMPETITION,
     CONFIG,
+    NON_LANDMARKS,
     OUT,
     RAY,
     SET,
@@ -104,6 +105,12 @@ def index(args: argparse.Namespace) -> Result:
 @DATA.command(
     CONFIG,
     COMPETITION,
+    NON_LANDMARKS,
+    path(
+        "--index",
+        "the index of the images, with their hashes (read again)",
+        required=False,
+    ),
     OUT,
     SET,
     example="kaggle-kit subset --config demo.yaml --competition demo/competition "
@@ -114,7 +121,14 @@ def subset(args: argparse.Namespace) -> Result:
     settings = load_settings(args)
     from kaggle_kit.data.subset import subset
 
-    return subset(settings.subset, settings.seed, args.competition, args.out)
+    return subset(
+        settings.subset,
+        settings.seed,
+        args.competition,
+        args.out,
+        args.non_landmarks,
+        args.index,
+    )
 
 
 @DATA.command(

@@ -55,6 +55,14 @@ COMPETITION = path("--competition", "a folder in the competition's layout")
 SUBSET = path("--subset", "a folder made by 'subset'")
 RUNS = path("--run", "one or more folders made by 'train'", nargs="+")
 BUNDLE = path("--bundle", "a folder made by 'bundle'")
+NON_LANDMARKS = path(
+    "--non-landmarks",
+    "images that show no landmark: folders of images, or files of ids",
+    action="extend",
+    nargs="+",
+    default=[],
+    required=False,
+)
 OUT = path("--out", "the output")
 RAY = argument(
     "--ray",

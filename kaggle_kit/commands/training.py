@@ -8,6 +8,7 @@ from kaggle_kit.commands.group import Group, Result, argument
 from kaggle_kit.commands.options import (
     COMPETITION,
     CONFIG,
+    NON_LANDMARKS,
     OUT,
     RAY,
     SET,
@@ -56,6 +57,7 @@ def train(args: argparse.Namespace) -> Result:
 @TRAINING.command(
     CONFIG,
     COMPETITION,
+    NON_LANDMARKS,
     OUT,
     SET,
     example="kaggle-kit run --config lite0_320.yaml --competition data "
@@ -66,7 +68,7 @@ def run(args: argparse.Namespace) -> Result:
     settings = load_settings(args)
     from kaggle_kit.run import run
 
-    return run(settings, args.competition, args.out)
+    return run(settings, args.competition, args.out, args.non_landmarks)
 
 
 @TRAINING.command(

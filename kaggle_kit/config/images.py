@@ -7,35 +7,61 @@ from pydantic import Field
 
 from kaggle_kit.config.base import Count, Settings, Share, Side, Text
 
+Amount = Annotated[float, Field(ge=0)]  # a share up to 1, or a number from 2
 Rest = Annotated[float, Field(ge=0, lt=1)]  # a share below the whole
 
 
 class Pools(Settings):
-    """Pools of images that show no landmark; the remaining images are not used.
+    """Pools of images that show no landmark, by which others are ranked low.
 
-    Such images are those below ``train/`` that ``train.csv`` does not list.
+    The size of a pool is a share of the source's images, up to 1, or a count, from 2 on.
+    Images that no pool takes are not used.
     """
 
-    penalty: Annotated[
-        Share,
+    source: Annotated[
+        Literal["none", "listed", "gldv2_test", "unlisted"],
         Field(
-            description="share of the penalty pool, which goes into the bundle: an image "
+            description="where the images come from. none: there are no pools, so "
+            "penalties are off; listed: from --non-landmarks and non_landmarks.csv of the "
+            "competition folder; gldv2_test: those of the public test set whose landmarks "
+            "are empty in its solution (download --part test); unlisted: those of train/ "
+            "that train.csv does not list, which nobody vouches for"
+        ),
+    ] = "none"
+    penalty: Annotated[
+        Amount,
+        Field(
+            description="size of the penalty pool, which goes into the bundle: an image "
             "similar to the pool gets a lower confidence (see recognition.query_penalty)"
         ),
     ] = 0.6
     validation: Annotated[
-        Share, Field(description="share that is added to the validation split")
+        Amount, Field(description="images that are added to the validation split")
     ] = 0.2
     test: Annotated[
-        Share,
+        Amount,
         Field(
-            description="share that is added to the test split, never used for tuning"
+            description="images that are added to the test split, never used for tuning"
         ),
     ] = 0.2
 
+    def sizes(self) -> dict[str, float]:
+        """The size of each pool that is asked for; none without a source."""
+        if self.source == "none":
+            return {}
+        sizes = {
+            "penalty": self.penalty,
+            "validation": self.validation,
+            "test": self.test,
+        }
+        return {name: size for name, size in sizes.items() if size}
+
     @pydantic.model_validator(mode="after")
-    def _check_sum(self) -> "Pools":
-        if self.penalty + self.validation + self.test > 1 + 1e-9:
+    def _check_sizes(self) -> "Pools":
+        sizes = (self.penalty, self.validation, self.test)
+        if any(size > 1 and size != int(size) for size in sizes):
+            raise ValueError("expected a share up to 1, or a whole number of images")
+        if sum(size for size in sizes if size <= 1) > 1 + 1e-9:
             raise ValueError("expected shares that add up to at most 1")
         return self
 
@@ -91,10 +117,17 @@ class Subset(Settings):
     group_column: Annotated[
         Text | None,
         Field(
-            description="column of train.csv whose value near-duplicates share; they go to "
-            "the same split. null: no groups"
+            description="column of train.csv whose value near-duplicates share; null: they "
+            "are found by their content (near_duplicates)"
         ),
     ] = None
+    near_duplicates: Annotated[
+        Literal["together", "ignored"],
+        Field(
+            description="near-duplicates of an image. together: in the same split, and not "
+            "in a pool of non-landmarks; ignored: anywhere, and images are not read"
+        ),
+    ] = "together"
     non_landmarks: Pools = Pools()
 
     @pydantic.model_validator(mode="after")

@@ -13,7 +13,7 @@ from kaggle_kit.config import Config, image_size
 from kaggle_kit.data.augment import augment, random_layers
 from kaggle_kit.data.decode import PARALLEL, dataset_options, resize_to_square
 from kaggle_kit.data.shard_file import parse_record
-from kaggle_kit.data.shards import ShardsManifest, image_classes, shard_paths
+from kaggle_kit.data.shards_manifest import ShardsManifest, image_classes, shard_paths
 from kaggle_kit.errors import ConfigError
 
 

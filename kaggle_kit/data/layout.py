@@ -29,13 +29,28 @@ class Competition:
 
     @property
     def train_dir(self) -> Path:
-        """Folder of the labelled images and of images that show no landmark."""
+        """Folder of the labelled images; it may hold others too."""
         return self.root / "train"
 
     @property
     def test_dir(self) -> Path:
         """Folder of the images to recognise."""
         return self.root / "test"
+
+    @property
+    def public_test_dir(self) -> Path:
+        """Folder of images of the public data set's test part, from its tars."""
+        return self.root / "gldv2_test"
+
+    @property
+    def public_solution_csv(self) -> Path:
+        """Table of the landmarks that those images show, if any."""
+        return self.root / "recognition_solution_v2.1.csv"
+
+    @property
+    def non_landmarks_csv(self) -> Path:
+        """The user's list of images that show no landmark, if there is one."""
+        return self.root / "non_landmarks.csv"
 
     @property
     def train_csv(self) -> Path:

@@ -8,60 +8,34 @@ records, so after a wrong checksum delete the folder first.
 """
 
 import logging
-import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from kaggle_kit import config
 from kaggle_kit.data.layout import Competition
 from kaggle_kit.data.shard_file import Job, JobResult, Shard, write_shard
+from kaggle_kit.data.shards_manifest import (
+    MARKER,
+    SPLITS,
+    TABLES,
+    ShardsManifest,
+    SplitCounts,
+    read_manifest,
+)
+from kaggle_kit.data.subset import same_split
 from kaggle_kit.errors import ArtefactError, DataError
 from kaggle_kit.progress import progress
 from kaggle_kit.storage import json_files, tables
-from kaggle_kit.storage.files import atomic_write_dir, lock
-from kaggle_kit.storage.json_files import JsonObject
+from kaggle_kit.storage.files import atomic_write, atomic_write_dir, lock
+from kaggle_kit.storage.manifest import describe_file
 from kaggle_kit.storage.tables import Member
 
 logger = logging.getLogger(__name__)
-MARKER = "shards.json"
-SPLITS = ("train", "validation")
-SHARD = re.compile(r"(?:train|validation)-\d{5,}\.tfrecord", re.ASCII)
 
 # As ``map`` of a function over jobs: the results are in the order of the jobs.
 ParallelMap = Callable[[Callable[[Job], JobResult], Sequence[Job]], Iterable[JobResult]]
-
-
-@dataclass(frozen=True)
-class SplitCounts(JsonObject):
-    """The number of images in the shards of each split."""
-
-    train: int
-    validation: int
-
-
-@dataclass(frozen=True)
-class ShardsManifest(JsonObject):
-    """The content of ``shards.json``.
-
-    Attributes:
-        stored_size, jpeg_quality, shard_images: the settings ``data.*`` of the shards.
-        counts: images in the shards.
-        broken: ids of the images that are missing or do not decode.
-        shards: all shards, those of a split in order.
-    """
-
-    stored_size: int
-    jpeg_quality: int
-    shard_images: int
-    counts: SplitCounts
-    broken: tuple[str, ...]
-    shards: tuple[Shard, ...]
 
 
 def shards(
@@ -90,7 +64,9 @@ def shards(
     subset = Path(subset)
     with lock(out):
         existing = _existing(settings, subset, Path(out))
-        return existing or _write(settings, place, subset, out, parallel_map)
+        if existing:
+            return _update_tables(existing, subset, Path(out))
+        return _write(settings, place, subset, out, parallel_map)
 
 
 def _write(
@@ -129,105 +105,17 @@ def _write(
             SplitCounts(**{s: sum(f.images for f in files[s]) for s in SPLITS}),
             tuple(broken),
             tuple(file for split in SPLITS for file in files[split]),
+            _hash_tables(subset),
         )
         text = json_files.json_text(manifest)
         (part / MARKER).write_text(text, encoding="utf-8")
-        for name in ("subset.csv", "classes.csv"):
+        for name in manifest.tables:
             shutil.copyfile(subset / name, part / name)
     if broken:
         logger.warning(
             "%d images are missing or do not decode: see %s", len(broken), out
         )
     return manifest
-
-
-def read_manifest(folder: Path) -> ShardsManifest:
-    """Read the manifest of a shards folder, and check the size of every shard.
-
-    Raises:
-        ArtefactError: the manifest is missing or damaged, or a shard is missing or has
-            another size.
-    """
-    path = Path(folder) / MARKER
-    try:
-        manifest = _parse(json_files.read_json(path))
-    except (*json_files.DAMAGE, KeyError, TypeError) as error:
-        raise ArtefactError(
-            f"{path}: expected the manifest of a shards folder, got {error!r:.200}; make "
-            f"the shards again"
-        ) from None
-    for shard in manifest.shards:
-        file = path.parent / shard.file
-        size = file.stat().st_size if file.exists() else None
-        if size != shard.bytes:
-            raise ArtefactError(
-                f"{file}: expected {shard.bytes} bytes, got {'no file' if size is None else size}; make "
-                f"the shards again"
-            )
-    return manifest
-
-
-def _parse(values: Any) -> ShardsManifest:
-    """Convert parsed JSON; refuse what ``shards`` does not write.
-
-    Raises:
-        ValueError, KeyError, TypeError: a key is missing, or a value is malformed.
-    """
-    broken = values["broken"]
-    if not isinstance(broken, list) or not all(isinstance(i, str) for i in broken):
-        raise ValueError("the broken ids are not a list of strings")
-    return ShardsManifest(
-        _count(values["stored_size"]),
-        _count(values["jpeg_quality"]),
-        _count(values["shard_images"]),
-        SplitCounts(**{split: _count(values["counts"][split]) for split in SPLITS}),
-        tuple(broken),
-        tuple(map(_parse_shard, values["shards"])),
-    )
-
-
-def _parse_shard(values: Any) -> Shard:
-    file, split = values["file"], values["split"]
-    if not SHARD.fullmatch(file) or split not in SPLITS:
-        raise ValueError(f"the shard {file!r} of {split!r}")
-    sizes = _count(values["images"]), _count(values["bytes"])
-    return Shard(file, split, *sizes, str(values["sha256"]))
-
-
-def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r:.80} instead of a count")
-    return value
-
-
-def shard_paths(folder: Path, manifest: ShardsManifest, split: str) -> list[Path]:
-    """The paths of the shards of a split, in order."""
-    return [Path(folder) / s.file for s in manifest.shards if s.split == split]
-
-
-def image_classes(
-    folder: Path, manifest: ShardsManifest, split: str
-) -> list[NDArray[np.int64]]:
-    """The class of each image of a split, in order: an array for each shard.
-
-    Raises:
-        ArtefactError: ``subset.csv`` and ``classes.csv`` do not match the shards.
-    """
-    classes = tables.read_classes(Path(folder) / "classes.csv")
-    class_of = {row.landmark_id: i for i, row in enumerate(classes)}
-    broken = set(manifest.broken)
-    labels = [
-        class_of[m.landmark_id]
-        for m in tables.read_subset(Path(folder) / "subset.csv")
-        if m.split == split and m.landmark_id in class_of and m.image_id not in broken
-    ]
-    sizes = [shard.images for shard in manifest.shards if shard.split == split]
-    if len(labels) != sum(sizes):
-        raise ArtefactError(
-            f"{folder}: expected subset.csv and classes.csv to have the {sum(sizes)} "
-            f"{split} images of the shards, got {len(labels)}; make the shards again"
-        )
-    return np.split(np.array(labels, np.int64), np.cumsum(sizes)[:-1])
 
 
 def _existing(
@@ -242,9 +130,33 @@ def _existing(
         return None
     names = ("stored_size", "jpeg_quality", "shard_images")
     same_settings = all(getattr(manifest, n) == getattr(settings, n) for n in names)
-    tables_of = [(place / "subset.csv").read_bytes() for place in (folder, subset)]
-    same_subset = tables_of[0] == tables_of[1]
+    same_subset = same_split(folder / "subset.csv", subset / "subset.csv")
     return manifest if same_settings and same_subset and not manifest.broken else None
+
+
+def _update_tables(
+    manifest: ShardsManifest, subset: Path, folder: Path
+) -> ShardsManifest:
+    """Take over the tables of a subset that differs in its pools of non-landmarks alone."""
+    if manifest.tables == _hash_tables(subset):
+        return manifest
+    # Killed in between, the shards have tables of no known content, and stay usable.
+    json_files.write_json(replace(manifest, tables={}), folder / MARKER)
+    for name in TABLES:
+        if (subset / name).exists():
+            with atomic_write(folder / name) as part:
+                shutil.copyfile(subset / name, part)
+        else:
+            (folder / name).unlink(missing_ok=True)
+    manifest = replace(manifest, tables=_hash_tables(folder))
+    json_files.write_json(manifest, folder / MARKER)
+    return manifest
+
+
+def _hash_tables(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each table in a folder."""
+    paths = [folder / name for name in TABLES if (folder / name).exists()]
+    return {path.name: describe_file(path).sha256 for path in paths}
 
 
 def _jobs(

@@ -1,8 +1,8 @@
 """Choose landmarks and images, and split them into train, validation and test."""
 
 import logging
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,67 +10,109 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit import config
-from kaggle_kit.data.index import image_ids
-from kaggle_kit.data.layout import Competition
+from kaggle_kit.data.layout import Competition, image_path
+from kaggle_kit.data.near_duplicates import group_files
+from kaggle_kit.data.non_landmarks import PoolCounts, make_pools, write_record
+from kaggle_kit.data.split import (
+    count_classes,
+    counted,
+    rank_within,
+    split,
+    split_unknown,
+)
 from kaggle_kit.errors import DataError
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.columns import Columns
 from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.files import atomic_write_dir
 from kaggle_kit.storage.json_files import JsonObject
-from kaggle_kit.storage.tables import Class, Label, Member
+from kaggle_kit.storage.tables import Label
 
 logger = logging.getLogger(__name__)
 MARKER = "subset.csv"
 
 
 @dataclass(frozen=True)
+class GroupCounts(JsonObject):
+    """Groups of near-duplicates, and the images in them."""
+
+    groups: int
+    images: int
+
+
+@dataclass(frozen=True)
 class SubsetCounts(JsonObject):
-    """The number of landmarks in train, and of images in each split."""
+    """The number of landmarks in train, and of images in each split.
+
+    Attributes:
+        near_duplicates: None if they were not looked for.
+        non_landmarks: None if the pools are to be made with the bundle.
+    """
 
     landmarks: int
     train: int
     validation: int
     penalty: int
     test: int
+    near_duplicates: GroupCounts | None
+    non_landmarks: PoolCounts | None
 
 
 @tables.without_gc()
 def subset(
-    settings: config.Subset, seed: int, competition: Path, out: Path
+    settings: config.Subset,
+    seed: int,
+    competition: Path,
+    out: Path,
+    non_landmarks: Sequence[Path] = (),
+    index: Path | None = None,
+    with_pools: bool = True,
 ) -> SubsetCounts:
     """Write the folder ``out``: ``subset.csv`` and ``classes.csv``.
 
-    The same settings, seed and files give the same bytes. The image folders are listed
-    only if ``settings.non_landmarks`` has a share above 0.
+    The same settings, seed and files give the same bytes. Near-duplicates are in the same
+    split. They are found by the images, or by the hashes in ``index``; while no image of
+    the subset is there yet, a warning says so.
+
+    Args:
+        non_landmarks: what the user lists as non-landmarks: folders, or files of ids.
+        index: what ``index`` wrote; spares reading the images of ``train/`` again.
+        with_pools: whether to make the pools of non-landmarks too.
 
     Raises:
-        DataError: too few landmarks match the settings, or none would remain for train.
+        DataError: too few landmarks match the settings, or none would remain for train; or
+            a pool cannot be filled.
         TableError: ``train.csv`` is malformed.
     """
     place = Competition(Path(competition)).require("train.csv")
     labels = tables.read_labels(place.train_csv, settings.group_column)
     rng = np.random.default_rng(seed)
     selection = choose(labels, settings, rng)
+    pools = None
+    if with_pools:
+        ids = selection.column("image_id").tolist()
+        pools = make_pools(settings, seed, place, non_landmarks, ids)
+    selection, groups = _group_near_duplicates(selection, settings, place, index)
     known, unknown = separate_unknown(selection, settings.unknown_landmarks, rng)
     members = split(known, settings.validation_share, rng, settings.test_share)
     members += split_unknown(unknown, rng)
-    wants_pools = any(settings.non_landmarks.model_dump().values())
-    if wants_pools and not place.train_dir.exists():
-        logger.warning("%s: no train folder, so no non-landmark pools", place.root)
-    elif wants_pools:
-        place.require("train")
-        listed = set(labels.column("image_id").tolist())
-        others = sorted(set(image_ids(place.train_dir)) - listed)
-        members += split_pools(others, settings.non_landmarks, rng)
+    if pools:
+        members += pools.members
     classes = count_classes(members)
     with atomic_write_dir(out, MARKER) as part:
         columns = ("id", "landmark_id", "split")
         write_rows(part / MARKER, columns, members.tuples())
         rows = [(i, *row) for i, row in enumerate(classes)]
         write_rows(part / "classes.csv", ("class", "landmark_id", "n_images"), rows)
+        if pools:
+            write_record(pools.counts, part)
     sizes = Counter(members.column("split").tolist())
-    return SubsetCounts(len(classes), **{name: sizes[name] for name in tables.SPLITS})
+    return SubsetCounts(
+        len(classes),
+        **{name: sizes[name] for name in tables.SPLITS},
+        near_duplicates=groups,
+        non_landmarks=pools and pools.counts,
+    )
 
 
 def choose(
@@ -88,10 +130,10 @@ def choose(
     """
     labels = Columns.of(Label, labels)
     landmark = labels.column("landmark_id")
-    ids, inverse, counts = _counted(landmark)
+    ids, inverse, counts = counted(landmark)
     keep = _choose_landmarks(ids, counts, settings, rng)[inverse]
     if settings.max_images:
-        keep &= _rank_within(inverse, rng) < settings.max_images
+        keep &= rank_within(inverse, rng) < settings.max_images
     return labels.select(keep)
 
 
@@ -128,58 +170,48 @@ def separate_unknown(
     return labels.select(~unknown), labels.select(unknown & ~near)
 
 
-def split(
-    labels: Sequence[Label],
-    validation_share: float,
-    rng: np.random.Generator,
-    test_share: float = 0.0,
-) -> Columns[Member]:
-    """Split images into train, validation and test, stratified by landmark.
+def _group_near_duplicates(
+    labels: Columns[Label],
+    settings: config.Subset,
+    place: Competition,
+    index: Path | None,
+) -> tuple[Columns[Label], GroupCounts | None]:
+    """Give near-duplicates a group in common, unless the table has groups."""
+    if settings.group_column or settings.near_duplicates == "ignored":
+        return labels, None
+    ids, landmarks, _ = labels.columns
+    groups = group_files(ids.tolist(), lambda i: image_path(place.train_dir, i), index)
+    if groups is None:
+        logger.warning(
+            "%s: no image of the subset is here yet, so near-duplicates may be on two "
+            "sides of the split: make the subset again once they are",
+            place.train_dir,
+        )
+        return labels, None
+    names = np.array([f"{g}" if g else "" for g in groups.tolist()], object)
+    counts = GroupCounts(len(set(groups.tolist()) - {0}), int((groups > 0).sum()))
+    return Columns(Label, ids, landmarks, names), counts
 
-    Of the n images of a landmark, n * share go to validation, rounded up or down at random
-    so that the expected number is exact for rare landmarks too; test likewise. At least
-    one image stays in train. Images of a group go to the same split: a group moves as a
-    whole, and only if no landmark exceeds its number.
 
-    The validation images do not depend on ``test_share``.
+def same_split(one: Path, other: Path) -> bool:
+    """Whether two ``subset.csv`` split the same images of landmarks in the same way.
+
+    Their pools of non-landmarks may differ: no training reads them.
+
+    Raises:
+        TableError: one of them is malformed.
     """
-    shares = {"validation": validation_share, "test": test_share}
-    return _split(labels, shares, "train", 1, rng)
-
-
-def split_unknown(labels: Sequence[Label], rng: np.random.Generator) -> Columns[Member]:
-    """Split the images of unknown landmarks in halves, validation and test.
-
-    Stratified by landmark and by whole groups, as in ``split``; the last image of an odd
-    number goes to either at random.
-    """
-    return _split(labels, {"validation": 0.5}, "test", 0, rng)
-
-
-def split_pools(
-    image_ids: Sequence[str], shares: config.Pools, rng: np.random.Generator
-) -> list[Member]:
-    """Assign non-landmark images to disjoint pools at random; the order is preserved."""
-    order = rng.permutation(len(image_ids))
-    pool = np.full(len(image_ids), "", object)
-    start = 0.0
-    for name, share in shares.model_dump().items():
-        end = start + share
-        pool[order[_slice(start, end, len(image_ids))]] = name
-        start = end
-    return [
-        Member(image_id, None, name)
-        for image_id, name in zip(image_ids, pool, strict=True)
-        if name
+    if one.read_bytes() == other.read_bytes():
+        return True
+    rows = [
+        [
+            member
+            for member in tables.read_subset(path)
+            if member.landmark_id is not None
+        ]
+        for path in (one, other)
     ]
-
-
-def count_classes(members: Sequence[Member]) -> list[Class]:
-    """The landmarks with training images, sorted by id, and their number of these."""
-    columns = Columns.of(Member, members)
-    landmarks = columns.column("landmark_id")[columns.column("split") == "train"]
-    ids, counts = np.unique(landmarks.astype(np.int64), return_counts=True)
-    return list(map(Class, ids.tolist(), counts.tolist()))
+    return rows[0] == rows[1]
 
 
 def _choose_landmarks(
@@ -217,97 +249,3 @@ def _choose_landmarks(
     mask = np.zeros(len(ids), bool)
     mask[selection] = True
     return mask
-
-
-def _split(
-    labels: Sequence[Label],
-    shares: Mapping[str, float],
-    rest: str,
-    min_rest: int,
-    rng: np.random.Generator,
-) -> Columns[Member]:
-    """Give each split its share of every landmark, and the remaining images to ``rest``.
-
-    Args:
-        shares: by split, in order.
-        min_rest: images of each landmark that ``rest`` gets at least.
-    """
-    columns = Columns.of(Label, labels)
-    landmark, group = columns.column("landmark_id"), columns.column("group").tolist()
-    _, inverse, counts = _counted(landmark)
-    # (splits, landmarks): the end of each split in a random order of a landmark's images
-    cumulative = np.cumsum(list(shares.values()))[:, None]
-    ends = np.floor(counts * cumulative + rng.random(len(counts)))
-    ends = np.minimum(ends, counts - min_rest).astype(np.int64)
-    if any(group):
-        index = _split_groups(group, inverse, np.diff(ends, axis=0, prepend=0), rng)
-    else:
-        index = (_rank_within(inverse, rng) >= ends[:, inverse]).sum(axis=0)
-    names = np.array([*shares, rest], object)
-    return Columns(Member, columns.column("image_id"), landmark, names[index])
-
-
-def _counted(
-    landmark: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.int64]]:
-    """The distinct ids, the index of each element in these, and their counts.
-
-    The result is that of ``np.unique``, without a sort if the ids are small.
-    """
-    if not len(landmark) or landmark.max() >= 2**22:
-        return np.unique(landmark, return_inverse=True, return_counts=True)
-    counts = np.bincount(landmark)
-    ids = np.flatnonzero(counts)
-    index = np.cumsum(counts > 0) - 1
-    return ids, index[landmark], counts[ids]
-
-
-def _rank_within(group: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
-    """The rank of each element, from 0, in a random order of its group."""
-    n = len(group)
-    position, rank = np.empty_like(group), np.empty_like(group)
-    position[np.argsort(rng.random(n))] = np.arange(n)
-    order = np.argsort(group * n + position)  # one sort of integers is fastest
-    sizes = np.bincount(group)
-    starts = np.cumsum(sizes) - sizes
-    rank[order] = np.arange(n) - np.repeat(starts, sizes)
-    return rank
-
-
-def _split_groups(
-    group: Sequence[str],
-    landmark: NDArray[np.intp],
-    capacity: NDArray[np.int64],
-    rng: np.random.Generator,
-) -> NDArray[np.int64]:
-    """Assign whole groups, in random order, to the first split with enough capacity.
-
-    Args:
-        group: (n,) the group of each image; an image with "" is a group of its own.
-        landmark: (n,) the landmark of each image, as an index.
-        capacity: (splits, landmarks) the most images of a landmark in a split.
-
-    Returns:
-        (n,) the index of each image's split; the number of splits for the rest.
-    """
-    groups: dict[str, list[int]] = defaultdict(list)
-    for i, name in enumerate(group):
-        groups[name or f"\0{i}"].append(i)
-    index = np.full(len(group), len(capacity))
-    remaining = capacity.copy()
-    names = list(groups)
-    for name in (names[i] for i in rng.permutation(len(names))):
-        images = groups[name]
-        counts = Counter(landmark[images].tolist())
-        for k, free in enumerate(remaining):
-            if all(free[i] >= n for i, n in counts.items()):
-                index[images] = k
-                for i, n in counts.items():
-                    free[i] -= n
-                break
-    return index
-
-
-def _slice(start: float, end: float, n: int) -> slice:
-    """The elements of n between two shares; adjacent slices do not overlap."""
-    return slice(round(start * n), round(end * n))

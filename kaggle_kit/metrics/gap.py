@@ -78,14 +78,38 @@ def gap_at_share(
 ) -> float:
     """The GAP of the same ranking if landmark images were ``share`` of all images.
 
+    The mean of ``precisions_at_share`` over the M landmark images. At the actual share,
+    M / (M + M0), it is ``gap``; at a share of 1 it is the GAP of landmark images only.
+
+    Returns:
+        GAP in 0..1, or nan when no image shows a landmark, or when the share is below 1
+        and there is no non-landmark image to weight.
+
+    >>> gap_at_share([0.9, 0.8], [False, True], [False, True], 1, 1, share=0.2)  # w = 4
+    0.2
+    """
+    precision = precisions_at_share(
+        confidence, correct, landmark, n_positives, n_non_landmarks, share
+    )
+    return float(precision.sum() / n_positives) if n_positives else np.nan
+
+
+def precisions_at_share(
+    confidence: ArrayLike,
+    correct: ArrayLike,
+    landmark: ArrayLike,
+    n_positives: int,
+    n_non_landmarks: int,
+    share: float,
+) -> NDArray[np.float64]:
+    """The precision at each correct guess if landmark images were ``share`` of all images.
+
     Each non-landmark image is weighted by w, with or without a guess::
 
         precision(i) = R(i) / (L(i) + w * N(i))    w = M * (1 - share) / (share * M0)
-        GAP          = (1 / M) * sum_i precision(i) * correct(i)
 
     Of the first i guesses, R are correct, L are on landmark images and N are on
-    non-landmark images. At the actual share, M / (M + M0), w is 1 and the result is
-    ``gap``; at a share of 1 it is the GAP of landmark images only.
+    non-landmark images. At the actual share w is 1 and the result is ``precisions``.
 
     Args:
         confidence, correct, n_positives: as for ``gap``.
@@ -94,11 +118,8 @@ def gap_at_share(
         share: above 0, at most 1.
 
     Returns:
-        GAP in 0..1, or nan when no image shows a landmark, or when the share is below 1
-        and there is no non-landmark image to weight.
-
-    >>> gap_at_share([0.9, 0.8], [False, True], [False, True], 1, 1, share=0.2)  # w = 4
-    0.2
+        (n,) 0 for a wrong guess; nan where the weight is not defined, which is when the
+        share is below 1 and there is no non-landmark image.
     """
     confidence, correct = _as_arrays(confidence, correct, n_positives)
     landmark = np.asarray(landmark, bool)
@@ -109,16 +130,15 @@ def gap_at_share(
             f"{(correct & ~landmark).sum()} of them correct"
         )
     weight = share_weight(n_positives, n_non_landmarks, share)
-    if n_positives == 0 or np.isnan(weight):
-        return np.nan
+    if np.isnan(weight):
+        return np.full(len(confidence), np.nan)
     order = _rank_order(confidence)
-    hits = np.flatnonzero(correct[order])
-    n_others = np.cumsum(~landmark[order])[
-        hits
-    ]  # non-landmark guesses down to each hit
-    n_hits = np.arange(1, len(hits) + 1)
-    precision = n_hits / (hits + 1 - n_others + weight * n_others)
-    return float(precision.sum() / n_positives)
+    ranks = np.flatnonzero(correct[order])
+    n_others = np.cumsum(~landmark[order])[ranks]  # non-landmarks down to each hit
+    precision = np.zeros(len(confidence))
+    n_hits = np.arange(1, len(ranks) + 1)
+    precision[order[ranks]] = n_hits / (ranks + 1 - n_others + weight * n_others)
+    return precision
 
 
 def share_weight(n_positives: int, n_non_landmarks: int, share: float) -> float:

@@ -18,6 +18,7 @@ from kaggle_kit.metrics.gap import (
     gap_loss,
     gap_tie_bounds,
     precisions,
+    precisions_at_share,
 )
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.json_files import JsonObject
@@ -200,15 +201,27 @@ def with_intervals(
 
 
 def precisions_of(
-    guesses: Mapping[str, Guess | None], truths: Mapping[str, Truth]
+    guesses: Mapping[str, Guess | None],
+    truths: Mapping[str, Truth],
+    share: float | None = None,
 ) -> NDArray[np.float64]:
     """The contribution of each landmark image to GAP, times M, their number.
 
+    Args:
+        share: of landmark images, as in ``gap.precisions_at_share``; None: as they are.
+
     Returns:
-        (M,) sorted by image id: the precision at the rank of a correct guess, else 0.
+        (M,) sorted by image id: the precision at the rank of a correct guess, else 0; all
+        nan if there is no non-landmark image and a share below 1 is given.
     """
-    rows = rows_of(guesses, truths)
-    return precisions(rows.confidence, rows.correct)[rows.positive]
+    confidence, correct, positive, _ = rows_of(guesses, truths)
+    if share is None:
+        return precisions(confidence, correct)[positive]
+    n_positives = int(positive.sum())
+    n_others = len(positive) - n_positives
+    return precisions_at_share(
+        confidence, correct, positive, n_positives, n_others, share
+    )[positive]
 
 
 def validate(submission: str | Path, sample: str | Path) -> Validation:

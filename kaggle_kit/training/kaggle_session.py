@@ -62,7 +62,8 @@ def train_in_session(
 ) -> SessionResult:
     """Train with a bundle's config until it is done or the time is up.
 
-    Subset, shards and training, as in ``kaggle-kit run``. The run is written to
+    Subset, shards and training, as in ``kaggle-kit run``, but the pools of non-landmarks
+    are made with the bundle: training does not need them. The run is written to
     ``out/run`` and, last, the result to ``out/session.json``; the shards are temporary.
     Consecutive sessions end with the weights of a single long one.
 
@@ -93,7 +94,9 @@ def train_in_session(
         run.lock(),
     ):
         subset_dir = Path(scratch) / "subset"
-        counts = subset(settings.subset, settings.seed, competition, subset_dir)
+        counts = subset(
+            settings.subset, settings.seed, competition, subset_dir, with_pools=False
+        )
         stages = _train_subset(settings, competition, subset_dir, run, stop_at)
     training = stages.training
     result = SessionResult(

@@ -17,7 +17,7 @@ from kaggle_kit.errors import KitError
 from kaggle_kit.training.result import TrainingResult
 
 if TYPE_CHECKING:
-    from kaggle_kit.data.shards import ShardsManifest
+    from kaggle_kit.data.shards_manifest import ShardsManifest
 
 LOCAL = "local"  # in place of an address: a temporary cluster of this host alone
 

@@ -1,7 +1,7 @@
 """The run directory: everything a training leaves, and everything it resumes from.
 
-``config.json``, ``classes.csv``, ``subset.csv``, ``environment.json`` (versions, commit,
-machine), ``history.csv`` (one row per epoch), ``model.weights.h5`` (of the best epoch) and
+``config.json``, ``classes.csv``, ``subset.csv``, ``non_landmarks.json`` (where the pools
+come from), ``environment.json`` (versions, commit, machine), ``history.csv`` (one row per epoch), ``model.weights.h5`` (of the best epoch) and
 checkpoints: ``checkpoint-0003.npz`` is the state after three epochs,
 ``checkpoint-0003-within.npz`` a state within the fourth. ``training.checkpoint`` has their
 format. The command ``train`` adds ``learning_curves.png``.
@@ -19,6 +19,8 @@ import pandas as pd
 
 from kaggle_kit import config
 from kaggle_kit.config import Config, image_size
+from kaggle_kit.data.non_landmarks import RECORD
+from kaggle_kit.data.subset import same_split
 from kaggle_kit.errors import ArtefactError, ConfigError
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.files import (
@@ -87,7 +89,7 @@ class RunDirectory:
         Raises:
             ConfigError: the run has other settings.
             ArtefactError: there is a run and ``resume`` is False, or it has other
-                classes, or the directory holds other files.
+                classes or another split, or the directory holds other files.
         """
         if not self.is_chief:
             return
@@ -106,8 +108,9 @@ class RunDirectory:
                 f"choose another --run"
             )
         with atomic_write_dir(self.path, CONFIG) as part:
-            for name in (CLASSES, SUBSET):
-                shutil.copyfile(shards_dir / name, part / name)
+            for name in (CLASSES, SUBSET, RECORD):
+                if name != RECORD or (shards_dir / name).exists():
+                    shutil.copyfile(shards_dir / name, part / name)
             text = json_text(read_environment())
             (part / ENVIRONMENT).write_text(text, encoding="utf-8")
             config.write_json(settings, part / CONFIG)
@@ -130,6 +133,8 @@ class RunDirectory:
         if source.progress_path(n_epochs).is_file():
             names.append(source.progress_path(n_epochs).name)
         missing = [name for name in names if not (source.path / name).is_file()]
+        if (source.path / RECORD).is_file():
+            names.append(RECORD)
         if missing:
             raise ArtefactError(
                 f"{source.path}: expected a run to resume, found no "
@@ -241,6 +246,13 @@ class RunDirectory:
             raise ArtefactError(
                 f"{path}: expected the classes of the run in {self.path}, got others; use "
                 f"the shards it began with or choose another --run"
+            )
+        path = shards_dir / SUBSET
+        if not same_split(path, self.path / SUBSET):
+            raise ArtefactError(
+                f"{path}: expected the split of the run in {self.path}, got another, in "
+                f"which images it was trained on may be for validation; use the shards it "
+                f"began with or choose another --run"
             )
 
 

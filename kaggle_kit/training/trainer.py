@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kaggle_kit.config import Config
 from kaggle_kit.data.datasets import TrainingImages
-from kaggle_kit.data.shards import ShardsManifest, read_manifest
+from kaggle_kit.data.shards_manifest import ShardsManifest, read_manifest
 from kaggle_kit.errors import ConfigError
 from kaggle_kit.progress import progress
 from kaggle_kit.training.checkpoint import EpochProgress

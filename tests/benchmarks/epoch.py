@@ -9,7 +9,8 @@ import numpy as np
 from kaggle_kit import config
 from kaggle_kit.data.datasets import training_batches
 from kaggle_kit.data.layout import Competition, image_path
-from kaggle_kit.data.shards import shard_paths, shards
+from kaggle_kit.data.shards import shards
+from kaggle_kit.data.shards_manifest import shard_paths
 from kaggle_kit.model.classifier import classifier
 from kaggle_kit.storage import tables
 from tests.benchmarks import Row, medians

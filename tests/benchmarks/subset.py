@@ -10,7 +10,8 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from kaggle_kit import config
-from kaggle_kit.data.subset import choose, split, subset
+from kaggle_kit.data.split import split
+from kaggle_kit.data.subset import choose, subset
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.tables import Label, Member
 from tests.benchmarks import Row, medians
@@ -19,7 +20,7 @@ N_IMAGES, N_LANDMARKS = 1_580_470, 81_313
 FEW = 10  # images of each landmark that has so many, where all choose alike
 SHARE = 0.25
 REPEATS = 5
-NO_POOLS = config.Pools(penalty=0, validation=0, test=0)
+PLAIN = config.Subset(near_duplicates="ignored")  # tables alone
 
 
 def measure() -> list[Row]:
@@ -29,7 +30,9 @@ def measure() -> list[Row]:
         _write(path)
         labels = tables.read_labels(path)
         frame = pd.read_csv(path, dtype={"id": str})
-        fewest = config.Subset(min_images=FEW, max_images=FEW, non_landmarks=NO_POOLS)
+        fewest = config.Subset(
+            min_images=FEW, max_images=FEW, near_duplicates="ignored"
+        )
         rows = [
             _row(f"{FEW} images of each landmark chosen", labels, frame, fewest, 3),
             _row("all images", labels, frame, config.Subset(min_images=4), 3),
@@ -89,7 +92,7 @@ def _from_file(path: Path) -> list[Row]:
         tables.read_labels(path)
         read_seconds.append(time.perf_counter() - start)
         start = time.perf_counter()
-        subset(config.Subset(non_landmarks=NO_POOLS), 0, path.parent, path.parent / "s")
+        subset(PLAIN, 0, path.parent, path.parent / "s")
         seconds.append(time.perf_counter() - start)
     read, whole = float(np.median(read_seconds)), float(np.median(seconds))
     name = f"reading, splitting and writing {N_IMAGES:,} images"

@@ -13,7 +13,8 @@ from kaggle_kit.bundling import tune as tune_module
 from kaggle_kit.bundling.ablate import ablate, list_views
 from kaggle_kit.bundling.build import build_bundle
 from kaggle_kit.bundling.embedders import bundle_settings, open_evaluator
-from kaggle_kit.bundling.evaluator import Pool, Query, subset_queries
+from kaggle_kit.bundling.evaluator import Outcome, Pool
+from kaggle_kit.bundling.queries import Query, subset_queries
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.errors import ArtefactError, ConfigError, DataError
 from kaggle_kit.inference.embedder import load_embedder
@@ -336,8 +337,8 @@ def test_tuning_finds_the_maximum_and_reports_every_trial():
             self.pools = {"validation": Pool([Query("a", Path("a"), 1)], [])}
             self.settings = config.load(Path("demo.yaml"))
 
-        def precisions(self, ranking):
-            return precisions_of(ranking)
+        def outcome(self, ranking):
+            return Outcome(precisions_of(ranking), {})
 
     tuned, trials = tune_module.tune(FakeEvaluator(), start)
     for name, value in peak.items():
@@ -366,7 +367,7 @@ def test_without_validation_images_nothing_is_tuned(local, competition, tmp_path
     evaluator = open_evaluator(
         runs,
         bundle_settings(runs, {}),
-        subset_queries(runs[0], files),
+        subset_queries(runs[0], bundle_settings(runs, {}), files, []).by_split,
         files.train_dir,
         tmp_path / "b",
     )

@@ -5,9 +5,11 @@ import pytest
 
 from kaggle_kit.bundling import notice
 from kaggle_kit.bundling.notice import licence_text, write_notice
+from kaggle_kit.data.non_landmarks import OFF, ORIGINS, PoolCounts
 from kaggle_kit.errors import TableError
 from kaggle_kit.storage.csv_files import write_rows
 
+POOLS = PoolCounts("unlisted", ORIGINS["unlisted"], penalty=12)
 IDS = [f"{n:016x}" for n in range(5)]
 
 
@@ -39,7 +41,7 @@ def test_authors_of_the_gallery_are_listed_and_no_others(bundle, tmp_path, monke
     others = [f"f{n:015x}" for n in range(9)]
     ids = [IDS[3], *others[:4], IDS[0], *others[4:], IDS[4]]
     table = write_authors(tmp_path, ids, ("title", *notice.COLUMNS[:-1], "more"))
-    assert write_notice(bundle, tmp_path) == 3
+    assert write_notice(bundle, tmp_path, POOLS) == 3
     authors = pd.read_csv(bundle / "attribution.csv", dtype=str, keep_default_na=False)
     expected = table[table["id"].isin(IDS)][list(notice.COLUMNS)]
     assert list(authors.columns) == list(notice.COLUMNS)
@@ -47,11 +49,21 @@ def test_authors_of_the_gallery_are_listed_and_no_others(bundle, tmp_path, monke
     assert "3 of the 5 gallery images" in (bundle / "NOTICE.md").read_text()
 
 
+def test_the_notice_says_where_the_non_landmarks_come_from(bundle, tmp_path):
+    write_notice(bundle, tmp_path, POOLS)
+    text = (bundle / "NOTICE.md").read_text()
+    assert "vectors of 12 images without a landmark, of the folder train/" in text
+    write_notice(bundle, tmp_path, PoolCounts("none", OFF))
+    assert (
+        "no vectors of images without a landmark" in (bundle / "NOTICE.md").read_text()
+    )
+
+
 @pytest.mark.parametrize("ids", [None, ["f" * 16]])
 def test_without_known_authors_there_is_only_a_notice(bundle, tmp_path, ids):
     if ids:
         write_authors(tmp_path, ids)
-    assert write_notice(bundle, tmp_path) == 0
+    assert write_notice(bundle, tmp_path, POOLS) == 0
     assert sorted(p.name for p in bundle.iterdir()) == ["NOTICE.md", "gallery"]
     text = (bundle / "NOTICE.md").read_text()
     assert "arXiv:2004.01804" in text and "train_attribution.csv" in text
@@ -64,7 +76,7 @@ def test_an_invalid_table_is_refused_in_one_line(bundle, tmp_path, content):
     (tmp_path / notice.SOURCE).write_text(content)
     expected = r"train_attribution\.csv: expected a CSV"
     with pytest.raises(TableError, match=expected) as error:
-        write_notice(bundle, tmp_path)
+        write_notice(bundle, tmp_path, POOLS)
     assert "\n" not in str(error.value)
 
 

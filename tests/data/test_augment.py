@@ -8,7 +8,7 @@ from kaggle_kit import config
 from kaggle_kit.data.augment import augment, random_layers
 from kaggle_kit.data.datasets import training_batches
 from kaggle_kit.data.decode import resize_to_square
-from kaggle_kit.data.shards import read_manifest, shard_paths
+from kaggle_kit.data.shards_manifest import read_manifest, shard_paths
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
 

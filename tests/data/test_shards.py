@@ -17,7 +17,8 @@ from kaggle_kit.data.datasets import training_batches, validation_batches
 from kaggle_kit.data.decode import resize_to_square
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.data.shard_file import FEATURES
-from kaggle_kit.data.shards import read_manifest, shard_paths, shards
+from kaggle_kit.data.shards import shards
+from kaggle_kit.data.shards_manifest import read_manifest, shard_paths
 from kaggle_kit.errors import ArtefactError, DataError
 from kaggle_kit.storage import tables
 from tests.helpers.decoding import decode_batches

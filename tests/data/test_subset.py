@@ -9,18 +9,15 @@ import numpy as np
 import pytest
 
 from kaggle_kit import config
-from kaggle_kit.data.subset import (
-    choose,
-    count_classes,
-    separate_unknown,
-    split,
-    split_pools,
-    split_unknown,
-    subset,
-)
+from kaggle_kit.data.non_landmarks import ORIGINS, POOLS, draw_pools
+from kaggle_kit.data.split import count_classes, split, split_unknown
+from kaggle_kit.data.subset import choose, separate_unknown, subset
 from kaggle_kit.errors import ArtefactError, DataError
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.tables import Label
+
+UNLISTED = config.Pools(source="unlisted")
+WITH_POOLS = config.Subset(non_landmarks=UNLISTED)
 
 
 def rng(seed=0):
@@ -167,8 +164,8 @@ def test_images_without_a_group_are_split_one_by_one():
 
 def test_pools_share_no_image():
     ids = [f"{i:016x}" for i in range(100)]
-    shares = config.Pools(penalty=0.5, validation=0.2, test=0.1)
-    members = split_pools(ids, shares, rng())
+    shares = config.Pools(source="unlisted", penalty=0.5, validation=0.2, test=0.1)
+    members = draw_pools(ids, shares, rng())
     sizes = Counter(m.split for m in members)
     assert sizes == {"penalty": 50, "validation": 20, "test": 10}
     assert len({m.image_id for m in members}) == 80
@@ -177,7 +174,7 @@ def test_pools_share_no_image():
 
 def test_pools_of_more_than_all_images_are_refused():
     with pytest.raises(ValueError, match="add up to at most 1"):
-        config.Pools(penalty=0.8, validation=0.8, test=0.8)
+        config.Pools(source="unlisted", penalty=0.8, validation=0.8, test=0.8)
 
 
 def test_classes_are_by_landmark_id_with_their_training_images():
@@ -204,12 +201,24 @@ def test_same_seed_and_file_give_the_same_bytes(competition, tmp_path):
 
 
 def test_non_landmarks_are_the_images_that_no_table_lists(competition, tmp_path):
-    counts = subset(config.Subset(), 0, competition, tmp_path / "out")
+    counts = subset(WITH_POOLS, 0, competition, tmp_path / "out")
     members = tables.read_subset(tmp_path / "out" / "subset.csv")
     listed = {x.image_id for x in tables.read_labels(competition / "train.csv")}
     others = {m.image_id for m in members if m.landmark_id is None}
     assert len(others) == 20 and not others & listed
-    assert counts.as_json() == {"landmarks": 4} | {
+    found = counts.as_json()
+    assert found.pop("near_duplicates") == {"groups": 0, "images": 0}
+    pools = {
+        name: sum(m.split == name for m in members if not m.landmark_id)
+        for name in POOLS
+    }
+    made = found.pop("non_landmarks")
+    assert made == pools | {
+        "source": "unlisted",
+        "origin": ORIGINS["unlisted"],
+        "left_out": 0,
+    }
+    assert found == {"landmarks": 4} | {
         name: sum(m.split == name for m in members) for name in tables.SPLITS
     }
 
@@ -217,14 +226,13 @@ def test_non_landmarks_are_the_images_that_no_table_lists(competition, tmp_path)
 def test_the_image_tree_is_not_walked_without_need(tmp_path, caplog):
     """``train/`` is not even there, which is not worth a word."""
     (tmp_path / "train.csv").write_text("id,landmark_id\n0123456789abcdef,7\n")
-    none = config.Pools(penalty=0, validation=0, test=0)
-    settings = config.Subset(non_landmarks=none)
+    settings = config.Subset(near_duplicates="ignored")
     assert subset(settings, 0, tmp_path, tmp_path / "out").train == 1
     assert not caplog.records
 
 
 def test_one_pool_alone_is_drawn(competition, tmp_path):
-    one = config.Pools(penalty=0, validation=0, test=0.5)
+    one = config.Pools(source="unlisted", penalty=0, validation=0, test=0.5)
     counts = subset(config.Subset(non_landmarks=one), 0, competition, tmp_path / "out")
     assert (counts.penalty, counts.test) == (0, 10)
 
@@ -237,7 +245,7 @@ def test_a_competition_without_its_table_or_its_images_is_named(tmp_path):
     (tmp_path / "train.csv").write_text("id,landmark_id\n0123456789abcdef,7\n")
     (tmp_path / "train").mkdir()
     with pytest.raises(DataError, match="expected images as .* found an empty folder"):
-        subset(config.Subset(), 0, tmp_path, tmp_path / "out")
+        subset(WITH_POOLS, 0, tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -387,8 +395,10 @@ def test_a_group_as_large_as_its_landmark_stays_in_train():
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 7, 10, 99, 1001])
 def test_pools_of_all_images_leave_none_over(n):
     ids = [f"{i:016x}" for i in range(n)]
-    members = split_pools(
-        ids, config.Pools(penalty=0.6, validation=0.3, test=0.1), rng(n)
+    members = draw_pools(
+        ids,
+        config.Pools(source="unlisted", penalty=0.6, validation=0.3, test=0.1),
+        rng(n),
     )
     assert [m.image_id for m in members] == ids
     sizes = Counter(m.split for m in members)
@@ -398,8 +408,8 @@ def test_pools_of_all_images_leave_none_over(n):
 
 def test_pools_are_drawn_at_random_by_seed():
     ids = [f"{i:016x}" for i in range(200)]
-    shares = config.Pools(penalty=0.5, validation=0.0, test=0.0)
-    drawn = [[m.image_id for m in split_pools(ids, shares, rng(s))] for s in (0, 0, 1)]
+    shares = config.Pools(source="unlisted", penalty=0.5, validation=0.0, test=0.0)
+    drawn = [[m.image_id for m in draw_pools(ids, shares, rng(s))] for s in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert all(len(one) == 100 and one == sorted(one) for one in drawn)
     assert drawn[0] != ids[:100]
@@ -410,7 +420,7 @@ def test_pools_are_drawn_at_random_by_seed():
 
 def test_another_seed_gives_other_bytes(competition, tmp_path):
     for name, seed in (("one", 3), ("two", 3), ("three", 4)):
-        subset(config.Subset(), seed, competition, tmp_path / name)
+        subset(WITH_POOLS, seed, competition, tmp_path / name)
     one, two, three = (
         (tmp_path / name / "subset.csv").read_bytes()
         for name in ("one", "two", "three")
@@ -420,7 +430,7 @@ def test_another_seed_gives_other_bytes(competition, tmp_path):
 
 def test_files_hold_what_was_split(competition, tmp_path):
     """Each image once, pools and sides apart, and the classes of those in train."""
-    counts = subset(config.Subset(), 5, competition, tmp_path / "out")
+    counts = subset(WITH_POOLS, 5, competition, tmp_path / "out")
     members = tables.read_subset(tmp_path / "out" / "subset.csv")
     assert len({m.image_id for m in members}) == len(members)
     landmark = {
@@ -610,15 +620,14 @@ def made(folder, settings, seed=5):
 
 # sha256 of subset.csv and classes.csv, one after the other, as they were made before
 # there was a test split or an unknown landmark.
-NO_POOLS = config.Pools(penalty=0, validation=0, test=0)
 BEFORE = {
     "c53ddebbdbc8bb958302a2f7da3fb5980e8238f4e2cb820a16876b577878ce4e": config.Subset(
-        n_landmarks=12, max_images=9, non_landmarks=NO_POOLS
+        n_landmarks=12, max_images=9
     ),
-    "afa8d8e193f2ee04bc71002800b2404cbc7797e478b9313322dd58bc0a8cbe6b": config.Subset(
+    "3197b013a419880e665284ba58fb2b1ec39bccaa72cff4e56fb0ab75f8879c00": config.Subset(
         n_landmarks=7, choice="random", validation_share=0.3
     ),
-    "2e0f599acf901250125ab99e17a6069093af7bcbfd313da44290eebac7a40cb4": config.Subset(
+    "43ebc36bfb1efce461618c0e5c24d9ad4acd3719f0e617bd8fd31221725ddbf7": config.Subset(
         group_column="group", validation_share=0.4
     ),
 }
@@ -637,6 +646,7 @@ def test_unknown_landmarks_are_neither_in_train_nor_in_classes(group_column, tmp
         test_share=0.2,
         unknown_landmarks=5,
         group_column=group_column,
+        non_landmarks=UNLISTED,
     )
     counts, written = made(tmp_path / "one", settings)
     assert made(tmp_path / "two", settings)[1] == written
@@ -661,7 +671,9 @@ def test_unknown_landmarks_are_neither_in_train_nor_in_classes(group_column, tmp
         assert len(unknown) == 5
         halves = [[of[name][k] for k in unknown] for name in ("validation", "test")]
         assert all(abs(a - b) <= 1 for a, b in zip(*halves, strict=True))
-    assert counts.as_json() == {"landmarks": 11} | {
+    found = counts.as_json()
+    del found["near_duplicates"], found["non_landmarks"]
+    assert found == {"landmarks": 11} | {
         name: sum(m.split == name for m in members) for name in tables.SPLITS
     }
     assert of["penalty"] == {None: 24} and of["test"][None] == 8
@@ -695,15 +707,13 @@ def test_all_landmarks_of_the_competition_are_split_in_time():
         assert len({m.landmark_id for m in members if m.split == "train"}) == 81_313
 
 
-def test_before_there_are_images_a_subset_can_be_chosen_without_pools(
-    competition, tmp_path, caplog
-):
+def test_before_there_are_images_a_subset_can_be_chosen(competition, tmp_path, caplog):
     shutil.copy(competition / "train.csv", tmp_path / "train.csv")
-    settings = config.Subset(non_landmarks=config.Pools(penalty=0.5))
-    made = subset(settings, 0, tmp_path, tmp_path / "out")
+    made = subset(config.Subset(), 0, tmp_path, tmp_path / "out")
     assert made.train > 0
     assert made.penalty == 0
-    assert f"{tmp_path}: no train folder, so no non-landmark pools" in caplog.text
+    assert made.near_duplicates is None
+    assert f"{tmp_path / 'train'}: no image of the subset is here yet" in caplog.text
 
 
 def test_ids_that_are_far_apart_are_split_as_those_that_are_not():

@@ -34,7 +34,7 @@ from kaggle_kit.backends.tensorflow import SavedModelRunner
 from kaggle_kit.config import Config
 from kaggle_kit.data.datasets import training_batches
 from kaggle_kit.data.layout import image_path
-from kaggle_kit.data.shards import image_classes, read_manifest, shard_paths
+from kaggle_kit.data.shards_manifest import image_classes, read_manifest, shard_paths
 from kaggle_kit.data.subset import subset
 from kaggle_kit.errors import TableError
 from kaggle_kit.inference.predict import _new_labels
@@ -277,7 +277,7 @@ def test_ids_that_look_like_numbers_stay_text_all_the_way(ids, tmp_path):
     """From ``train.csv`` to the subset, and from guesses to their score."""
     rows = [(image_id, 7) for image_id in ids]
     tables.write_rows(tmp_path / "train.csv", ("id", "landmark_id"), rows)
-    plain = config.Subset(non_landmarks=config.Pools(penalty=0, validation=0, test=0))
+    plain = config.Subset(near_duplicates="ignored")
     subset(plain, 0, tmp_path, tmp_path / "subset")
     members = tables.read_subset(tmp_path / "subset" / "subset.csv")
     assert sorted(member.image_id for member in members) == sorted(ids)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaggle_kit.data.shards import image_classes, read_manifest
+from kaggle_kit.data.shards_manifest import image_classes, read_manifest
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.inference.calibration import Calibration
 from kaggle_kit.kaggle.dataset import publish, read_handle

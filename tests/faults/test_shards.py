@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from kaggle_kit.data.datasets import training_batches, validation_batches
-from kaggle_kit.data.shards import image_classes, read_manifest, shard_paths
+from kaggle_kit.data.shards_manifest import image_classes, read_manifest, shard_paths
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.training.distribute import Workers
 

@@ -162,7 +162,7 @@ def test_a_subset_is_of_the_whole_table_or_is_not_there(tmp_path, tried):
     """Also of one class, of one image, and of classes with one image each."""
     path = tmp_path / "train.csv"
     out = tmp_path / "subset"
-    plain = config.Subset(non_landmarks=config.Pools(penalty=0, validation=0, test=0))
+    plain = config.Subset(near_duplicates="ignored")
 
     @steady(150)
     @given(content=bad.table(KINDS["train.csv"][0]))
@@ -193,8 +193,8 @@ def test_as_many_classes_as_the_whole_data_set_has(tmp_path):
     landmarks = random.Random(0).sample(range(203_094), 203_094)
     rows = [(f"{i:016x}", landmark) for i, landmark in enumerate(landmarks)]
     tables.write_rows(tmp_path / "train.csv", ("id", "landmark_id"), rows)
-    pools = config.Pools(penalty=0, validation=0, test=0)
-    made = subset(config.Subset(non_landmarks=pools), 0, tmp_path, tmp_path / "subset")
+    settings = config.Subset(near_duplicates="ignored")
+    made = subset(settings, 0, tmp_path, tmp_path / "subset")
     assert made.landmarks == made.train == 203_094
     classes = tables.read_classes(tmp_path / "subset" / "classes.csv")
     assert [c.landmark_id for c in classes] == list(range(203_094))

@@ -13,5 +13,10 @@ LOCAL = {
     "subset.validation_share": 0.3,
     "subset.test_share": 0.2,
     "subset.unknown_landmarks": 1,
-    "subset.non_landmarks": {"penalty": 0.4, "validation": 0.3, "test": 0.3},
+    "subset.non_landmarks": {
+        "source": "unlisted",
+        "penalty": 0.4,
+        "validation": 0.3,
+        "test": 0.3,
+    },
 }

@@ -12,7 +12,7 @@ import pytest
 
 from kaggle_kit import config
 from kaggle_kit.data.datasets import Part, TrainingImages
-from kaggle_kit.data.shards import read_manifest
+from kaggle_kit.data.shards_manifest import read_manifest
 from kaggle_kit.errors import ConfigError
 from kaggle_kit.training import distribute
 from kaggle_kit.training.distribute import scale_settings

@@ -11,7 +11,7 @@ import pytest
 
 from kaggle_kit import config
 from kaggle_kit.data.datasets import TrainingImages
-from kaggle_kit.data.shards import read_manifest
+from kaggle_kit.data.shards_manifest import read_manifest
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.training.trainer import train
 from tests.helpers.longer import but_for

@@ -6,7 +6,7 @@ import pytest
 from kaggle_kit import config
 from kaggle_kit.config import Config, image_size
 from kaggle_kit.data.datasets import TrainingImages, balanced_copies
-from kaggle_kit.data.shards import image_classes, read_manifest
+from kaggle_kit.data.shards_manifest import image_classes, read_manifest
 from kaggle_kit.model.layers import ArcFaceLoss, SmoothedCrossentropy
 from kaggle_kit.training import network
 from kaggle_kit.training.network import compile_for

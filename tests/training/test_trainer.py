@@ -25,6 +25,7 @@ def test_run_folder_holds_what_later_stages_need(run_dir, settings):
         "environment.json",
         "history.csv",
         "model.weights.h5",
+        "non_landmarks.json",
         "subset.csv",
     }
     assert config.read_json(run_dir / "config.json") == settings

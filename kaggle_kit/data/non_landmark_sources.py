@@ -1,0 +1,108 @@
+"""Where images that show no landmark come from."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from kaggle_kit.data.index import image_ids
+from kaggle_kit.data.layout import Competition, image_path
+from kaggle_kit.errors import DataError
+from kaggle_kit.storage import tables
+from kaggle_kit.storage.id_files import read_image_ids
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+
+
+def find_images(
+    source: str, place: Competition, listed: Sequence[Path] = ()
+) -> dict[str, Path]:
+    """The images of a source, by id.
+
+    The id of an image in a folder of the user's is the SHA-256 of its content, shortened
+    to 16 digits, as its name may be that of another image.
+
+    Raises:
+        DataError: the files that the source needs are missing.
+        TableError: a table is malformed.
+    """
+    if source == "listed":
+        return _listed_images(place, listed)
+    if source == "gldv2_test":
+        return _public_test_images(place)
+    place.require("train.csv", "train")
+    in_table = set(tables.read_labels(place.train_csv).column("image_id").tolist())
+    others = set(image_ids(place.train_dir)) - in_table
+    return {i: image_path(place.train_dir, i) for i in others}
+
+
+def _listed_images(place: Competition, listed: Sequence[Path]) -> dict[str, Path]:
+    own = [place.non_landmarks_csv] if place.non_landmarks_csv.exists() else []
+    if not (own or listed):
+        raise DataError(
+            f"{place.root}: expected images that show no landmark, found no "
+            f"non_landmarks.csv there and no --non-landmarks; add --non-landmarks PATH, a "
+            f"folder of images or a file of ids"
+        )
+    found: dict[str, Path] = {}
+    for path in [*listed, *own]:
+        if path.is_dir():
+            found |= _images_below(path, place)
+        else:
+            found |= {i: _find_image(i, path, place) for i in read_image_ids(path)}
+    return found
+
+
+def _images_below(folder: Path, place: Competition) -> dict[str, Path]:
+    """The images of a folder, by the hash of their content; links are not followed."""
+    files = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in SUFFIXES and path.is_file()
+    ]
+    if not files:
+        raise DataError(
+            f"{folder}: expected images ({', '.join(SUFFIXES)}), found none; check "
+            f"--non-landmarks"
+        )
+    found: dict[str, Path] = {}
+    for path in files:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        found.setdefault(digest[:16], path)
+    return found
+
+
+def _find_image(image_id: str, source: Path, place: Competition) -> Path:
+    """The file of a listed image: in ``train/`` or of the public test set."""
+    for folder in (place.train_dir, place.public_test_dir):
+        path = image_path(folder, image_id)
+        if path.exists():
+            return path
+    raise DataError(
+        f"{source}: image {image_id}: expected its file below {place.train_dir} or "
+        f"{place.public_test_dir}, found none; download it or delete the id"
+    )
+
+
+def _public_test_images(place: Competition) -> dict[str, Path]:
+    folder, table = place.public_test_dir, place.public_solution_csv
+    if not (folder.is_dir() and table.exists()):
+        missing = table.name if folder.is_dir() else folder.name
+        raise DataError(
+            f"{place.root}: expected images of the public test set, found no {missing}; "
+            f"get them with {download_command(place, 5000)}"
+        )
+    truths = tables.read_solution(table)
+    return {
+        i: image_path(folder, i)
+        for i in image_ids(folder)
+        if i in truths and not truths[i].landmark_ids
+    }
+
+
+def download_command(place: Competition, n: int) -> str:
+    """The command that gets n images without a landmark of the public test set."""
+    return (
+        f"kaggle-kit download --part test --without-landmark {n} --resize 512 --out "
+        f"{place.root}"
+    )
