@@ -47,6 +47,7 @@ WITHOUT_TENSORFLOW = [
     "kaggle_kit.download.competition",
     "kaggle_kit.demo.competition",
     "kaggle_kit.data.index",
+    "kaggle_kit.data.near_duplicates",
     "kaggle_kit.data.subset",
     "kaggle_kit.download.public_tars",
     "kaggle_kit.training.ray_cluster",
@@ -180,7 +181,7 @@ def test_these_modules_do_not_import_tensorflow():
     ("function", "allowed"),
     [
         ("infer", IN_KERNEL | ON_DEMAND),
-        ("train", IN_KERNEL | {"h5py", "keras_cv", "PIL"}),
+        ("train", IN_KERNEL | {"h5py", "keras_cv", "PIL", "scipy"}),
     ],
 )
 def test_what_runs_in_the_kernel_needs_only_what_is_promised(function, allowed):

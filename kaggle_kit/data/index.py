@@ -1,20 +1,32 @@
-"""List the images below ``train/``, with their landmark, size or decoding error."""
+"""List the images below ``train/``: landmark, size and hash, or decoding error."""
 
 import logging
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
+from kaggle_kit.data.image_hash import (
+    DIGITS,
+    SIDE,
+    TEXT,
+    format_hash,
+    hash_image,
+    parse_hashes,
+)
 from kaggle_kit.data.layout import Competition, image_path
+from kaggle_kit.data.parallel import parallel_map
+from kaggle_kit.data.resize import choose_ratio
+from kaggle_kit.errors import TableError
 from kaggle_kit.progress import progress
 from kaggle_kit.storage import tables
-from kaggle_kit.storage.csv_files import write_rows
+from kaggle_kit.storage.csv_files import QUOTED, read_rows, write_rows
 from kaggle_kit.storage.json_files import JsonObject
 
 logger = logging.getLogger(__name__)
@@ -23,9 +35,6 @@ DAMAGE = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, MemoryError),
     *(ArithmeticError, AttributeError, RuntimeError, struct.error, zlib.error),
     Image.DecompressionBombError,
-)
-CHUNK = (
-    4096  # images queued for the threads; a queued image takes more memory than a row
 )
 
 
@@ -39,8 +48,9 @@ class IndexCounts(JsonObject):
 
 
 def index(competition: Path, out: Path) -> IndexCounts:
-    """Write id, landmark_id, width and height of every image that decodes to ``out``.
+    """Write id, landmark_id, width, height and hash of every image that decodes.
 
+    ``data.image_hash`` says what the hash is.
     The landmark id is empty for an image that ``train.csv`` does not list: a non-landmark.
     Images that do not decode, and listed images without a file, are written to
     ``<stem of out>.broken.csv`` (id, reason).
@@ -54,30 +64,40 @@ def index(competition: Path, out: Path) -> IndexCounts:
     landmark = {image_id: landmark for image_id, landmark, _ in labels.tuples()}
     ids = sorted(set(landmark).union(image_ids(place.train_dir)))
     rows, broken = [], []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        sizes = _look_all(pool, place.train_dir, ids)
-        for image_id, size in zip(progress(ids, label="index"), sizes, strict=True):
-            if isinstance(size, str):
-                broken.append((image_id, size))
-            else:
-                rows.append((image_id, landmark.get(image_id), *size))
+    seen = parallel_map(lambda i: _look_and_hash(image_path(place.train_dir, i)), ids)
+    for image_id, found in zip(progress(ids, label="index"), seen, strict=True):
+        if isinstance(found, str):
+            broken.append((image_id, found))
+        else:
+            rows.append((image_id, landmark.get(image_id), *found))
     out = Path(out)
     broken_csv = out.with_name(f"{out.stem}.broken.csv")
     write_rows(broken_csv, ("id", "reason"), broken)
-    write_rows(out, ("id", "landmark_id", "width", "height"), rows)
+    write_rows(out, ("id", "landmark_id", "width", "height", "hash"), rows)
     if broken:
         logger.warning("%d images do not decode: see %s", len(broken), broken_csv)
     labelled = sum(row[1] is not None for row in rows)
     return IndexCounts(labelled, len(rows) - labelled, len(broken))
 
 
-def _look_all(
-    pool: ThreadPoolExecutor, folder: Path, ids: Sequence[str]
-) -> Iterator[tuple[int, int] | str]:
-    """The results of ``look`` for all images, in order."""
-    for start in range(0, len(ids), CHUNK):
-        chunk = ids[start : start + CHUNK]
-        yield from pool.map(lambda i: look(image_path(folder, i)), chunk)
+def read_hashes(path: Path) -> tuple[list[str], NDArray[np.uint64]]:
+    """Read the ids and the hashes, (n, 3), of an ``index.csv``.
+
+    An image has no hash, a row of zeros, where the index is from before there were any.
+
+    Raises:
+        TableError: the index is missing or malformed.
+    """
+    image_ids, texts = [], []
+    for row, (image_id, text) in read_rows(path, ("id",), ("hash",)):
+        if not TEXT.fullmatch(text):
+            raise TableError(
+                f"{path}: row {row}: expected a hash of {DIGITS} hexadecimal digits, "
+                f"got {text[:QUOTED]!r}; make the index again"
+            )
+        image_ids.append(image_id)
+        texts.append(text)
+    return image_ids, parse_hashes(texts)
 
 
 def image_ids(folder: Path) -> Iterator[str]:
@@ -98,18 +118,44 @@ def image_ids(folder: Path) -> Iterator[str]:
 
 
 def look(path: Path) -> tuple[int, int] | str:
-    """Decode an image; return its width and height, or the reason why it does not decode.
+    """Decode an image; return its width and height, or the reason why it does not decode."""
+    found = decode_small(path)
+    return found if isinstance(found, str) else found[0]
 
-    A JPEG is decoded at an eighth of its size. That reads the whole file and so finds
-    every error, at a fifth of the cost.
+
+def decode_small(path: Path) -> tuple[tuple[int, int], NDArray[np.uint8]] | str:
+    """Decode an image upright, a JPEG at down to an eighth of its size.
+
+    At an eighth the whole file is read as well, and so every error is found, at a fifth of
+    the cost. The shorter side is not reduced below ``SIDE``, so that the image can be hashed.
+
+    Returns:
+        Its width and height, and its pixels, (h, w, 3); or the reason why it does not decode.
     """
     try:
         with Image.open(path) as image:
             size = image.size
-            image.draft("RGB", (max(1, size[0] // 8), max(1, size[1] // 8)))
+            ratio = choose_ratio(min(size), SIDE)
+            image.draft("RGB", (max(1, size[0] // ratio), max(1, size[1] // ratio)))
             image.load()
-            return size
+            return size, np.asarray(_turn_upright(image).convert("RGB"))
     except FileNotFoundError:
         return "no file"
     except DAMAGE as error:
         return " ".join(str(error).split()) or type(error).__name__
+
+
+def _turn_upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except DAMAGE:  # malformed EXIF does not prevent decoding
+        return image
+
+
+def _look_and_hash(path: Path) -> tuple[int, int, str] | str:
+    """Width, height and hash, or the reason why the image does not decode."""
+    found = decode_small(path)
+    if isinstance(found, str):
+        return found
+    size, pixels = found
+    return *size, format_hash(hash_image(pixels))

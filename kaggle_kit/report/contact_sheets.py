@@ -1,4 +1,4 @@
-"""Contact sheets: a few images of each landmark of a data set."""
+"""Contact sheets: a few images each of landmarks, or of other groups of images."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from kaggle_kit.data.layout import image_path
+from kaggle_kit.data.parallel import parallel_map
 from kaggle_kit.progress import progress
 from kaggle_kit.report.html import Html, picture, section, tag
-from kaggle_kit.report.images import parallel_map, thumbnail
+from kaggle_kit.report.images import thumbnail
 from kaggle_kit.report.mistakes import NameOf
 
 SHEETS = 60  # landmarks with a contact sheet: the largest and the smallest
@@ -42,20 +43,10 @@ def contact_sheets_section(
         folder: of the images.
         name_of: the name of a landmark.
     """
-    sheets = choose_sheets(labels)
-    image_ids = [image_id for sheet in sheets for image_id in sheet.image_ids]
-    files = parallel_map(lambda i: thumbnail(image_path(folder, i), SIDE), image_ids)
-    thumbnails = iter(progress(files, total=len(image_ids), label="contact sheets"))
-    parts = []
-    for landmark_id, n, ids in sheets:
-        name = "Not a landmark" if landmark_id is None else name_of(landmark_id)
-        pictures = [
-            picture(data, "jpeg", f"{name}: {image_id}", title=image_id)
-            for image_id, data in zip(ids, thumbnails, strict=False)
-            if data
-        ]
-        parts.append(tag("h3", f"{name}: {n:,} images"))
-        parts.append(tag("div", *pictures, class_="sheet"))
+    sheets = [
+        ("Not a landmark" if i is None else name_of(i), n, image_ids)
+        for i, n, image_ids in choose_sheets(labels)
+    ]
     n_landmarks = len({landmark_id for _, landmark_id in labels} - {None})
     half = SHEETS // 2
     extent = (
@@ -64,7 +55,33 @@ def contact_sheets_section(
         else "All landmarks, largest first"
     )
     text = f"{extent}, and non-landmarks; at most {IMAGES} images each, evenly by id."
+    parts = draw_sheets(sheets, folder, "contact sheets")
     return section("Contact sheets", tag("p", text, class_="quiet"), *parts)
+
+
+def draw_sheets(
+    sheets: Sequence[tuple[str, int, Sequence[str]]], folder: Path, label: str
+) -> list[Html]:
+    """The headings and the images of contact sheets.
+
+    Args:
+        sheets: of each group its name, its number of images, and the ids to show.
+        folder: of the images.
+        label: of the progress bar.
+    """
+    image_ids = [image_id for _, _, ids in sheets for image_id in ids]
+    files = parallel_map(lambda i: thumbnail(image_path(folder, i), SIDE), image_ids)
+    thumbnails = iter(progress(files, total=len(image_ids), label=label))
+    parts = []
+    for name, n, ids in sheets:
+        pictures = [
+            picture(data, "jpeg", f"{name}: {image_id}", title=image_id)
+            for image_id, data in zip(ids, thumbnails, strict=False)
+            if data
+        ]
+        parts.append(tag("h3", f"{name}: {n:,} images"))
+        parts.append(tag("div", *pictures, class_="sheet"))
+    return parts
 
 
 def choose_sheets(labels: Sequence[tuple[str, int | None]]) -> list[ContactSheet]:

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kaggle_kit.data.index import read_hashes
 from kaggle_kit.data.layout import Competition
 from kaggle_kit.report import plots
 from kaggle_kit.report.contact_sheets import contact_sheets_section
-from kaggle_kit.report.duplicates import duplicates, duplicates_section
+from kaggle_kit.report.duplicates import duplicates_section, find_groups
 from kaggle_kit.report.html import (
     Html,
     Number,
@@ -48,19 +49,21 @@ class DatasetPage(JsonObject):
     Attributes:
         report: path of the page.
         megabytes: size of the page.
-        duplicates: number of files that are copies of another file.
+        duplicate_groups: number of groups of near-duplicates.
+        duplicate_images: number of images in these groups.
     """
 
     report: Path
     megabytes: float
-    duplicates: int
+    duplicate_groups: int
+    duplicate_images: int
 
 
 def write_dataset_page(competition: Path, index_csv: Path) -> DatasetPage:
     """Write the page on the images of an index, as ``<stem of the index>.report.html``.
 
-    The sizes of images are those in the index. Duplicate files are found by SHA-256 among
-    the files of equal size.
+    The sizes of images are those in the index. Near-duplicates are found by the hashes in
+    it; an index without hashes has none.
 
     Args:
         competition: a competition folder.
@@ -75,23 +78,23 @@ def write_dataset_page(competition: Path, index_csv: Path) -> DatasetPage:
     broken_csv = index_csv.with_name(f"{index_csv.stem}.broken.csv")
     broken = [fields for _, fields in read_rows(broken_csv, ("id", "reason"))]
     name_of = name_function(landmark_names(place.root, None))
-    groups = duplicates([p.image_id for p in images], place.train_dir)
+    groups = find_groups(*read_hashes(index_csv))
     landmark = {p.image_id: p.landmark_id for p in images}
-    n_copies = sum(len(group) - 1 for group in groups)
+    n_duplicates = sum(map(len, groups))
     page = document(
         f"Data set: {place.root.resolve().name}",
-        _overview(images, len(broken), n_copies),
+        _overview(images, len(broken), len(groups), n_duplicates),
         _landmarks(images, name_of),
         _sizes(images),
         _broken(broken),
-        duplicates_section(groups, landmark, name_of),
+        duplicates_section(groups, landmark, place.train_dir, name_of),
         contact_sheets_section(list(landmark.items()), place.train_dir, name_of),
     )
     out = index_csv.with_name(f"{index_csv.stem}.report.html")
     with atomic_write(out) as part:
         part.write_text(page, encoding="utf-8")
     size = round(len(page.encode()) / 1e6, 3)
-    return DatasetPage(out, size, n_copies)
+    return DatasetPage(out, size, len(groups), n_duplicates)
 
 
 def read_index(path: Path) -> list[Image]:
@@ -103,7 +106,9 @@ def read_index(path: Path) -> list[Image]:
     ]
 
 
-def _overview(images: Sequence[Image], n_broken: int, n_copies: int) -> Html:
+def _overview(
+    images: Sequence[Image], n_broken: int, n_groups: int, n_duplicates: int
+) -> Html:
     labelled = [p.landmark_id for p in images if p.landmark_id is not None]
     numbers = [
         ("Images that decode", len(images)),
@@ -111,7 +116,8 @@ def _overview(images: Sequence[Image], n_broken: int, n_copies: int) -> Html:
         ("Images without a landmark", len(images) - len(labelled)),
         ("Landmarks", len(set(labelled))),
         ("Broken or missing", n_broken),
-        ("Copies of another file", n_copies),
+        ("Groups of near-duplicates", n_groups),
+        ("Images in these groups", n_duplicates),
     ]
     boxes = [tag("div", tag("dt", k), tag("dd", f"{v:,}")) for k, v in numbers]
     return section("Overview", tag("dl", *boxes, class_="numbers"))

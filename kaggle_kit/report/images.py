@@ -1,12 +1,7 @@
-"""Read images for a page: thumbnails, and a parallel map over files."""
+"""Read images for a page, as thumbnails."""
 
 import io
-import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 from PIL import Image, ImageOps
 
@@ -15,9 +10,6 @@ from kaggle_kit.report.html import Html, picture, tag
 
 SIDE = 256  # longer side of a thumbnail in pixels
 QUALITY = 80  # of JPEG
-QUEUE = 512  # values queued for the threads of ``parallel_map``
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 def thumbnail(path: Path, side: int = SIDE) -> bytes | None:
@@ -53,11 +45,3 @@ def image(path: Path | None, alt: str, absent: str = "no image at hand") -> Html
         reason = "no file, or it does not decode" if path else absent
         return tag("div", reason, class_="absent")
     return picture(data, "jpeg", alt)
-
-
-def parallel_map(function: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
-    """As ``map``, with threads and a bounded queue."""
-    iterator = iter(values)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        while chunk := list(islice(iterator, QUEUE)):
-            yield from pool.map(function, chunk)
