@@ -16,7 +16,7 @@ import numpy as np
 from kaggle_kit import config
 from kaggle_kit.data.index import image_ids
 from kaggle_kit.data.layout import Competition, image_path
-from kaggle_kit.data.near_duplicates import find_near
+from kaggle_kit.data.near_duplicates import hash_files, near
 from kaggle_kit.data.non_landmark_sources import download_command, find_images
 from kaggle_kit.errors import ArtefactError, DataError
 from kaggle_kit.storage import json_files, tables
@@ -214,7 +214,9 @@ def _find_unfit(
     others = [image_path(place.train_dir, i) for i in landmark_images]
     if place.test_dir.is_dir():
         others += [image_path(place.test_dir, i) for i in image_ids(place.test_dir)]
-    return unfit | find_near(paths, others)
+    ids = sorted(set(paths) - unfit)
+    is_near = near(hash_files([paths[i] for i in ids]), hash_files(others))
+    return unfit | {ids[row] for row in np.flatnonzero(is_near)}
 
 
 def _count(members: Sequence[Member], source: str, n_left_out: int) -> PoolCounts:

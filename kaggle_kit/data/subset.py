@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit import config
+from kaggle_kit.data.image_hash import WORDS
+from kaggle_kit.data.index import read_hashes
 from kaggle_kit.data.layout import Competition, image_path
-from kaggle_kit.data.near_duplicates import group_files
+from kaggle_kit.data.near_duplicates import group, hash_files
 from kaggle_kit.data.non_landmarks import PoolCounts, make_pools, write_record
 from kaggle_kit.data.split import (
     count_classes,
@@ -180,17 +182,34 @@ def _group_near_duplicates(
     if settings.group_column or settings.near_duplicates == "ignored":
         return labels, None
     ids, landmarks, _ = labels.columns
-    groups = group_files(ids.tolist(), lambda i: image_path(place.train_dir, i), index)
-    if groups is None:
+    hashes = _read_hashes(ids.tolist(), place, index)
+    if not hashes.any():
         logger.warning(
             "%s: no image of the subset is here yet, so near-duplicates may be on two "
             "sides of the split: make the subset again once they are",
             place.train_dir,
         )
         return labels, None
-    names = np.array([f"{g}" if g else "" for g in groups.tolist()], object)
-    counts = GroupCounts(len(set(groups.tolist()) - {0}), int((groups > 0).sum()))
+    groups = group(hashes)
+    sizes = np.bincount(groups)
+    shared = sizes[groups] > 1
+    names = np.where(shared, groups.astype(str), "").astype(object)
+    counts = GroupCounts(int((sizes > 1).sum()), int(shared.sum()))
     return Columns(Label, ids, landmarks, names), counts
+
+
+def _read_hashes(
+    ids: Sequence[str], place: Competition, index: Path | None
+) -> NDArray[np.uint64]:
+    """The perceptual hash of each image: from an index, or of its file, (n, 3)."""
+    if index is None:
+        if not place.train_dir.is_dir():
+            return np.zeros((len(ids), WORDS), np.uint64)
+        return hash_files([image_path(place.train_dir, i) for i in ids])
+    listed, hashes = read_hashes(index)
+    row_of = {image_id: row for row, image_id in enumerate(listed)}
+    rows = np.array([row_of.get(i, -1) for i in ids])
+    return np.where(rows[:, None] >= 0, hashes[rows], np.uint64(0))
 
 
 def same_split(one: Path, other: Path) -> bool:
