@@ -14,6 +14,7 @@ from kaggle_kit.commands.options import (
     SET,
     SLUG,
     SUBSET,
+    count,
     load_settings,
     md5,
     path,
@@ -27,11 +28,35 @@ DATA = Group("Make data")
 
 @DATA.command(
     SLUG.but(required=False),
-    argument("--tars", metavar="0-9", help="tars of the public data set, of 0 to 499"),
+    argument(
+        "--tars",
+        metavar="0-9",
+        help="tars of the public data set: of 0 to 499, 0 to 99 or 0 to 19 in its parts "
+        "train, index and test",
+    ),
+    argument(
+        "--part",
+        choices=("train", "index", "test"),
+        help="the part of the public data set (train); images of index and test are put "
+        "into gldv2_index and gldv2_test",
+    ),
     OUT,
     argument("--tables", action="store_true", help="only the tables, no images"),
     SUBSET.but(required=False),
     path("--ids", "a file with the ids of the images to download", required=False),
+    argument(
+        "--without-landmark",
+        type=count,
+        metavar="N",
+        help="with --part test: N images without a landmark, of as many of the tars as "
+        "that takes (of all 20, unless --tars says which)",
+    ),
+    argument(
+        "--resize",
+        type=count,
+        metavar="SIDE",
+        help="resize the images of the tars: the longer side has at most SIDE pixels",
+    ),
     argument(
         "--accept-md5",
         action="extend",
@@ -47,18 +72,25 @@ DATA = Group("Make data")
         help="limit of disk space for the images and a tar, in GB",
     ),
     argument("--url", help="a mirror of the public data set"),
-    example="kaggle-kit download --slug landmark-recognition-2021 --tables --out data",
+    example="""kaggle-kit download --slug landmark-recognition-2021 --tables --out data
+  kaggle-kit download --part test --without-landmark 5000 --resize 512 --out data""",
 )
 def download(args: argparse.Namespace) -> Result:
     """Download a competition, or some of its images, from Kaggle or as tars."""
-    contents = [n for n in ("tables", "subset", "ids") if getattr(args, n)]
-    require_one("--slug or --tars", [n for n in ("slug", "tars") if getattr(args, n)])
+    require_one(
+        "--slug or --tars", _given(args, "slug", "tars") or _given(args, "part")
+    )
+    contents = _given(args, "tables", "subset", "ids", "without_landmark")
     if len(contents) > 1:
-        require_one("--tables, --subset or --ids", contents)
-    tar_options = [n for n in ("accept_md5", "disk_gb", "url") if getattr(args, n)]
+        require_one("--tables, --subset, --ids or --without-landmark", contents)
+    tar_options = _given(
+        args, "part", "without_landmark", "resize", "accept_md5", "disk_gb", "url"
+    )
     if args.slug and tar_options:
-        option = f"--{tar_options[0].replace('_', '-')}"
-        raise KitError(f"{option}: expected it with --tars, got it with --slug")
+        raise KitError(
+            f"--{tar_options[0]}: expected it with --tars, got it with --slug; leave out "
+            f"one of the two"
+        )
     selection: dict[str, Any] = {
         "only_tables": args.tables,
         "subset": args.subset,
@@ -68,16 +100,46 @@ def download(args: argparse.Namespace) -> Result:
         from kaggle_kit.download.competition import download
 
         return download(args.slug, args.out, **selection)
-    from kaggle_kit.download.public_tars import URL, download_tars, parse_numbers
+    return _download_tars(args, selection)
 
+
+def _download_tars(args: argparse.Namespace, selection: dict[str, Any]) -> Result:
+    from kaggle_kit.download.parts import PARTS, TEST, TRAIN, parse_numbers
+    from kaggle_kit.download.public_tars import URL, download_tars
+
+    part = PARTS[args.part or TRAIN.name]
+    if args.without_landmark and part is not TEST:
+        raise KitError(
+            f"--without-landmark: expected it with --part test, whose solution says which "
+            f"images have none, got --part {part.name}; add --part test"
+        )
+    if args.subset and part is not TRAIN:
+        raise KitError(
+            f"--subset: expected it with --part train, got --part {part.name}; list the "
+            f"images in a file, and give --ids"
+        )
+    if not (args.tars or args.tables or args.without_landmark):
+        raise KitError(
+            f"--tars: expected the tars of --part {part.name}, got none; give some, such "
+            f"as 0-{min(9, part.n_tars - 1)}"
+        )
+    every = f"0-{part.n_tars - 1}"
     return download_tars(
-        parse_numbers(args.tars),
+        parse_numbers(args.tars or every, part),
         args.out,
+        part=part,
         url=args.url or URL,
         accept_md5=args.accept_md5,
         disk_gb=args.disk_gb,
+        without_landmark=args.without_landmark,
+        resize=args.resize,
         **selection,
     )
+
+
+def _given(args: argparse.Namespace, *names: str) -> list[str]:
+    """The options that were given, as they are written."""
+    return [name.replace("_", "-") for name in names if getattr(args, name)]
 
 
 @DATA.command(

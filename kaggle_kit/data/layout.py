@@ -5,6 +5,14 @@ from pathlib import Path
 
 from kaggle_kit.errors import DataError
 
+# The other parts of the public data set, below the root of a competition. Their landmark
+# ids are not all those of train.csv, and the competition has a folder test of its own.
+GLDV2_TEST = "gldv2_test"
+GLDV2_INDEX = "gldv2_index"
+GLDV2_SOLUTION = (
+    "recognition_solution_v2.1.csv"  # the truth of the images of GLDV2_TEST
+)
+
 
 def image_path(folder: Path, image_id: str) -> Path:
     """The path of an image below ``train/`` or ``test/``.

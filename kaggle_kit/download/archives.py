@@ -4,15 +4,18 @@ import re
 import shutil
 import stat
 import tarfile
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
-from kaggle_kit.data.index import look
+from kaggle_kit.data.index import DAMAGE, look
 from kaggle_kit.data.layout import image_path
+from kaggle_kit.download.resize import shrink
 from kaggle_kit.download.staging import FOLDER, BrokenImages, StagingFolder
 from kaggle_kit.errors import DataError
 from kaggle_kit.progress import progress
@@ -26,15 +29,47 @@ IMAGE_NAME = re.compile(r"(?:\./)?(?:[0-9a-f]/[0-9a-f]/[0-9a-f]/)?([0-9a-f]{16})
 MAX_IMAGE_BYTES = 500 * 10**6  # an image of a tar is held in memory
 BATCH = 256  # files that wait for a worker
 RESERVED_NAMES = ("download.json", "download.broken.csv", "download.missing.csv")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class UnpackCounts:
-    """How many files were unpacked, how many existed, and the bytes of all of them."""
+    """How many files were unpacked, how many existed, and the bytes of all of them.
+
+    ``left`` is the number of chosen images that were not unpacked: enough were.
+    """
 
     fetched: int
     there: int
     n_bytes: int
+    left: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which images of a tar are unpacked, to where and how.
+
+    Attributes:
+        folder: their folder below the root.
+        ids: the images; None means all.
+        most: of those that do not exist, only the first by id are unpacked; None means
+            all.
+        side: the most pixels of their longer side; None leaves them as they are.
+    """
+
+    folder: str
+    ids: frozenset[str] | None = None
+    most: int | None = None
+    side: int | None = None
+
+    def name(self, image_id: str) -> str:
+        """The path of an image below the root."""
+        return image_path(Path(self.folder), image_id).as_posix()
+
+    def has(self, root: Path, image_id: str, size: int) -> bool:
+        """Whether an image of ``size`` bytes in the tar exists; its resized bytes differ."""
+        path = root / self.name(image_id)
+        return path.is_file() if self.side is not None else _exists(path, size)
 
 
 def unpack_zip(archive_path: Path, staging: StagingFolder) -> UnpackCounts:
@@ -78,40 +113,93 @@ def unpack_zip(archive_path: Path, staging: StagingFolder) -> UnpackCounts:
 def unpack_tar(
     path: Path,
     staging: StagingFolder,
-    keep: frozenset[str] | None,
+    choice: Choice,
     check_space: Callable[[int], None],
 ) -> UnpackCounts:
-    """Unpack the images of a tar of the public data set, without those that exist.
+    """Unpack images of a tar of the public data set, without those that exist.
 
     Args:
-        keep: the ids of the images to unpack; None means all.
-        check_space: called with the bytes of these images before any is unpacked.
+        check_space: called with the bytes of these images before any is unpacked. If they
+            are resized, it is called before each one with the bytes up to there.
 
     Raises:
-        DataError: a member would be written outside the root. Nothing has been unpacked.
+        DataError: a member would be written outside the root, and nothing has been
+            unpacked; or the disk has too little space.
         tarfile.TarError, EOFError: the tar is damaged. The images unpacked so far are
             intact.
     """
     broken = BrokenImages(staging)
-    part = staging.empty_folder("unpacking") / "image"
+    folder = staging.empty_folder("unpacking")
     _require_end_marker(path)
     with tarfile.open(path, "r:") as archive:
-        images = [
-            (member, image_path(Path("train"), image_id).as_posix())
+        images = {
+            image_id: member
             for member, image_id in _tar_images(path.name, archive)
-            if keep is None or image_id in keep
-        ]
-        missing = [(m, n) for m, n in images if not _exists(staging.root / n, m.size)]
-        check_space(sum(member.size for member, _ in missing))
-        for member, name in progress(missing, label=path.name):
-            source = archive.extractfile(member)
-            content = source.read() if source else b""
-            if len(content) != member.size:
-                raise EOFError(f"{member.name} is truncated")
+            if choice.ids is None or image_id in choice.ids
+        }
+        existing = [i for i, m in images.items() if choice.has(staging.root, i, m.size)]
+        missing = sorted(images.keys() - existing)[: choice.most]
+        sizes = _SpaceCheck(check_space)
+        if choice.side is None:
+            sizes.add(sum(images[image_id].size for image_id in missing))
+        reading = threading.Lock()
+
+        def unpack_image(image_id: str) -> None:
+            with reading:
+                content = _read_member(archive, images[image_id])
+            name = choice.name(image_id)
+            if choice.side is not None:
+                content = _shrink(content, choice.side)
+                sizes.add(len(content))
+            part = folder / image_id
             part.write_bytes(content)
             _install(staging, part, name, broken)
-    n_bytes = sum(member.size for member, _ in images)
-    return UnpackCounts(len(missing), len(images) - len(missing), n_bytes)
+
+        with (
+            ThreadPoolExecutor(WORKERS) as pool,
+            progress(total=len(missing), label=path.name) as bar,
+        ):
+            for batch in _batches(missing):
+                for _ in pool.map(unpack_image, batch):
+                    bar.update()
+    unpacked = [staging.root / choice.name(i) for i in (*existing, *missing)]
+    return UnpackCounts(
+        fetched=len(missing),
+        there=len(existing),
+        n_bytes=sum(image.stat().st_size for image in unpacked),
+        left=len(images) - len(unpacked),
+    )
+
+
+class _SpaceCheck:
+    """Adds up bytes, and checks before they are written that there is space for all."""
+
+    def __init__(self, check: Callable[[int], None]):
+        self._check = check
+        self._lock = threading.Lock()
+        self._total = 0
+
+    def add(self, n_bytes: int) -> None:
+        """Check the space for these bytes and those before."""
+        with self._lock:
+            self._check(self._total + n_bytes)
+            self._total += n_bytes
+
+
+def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    source = archive.extractfile(member)
+    content = source.read() if source else b""
+    if len(content) != member.size:
+        raise EOFError(f"{member.name} is truncated")
+    return content
+
+
+def _shrink(content: bytes, side: int) -> bytes:
+    """``shrink``, but an image that does not decode stays as it is, as without resizing."""
+    try:
+        return shrink(content, side)
+    except DAMAGE:
+        return content
 
 
 def _require_end_marker(path: Path) -> None:
@@ -202,8 +290,6 @@ def _exists(path: Path, size: int) -> bool:
     return path.is_file() and path.stat().st_size == size
 
 
-def _batches(
-    members: Sequence[zipfile.ZipInfo],
-) -> Iterator[Sequence[zipfile.ZipInfo]]:
+def _batches(members: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(members), BATCH):
         yield members[start : start + BATCH]

@@ -39,12 +39,13 @@ class StagingFolder:
 
     Attributes:
         root: the folder of the download.
-        source: what is downloaded; a folder holds images of one source only.
+        source: what is downloaded; a folder holds images of one source only. None: what
+            has a folder of its own beside the images of any source.
         descriptor: the lock file.
     """
 
     root: Path
-    source: str
+    source: str | None
     descriptor: int
     _source_lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -71,7 +72,7 @@ class StagingFolder:
     def install(self, path: Path, name: str) -> None:
         """Move a complete file atomically to the relative path ``name`` below ``root``."""
         with self._source_lock:
-            if not (self.folder / "source").exists():
+            if self.source and not (self.folder / "source").exists():
                 with atomic_write(self.folder / "source") as part:
                     part.write_text(self.source, "utf-8")
         target = self.root / name
@@ -105,7 +106,7 @@ class StagingFolder:
     def _require_same_source(self) -> None:
         path = self.folder / "source"
         source = path.read_text("utf-8") if path.exists() else self.source
-        if source != self.source:
+        if self.source and source != self.source:
             raise ArtefactError(
                 f"{self.root}: expected a folder for {self.source}, found images of "
                 f"{source}; choose another --out"
@@ -140,8 +141,11 @@ class BrokenImages:
 
 
 @contextmanager
-def open_staging(root: Path, source: str) -> Iterator[StagingFolder]:
+def open_staging(root: Path, source: str | None) -> Iterator[StagingFolder]:
     """Lock the staging folder of ``root``; wait while another run uses it.
+
+    Args:
+        source: see ``StagingFolder``.
 
     Raises:
         ArtefactError: the folder holds images of another source.

@@ -1,11 +1,15 @@
-"""A stand-in for Kaggle with a small competition, for downloads by the real client."""
+"""Servers to download from: a stand-in for Kaggle, and a mirror of the public data set."""
 
 import importlib.util
+import json
 import os
 
 import pytest
 
+from kaggle_kit import cli
+from kaggle_kit.download import http
 from kaggle_kit.kaggle import client
+from tests.helpers.public_mirror import public_mirror
 from tests.helpers.small_competition import SLUG, competition_files
 from tests.helpers.standin import Kaggle
 
@@ -28,3 +32,30 @@ def kaggle(tmp_path_factory, monkeypatch):
         server.add_competition(SLUG, competition_files(N_TRAIN))
         yield server
     assert not server.leaks and not server.strays
+
+
+@pytest.fixture
+def mirror(monkeypatch):
+    """The public data set, on this machine."""
+    monkeypatch.setattr(http, "BACKOFF_S", 0.01)
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with public_mirror() as server:
+        yield server
+
+
+@pytest.fixture
+def kit(mirror, tmp_path, capsys):
+    """Run the command; return its exit code, and its result or last line on stderr."""
+
+    def run(*more, tars="0-1", out=tmp_path / "out"):
+        args = ["--out", out, "--url", mirror.url, *more]
+        args += [] if tars is None else ["--tars", tars]
+        code = cli.main(["download", *map(str, args)])
+        shown = capsys.readouterr()
+        if code:
+            assert shown.out == ""
+            return code, shown.err.splitlines()[-1]
+        return code, json.loads(shown.out)
+
+    return run

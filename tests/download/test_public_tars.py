@@ -1,173 +1,35 @@
 """Tars of the public data set from a local server that interrupts, delays and fails."""
 
-import csv
 import hashlib
-import io
-import json
-import re
 import tarfile
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from kaggle_kit import cli
 from kaggle_kit.download import http, staging
+from tests.helpers.public_mirror import (
+    N_TRAIN,
+    expected,
+    found,
+    images,
+    special,
+)
 from tests.helpers.small_competition import image_id, image_name, jpeg
-
-
-class Mirror(ThreadingHTTPServer):
-    """Files by path; ``faults`` are dicts that answer the next requests of a path."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.faults, self.calls = {}, {}, []
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_address[1]}/mirror"
-
-    def add_tar(self, number, members, md5=None):
-        """A tar of (name or TarInfo, content) pairs, and its checksum."""
-        content = tar_of(members)
-        self.files[f"train/images_{number:03}.tar"] = content
-        listed = md5 or hashlib.md5(content).hexdigest()
-        name = f"images_{number:03}"
-        self.files[f"md5sum/train/md5.{name}.txt"] = f"{listed}  {name}.tar\n".encode()
-
-    def got(self, path):
-        """The Range headers of the requests of a path."""
-        return [where for name, where in self.calls if name == path]
-
-
-class Handler(BaseHTTPRequestHandler):
-    """One connection."""
-
-    def do_GET(self):
-        mirror, path = self.server, self.path.removeprefix("/mirror/")
-        where = self.headers.get("Range")
-        mirror.calls.append((path, where))
-        queue = mirror.faults.get(path, [])
-        fault = queue.pop(0) if queue else {}
-        content = mirror.files.get(path)
-        if fault.get("status") or content is None:
-            return self._send(fault.get("status", 404), b"<Error/>", fault)
-        etag = '"' + hashlib.sha1(content).hexdigest() + '"'
-        headers = {"ETag": etag, "Accept-Ranges": "bytes"}
-        if where and self.headers.get("If-Range") == etag:
-            start = int(re.fullmatch(r"bytes=(\d+)-", where)[1])
-            headers["Content-Range"] = (
-                f"bytes {start}-{len(content) - 1}/{len(content)}"
-            )
-            return self._send(206, content[start:], fault, headers)
-        return self._send(200, content, fault, headers)
-
-    def _send(self, status, body, fault, headers=()):
-        self.send_response(status)
-        headers = dict(headers)
-        headers["Content-Length"] = str(len(body))
-        if "retry_after" in fault:
-            headers["Retry-After"] = str(fault["retry_after"])
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body[: fault.get("cut")])
-
-    def log_message(self, *_):
-        """Silent."""
-
-
-def tar_of(members):
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as archive:
-        for member, data in members:
-            info = tarfile.TarInfo(member) if isinstance(member, str) else member
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return content.getvalue()
-
-
-def special(name, kind):
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, "/etc/passwd"
-    return info
-
-
-def images(numbers):
-    """Images by their name in a tar."""
-    return {image_name(image_id(i)).removeprefix("train/"): jpeg(i) for i in numbers}
-
-
-N_IMAGES = 8
-
-
-@pytest.fixture
-def mirror(monkeypatch):
-    monkeypatch.setattr(http, "BACKOFF_S", 0.01)
-    for name in ("http_proxy", "HTTP_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    with Mirror() as server:
-        threading.Thread(target=server.serve_forever, args=[0.05]).start()
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["id", "url", "landmark_id"])
-        for i in range(N_IMAGES):
-            writer.writerow([image_id(i), f"http://x/{i}, a.jpg", i % 3])
-        server.files["metadata/train.csv"] = out.getvalue().encode()
-        server.files["metadata/train_attribution.csv"] = b"id,author\n"
-        server.add_tar(0, [("./", b""), *images(range(4)).items(), ("README", b"x")])
-        flat = {name[6:]: data for name, data in images(range(4, 8)).items()}
-        server.add_tar(1, flat.items())
-        yield server
-        server.shutdown()
-
-
-@pytest.fixture
-def kit(mirror, tmp_path, capsys):
-    """Run the command; return its exit code, and its result or last line on stderr."""
-
-    def run(*more, tars="0-1", out=tmp_path / "out"):
-        args = ["--tars", tars, "--out", out, "--url", mirror.url, *more]
-        code = cli.main(["download", *map(str, args)])
-        shown = capsys.readouterr()
-        if code:
-            assert shown.out == ""
-            return code, shown.err.splitlines()[-1]
-        return code, json.loads(shown.out)
-
-    return run
-
-
-def found(out):
-    """The installed images, by name."""
-    train = out / "train"
-    return {
-        p.relative_to(out).as_posix(): p.read_bytes()
-        for p in train.rglob("*")
-        if p.is_file()
-    }
-
-
-def expected(numbers):
-    return {f"train/{name}": data for name, data in images(numbers).items()}
 
 
 def test_tars_are_unpacked_and_not_fetched_again(mirror, kit, tmp_path):
     out = tmp_path / "out"
     code, made = kit()
     assert code == 0
-    assert (made["tars"], made["fetched"], made["there"]) == (2, N_IMAGES, 0)
-    assert found(out) == expected(range(N_IMAGES))
-    rows = "".join(f"{image_id(i)},{i % 3}\n" for i in range(N_IMAGES))
+    assert (made["tars"], made["fetched"], made["there"]) == (2, N_TRAIN, 0)
+    assert found(out) == expected(range(N_TRAIN))
+    rows = "".join(f"{image_id(i)},{i % 3}\n" for i in range(N_TRAIN))
     assert (out / "train.csv").read_text() == "id,landmark_id\n" + rows
     assert (out / "train_attribution.csv").read_bytes() == b"id,author\n"
     assert not (out / "train_label_to_category.csv").exists()
     assert not list(out.rglob("*.tar")) and not (out / "README").exists()
     mirror.calls.clear()
     code, made = kit()
-    assert (code, made["fetched"], made["there"]) == (0, 0, N_IMAGES)
+    assert (code, made["fetched"], made["there"]) == (0, 0, N_TRAIN)
     assert not any("images" in path for path, _ in mirror.calls)
 
 
@@ -189,7 +51,7 @@ def test_only_selected_images_of_a_tar_are_unpacked(mirror, kit, tmp_path):
     assert found(out) == expected([1, 2, 6])
     code, made = kit()
     assert (code, made["fetched"], made["there"]) == (0, 5, 3)
-    assert found(out) == expected(range(N_IMAGES))
+    assert found(out) == expected(range(N_TRAIN))
     ids.write_text("ffffffffffffffff\n")
     code, line = kit("--ids", ids)
     assert code == 1 and "got 1 unknown" in line

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from kaggle_kit.download.staging import FOLDER
+from tests.helpers import public_mirror
 from tests.helpers.attempts import disk
 from tests.helpers.small_competition import SLUG, competition_files, image_id
 from tests.helpers.standin import Kaggle
@@ -130,3 +131,58 @@ def test_two_at_once(n, attempts, here, words, options, tried):
         assert found(out) == FILES
         assert sum(made["fetched"] for made in results) == N_TRAIN + 1
         tried["pairs at once: download"] += 1
+
+
+# --- Tars of the public data set ---
+
+
+@pytest.fixture(scope="module")
+def mirror():
+    with public_mirror.public_mirror() as server:
+        yield server
+
+
+def tar_words(mirror, out, *more):
+    return ["download", "--out", out, "--url", mirror.url, *more]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--part", "index", "--tars", "0-1"],
+        ["--part", "test", "--without-landmark", "7", "--resize", "30"],
+    ],
+    ids=["index", "without-landmark"],
+)
+@pytest.mark.parametrize(
+    "step", [20, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"]
+)
+def test_tars_killed_before_a_change_of_a_file(
+    step, more, mirror, attempts, here, tried
+):
+    """Each image is whole or absent; then the same command ends with the same files."""
+    options = {"env": {"no_proxy": "*"}}
+    usual = attempts.run(here, *tar_words(mirror, here / "usual", *more), **options)
+    assert usual.code == 0, usual.err
+    whole = found_of_tars(here / "usual")
+    for at in range(1 + len(more) % step, usual.events + 1, step):
+        words = tar_words(mirror, here / f"{at}", *more)
+        ended = attempts.run(here, *words, kill_at=at, **options)
+        assert ended.killed
+        there = found_of_tars(here / f"{at}")
+        images = {name for name in there if name.endswith(".jpg")}
+        assert {name: there[name] for name in images} == {n: whole[n] for n in images}
+        ended = attempts.run(here, *words, **options)
+        assert ended.code == 0, ended.err
+        assert found_of_tars(here / f"{at}") == whole
+        assert not list((here / f"{at}").rglob("*.tar"))
+        tried["kills survived: download of tars"] += 1
+
+
+def found_of_tars(out):
+    """What is in its place."""
+    return {
+        p.relative_to(out).as_posix(): p.read_bytes()
+        for p in out.rglob("*")
+        if p.is_file() and FOLDER not in p.parts and ".kit." not in p.name
+    }

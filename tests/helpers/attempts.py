@@ -33,6 +33,7 @@ HEAVY = (
         "kaggle_kit.report.dataset_page",
         "kaggle_kit.app.export",
         "kaggle_kit.download.competition",
+        "kaggle_kit.download.public_tars",
     ),
 )
 
