@@ -197,12 +197,13 @@ def changes(images: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A table indexed by image id and sorted by descending difference of the losses, with
-        the columns right, landmark and guess of ``images``, other_guess, and gained: the
-        loss in ``other`` minus the loss in ``images``.
+        the columns right and guess of ``images``, other_guess, landmark: the one that is
+        right, and gained: the loss in ``other`` minus the loss in ``images``.
     """
     changed = images["right"] != other["right"]
-    table = images.loc[changed, ["right", "landmark", "guess"]].copy()
+    table = images.loc[changed, ["right", "guess"]].copy()
     table["other_guess"] = other.loc[changed, "guess"]
+    table["landmark"] = table["guess"].where(table["right"], table["other_guess"])
     table["gained"] = other.loc[changed, "loss"] - images.loc[changed, "loss"]
     order = table["gained"].abs().sort_values(ascending=False, kind="stable").index
     return table.loc[order]
