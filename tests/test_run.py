@@ -73,7 +73,9 @@ def test_a_run_leaves_a_valid_submission_that_scores_as_it_says(small, competiti
     submission = Path(result["submission"])
     assert submission == out / "submission.csv"
     assert validate(submission, competition / "sample_submission.csv").valid
-    found = score(submission, competition / "solution.csv", n_resamples=1000)
+    solution, bundle = competition / "solution.csv", result["bundle_dir"]
+    found = score(submission, solution, n_resamples=1000, bundle=bundle)
+    assert found.lost.unknown_landmarks == 0
     assert found.as_json() == result["score"]
 
 
@@ -144,7 +146,9 @@ def test_demo_leaves_a_valid_submission_that_scores_as_it_says(demo):
     submission = Path(result["submission"])
     assert submission == out / "submission.csv"
     assert validate(submission, competition / "sample_submission.csv").valid
-    found = score(submission, competition / "solution.csv", n_resamples=1000)
+    solution, bundle = competition / "solution.csv", result["bundle_dir"]
+    found = score(submission, solution, n_resamples=1000, bundle=bundle)
+    assert found.lost.unknown_landmarks == 0
     assert found.as_json() == result["score"]
 
 

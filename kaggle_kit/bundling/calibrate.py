@@ -38,8 +38,8 @@ def calibrate(
 ) -> Calibration | None:
     """Fit a logistic curve from confidence to probability (Platt scaling).
 
-    Confidence is standardised for the fit. A weak L2 penalty keeps the slope finite if
-    right and wrong guesses are separable. A curve with two parameters is used because
+    Confidence is standardised for the fit. A weak L2 penalty, in place of Platt's smoothed
+    targets, keeps the slope finite if right and wrong guesses are separable. A curve with two parameters is used because
     validation images are few; isotonic regression would overfit.
 
     Returns:

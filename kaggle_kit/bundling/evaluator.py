@@ -81,7 +81,8 @@ class PoolScore(JsonObject):
     """The scores of a pool: of the guesses, and of the search.
 
     Attributes:
-        score: GAP and related values, with intervals.
+        score: GAP and related values, with intervals; an image of an unknown landmark
+            counts as one without a landmark.
         queries: counts.
         map_at_10: mAP of the ten nearest; None if no query's landmark is in the gallery.
     """

@@ -38,14 +38,21 @@ def validate(args: argparse.Namespace) -> Result:
     argument("submission", type=Path, metavar="SUBMISSION", help="id, landmarks"),
     argument("solution", type=Path, metavar="SOLUTION", help="id, landmarks, Usage"),
     argument("--intervals", action="store_true", help="add 95%% bootstrap intervals"),
+    BUNDLE.but(
+        required=False,
+        help="the bundle that guessed, to list landmarks that it does not hold as a "
+        "cause of their own",
+    ),
     example="kaggle-kit score submission.csv demo/competition/solution.csv --intervals",
 )
 def score(args: argparse.Namespace) -> Result:
     """Score a submission by GAP, and list how much each cause lost."""
+    if args.bundle:
+        require(args.bundle / "gallery", "a bundle with a gallery", "bundle")
     from kaggle_kit.metrics.score import score
 
     n_resamples = 1000 if args.intervals else 0
-    return score(args.submission, args.solution, n_resamples)
+    return score(args.submission, args.solution, n_resamples, bundle=args.bundle)
 
 
 @INSPECTION.command(

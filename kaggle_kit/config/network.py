@@ -99,7 +99,7 @@ class Model(Settings):
         Positive | None,
         Field(
             description="largest logit of the cosine and arcface heads: the factor of the "
-            "cosine; null: AdaCos, computed from the number of classes"
+            "cosine; null: the fixed scale of AdaCos, from the number of classes"
         ),
     ] = 12.0
     sub_centres: Annotated[

@@ -51,7 +51,7 @@ class Verification(Settings):
         Literal["similarity", "homography"],
         Field(
             description="model that inliers agree on. similarity: shift and scale without "
-            "rotation, by votes of all matches; homography: estimated by MAGSAC"
+            "rotation, by votes of all matches; homography: estimated by MAGSAC++"
         ),
     ] = "similarity"
     ratio: Annotated[

@@ -51,7 +51,8 @@ def random_layers(
 
     keras-cv layers draw from a state: the same seed gives the same changes only if images
     pass one at a time, in the same order. Source of RandAugment: Cubuk et al.,
-    arXiv:1909.13719.
+    arXiv:1909.13719; keras-cv draws the magnitude around its mean, and leaves out their
+    rotation, posterization and sharpness.
 
     Returns:
         A function, (s, s, 3) float32 in 0..255 -> the same; None if neither is enabled.

@@ -3,8 +3,11 @@
 A single match of two points gives a hypothesis for the transformation between the images:
 the translation from point to point, and the ratio of their sizes as scale. Correct matches
 agree on one hypothesis; random matches do not. All hypotheses are tested, so the result is
-deterministic (fast spatial matching: Philbin et al., CVPR 2007, section 3.3, for upright
-images).
+deterministic.
+
+Source: fast spatial matching, Philbin et al., CVPR 2007, section 3.3, with translation and
+scale. They refine the best hypotheses and count inliers; here no hypothesis is refined, and
+an inlier has a weight.
 """
 
 import os
@@ -87,7 +90,7 @@ def count_pair_inliers(
     rarely 1.4; a sum of 3 is certain. Without any match the result is 0.
 
     With ``geometry: homography``, the sum is over the matches that agree with the
-    homography that MAGSAC finds (Barath et al., CVPR 2019).
+    homography that OpenCV's MAGSAC++ finds (Barath et al., CVPR 2020).
     """
     matches = match_points(query, other, settings.ratio)
     inliers = _select_inliers(query, other, matches, settings)
@@ -125,7 +128,7 @@ def _select_inliers(
 def _fit_homography(
     query: Features, other: Features, matches: Matches, error_px: float
 ) -> NDArray[np.bool_]:
-    """Whether each match agrees with the best homography, (m,); MAGSAC has a fixed seed."""
+    """Whether each match agrees with the best homography, (m,); the seed is fixed."""
     if len(matches.ratio) < MIN_MATCHES:
         return np.zeros(len(matches.ratio), np.bool_)
     points = query.points[matches.query], other.points[matches.other]

@@ -19,6 +19,7 @@ class Loss(NamedTuple):
     wrong_landmarks: float
     non_landmarks: float
     missing_guesses: float
+    unknown_landmarks: float
 
 
 def gap(confidence: ArrayLike, correct: ArrayLike, n_positives: int) -> float:
@@ -175,36 +176,50 @@ def gap_tie_bounds(
 
 
 def gap_loss(
-    confidence: ArrayLike, correct: ArrayLike, landmark: ArrayLike, n_positives: int
+    confidence: ArrayLike,
+    correct: ArrayLike,
+    landmark: ArrayLike,
+    n_positives: int,
+    unknown: ArrayLike = False,
 ) -> Loss:
     """Divide 1 - GAP among its causes.
 
     A landmark image without a correct guess loses 1/M. A correct guess at rank i with w
-    wrong guesses above it loses (1/M) * w/i, divided between those on landmark images and
-    those on non-landmark images.
+    wrong guesses above it loses (1/M) * w/i, divided between those on images of known and
+    of unknown landmarks, and those on non-landmark images.
 
     Args:
         confidence, correct, n_positives: as for ``gap``.
         landmark: (n,) bools, whether the image of guess i shows a landmark.
+        unknown: (n,) bools, whether it shows only landmarks that the guesser does not
+            know; or one for all. It is not considered where ``landmark`` is False.
 
-    >>> gap_loss([0.9, 0.8], [False, True], [False, True], n_positives=2)
-    Loss(wrong_landmarks=0.0, non_landmarks=0.25, missing_guesses=0.5)
+    >>> gap_loss([0.9, 0.8], [False, True], [False, True], n_positives=2)[:3]
+    (0.0, 0.25, 0.5)
     """
     confidence, correct = _as_arrays(confidence, correct, n_positives)
     if n_positives == 0:
-        return Loss(np.nan, np.nan, np.nan)
+        return Loss(np.nan, np.nan, np.nan, np.nan)
     order = _rank_order(confidence)
     correct = correct[order]
     landmark = np.asarray(landmark, bool)[order]
+    wrong = ~correct & landmark
+    unknown = np.broadcast_to(np.asarray(unknown, bool), landmark.shape)[order]
     rank = np.arange(1, len(correct) + 1)
-    wrong_above = np.cumsum(~correct & landmark) / rank
-    others_above = np.cumsum(~landmark) / rank
-    n_wrong = int((~correct & landmark).sum())
-    n_guessed = int(landmark.sum())
+
+    def charge(guesses: NDArray[np.bool_]) -> float:
+        """What the correct guesses lose to these guesses above them, times M."""
+        return float((np.cumsum(guesses) / rank)[correct].sum())
+
+    def lost(guesses: NDArray[np.bool_]) -> float:
+        """That, and what the images of these guesses lose themselves."""
+        return (charge(guesses) + int(guesses.sum())) / n_positives
+
     return Loss(
-        wrong_landmarks=float(wrong_above[correct].sum() + n_wrong) / n_positives,
-        non_landmarks=float(others_above[correct].sum()) / n_positives,
-        missing_guesses=(n_positives - n_guessed) / n_positives,
+        wrong_landmarks=lost(wrong & ~unknown),
+        non_landmarks=charge(~landmark) / n_positives,
+        missing_guesses=(n_positives - int(landmark.sum())) / n_positives,
+        unknown_landmarks=lost(wrong & unknown),
     )
 
 

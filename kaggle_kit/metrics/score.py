@@ -1,8 +1,8 @@
 """Score a submission by GAP, and divide the missing GAP among its causes."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +20,9 @@ from kaggle_kit.metrics.gap import (
     precisions,
     precisions_at_share,
 )
+from kaggle_kit.metrics.known_landmarks import find_unknown, read_known_landmarks
 from kaggle_kit.storage import tables
-from kaggle_kit.storage.json_files import JsonObject
+from kaggle_kit.storage.json_files import OPTIONAL, JsonObject
 from kaggle_kit.storage.tables import Guess, Truth
 
 # Shares of landmark images at which GAP is reported: about that of the competition's test
@@ -34,14 +35,19 @@ class LostGap(JsonObject):
     """The causes of 1 - GAP, which add up to it (see ``gap.gap_loss``).
 
     Attributes:
-        wrong_landmarks: guesses of a wrong landmark, on images that show a landmark.
+        wrong_landmarks: wrong guesses on landmark images: their images, and the correct
+            guesses that they outrank.
         non_landmarks: guesses on non-landmark images that outrank correct ones.
         missing_guesses: landmark images without a guess.
+        unknown_landmarks: as ``wrong_landmarks``, for images that show only landmarks
+            that the bundle does not hold. Left out if no bundle was given; then
+            ``wrong_landmarks`` includes them.
     """
 
     wrong_landmarks: float | None
     non_landmarks: float | None
     missing_guesses: float | None
+    unknown_landmarks: float | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -131,10 +137,15 @@ class Rows(NamedTuple):
     correct: NDArray[np.bool_]
     positive: NDArray[np.bool_]  # whether the image shows a landmark
     guessed: NDArray[np.bool_]  # whether the image has a guess
+    unknown: NDArray[np.bool_]  # whether it shows a landmark, but no known one
 
 
 def score(
-    submission: str | Path, solution: str | Path, n_resamples: int = 0, seed: int = 0
+    submission: str | Path,
+    solution: str | Path,
+    n_resamples: int = 0,
+    seed: int = 0,
+    bundle: str | Path | None = None,
 ) -> Score:
     """Score a submission file as Kaggle does; rows with the Usage Ignored are left out.
 
@@ -145,11 +156,14 @@ def score(
         n_resamples: bootstrap resamples for ``Score.interval``, about 1,000; 0 computes no
             intervals.
         seed: of the resamples.
+        bundle: the bundle that guessed, for ``LostGap.unknown_landmarks``; one without a
+            gallery and classes counts as none.
 
     Raises:
         TableError: a file is malformed, or the two have different ids.
     """
     submission, solution = Path(submission), Path(solution)
+    landmarks = None if bundle is None else read_known_landmarks(bundle)
     guesses = tables.read_submission(submission)
     truths = tables.read_solution(solution)
     if not truths:
@@ -158,16 +172,17 @@ def score(
             f"solution"
         )
     tables.require_ids(submission, guesses, truths, solution)
-    rows = rows_of(guesses, truths)
+    rows = rows_of(guesses, truths, landmarks)
     usage = np.array([truths[i].usage for i in sorted(truths)])
 
-    def score_part(part: NDArray[np.bool_]) -> Score | None:
-        if not part.any():
-            return None
-        return _score(Rows._make(column[part] for column in rows), n_resamples, seed)
+    def score_rows(part: NDArray[np.bool_]) -> Score:
+        chosen = Rows._make(column[part] for column in rows)
+        return _score(chosen, n_resamples, seed, landmarks is not None)
 
-    counted = usage != "Ignored"
-    whole = _score(Rows._make(column[counted] for column in rows), n_resamples, seed)
+    def score_part(part: NDArray[np.bool_]) -> Score | None:
+        return score_rows(part) if part.any() else None
+
+    whole = score_rows(usage != "Ignored")
     if not (usage != "").any():
         return whole
     return replace(
@@ -241,27 +256,42 @@ def validate(submission: str | Path, sample: str | Path) -> Validation:
     return Validation(valid=True, n_images=len(guesses), n_guesses=n_guesses)
 
 
-def rows_of(guesses: Mapping[str, Guess | None], truths: Mapping[str, Truth]) -> Rows:
-    """Convert guesses and truths to arrays, for the images of ``truths``."""
+def rows_of(
+    guesses: Mapping[str, Guess | None],
+    truths: Mapping[str, Truth],
+    landmarks: Collection[int] | None = None,
+) -> Rows:
+    """Convert guesses and truths to arrays, for the images of ``truths``.
+
+    Args:
+        landmarks: the known ones; None: all.
+    """
     pairs = [(guesses.get(i), truths[i].landmark_ids) for i in sorted(truths)]
     return Rows(
         confidence=np.array([g.confidence if g else -math.inf for g, _ in pairs]),
         correct=np.array([bool(g and g.landmark_id in k) for g, k in pairs], bool),
         positive=np.array([bool(k) for _, k in pairs], bool),
         guessed=np.array([g is not None for g, _ in pairs], bool),
+        unknown=find_unknown((k for _, k in pairs), landmarks),
     )
 
 
-def _score(rows: Rows, n_resamples: int, seed: int) -> Score:
-    """The score of all rows; with intervals unless ``n_resamples`` is 0."""
-    confidence, correct, positive, guessed = rows
+def _score(
+    rows: Rows, n_resamples: int, seed: int, with_unknown: bool = False
+) -> Score:
+    """The score of all rows; with intervals unless ``n_resamples`` is 0.
+
+    ``with_unknown`` makes unknown landmarks a cause of their own.
+    """
+    confidence, correct, positive, guessed, unknown = rows
     n_positives = int(positive.sum())
     n_others = len(positive) - n_positives
     ranking = confidence[guessed], correct[guessed]
     landmark = positive[guessed]
     worst, best = gap_tie_bounds(*ranking, n_positives)
     on_landmarks = guessed & positive
-    lost = gap_loss(*ranking, landmark, n_positives)
+    lost = gap_loss(*ranking, landmark, n_positives, unknown[guessed])
+    causes = lost if with_unknown else lost[:3]
     return Score(
         gap=_none_if_nan(gap(*ranking, n_positives)),
         gap_worst_ties=_none_if_nan(worst),
@@ -280,14 +310,14 @@ def _score(rows: Rows, n_resamples: int, seed: int) -> Score:
         n_images=len(positive),
         n_positives=n_positives,
         n_guesses=int(guessed.sum()),
-        lost=LostGap(*map(_none_if_nan, lost)),
+        lost=LostGap(*map(_none_if_nan, causes)),
         interval=_intervals(rows, n_resamples, seed) if n_resamples else None,
     )
 
 
 def _intervals(rows: Rows, n_resamples: int, seed: int) -> ScoreIntervals:
-    confidence, correct, positive, _ = rows
-    ends = intervals(confidence, correct, positive, SHARES, n_resamples, seed)
+    ranking = rows.confidence, rows.correct, rows.positive
+    ends = intervals(*ranking, SHARES, n_resamples, seed)
     at_share = map(_none_if_undefined, ends.gap_at_share)
     return ScoreIntervals(
         gap=_none_if_undefined(ends.gap),

@@ -22,8 +22,8 @@ def backbone(settings: config.Model, size: int | None = None) -> keras.Model:
 
     Shapes: (batch, s, s, 3), scaled as ``model.pixels`` says -> (batch, s/32, s/32, c). The
     number of channels c is 2048 for ResNet-50 (He et al., arXiv:1512.03385), 1280 for
-    EfficientNet-Lite0 (Tan & Le, arXiv:1905.11946, without squeeze-and-excitation) and 32
-    for ``tiny``, three convolutions for fast tests.
+    EfficientNet-Lite0 (B0 of Tan & Le, arXiv:1905.11946, without squeeze-and-excitation and
+    with ReLU6 for swish) and 32 for ``tiny``, three convolutions for fast tests.
 
     With ``zero_residual``, the scale of the last batch norm in each residual branch is
     initialized with 0, so that training starts with a shallow network (Goyal et al.,

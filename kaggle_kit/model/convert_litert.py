@@ -68,8 +68,10 @@ def convert_to_int8(
         images: (s, s, 3) each, to calibrate the range of each layer's activations.
         out: the file to write.
 
-    Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient
-    Integer-Arithmetic-Only Inference", arXiv:1712.05877.
+    Source of the arithmetic: Jacob et al., "Quantization and Training of Neural Networks for
+    Efficient Integer-Arithmetic-Only Inference", arXiv:1712.05877. They train with simulated
+    quantization; here the ranges are measured after training, and what follows the backbone
+    stays in floats.
     """
     logger.info("convert the network to 8-bit integers")
     model = tf.saved_model.load(str(model_dir))

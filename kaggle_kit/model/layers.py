@@ -199,7 +199,8 @@ class ArcFaceLoss(SmoothedCrossentropy):
         margins: (C,) radians.
         label_smoothing: as in ``SmoothedCrossentropy``.
 
-    Source: Deng et al., arXiv:1801.07698.
+    Source: Deng et al., arXiv:1801.07698, with one margin for all classes. The second case
+    is from their code; ``class_margins`` gives margins by class.
     """
 
     def __init__(
@@ -249,8 +250,7 @@ def class_margins(
     """Margins by class size, in radians: the rarer a class, the larger its margin.
 
     For a class of n images the margin is linear in ``t = n^(-1/4)``, from ``smallest`` for
-    the largest class to ``largest`` for the smallest class. An empty class counts as one
-    image. If all classes have the same size, all margins are the mean of both.
+    the largest class to ``largest`` for the smallest class.
 
     Args:
         counts: (C,) images of each class.
@@ -259,7 +259,9 @@ def class_margins(
     Returns:
         (C,) radians.
 
-    Source: the third place of 2020 (Ha et al., arXiv:2010.05350).
+    Source: the third place of 2020 (Ha et al., arXiv:2010.05350). Of the kit: an empty class
+    counts as one image, and if all classes have the same size, all margins are the mean of
+    both ends.
 
     >>> class_margins([1, 10_000], 0.05, 0.5)
     array([0.5 , 0.05])
@@ -275,7 +277,8 @@ def adacos_scale(n_classes: int) -> float:
 
     It is at least 2: a lower scale makes the softmax almost uniform for any cosines.
 
-    Source: Zhang et al., arXiv:1905.00292.
+    Source: the fixed scale of AdaCos, Zhang et al., arXiv:1905.00292; their other one changes
+    during training. The lower bound is the kit's.
     """
     return max(MIN_SCALE, math.sqrt(2) * math.log(max(2, n_classes) - 1))
 

@@ -103,7 +103,8 @@ def rehearse(
         result = replace(result, submission=str(submission))
         result = replace(result, counts=_validate(script, submission, layout))
         if layout.solution_csv.exists():
-            scores = score(submission, layout.solution_csv, RESAMPLES)
+            solution = layout.solution_csv
+            scores = score(submission, solution, RESAMPLES, bundle=bundle)
             result = replace(result, score=scores)
             if page:
                 result = replace(

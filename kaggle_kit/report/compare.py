@@ -125,7 +125,7 @@ def _pictures(
     folder = Competition(Path(competition)).test_dir
     figures = []
     for row in losses.rows(changed):
-        shows = name_of(row.landmark) if row.landmark != NO_LANDMARK else "no landmark"
+        shows = name_of(row.landmark)
         caption = f"Right {'here' if row.right else 'there'}: {shows}"
         path = image_path(folder, str(row.Index))
         picture = image(path, f"Test image of {shows}")

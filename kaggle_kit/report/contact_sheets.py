@@ -54,7 +54,8 @@ def contact_sheets_section(
         if n_landmarks > SHEETS
         else "All landmarks, largest first"
     )
-    text = f"{extent}, and non-landmarks; at most {IMAGES} images each, evenly by id."
+    others = ", and non-landmarks" if any(i is None for _, i in labels) else ""
+    text = f"{extent}{others}; at most {IMAGES} images each, evenly by id."
     parts = draw_sheets(sheets, folder, "contact sheets")
     return section("Contact sheets", tag("p", text, class_="quiet"), *parts)
 

@@ -182,6 +182,8 @@ def _sizes(images: Sequence[Image]) -> Html:
     mode = (
         f"The most frequent is {common[0][0]} × {common[0][1]}, {common[1]:,} images."
     )
+    if len(images) > plots.MAX_POINTS:
+        mode += f" Drawn are {plots.MAX_POINTS:,} of {len(images):,} images."
     shorter = measures["Shorter side, pixels"]
     return section(
         "Sizes of images",

@@ -16,7 +16,7 @@ loss of an image j is::
 The losses of all images add up to 1 - GAP, up to rounding.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,29 +29,40 @@ NO_LANDMARK = -1  # in columns of landmark ids
 
 
 class Parts(NamedTuple):
-    """The causes of 1 - GAP, which add up to it.
+    """A number for each cause of 1 - GAP: its loss, or its images.
+
+    The losses add up to 1 - GAP. The images of a cause are those that lose something by it.
 
     Attributes:
-        wrong_landmarks: the sum of ``own`` over landmark images with a wrong guess.
-        wrong_above: the sum of ``above`` over the same images.
-        non_landmarks_above: the sum of ``above`` over images without a landmark.
-        missing_guesses: the sum of ``own`` over landmark images without a guess.
+        wrong_landmarks: ``own`` of landmark images with a wrong guess, except the unknown.
+        wrong_above: ``above`` of the same images.
+        unknown_landmarks, unknown_above: the same of images of unknown landmarks.
+        non_landmarks_above: ``above`` of images without a landmark.
+        missing_guesses: ``own`` of landmark images without a guess.
     """
 
     wrong_landmarks: float
     wrong_above: float
+    unknown_landmarks: float
+    unknown_above: float
     non_landmarks_above: float
     missing_guesses: float
 
 
 def image_losses(
-    guesses: Mapping[str, Guess | None], truths: Mapping[str, Truth]
+    guesses: Mapping[str, Guess | None],
+    truths: Mapping[str, Truth],
+    landmarks: Collection[int] | None = None,
 ) -> pd.DataFrame:
     """The loss of each image, except those with the Usage Ignored.
+
+    Args:
+        landmarks: those that the bundle holds; None: all are known.
 
     Returns:
         A table sorted and indexed by image id, with the columns:
         positive: whether the image shows a landmark.
+        unknown: whether it shows a landmark, but none that the bundle holds.
         landmark: its landmark, the lowest id of several, or ``NO_LANDMARK``.
         guess: the landmark of the guess, or ``NO_LANDMARK`` without a guess.
         confidence: of the guess; -inf without a guess.
@@ -61,7 +72,7 @@ def image_losses(
     """
     counted = {i: truth for i, truth in truths.items() if truth.usage != "Ignored"}
     ids = sorted(counted)
-    arrays = rows_of(guesses, counted)
+    arrays = rows_of(guesses, counted, landmarks)
     guess_of = [guesses.get(i) for i in ids]
     order = np.argsort(-arrays.confidence, kind="stable")[: arrays.guessed.sum()]
     rank = np.zeros(len(ids), np.int64)
@@ -76,6 +87,7 @@ def image_losses(
     return pd.DataFrame(
         {
             "positive": arrays.positive,
+            "unknown": arrays.unknown,
             "landmark": [
                 min(counted[i].landmark_ids, default=NO_LANDMARK) for i in ids
             ],
@@ -97,15 +109,34 @@ def parts(images: pd.DataFrame) -> Parts:
     Args:
         images: the result of ``image_losses``.
     """
-    guessed = images["rank"] > 0
-    wrong = images["positive"] & guessed & ~images["right"]
-    missing = images["positive"] & ~guessed
-    return Parts(
-        wrong_landmarks=_sum(images.loc[wrong, "own"]),
-        wrong_above=_sum(images.loc[wrong, "above"]),
-        non_landmarks_above=_sum(images.loc[~images["positive"], "above"]),
-        missing_guesses=_sum(images.loc[missing, "own"]),
+    return Parts._make(
+        float(values.sum(skipna=False)) for values in _charges(images).values()
     )
+
+
+def part_counts(images: pd.DataFrame) -> Parts:
+    """The number of images that lose something by each cause.
+
+    Args:
+        images: the result of ``image_losses``, with at least one landmark image.
+    """
+    return Parts._make(int((values > 0).sum()) for values in _charges(images).values())
+
+
+def _charges(images: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
+    """What images lose by each cause, in the order of ``Parts``."""
+    guessed, positive = images["rank"] > 0, images["positive"]
+    unknown = images["unknown"]
+    wrong = positive & guessed & ~images["right"]
+    causes = {
+        "wrong_landmarks": (wrong & ~unknown, "own"),
+        "wrong_above": (wrong & ~unknown, "above"),
+        "unknown_landmarks": (wrong & unknown, "own"),
+        "unknown_above": (wrong & unknown, "above"),
+        "non_landmarks_above": (~positive, "above"),
+        "missing_guesses": (positive & ~guessed, "own"),
+    }
+    return {name: images.loc[rows, column] for name, (rows, column) in causes.items()}
 
 
 def landmark_table(images: pd.DataFrame) -> pd.DataFrame:
@@ -166,12 +197,13 @@ def changes(images: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A table indexed by image id and sorted by descending difference of the losses, with
-        the columns right, landmark and guess of ``images``, other_guess, and gained: the
-        loss in ``other`` minus the loss in ``images``.
+        the columns right and guess of ``images``, other_guess, landmark: the one that is
+        right, and gained: the loss in ``other`` minus the loss in ``images``.
     """
     changed = images["right"] != other["right"]
-    table = images.loc[changed, ["right", "landmark", "guess"]].copy()
+    table = images.loc[changed, ["right", "guess"]].copy()
     table["other_guess"] = other.loc[changed, "guess"]
+    table["landmark"] = table["guess"].where(table["right"], table["other_guess"])
     table["gained"] = other.loc[changed, "loss"] - images.loc[changed, "loss"]
     order = table["gained"].abs().sort_values(ascending=False, kind="stable").index
     return table.loc[order]
@@ -188,7 +220,3 @@ def precision_over_rank(images: pd.DataFrame) -> pd.DataFrame:
 def rows(frame: pd.DataFrame) -> list[Any]:
     """The rows of a table as named tuples; ``Index`` is the id of a row."""
     return list(frame.itertuples())
-
-
-def _sum(values: pd.Series) -> float:
-    return float(values.sum(skipna=False))

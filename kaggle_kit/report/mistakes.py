@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -40,7 +40,7 @@ def mistake_list(
     for row, path, nearest in zip(
         rows, paths, _nearest(bundle, paths, rows), strict=True
     ):
-        shows = name_of(row.landmark) if row.positive else "no landmark"
+        shows = describe_shown(row, name_of)
         guess = name_of(row.guess) if row.rank else "nothing"
         figures = [_figure(path, f"Test image of {shows}", f"Test image {row.Index}")]
         for landmark, label in ((row.guess, "Guessed"), (row.landmark, "Right")):
@@ -60,6 +60,16 @@ def mistake_list(
             )
         )
     return tag("ol", *items, class_="mistakes")
+
+
+def describe_shown(row: Any, name_of: NameOf) -> str:
+    """What an image shows; it says so if that landmark is not in the bundle.
+
+    Args:
+        row: of ``losses.image_losses``.
+        name_of: the name of a landmark.
+    """
+    return name_of(row.landmark) + (", not in the bundle" if row.unknown else "")
 
 
 def _nearest(

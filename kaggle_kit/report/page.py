@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_kit.errors import KitError
+from kaggle_kit.metrics.known_landmarks import read_known_landmarks
 from kaggle_kit.metrics.score import Score, score
 from kaggle_kit.report.compare import comparison_section, read_baseline
 from kaggle_kit.report.html import Html, document
@@ -15,10 +16,10 @@ from kaggle_kit.report.mistakes import NameOf
 from kaggle_kit.report.section_gap import (
     gap_section,
     landmarks_section,
-    lost_section,
     mistakes_section,
     ranking_section,
 )
+from kaggle_kit.report.section_losses import lost_section
 from kaggle_kit.report.section_run import config_section, time_section, training_section
 from kaggle_kit.report.subject import landmark_names, subject
 from kaggle_kit.storage import tables
@@ -57,13 +58,16 @@ def report(
 ) -> ReportPage:
     """Write the report of a submission: a page that loads nothing from elsewhere.
 
+    Wrong guesses on images whose landmark is not in the bundle are a loss of their own.
+    Without a bundle, the landmarks are those of the run that a bundle is made from.
+
     Args:
         run: a folder of ``train``, ``run`` or ``bundle``.
         submission, solution: CSV files.
         out: the HTML file to write.
         competition: a competition folder, to show images of the worst mistakes.
-        bundle: whose gallery images are shown beside these; None: the bundle in ``run``, if
-            there is one.
+        bundle: whose landmarks are known, and whose gallery images are shown beside these
+            mistakes; None: the bundle in ``run``, if there is one.
         against: folders of other runs with a ``submission.csv``, to compare with.
         scores: the result of ``score`` with intervals, if it is available.
         rehearsal: the result of a rehearsal; None: that in ``result.json`` of ``run``.
@@ -75,15 +79,16 @@ def report(
     own = subject(run)
     bundle = Path(bundle) if bundle else own.bundle
     baselines = [read_baseline(folder) for folder in against]
+    known = read_known_landmarks(bundle or own.run)
     scores = scores or score(submission, solution, RESAMPLES)
     truths = tables.read_solution(solution)
-    images = image_losses(tables.read_submission(submission), truths)
+    images = image_losses(tables.read_submission(submission), truths, known)
     name_of = name_function(landmark_names(competition, bundle))
     parts: list[Html | None] = [
         gap_section(scores),
         lost_section(scores.gap, images, competition),
         ranking_section(images),
-        landmarks_section(images, name_of),
+        landmarks_section(images, name_of, known),
         mistakes_section(images, competition, bundle, name_of),
         training_section(own),
     ]

@@ -17,6 +17,7 @@ from kaggle_kit.storage.files import atomic_write
 INK = "#010203"  # placeholder, replaced by the text colour of the page
 LIGHT, DARK = "#1f2328", "#e6e9ed"
 BLUE, ORANGE, VIOLET = "#2f81d6", "#d9730d", "#9a6ddd"  # visible on white and black
+TEAL = "#16958c"
 MAX_POINTS = 1000  # of a line
 STYLE = {
     "font.size": 11,
@@ -95,20 +96,26 @@ def confidence_svg(groups: Mapping[str, NDArray[np.float64]]) -> bytes:
     """Plot histograms of confidence by kind of image, with common bins, as SVG.
 
     Args:
-        groups: finite confidences by name, at most three arrays.
+        groups: finite confidences by name, three or four arrays; the last one's colour
+            is the same for both.
     """
     values = np.concatenate(list(groups.values())) if groups else np.zeros(0)
     bins = np.histogram_bin_edges(values, bins=30).tolist()
 
+    colours = (
+        (BLUE, ORANGE, VIOLET) if len(groups) < 4 else (BLUE, ORANGE, TEAL, VIOLET)
+    )
+
     def draw(axis: Axes) -> None:
-        for (name, values), colour in zip(groups.items(), (BLUE, ORANGE, VIOLET)):
+        for (name, values), colour in zip(groups.items(), colours, strict=True):
             label = f"{name} ({len(values):,})"
             axis.hist(values, bins, histtype="stepfilled", alpha=0.25, color=colour)
             axis.hist(
                 values, bins, histtype="step", label=label, linewidth=1.8, color=colour
             )
         axis.set(xlabel="confidence", ylabel="images")
-        axis.set_ylim(top=1.35 * axis.get_ylim()[1])  # room for the legend
+        room = 1 + 0.12 * len(groups)  # for the legend
+        axis.set_ylim(top=room * axis.get_ylim()[1])
         axis.yaxis.set_major_locator(MaxNLocator(integer=True))
         axis.legend()
 

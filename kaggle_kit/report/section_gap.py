@@ -1,27 +1,19 @@
-"""Report sections on the result: GAP, its losses, the ranking, landmarks, mistakes."""
+"""Report sections on the result: GAP, the ranking, landmarks, mistakes."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
 
-from kaggle_kit.data.index import look
-from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.metrics.bootstrap import Interval
 from kaggle_kit.metrics.score import Score
 from kaggle_kit.report import losses, plots
-from kaggle_kit.report.html import Html, Number, join, plot, section, table, tag
-from kaggle_kit.report.losses import NO_LANDMARK, Parts
-from kaggle_kit.report.mistakes import NameOf, mistake_list
+from kaggle_kit.report.html import Html, Number, plot, section, table, tag
+from kaggle_kit.report.losses import NO_LANDMARK
+from kaggle_kit.report.mistakes import NameOf, describe_shown, mistake_list
 
 WORST = 12  # mistakes to show
 LANDMARKS = 1000  # rows of the table by landmark
-CHECKED = 1000  # images without a guess that are decoded again
-CAUSES = {
-    "wrong_landmarks": "Landmark images with a wrong guess",
-    "wrong_above": "The same guesses, ranked above right guesses",
-    "non_landmarks_above": "Guesses on images of no landmark, ranked above right guesses",
-    "missing_guesses": "Landmark images without a guess",
-}
 
 
 def gap_section(score: Score) -> Html:
@@ -80,84 +72,14 @@ def _part(part: Score | None) -> tuple[str, str]:
     return _decimal(part.gap), f"{part.n_images:,} images"
 
 
-def lost_section(
-    gap: float | None, images: pd.DataFrame, competition: Path | None
-) -> Html | None:
-    """The causes of 1 - GAP, as a bar and as a table; None where GAP is not defined."""
-    if gap is None:
-        return None
-    parts = losses.parts(images)
-    bar = [
-        tag("span", class_=f"of-{name}", style=f"flex:{value:.6f} 0 0")
-        for name, value in (("gap", gap), *parts._asdict().items())
-        if value > 0
-    ]
-    return section(
-        "What GAP was lost to",
-        tag("div", *bar, class_="bar", aria_hidden="true"),
-        table(
-            "GAP and its losses",
-            ("Part", "of GAP", "Images"),
-            _cause_rows(gap, parts, images),
-        ),
-        tag(
-            "p",
-            "A landmark image without a right guess loses its whole share. A right guess "
-            "earns its share times the precision at its rank; the rest of the share is "
-            "charged in equal parts to the wrong guesses above it. The parts add up to 1.",
-            class_="quiet",
-        ),
-        _unreadable(images, competition),
-    )
-
-
-def _cause_rows(gap: float, parts: Parts, images: pd.DataFrame) -> list[list[object]]:
-    """The rows of the table: GAP, each cause with its number of images, and the sum."""
-    guessed, positive = images["rank"] > 0, images["positive"]
-    wrong = int((positive & guessed & ~images["right"]).sum())
-    counts = {
-        "wrong_landmarks": wrong,
-        "wrong_above": wrong,
-        "non_landmarks_above": int((~positive & guessed).sum()),
-        "missing_guesses": int((positive & ~guessed).sum()),
-    }
-    rows = [_row("gap", "Earned: GAP", gap, int(images["right"].sum()))]
-    rows += [_row(n, CAUSES[n], v, counts[n]) for n, v in parts._asdict().items()]
-    total = gap + sum(parts)
-    return [*rows, ["Sum", Number(total, f"{total:.4f}"), ""]]
-
-
-def _row(name: str, label: str, value: float, n: int) -> list[object]:
-    key = tag("span", class_=f"key of-{name}")
-    return [join([key, label]), Number(value, f"{value:.4f}"), Number(n, f"{n:,}")]
-
-
-def _unreadable(images: pd.DataFrame, competition: Path | None) -> Html | None:
-    """The number of images without a guess that are missing or do not decode."""
-    missing = images.index[images["rank"] == 0]
-    if competition is None or not len(missing):
-        return None
-    folder = Competition(Path(competition)).test_dir
-    checked = missing[:CHECKED]
-    n = sum(isinstance(look(image_path(folder, i)), str) for i in checked)
-    limit = "the first " if len(checked) < len(missing) else ""
-    return tag(
-        "p",
-        f"Of {limit}{len(checked):,} images without a guess, {n:,} have no file that "
-        f"decodes.",
-    )
-
-
 def ranking_section(images: pd.DataFrame) -> Html:
     """Precision by rank, and histograms of confidence by kind of image."""
     guessed = images[images["rank"] > 0]
     if guessed.empty:
         return section("Ranking", tag("p", "There are no guesses."))
-    right, positive = guessed["right"], guessed["positive"]
     kinds = {
-        "landmark, right": guessed.loc[right, "confidence"].to_numpy(),
-        "landmark, wrong": guessed.loc[positive & ~right, "confidence"].to_numpy(),
-        "no landmark": guessed.loc[~positive, "confidence"].to_numpy(),
+        kind: guessed.loc[rows, "confidence"].to_numpy()
+        for kind, rows in _kinds(guessed).items()
     }
     line = losses.precision_over_rank(images)
     n_positives = int(images["positive"].sum())
@@ -181,21 +103,46 @@ def ranking_section(images: pd.DataFrame) -> Html:
             plot(
                 plots.confidence_svg(kinds),
                 f"Histograms of confidence; medians: {medians}",
-                "Confidence by kind of image: the less the histograms overlap, the less "
-                "GAP is lost to the ranking.",
+                "Confidence of the guesses by kind of image, with their number: the less "
+                "the histograms overlap, the less GAP is lost to the ranking.",
             ),
             class_="plots",
         ),
     )
 
 
-def landmarks_section(images: pd.DataFrame, name_of: NameOf) -> Html:
-    """The results of each landmark, as a sortable table."""
+def _kinds(guessed: pd.DataFrame) -> dict[str, "pd.Series[bool]"]:
+    """The kinds of images with a guess, by their name in the legend: a mask of each."""
+    right, positive = guessed["right"], guessed["positive"]
+    wrong, unknown = positive & ~right, guessed["unknown"]
+    kinds = {"landmark, right": right}
+    if unknown.any():
+        kinds["landmark in the bundle, wrong"] = wrong & ~unknown
+        kinds["landmark not in the bundle, wrong"] = wrong & unknown
+    else:
+        kinds["landmark, wrong"] = wrong
+    return kinds | {"no landmark": ~positive}
+
+
+def landmarks_section(
+    images: pd.DataFrame, name_of: NameOf, known: Collection[int] | None = None
+) -> Html:
+    """The results of each landmark, as a sortable table.
+
+    Args:
+        images: the result of ``losses.image_losses``.
+        name_of: the name of a landmark.
+        known: the landmarks that the bundle holds; None: all.
+    """
     landmarks = losses.landmark_table(images)
+    shown = landmarks.drop(index=NO_LANDMARK, errors="ignore").head(LANDMARKS)
+    shown = landmarks[landmarks.index.isin([*shown.index, NO_LANDMARK])]
     rows = []
-    for row in losses.rows(landmarks.head(LANDMARKS)):
+    for row in losses.rows(shown):
         none = row.Index == NO_LANDMARK
-        confused = f"{name_of(row.confused)} × {row.times}" if row.times else ""
+        confused = f"{name_of(row.confused)} × {row.times:,}" if row.times else ""
+        if known is not None and not none and row.Index not in known:
+            confused = "; ".join(filter(None, ("not in the bundle", confused)))
         recall = None if none or not row.n else row.recall
         rows.append(
             (
@@ -209,8 +156,7 @@ def landmarks_section(images: pd.DataFrame, name_of: NameOf) -> Html:
             )
         )
     n = len(landmarks.index.difference([NO_LANDMARK]))
-    limited = len(landmarks) > LANDMARKS
-    limit = f", the {LANDMARKS:,} with the highest loss" if limited else ""
+    limit = f", the {LANDMARKS:,} with the highest loss" if n > LANDMARKS else ""
     head = ("Landmark", "Images", "Right", "Recall", "False guesses", "Share of loss")
     return section(
         "By landmark",
@@ -218,7 +164,8 @@ def landmarks_section(images: pd.DataFrame, name_of: NameOf) -> Html:
             "p",
             "False guesses: guesses of the landmark on images of something else. Share of "
             "loss: what its images lose, plus what their wrong guesses take from right "
-            "guesses ranked below.",
+            "guesses ranked below. An image of several landmarks is counted once: for the "
+            "guessed one if that is right, else for the lowest id.",
             class_="quiet",
         ),
         table(
@@ -255,7 +202,7 @@ def mistakes_section(
     rows = [
         (
             row.Index,
-            name_of(row.landmark),
+            describe_shown(row, name_of),
             name_of(row.guess) if row.rank else "nothing",
             Number(row.rank, f"{row.rank:,}"),
             Number(row.loss, f"{row.loss:.4f}"),

@@ -24,7 +24,8 @@ def training_section(own: Subject) -> Html:
                 f"{n} {last[n]:.3g}" for n in (value, f"val_{value}") if n in history
             ]
             alt = f"{value.capitalize()} over {len(history)} epochs; last: {', '.join(ends)}"
-            caption = f"{value.capitalize()} of training and validation."
+            splits = "training and validation" if len(ends) > 1 else "training"
+            caption = f"{value.capitalize()} of {splits}."
             figures.append(plot(plots.curve_svg(own.history, value), alt, caption))
     return section("Training", tag("div", *figures, class_="plots"))
 

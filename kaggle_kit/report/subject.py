@@ -16,10 +16,11 @@ RESULT, MANIFEST = "result.json", "kit-manifest.json"
 
 @dataclass(frozen=True)
 class Subject:
-    """A run or bundle; everything but the name may be missing.
+    """A run or bundle; everything but the name and the folder may be missing.
 
     Attributes:
         name: of the config, or of the folder without a config.
+        run: folder of the run; that of the bundle where there is no run.
         settings: the config.
         history: path of ``history.csv``, if there was a training.
         environments: ``environment.json`` of each run.
@@ -28,6 +29,7 @@ class Subject:
     """
 
     name: str
+    run: Path
     settings: Config | None = None
     history: Path | None = None
     environments: list[dict[str, Any]] = field(default_factory=list)
@@ -58,6 +60,7 @@ def subject(folder: Path) -> Subject:
     result = folder / RESULT
     return Subject(
         name=settings.name if settings else folder.name,
+        run=run,
         settings=settings,
         history=run / HISTORY if (run / HISTORY).exists() else None,
         environments=environments,

@@ -85,11 +85,16 @@ def guess_by_gallery(
         confidence = max_c S_c h_c^b - gamma C
 
     B_j and C are the mean cosines of the image j and of the query to their nearest
-    non-landmarks (``build_gallery`` and ``search_gallery``), h_c the head's probability.
-    With a = beta = gamma = 1 and b = v = 0 this is A-B-C (the first place of 2020, Henkel &
-    Singer, arXiv:2010.01650, section 2.5); with beta = gamma = 0 it ranks as the third
-    place of 2020 did (a = 8, b = 12/8). Powers are computed with logarithms, so that none
-    underflows.
+    non-landmarks (``build_gallery`` and ``search_gallery``), h_c the head's probability,
+    by a softmax. Powers are computed with logarithms, so that none underflows.
+
+    Sources. With a = beta = gamma = 1 and b = v = 0 the formula is A-B-C, of the first place
+    of 2020 (Henkel & Singer, arXiv:2010.01650, section 2.5), which compares features after a
+    quantile transform fitted to the test images; here they are whitened, or as they are.
+    Sums of powers times a power of the head are like those of the third place of 2020 (Ha
+    et al., arXiv:2010.05350): sum_j cosine_j^8 times the 12th power of the head's mean
+    *cosine* over its models. A probability is not a cosine, so b is not comparable with
+    their exponent, and this does not rank as theirs.
 
     Every query gets a guess, however unlikely: a guess that ranks below all others cannot
     lower GAP.

@@ -79,8 +79,9 @@ def fit_whitening(
     outweigh the differences between landmarks (Jégou & Chum, ECCV 2012). With
     ``landmark_ids``, the covariance within landmarks is whitened instead of the total
     one, which keeps the differences between landmarks large (Mikolajczyk & Matas, ICCV
-    2007). That covariance is estimated from few images of each landmark, so it is shrunk
-    towards a multiple of the identity.
+    2007; they choose the axes after that, here they are the principal axes before). That
+    covariance is estimated from few images of each landmark, so it is shrunk towards a
+    multiple of the identity.
 
     Args:
         vectors: (n, d).

@@ -8,8 +8,8 @@ run can be resumed on other hardware.
 
 More devices are faster only with larger batches. With ``train.per_device`` batch size and
 learning rates are those of one device, and both grow with the number of devices (linear
-scaling, Goyal et al., arXiv:1706.02677; valid with a warm-up and up to about 8,000
-images). An epoch has that many fewer steps. Such a run keeps its number of devices.
+scaling, Goyal et al., arXiv:1706.02677, who show it for SGD with a warm-up and up to about
+8,000 images; here it is applied to every optimizer). An epoch has that many fewer steps. Such a run keeps its number of devices.
 
 Several hosts are started by hand: the same command on each, with its own ``TF_CONFIG``::
 

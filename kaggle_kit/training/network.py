@@ -157,8 +157,9 @@ def average_backbone(
 ) -> Iterator[None]:
     """Replace the backbone's weights by a mean with the initial ones, for a while.
 
-    The mean of pretrained and fine-tuned weights recognises new images better than
-    either: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
+    Source: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022, who average
+    all weights of a zero-shot classifier for images unlike those of the training. Here the
+    head has no initial weights to average, and stays as trained.
 
     Args:
         initial: the weights before training; None: nothing is replaced.

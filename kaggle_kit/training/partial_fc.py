@@ -10,7 +10,8 @@ keeps of them, are all that exists for all classes: three times half a gigabyte 
 A row that is not sampled does not change, and neither do its moments; they do not decay.
 With all classes sampled, a step is that of the full softmax.
 
-Source: An et al., "Partial FC", arXiv:2010.05222.
+Source: An et al., "Partial FC", arXiv:2010.05222. They divide the classes among the GPUs, each
+of which samples its own; here every device has all tables, and all train the same sample.
 """
 
 from collections.abc import Sequence

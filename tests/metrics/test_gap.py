@@ -224,20 +224,28 @@ def test_precisions_are_those_at_each_correct_guess_and_add_up_to_gap(seed):
 
 
 def slow_loss(rows, n_positives):
-    """Go down the ranking; ``rows`` are (confidence, correct, shows a landmark)."""
-    wrong = none = Fraction(0)
-    seen_wrong = seen_none = 0
-    for rank, (_, correct, landmark) in enumerate(sorted(rows, key=lambda r: -r[0]), 1):
+    """Go down the ranking.
+
+    ``rows`` are (confidence, correct, shows a landmark, shows an unknown one).
+    """
+    wrong = none = strange = Fraction(0)
+    seen_wrong = seen_none = seen_strange = 0
+    for rank, row in enumerate(sorted(rows, key=lambda r: -r[0]), 1):
+        _, correct, landmark, unknown = row
         if correct:
             wrong += Fraction(seen_wrong, rank)
             none += Fraction(seen_none, rank)
+            strange += Fraction(seen_strange, rank)
+        elif landmark and unknown:
+            seen_strange += 1
+            strange += 1
         elif landmark:
             seen_wrong += 1
             wrong += 1
         else:
             seen_none += 1
-    missing = n_positives - sum(landmark for _, _, landmark in rows)
-    return [float(value / n_positives) for value in (wrong, none, Fraction(missing))]
+    missing = Fraction(n_positives - sum(landmark for _, _, landmark, _ in rows))
+    return [float(value / n_positives) for value in (wrong, none, missing, strange)]
 
 
 @pytest.mark.parametrize("seed", range(50))
@@ -248,9 +256,14 @@ def test_loss_agrees_with_its_definition(seed):
     landmark = rng.random(n) < 0.6
     correct = landmark & (rng.random(n) < 0.6)
     n_positives = int(landmark.sum()) + 5
-    rows = list(zip(confidence, correct.tolist(), landmark.tolist(), strict=True))
-    found = gap_loss(confidence, correct, landmark, n_positives)
-    assert list(found) == pytest.approx(slow_loss(rows, n_positives))
+    for unknown in (rng.random(n) < 0.4, np.zeros(n, bool)):
+        columns = (confidence, correct, landmark, unknown)
+        rows = list(zip(*(column.tolist() for column in columns), strict=True))
+        found = gap_loss(confidence, correct, landmark, n_positives, unknown)
+        assert list(found) == pytest.approx(slow_loss(rows, n_positives))
+        total = gap(confidence, correct, n_positives) + sum(found)
+        assert total == pytest.approx(1, abs=1e-12)
+    assert gap_loss(confidence, correct, landmark, n_positives) == found
 
 
 def test_loss_names_its_cause():
@@ -420,9 +433,11 @@ def test_bounds_and_losses_of_images_agree_with_their_definitions(seed):
         assert result.gap_worst_ties == pytest.approx(float(min(found)), abs=1e-12)
         assert result.gap_best_ties == pytest.approx(float(max(found)), abs=1e-12)
         ranked = sorted((i, guess) for i, guess in guesses.items())
-        causes = [(c, land in truth[i], bool(truth[i])) for i, (land, c) in ranked]
+        causes = [
+            (c, land in truth[i], bool(truth[i]), False) for i, (land, c) in ranked
+        ]
         assert list(result.lost.as_json().values()) == pytest.approx(
-            slow_loss(causes, n_positives), abs=1e-12
+            slow_loss(causes, n_positives)[:3], abs=1e-12
         )
 
 
@@ -620,7 +635,7 @@ def test_numbers_do_as_bools():
         assert gap_tie_bounds(rows, correct, 3) == pytest.approx((1 / 3, 1 / 3))
         assert gap_at_share(rows, correct, landmark, 3, 1, 0.75) == pytest.approx(1 / 3)
         found = gap_loss(rows, correct, landmark, 3)
-        assert found == pytest.approx(((1 / 2 + 1 / 4 + 1) / 3, 1 / 12, 0))
+        assert found == pytest.approx(((1 / 2 + 1 / 4 + 1) / 3, 1 / 12, 0, 0))
         assert auc(rows, correct) == pytest.approx(1 / 4)
         assert mean_average_precision([correct], [2]) == pytest.approx(1 / 2)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from kaggle_kit.errors import TableError
+from kaggle_kit.metrics.known_landmarks import read_known_landmarks
 from kaggle_kit.metrics.score import (
     Validation,
     precisions_of,
@@ -296,7 +297,8 @@ def test_precisions_are_of_the_landmark_images_by_id():
 
 def test_of_no_images_the_columns_are_of_the_same_kinds():
     for rows in (rows_of({}, {}), rows_of({}, {A: Truth(frozenset())})):
-        assert [column.dtype.kind for column in rows] == ["f", "b", "b", "b"]
+        kinds = {name: column.dtype.kind for name, column in rows._asdict().items()}
+        assert kinds.pop("confidence") == "f" and set(kinds.values()) == {"b"}
 
 
 def test_an_ignored_row_changes_nothing_whatever_it_says(files):
@@ -552,3 +554,70 @@ def test_the_printed_json_has_these_keys_in_this_order(files):
     assert list(printed)[-3:] == ["interval", "public", "private"]
     assert list(printed["public"]) == list(printed)[:-2]
     assert printed == score(*map(str, paths), n_resamples=1000).as_json()
+
+
+# Landmarks that the bundle does not hold.
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """What ``score`` reads of a bundle: the gallery's table, here of the landmark 7."""
+    (tmp_path / "bundle" / "gallery").mkdir(parents=True)
+    table = tmp_path / "bundle" / "gallery" / "gallery.csv"
+    table.write_text(f"id,landmark_id\n{E},7\n{D},7\n")
+    (tmp_path / "bundle" / "classes.csv").write_text("class,landmark_id,n_images\n")
+    return tmp_path / "bundle"
+
+
+# In rank order: A is right, B is of a landmark that the bundle lacks, C is confused, D is
+# right, and E is of a known landmark and one that the bundle lacks.
+UNKNOWN_TRUTH = f"id,landmarks\n{A},7\n{B},9\n{C},7\n{D},7\n{E},9 7\n"
+UNKNOWN_GUESSES = f"id,landmarks\n{A},7 5\n{B},7 4\n{C},8 3\n{D},7 2\n{E},8 1\n"
+
+
+def test_a_landmark_that_the_bundle_lacks_is_a_loss_of_its_own(files, bundle):
+    """Each wrong guess loses a fifth, and what it takes from D at rank 4."""
+    paths = files(UNKNOWN_GUESSES, UNKNOWN_TRUTH)
+    result = score(*paths, bundle=bundle)
+    lost = result.lost
+    assert result.gap == pytest.approx((1 + 2 / 4) / 5)
+    assert lost.unknown_landmarks == pytest.approx((1 + 1 / 4) / 5)
+    assert lost.wrong_landmarks == pytest.approx((2 + 1 / 4) / 5)
+    assert (lost.non_landmarks, lost.missing_guesses) == (0, 0)
+    plain = score(*paths)
+    assert plain.lost.wrong_landmarks == pytest.approx((3 + 2 / 4) / 5)
+    assert "unknown_landmarks" not in plain.lost.as_json()
+    assert dataclasses.replace(result, lost=plain.lost) == plain
+
+
+def test_each_usage_has_its_own_loss_to_unknown_landmarks(files, bundle):
+    rows = UNKNOWN_TRUTH.splitlines()
+    usages = ("Usage", "Public", "Private", "Private", "Public", "Ignored")
+    solution = "".join(f"{r},{u}\n" for r, u in zip(rows, usages, strict=True))
+    result = score(*files(UNKNOWN_GUESSES, solution), 20, bundle=bundle)
+    assert result.lost.unknown_landmarks == pytest.approx((1 + 1 / 4) / 4)
+    assert result.public.lost.unknown_landmarks == 0
+    assert result.private.lost.unknown_landmarks == 1 / 2
+
+
+def test_the_command_takes_the_bundle_and_names_a_folder_that_is_none(files, bundle):
+    paths = files(UNKNOWN_GUESSES, UNKNOWN_TRUTH)
+    done = kit("score", *paths, "--bundle", bundle)
+    printed = json.loads(done.stdout)
+    assert list(printed["lost"]) == [
+        *("wrong_landmarks", "non_landmarks", "missing_guesses", "unknown_landmarks")
+    ]
+    assert printed["gap"] + sum(printed["lost"].values()) == pytest.approx(1)
+    assert printed == score(*paths, bundle=str(bundle)).as_json()
+    done = kit("score", *paths, "--bundle", bundle.parent)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1 and not done.stdout
+    assert "expected a bundle with a gallery, found no gallery" in line
+
+
+def test_a_run_knows_its_classes_and_another_folder_nothing(bundle):
+    assert read_known_landmarks(bundle) == {7}
+    (bundle / "gallery" / "gallery.csv").unlink()
+    (bundle / "classes.csv").write_text("class,landmark_id,n_images\n0,5,2\n1,6,1\n")
+    assert read_known_landmarks(bundle) == {5, 6}
+    assert read_known_landmarks(bundle / "gallery") is None

@@ -91,6 +91,24 @@ def test_a_good_kernel_passes_and_is_scored(outcome, network, tmp_path):
     assert 'value="1.0"' in Path(result["report"]).read_text("utf-8")
 
 
+def test_landmarks_that_the_bundle_does_not_hold_are_a_loss_of_their_own(
+    outcome, small, tmp_path
+):
+    """In the score, and on the page; a bundle without a gallery knows of none."""
+    _, bundle = small
+    wrong = GOOD.replace(".read_text()", '.read_text().replace("7 0.1", "8 0.1")')
+    lost = outcome(wrong)["score"]["lost"]
+    assert lost["wrong_landmarks"] == 1 and "unknown_landmarks" not in lost
+    (bundle / "gallery").mkdir()
+    table = bundle / "gallery" / "gallery.csv"
+    table.write_text("id,landmark_id\n0123456789abcdef,8\n")
+    sign(bundle)
+    lost = outcome(wrong)["score"]["lost"]
+    assert lost["wrong_landmarks"] == 0 and lost["unknown_landmarks"] == 1
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "not in the bundle: 1, of which 0 are right" in page
+
+
 @pytest.mark.parametrize("caught", [False, True], ids=["plain", "caught"])
 @pytest.mark.parametrize(
     "call",

@@ -12,6 +12,7 @@ from kaggle_kit.report.losses import (
     changes,
     image_losses,
     landmark_table,
+    part_counts,
     parts,
     precision_over_rank,
     worst,
@@ -34,6 +35,9 @@ def case(seed, n=60):
     truths["f" * 16] = Truth(frozenset([1]))  # there is always a landmark
     guesses["f" * 16] = Guess(1, 0.5)
     return guesses, truths
+
+
+KNOWN = {1, 2, 4}  # of the landmarks 1 to 6
 
 
 def slow_losses(guesses, truths):
@@ -71,6 +75,12 @@ def test_the_parts_add_up_to_what_gap_is_short_of_one(seed):
     scores = score_guesses(guesses, truths)
     found = parts(image_losses(guesses, truths))
     assert sum(found) == pytest.approx(1 - scores.gap, abs=1e-12)
+    assert found.unknown_landmarks == found.unknown_above == 0
+    apart = parts(image_losses(guesses, truths, KNOWN))
+    assert sum(apart) == pytest.approx(1 - scores.gap, abs=1e-12)
+    assert apart.non_landmarks_above == found.non_landmarks_above
+    assert apart.missing_guesses == found.missing_guesses
+    assert apart.unknown_landmarks > 0
     lost = scores.lost
     wrong = found.wrong_landmarks + found.wrong_above
     assert wrong == pytest.approx(lost.wrong_landmarks, abs=1e-12)
@@ -89,8 +99,22 @@ def test_the_parts_of_a_case_done_by_hand():
         "d": Guess(2, 0.6),
         "e": None,
     }
-    found = parts(image_losses(guesses, truths))
-    assert found == pytest.approx((1 / 4, 1 / 16, (1 / 2 + 1 / 4) / 4, 1 / 4))
+    images = image_losses(guesses, truths)
+    none = (1 / 2 + 1 / 4) / 4
+    assert parts(images) == pytest.approx((1 / 4, 1 / 16, 0, 0, none, 1 / 4))
+    assert part_counts(images) == (1, 1, 0, 0, 1, 1)
+    images = image_losses(guesses, truths, landmarks={2, 3})
+    assert parts(images) == pytest.approx((0, 0, 1 / 4, 1 / 16, none, 1 / 4))
+    assert part_counts(images) == (0, 0, 1, 1, 1, 1)
+
+
+def test_guesses_below_all_right_ones_are_not_counted_as_above_one():
+    landmarks = {"a": [1], "b": [1], "c": [], "d": [5]}
+    truths = {i: Truth(frozenset(shown)) for i, shown in landmarks.items()}
+    guesses = {i: Guess(1, 1 - k / 10) for k, i in enumerate("abcd")}
+    images = image_losses(guesses, truths, {1})
+    assert parts(images) == pytest.approx((0, 0, 1 / 3, 0, 0, 0))
+    assert part_counts(images) == (0, 0, 1, 0, 0, 0)
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -15,6 +15,7 @@ from kaggle_kit import cli
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.metrics.score import score
+from kaggle_kit.report import section_gap
 from kaggle_kit.report.images import SIDE, thumbnail
 from kaggle_kit.report.page import report, report_if_possible
 from kaggle_kit.storage import tables
@@ -243,6 +244,34 @@ def test_a_perfect_submission_has_a_page(tmp_path):
     out = tmp_path / "r.html"
     assert report(tmp_path, tmp_path / "s.csv", tmp_path / "t.csv", out).gap == 1
     assert "There are none." in out.read_text("utf-8")
+
+
+def test_a_run_without_a_bundle_knows_the_landmarks_of_its_classes(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "classes.csv").write_text("class,landmark_id,n_images\n0,7,5\n")
+    (tmp_path / "s.csv").write_text("id,landmarks\nabc0,7 0.5\nabc1,7 0.4\n")
+    (tmp_path / "t.csv").write_text("id,landmarks\nabc0,7\nabc1,8\n")
+    out = tmp_path / "r.html"
+    report(run, tmp_path / "s.csv", tmp_path / "t.csv", out)
+    text = text_of(out.read_text("utf-8"))
+    assert "not in the bundle: 1, of which 0 are right" in text
+    assert "landmark 8, not in the bundle" in text
+
+
+def test_a_long_table_by_landmark_says_how_many_of_them_it_shows(tmp_path, monkeypatch):
+    """Images of no landmark have a row besides."""
+    monkeypatch.setattr(section_gap, "LANDMARKS", 3)
+    for n, limit in ((3, ""), (5, ", the 3 with the highest loss")):
+        truths = "".join(f"abc{i},{i}\n" for i in range(n))
+        guesses = truths.replace("\n", " 0.5\n")
+        (tmp_path / "s.csv").write_text(f"id,landmarks\n{guesses}abc9,\n")
+        (tmp_path / "t.csv").write_text(f"id,landmarks\n{truths}abc9,\n")
+        report(tmp_path, tmp_path / "s.csv", tmp_path / "t.csv", tmp_path / "r.html")
+        page = (tmp_path / "r.html").read_text("utf-8")
+        caption = f"<caption>{n} landmarks{limit}</caption>"
+        table = page.split(caption)[1].split("</table>")[0]
+        assert table.count('scope="row"') == 4 and "Not a landmark" in table
 
 
 def test_a_thumbnail_is_upright_and_keeps_nothing_of_the_file(tmp_path):

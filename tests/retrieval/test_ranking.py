@@ -152,7 +152,8 @@ def test_a_head_is_neutral_about_landmarks_without_a_class():
 
 
 def test_score_ladder_of_the_third_place_of_2020():
-    """Five neighbours of three classes; the head's scores change the winner."""
+    """Five neighbours of three classes; the 12th power of the head's cosines changes the
+    winner. The kit's own b is an exponent of probabilities."""
     landmarks = np.array([[1, 2, 2, 1, 3]])
     scores = np.array([[0.9, 0.8, 0.7, 0.5, 0.45]])
     sums = aggregate_scores(landmarks, scores, exponent=8)[0] ** 8
