@@ -254,7 +254,9 @@ def _format_scores(scores: PoolScore | None) -> str:
     if scores is None:
         return "no images"
     score = scores.score
-    return (
-        f"GAP {score.gap:.4f}, top-1 {score.top1:.4f} on {score.n_images} images, "
-        f"{score.n_positives} of them of known landmarks"
+    counts = (
+        f"on {score.n_images} images, {score.n_positives} of them of known landmarks"
     )
+    if score.gap is None or score.top1 is None:
+        return f"GAP not defined {counts}"
+    return f"GAP {score.gap:.4f}, top-1 {score.top1:.4f} {counts}"

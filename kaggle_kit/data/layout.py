@@ -48,12 +48,17 @@ class Competition:
     @property
     def public_test_dir(self) -> Path:
         """Folder of images of the public data set's test part, from its tars."""
-        return self.root / "gldv2_test"
+        return self.root / GLDV2_TEST
+
+    @property
+    def public_index_dir(self) -> Path:
+        """Folder of images of the public data set's index part, from its tars."""
+        return self.root / GLDV2_INDEX
 
     @property
     def public_solution_csv(self) -> Path:
         """Table of the landmarks that those images show, if any."""
-        return self.root / "recognition_solution_v2.1.csv"
+        return self.root / GLDV2_SOLUTION
 
     @property
     def non_landmarks_csv(self) -> Path:

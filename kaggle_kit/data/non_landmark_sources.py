@@ -9,6 +9,7 @@ from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.errors import DataError
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.id_files import read_image_ids
+from kaggle_kit.storage.public_tables import ids_without_landmark, read_public_solution
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 
@@ -73,14 +74,14 @@ def _images_below(folder: Path, place: Competition) -> dict[str, Path]:
 
 
 def _find_image(image_id: str, source: Path, place: Competition) -> Path:
-    """The file of a listed image: in ``train/`` or of the public test set."""
-    for folder in (place.train_dir, place.public_test_dir):
+    """The file of a listed image: in ``train/``, or of the public data set."""
+    for folder in (place.train_dir, place.public_test_dir, place.public_index_dir):
         path = image_path(folder, image_id)
         if path.exists():
             return path
     raise DataError(
-        f"{source}: image {image_id}: expected its file below {place.train_dir} or "
-        f"{place.public_test_dir}, found none; download it or delete the id"
+        f"{source}: image {image_id}: expected its file below train/, gldv2_test/ or "
+        f"gldv2_index/ in {place.root}, found none; download it or delete the id"
     )
 
 
@@ -92,12 +93,9 @@ def _public_test_images(place: Competition) -> dict[str, Path]:
             f"{place.root}: expected images of the public test set, found no {missing}; "
             f"get them with {download_command(place, 5000)}"
         )
-    truths = tables.read_solution(table)
-    return {
-        i: image_path(folder, i)
-        for i in image_ids(folder)
-        if i in truths and not truths[i].landmark_ids
-    }
+    without = set(ids_without_landmark(read_public_solution(table)))
+    found = without.intersection(image_ids(folder))
+    return {i: image_path(folder, i) for i in found}
 
 
 def download_command(place: Competition, n: int) -> str:

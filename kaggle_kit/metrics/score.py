@@ -229,7 +229,8 @@ def precisions_of(
         (M,) sorted by image id: the precision at the rank of a correct guess, else 0; all
         nan if there is no non-landmark image and a share below 1 is given.
     """
-    confidence, correct, positive, _ = rows_of(guesses, truths)
+    rows = rows_of(guesses, truths)
+    confidence, correct, positive = rows.confidence, rows.correct, rows.positive
     if share is None:
         return precisions(confidence, correct)[positive]
     n_positives = int(positive.sum())
