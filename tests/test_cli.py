@@ -15,7 +15,8 @@ from kaggle_kit import config as settings
 
 RUN = "import sys; from kaggle_kit.cli import main; sys.exit(main(sys.argv[1:]))"
 CONTRACT = {
-    "download": "--slug --tars --out --tables --subset --ids --accept-md5 --disk-gb",
+    "download": "--slug --tars --part --out --tables --subset --ids "
+    "--without-landmark --resize --accept-md5 --disk-gb",
     "index": "--competition --out --report",
     "subset": "--config --competition --out --set",
     "shards": "--config --competition --subset --out --ray --set",

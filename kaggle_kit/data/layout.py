@@ -5,8 +5,8 @@ from pathlib import Path
 
 from kaggle_kit.errors import DataError
 
-# The other parts of the public data set, below the root of a competition. Their landmark
-# ids are not all those of train.csv, and the competition has a folder test of its own.
+# The other parts of the public data set, below the root of a competition, which has a
+# folder test of its own. The landmark ids of the index are others than those of train.csv.
 GLDV2_TEST = "gldv2_test"
 GLDV2_INDEX = "gldv2_index"
 GLDV2_SOLUTION = (

@@ -153,7 +153,8 @@ def test_a_pool_of_small_images(kit, tmp_path):
     args = ["--part", "test", "--without-landmark"]
     assert kit(*args, 3, "--resize", 25, tars=None)[0] == 0
     three = found(tmp_path / "out", "gldv2_test")
-    assert kit(*args, 8, "--resize", 25, tars=None)[0] == 0
+    code, made = kit(*args, 8, "--resize", 25, tars=None)
+    assert (code, made["fetched"], made["there"]) == (0, 5, 3)
     eight = found(tmp_path / "out", "gldv2_test")
     assert len(three) == 3 and len(eight) == 8 and three.items() <= eight.items()
 
