@@ -1,18 +1,23 @@
 """The sheet of data: what an index lists, broken and repeated files, and a look at it."""
 
+import csv
 import json
 import re
 import shutil
+from collections import Counter
 from html import unescape
+from statistics import median
 
 import pytest
 from PIL import Image
 
 from kaggle_kit import cli
 from kaggle_kit.data.layout import image_path
+from kaggle_kit.report import plots
 from kaggle_kit.report.contact_sheets import IMAGES, SHEETS, choose_sheets
 from kaggle_kit.report.duplicates import duplicates
 from kaggle_kit.storage import tables
+from tests.helpers.report_page import Page
 
 
 @pytest.fixture
@@ -53,6 +58,64 @@ def test_the_sheet_says_what_is_there_and_what_is_wrong(damaged, tmp_path, capsy
     shown = page.split("Contact sheets")[1]
     assert shown.count("<img") == IMAGES * (len(sizes) + 1)
     assert made["megabytes"] < 1
+
+
+def percentile(values, percent):
+    """Between the two nearest of the sorted values, linearly."""
+    values = sorted(values)
+    place = (len(values) - 1) * percent / 100
+    low = int(place)
+    high = min(low + 1, len(values) - 1)
+    return values[low] + (values[high] - values[low]) * (place - low)
+
+
+def test_the_numbers_of_the_page_are_those_of_the_index(
+    damaged, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(plots, "MAX_POINTS", 20)
+    folder, *_ = damaged
+    out = tmp_path / "data" / "images.csv"
+    args = ["index", "--competition", str(folder), "--out", str(out), "--report"]
+    assert cli.main(args) == 0
+    page = Page((out.parent / "images.report.html").read_text("utf-8"))
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    landmarks = Counter(row["landmark_id"] for row in rows if row["landmark_id"])
+    n_labelled = sum(landmarks.values())
+    assert {box: value for box, (value, _) in page.boxes.items()} == {
+        "Images that decode": f"{len(rows):,}",
+        "Images of a landmark": f"{n_labelled:,}",
+        "Images without a landmark": f"{len(rows) - n_labelled:,}",
+        "Landmarks": f"{len(landmarks):,}",
+        "Broken or missing": "1",
+        "Copies of another file": "2",
+    }
+    table = page.rows(f"{len(landmarks)} landmarks")
+    assert {name: [cell[0] for cell in cells] for name, cells in table.items()} == {
+        f"landmark {i}": [str(n), f"{n / n_labelled:.2%}"] for i, n in landmarks.items()
+    }
+    sizes = [(int(row["width"]), int(row["height"])) for row in rows]
+    measures = {
+        "Width, pixels": [width for width, _ in sizes],
+        "Height, pixels": [height for _, height in sizes],
+        "Shorter side, pixels": list(map(min, sizes)),
+        "Megapixels": [width * height / 1e6 for width, height in sizes],
+        "Width / height": [width / height for width, height in sizes],
+    }
+    for measure, cells in page.rows("Percentiles").items():
+        values = [percentile(measures[measure], p) for p in (0, 5, 50, 95, 100)]
+        assert [float(value) for _, value in cells] == pytest.approx(values)
+    counts, sizes_caption, shorter = (caption for *_, caption in page.figures[:3])
+    n = landmarks.values()
+    limits = f"{min(n)} to {max(n)} images of a landmark, median {median(n):g}."
+    assert counts == limits
+    (size, times), *_ = Counter(sizes).most_common(1)
+    assert sizes_caption == (
+        f"The most frequent is {size[0]} × {size[1]}, {times} images. "
+        f"Drawn are 20 of {len(rows)} images."
+    )
+    middle = median(measures["Shorter side, pixels"])
+    assert shorter.startswith(f"Shorter side, median {middle:g} pixels.")
 
 
 def test_duplicates_are_found_by_content_alone(tmp_path):

@@ -8,8 +8,6 @@ import base64
 import csv
 import re
 from collections import Counter
-from fractions import Fraction
-from html.parser import HTMLParser
 from statistics import median
 
 import numpy as np
@@ -20,136 +18,18 @@ from matplotlib.figure import Figure
 from kaggle_kit.report import compare, plots
 from kaggle_kit.report import page as page_module
 from kaggle_kit.report.page import report
+from tests.helpers.report_page import Page
+from tests.helpers.scored_images import (
+    auc_of,
+    gap_of,
+    kinds_of,
+    precisions_of,
+    rank,
+    read_images,
+)
 
 SHARES = {"1.1%": 0.011, "10%": 0.1, "30%": 0.3}
 LOSSES = "GAP and its losses"
-
-
-class Page(HTMLParser):
-    """The tables, boxes, figures and texts of a page.
-
-    Attributes:
-        tables: the rows of each, by its caption; a cell is its text and its data-value.
-        boxes: the value and the small print of each number, by its name.
-        figures: source, text alternative and caption of each.
-        text: the text of the page, a line for each element.
-    """
-
-    def __init__(self, page):
-        super().__init__()
-        self.tables, self.boxes, self.figures, self.text = {}, {}, [], ""
-        self._open, self._box, self._rows = [], "", []
-        self.feed(page.split("<main>")[1].split("</main>")[0])
-
-    def handle_starttag(self, tag, attrs):
-        attributes = dict(attrs)
-        if tag != "img":
-            self._open.append(tag)
-        if tag == "table":
-            self._rows = []
-        elif tag == "tr":
-            self._rows.append([])
-        elif tag in ("td", "th"):
-            self._rows[-1].append(["", attributes.get("data-value")])
-        elif tag == "img":
-            self.figures.append([attributes["src"], attributes["alt"], ""])
-        elif tag == "dt":
-            self._box = ""
-        elif tag == "dd":
-            self.boxes[self._box] = ["", ""]
-
-    def handle_endtag(self, tag):
-        self._open.pop()
-        self.text += "\n"
-
-    def handle_data(self, data):
-        self.text += data
-        within = self._open
-        if "caption" in within:
-            self.tables[data] = self._rows
-        elif "td" in within or "th" in within:
-            self._rows[-1][-1][0] += data
-        elif "dt" in within:
-            self._box += data
-        elif "dd" in within:
-            self.boxes[self._box]["small" in within] += data
-        elif "figcaption" in within and self.figures:
-            self.figures[-1][2] += data
-
-    def rows(self, caption):
-        """The rows of a table without its head, by their first cell."""
-        (found,) = [rows for name, rows in self.tables.items() if name == caption]
-        return {first[0]: rest for first, *rest in found[1:]}
-
-
-class Image:
-    """The truth of an image, and the guess for it, as the files have them."""
-
-    def __init__(self, truth, cell, known):
-        self.id, self.usage = truth["id"], truth.get("Usage", "")
-        self.shown = set(map(int, truth["landmarks"].split()))
-        words = cell.split()
-        self.guess = int(words[0]) if words else None
-        self.confidence = float(words[1]) if words else -float("inf")
-        self.right = self.guess in self.shown
-        self.unknown = bool(self.shown) and known is not None and not self.shown & known
-        self.rank, self.loss = 0, Fraction(0)
-        self.own, self.above = Fraction(0), Fraction(0)
-
-    @property
-    def landmark(self):
-        """The landmark that the image counts for; None: it shows none."""
-        if self.right:
-            return self.guess
-        return min(self.shown, default=None)
-
-
-def read_images(submission, solution, known):
-    """All images that count, with their ranks and losses."""
-    with open(submission, newline="") as file:
-        cells = {row["id"]: row["landmarks"] for row in csv.DictReader(file)}
-    with open(solution, newline="") as file:
-        truths = [row for row in csv.DictReader(file) if row.get("Usage") != "Ignored"]
-    images = [Image(truth, cells[truth["id"]], known) for truth in truths]
-    ranked = rank(images)
-    n_positives = sum(bool(image.shown) for image in images)
-    for place, image in enumerate(ranked, 1):
-        image.rank = place
-        if image.right:
-            for other in ranked[: place - 1]:
-                if not other.right:
-                    other.above += Fraction(1, place * n_positives)
-    for image in images:
-        if image.shown and not image.right:
-            image.own = Fraction(1, n_positives)
-        image.loss = image.own + image.above
-    return images
-
-
-def rank(images):
-    guessed = [image for image in images if image.guess is not None]
-    return sorted(guessed, key=lambda image: (-image.confidence, image.id))
-
-
-def gap_of(images, weight=1):
-    """GAP, where a non-landmark image counts as ``weight`` images; None: not defined."""
-    n_positives = sum(bool(image.shown) for image in images)
-    if not n_positives:
-        return None
-    total = right = above = 0
-    for image in rank(images):
-        right += image.right
-        above += 1 if image.shown else weight
-        total += right / above if image.right else 0
-    return total / n_positives
-
-
-def auc_of(images):
-    """How often a landmark image has a higher confidence than another; ties count half."""
-    ours = [image.confidence for image in images if image.shown]
-    others = [image.confidence for image in images if not image.shown]
-    pairs = [(x > y) + (x == y) / 2 for x in ours for y in others]
-    return sum(pairs) / len(pairs) if pairs else None
 
 
 def name(landmark):
@@ -230,26 +110,6 @@ def check_causes(page, images, gap):
     strange = [image for image in images if image.unknown]
     says = f": {len(strange):,}, of which {sum(i.right for i in strange):,} are right."
     assert ("not in the bundle" + says in page.text) == bool(strange)
-
-
-def kinds_of(images):
-    """The confidences of each kind in the legend of the histograms."""
-    ranked = rank(images)
-    wrong = [image for image in ranked if image.shown and not image.right]
-    kinds = {"landmark, right": [image for image in ranked if image.right]}
-    if any(image.unknown for image in ranked):
-        kinds["landmark in the bundle, wrong"] = [i for i in wrong if not i.unknown]
-        kinds["landmark not in the bundle, wrong"] = [i for i in wrong if i.unknown]
-    else:
-        kinds["landmark, wrong"] = wrong
-    kinds["no landmark"] = [image for image in ranked if not image.shown]
-    return {kind: [i.confidence for i in kinds[kind]] for kind in kinds}
-
-
-def precisions_of(images):
-    ranked = rank(images)
-    rights = np.cumsum([image.right for image in ranked]).tolist()
-    return [right / place for place, right in enumerate(rights, 1)]
 
 
 def check_ranking(page, images):

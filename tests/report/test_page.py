@@ -259,6 +259,23 @@ def test_a_run_without_a_bundle_knows_the_landmarks_of_its_classes(tmp_path):
     assert "landmark 8, not in the bundle" in text
 
 
+def test_the_caption_of_a_learning_curve_names_what_is_drawn(tmp_path):
+    for columns, splits in (
+        ("loss", "training"),
+        ("loss,val_loss", "training and vali"),
+    ):
+        (tmp_path / "history.csv").write_text(
+            f"epoch,{columns}\n{'1,2,3' if ',' in columns else '1,2'}\n"
+        )
+        (tmp_path / "s.csv").write_text("id,landmarks\nabc0,7 0.5\n")
+        (tmp_path / "t.csv").write_text("id,landmarks\nabc0,7\n")
+        report(tmp_path, tmp_path / "s.csv", tmp_path / "t.csv", tmp_path / "r.html")
+        page = (tmp_path / "r.html").read_text("utf-8")
+        (caption,) = re.findall("<figcaption>(Loss of .*?)</figcaption>", page)
+        assert caption.startswith(f"Loss of {splits}")
+        assert ("validation" in caption) == ("val_loss" in columns)
+
+
 def test_a_long_table_by_landmark_says_how_many_of_them_it_shows(tmp_path, monkeypatch):
     """Images of no landmark have a row besides."""
     monkeypatch.setattr(section_gap, "LANDMARKS", 3)
