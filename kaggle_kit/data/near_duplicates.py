@@ -26,7 +26,7 @@ from kaggle_kit.progress import progress
 MAX_DISTANCE = 12  # bits of the difference hash
 MAX_CHECK = 16  # bits of the frequency hash
 MIN_BANDS = 4  # so that two of them fit into a key of 64 bits
-BLOCK = 1 << 20  # pairs that are compared at a time, and joined at a time
+BLOCK = 1 << 19  # pairs that are compared at a time, and joined at a time
 
 
 def hash_files(paths: Sequence[Path]) -> NDArray[np.uint64]:
@@ -109,7 +109,7 @@ def _near_pairs(
         label: (n,); the caller may change its values between two steps.
 
     Yields:
-        (k, 2) indices of at most ``BLOCK`` pairs.
+        (k, 2) indices of less than 2 ``BLOCK`` pairs.
     """
     has_hash = np.flatnonzero(hashes.any(axis=1))
     bands = _deal_bits(hashes[has_hash], max(max_distance + 2, MIN_BANDS))
@@ -152,7 +152,7 @@ def _same_key_pairs(
         key: (n,) in rising order.
 
     Yields:
-        Two arrays of at most ``BLOCK`` indices.
+        Two arrays of less than 2 ``BLOCK`` indices.
     """
     starts = np.flatnonzero(np.diff(key, prepend=~key[:1]))
     sizes = np.diff(starts, append=len(key))
@@ -162,13 +162,18 @@ def _same_key_pairs(
     starts, sizes = starts[low < high], sizes[low < high]
     ends = np.repeat(starts + sizes, sizes)
     i = np.arange(len(ends)) + np.repeat(starts - np.cumsum(sizes) + sizes, sizes)
-    step = 0
+    step, waiting, n_waiting = 0, [], 0
     while len(i):
         step += 1
         has_pair = i + step < ends
         i, ends = i[has_pair], ends[has_pair]
         for part in np.split(i, range(BLOCK, len(i), BLOCK)):
-            yield part, part + step
+            waiting.append((part, part + step))
+            n_waiting += len(part)
+            if n_waiting >= BLOCK or not len(i):
+                one, other = map(np.concatenate, zip(*waiting, strict=True))
+                yield one, other
+                waiting, n_waiting = [], 0
 
 
 def _join(label: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -83,7 +83,7 @@ def write_dataset_page(competition: Path, index_csv: Path) -> DatasetPage:
     n_duplicates = sum(map(len, groups))
     page = document(
         f"Data set: {place.root.resolve().name}",
-        _overview(images, len(broken), len(groups), n_duplicates),
+        _overview(images, len(broken), n_duplicates),
         _landmarks(images, name_of),
         _sizes(images),
         _broken(broken),
@@ -106,9 +106,7 @@ def read_index(path: Path) -> list[Image]:
     ]
 
 
-def _overview(
-    images: Sequence[Image], n_broken: int, n_groups: int, n_duplicates: int
-) -> Html:
+def _overview(images: Sequence[Image], n_broken: int, n_duplicates: int) -> Html:
     labelled = [p.landmark_id for p in images if p.landmark_id is not None]
     numbers = [
         ("Images that decode", len(images)),
@@ -116,8 +114,7 @@ def _overview(
         ("Images without a landmark", len(images) - len(labelled)),
         ("Landmarks", len(set(labelled))),
         ("Broken or missing", n_broken),
-        ("Groups of near-duplicates", n_groups),
-        ("Images in these groups", n_duplicates),
+        ("With near-duplicates", n_duplicates),
     ]
     boxes = [tag("div", tag("dt", k), tag("dd", f"{v:,}")) for k, v in numbers]
     return section("Overview", tag("dl", *boxes, class_="numbers"))
