@@ -6,7 +6,8 @@ Its files:
 - ``embedders/``: for each run, a SavedModel and a LiteRT file, or with
   ``recognition.int8`` a LiteRT file in integers; visual words.
 - ``gallery/``; ``local/`` if geometry is part of the ranking.
-- ``config.json`` with the tuned ranking, ``tuning.json``, ``classes.csv``, ``names.csv``.
+- ``config.json`` with the tuned ranking, ``tuning.json``, ``classes.csv``, ``names.csv``,
+  ``non_landmarks.json``.
 - ``LICENSE``, ``NOTICE.md``; ``attribution.csv`` if the competition folder has the authors.
 - ``dataset-metadata.json`` for Kaggle's client.
 - a manifest with the size and SHA-256 of every file, the versions and the scores.
@@ -44,7 +45,7 @@ from kaggle_kit.bundling.queries import Queries, subset_queries
 from kaggle_kit.bundling.tune import Trial, check_share, tune
 from kaggle_kit.config import Config, Recognition
 from kaggle_kit.data.layout import Competition
-from kaggle_kit.data.non_landmarks import PoolCounts
+from kaggle_kit.data.non_landmarks import PoolCounts, write_record
 from kaggle_kit.inference.embedder import load_embedder
 from kaggle_kit.storage.files import atomic_write_dir
 from kaggle_kit.storage.json_files import JsonObject, json_text, read_json
@@ -156,7 +157,6 @@ def build_bundle(
             "name": settings.name,
             "classes_sha256": describe_file(folder / "classes.csv").sha256,
             "made_with": [read_json(run / "environment.json") for run in run_dirs],
-            "non_landmarks": report.pools,
             "validation": report.validation,
             "test": report.test,
             "validation_in_float": report.validation_in_float,
@@ -196,6 +196,7 @@ def _write_recogniser(
         in_float,
         ranking,
     )
+    write_record(queries.non_landmarks, folder)
     _write_tuning(report, trials, folder)
     evaluator.embedder.close()
     return report
@@ -224,7 +225,6 @@ def _score_in_float(
 
 def _write_tuning(report: BundleReport, trials: Sequence[Trial], folder: Path) -> None:
     tuning = {
-        "non_landmarks": report.pools,
         "validation": report.validation,
         "test": report.test,
         "validation_in_float": report.validation_in_float,

@@ -40,7 +40,7 @@ DAMAGE = (
 
 @dataclass(frozen=True)
 class IndexCounts(JsonObject):
-    """Images with a landmark, images without one, and images that do not decode."""
+    """Images that ``train.csv`` lists, images that it does not, and those that do not decode."""
 
     labelled: int
     unlabelled: int
@@ -51,7 +51,8 @@ def index(competition: Path, out: Path) -> IndexCounts:
     """Write id, landmark_id, width, height and hash of every image that decodes.
 
     ``data.image_hash`` says what the hash is.
-    The landmark id is empty for an image that ``train.csv`` does not list: a non-landmark.
+    The landmark id is empty for an image that ``train.csv`` does not list. Such an image
+    may show a landmark all the same.
     Images that do not decode, and listed images without a file, are written to
     ``<stem of out>.broken.csv`` (id, reason).
 

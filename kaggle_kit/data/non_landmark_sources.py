@@ -36,6 +36,24 @@ def find_images(
     return {i: image_path(place.train_dir, i) for i in others}
 
 
+def count_sources(place: Competition) -> dict[str, int]:
+    """The number of images that each source has in a competition folder.
+
+    Raises:
+        DataError, TableError: as ``find_images``, but not because a source has no files.
+    """
+    here = {
+        "listed": place.non_landmarks_csv.exists(),
+        "gldv2_test": place.public_test_dir.is_dir()
+        and place.public_solution_csv.exists(),
+        "unlisted": True,
+    }
+    return {
+        source: len(find_images(source, place)) if is_here else 0
+        for source, is_here in here.items()
+    }
+
+
 def _listed_images(place: Competition, listed: Sequence[Path]) -> dict[str, Path]:
     own = [place.non_landmarks_csv] if place.non_landmarks_csv.exists() else []
     if not (own or listed):

@@ -94,8 +94,8 @@ def make_pools(
     left_out: set[str] = set()
     if pools.sizes():
         paths = find_images(pools.source, place, listed)
-        _require_enough(pools, len(paths), 0, place)
         _require_not_labelled(paths, place)
+        _require_enough(pools, len(paths), 0, place)
         left_out = _find_unfit(settings, paths, place, landmark_images)
         _require_enough(pools, len(paths) - len(left_out), len(left_out), place)
     rng = np.random.default_rng([seed, STREAM])

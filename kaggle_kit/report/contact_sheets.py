@@ -23,7 +23,7 @@ class ContactSheet(NamedTuple):
     """The images of a landmark to show.
 
     Attributes:
-        landmark_id: None for images without a landmark.
+        landmark_id: None for images that ``train.csv`` does not list.
         n_images: of the landmark.
         image_ids: of the images to show, sorted.
     """
@@ -44,7 +44,7 @@ def contact_sheets_section(
         name_of: the name of a landmark.
     """
     sheets = [
-        ("Not a landmark" if i is None else name_of(i), n, image_ids)
+        ("Not in train.csv" if i is None else name_of(i), n, image_ids)
         for i, n, image_ids in choose_sheets(labels)
     ]
     n_landmarks = len({landmark_id for _, landmark_id in labels} - {None})
@@ -54,7 +54,11 @@ def contact_sheets_section(
         if n_landmarks > SHEETS
         else "All landmarks, largest first"
     )
-    others = ", and non-landmarks" if any(i is None for _, i in labels) else ""
+    others = (
+        ", and images that train.csv does not list"
+        if any(i is None for _, i in labels)
+        else ""
+    )
     text = f"{extent}{others}; at most {IMAGES} images each, evenly by id."
     parts = draw_sheets(sheets, folder, "contact sheets")
     return section("Contact sheets", tag("p", text, class_="quiet"), *parts)
@@ -86,7 +90,7 @@ def draw_sheets(
 
 
 def choose_sheets(labels: Sequence[tuple[str, int | None]]) -> list[ContactSheet]:
-    """Choose what to show: the largest and the smallest landmarks, then non-landmarks.
+    """Choose what to show: the largest and the smallest landmarks, then images of none.
 
     Args:
         labels: (image id, landmark id or None) of all images.

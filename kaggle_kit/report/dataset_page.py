@@ -1,7 +1,7 @@
 """The page on a data set: an overview of the images of an index, as one HTML file."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +10,8 @@ import numpy as np
 
 from kaggle_kit.data.index import read_hashes
 from kaggle_kit.data.layout import Competition
+from kaggle_kit.data.non_landmark_sources import count_sources
+from kaggle_kit.data.non_landmarks import ORIGINS
 from kaggle_kit.report import plots
 from kaggle_kit.report.contact_sheets import contact_sheets_section
 from kaggle_kit.report.duplicates import duplicates_section, find_groups
@@ -34,7 +36,7 @@ LISTED = 200  # rows of the table of broken files
 
 
 class Image(NamedTuple):
-    """A row of ``index.csv``; the landmark id of a non-landmark is None."""
+    """A row of ``index.csv``; the landmark id is None if ``train.csv`` does not list it."""
 
     image_id: str
     landmark_id: int | None
@@ -86,6 +88,7 @@ def write_dataset_page(competition: Path, index_csv: Path) -> DatasetPage:
         _overview(images, len(broken), n_duplicates),
         _landmarks(images, name_of),
         _sizes(images),
+        _non_landmarks(count_sources(place)),
         _broken(broken),
         duplicates_section(groups, landmark, place.train_dir, name_of),
         contact_sheets_section(list(landmark.items()), place.train_dir, name_of),
@@ -111,7 +114,7 @@ def _overview(images: Sequence[Image], n_broken: int, n_duplicates: int) -> Html
     numbers = [
         ("Images that decode", len(images)),
         ("Images of a landmark", len(labelled)),
-        ("Images without a landmark", len(images) - len(labelled)),
+        ("Images that train.csv does not list", len(images) - len(labelled)),
         ("Landmarks", len(set(labelled))),
         ("Broken or missing", n_broken),
         ("With near-duplicates", n_duplicates),
@@ -152,6 +155,21 @@ def _landmarks(images: Sequence[Image], name_of: NameOf) -> Html:
             rows,
             sortable=True,
         ),
+    )
+
+
+def _non_landmarks(counts: Mapping[str, int]) -> Html:
+    """How many images each source of non-landmarks has."""
+    rows = [
+        (source, Number(n, f"{n:,}"), ORIGINS[source]) for source, n in counts.items()
+    ]
+    note = (
+        "An image counts as one only if subset.non_landmarks.source names its source."
+    )
+    return section(
+        "Images that show no landmark",
+        tag("p", note, class_="quiet"),
+        table("By source", ("Source", "Images", "Which"), rows),
     )
 
 

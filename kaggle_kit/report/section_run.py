@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from kaggle_kit.data.non_landmarks import OFF, PoolCounts
 from kaggle_kit.report import plots
 from kaggle_kit.report.html import Html, details, plot, section, table, tag
 from kaggle_kit.report.settings import differences, parent
@@ -37,6 +38,7 @@ def config_section(own: Subject) -> Html:
     name, base = parent(own.settings)
     return section(
         "Config",
+        tag("p", _describe_pools(own.pools)),
         table(
             f"{own.name}: its difference from {name}",
             ("Setting", "Here", "There"),
@@ -46,6 +48,19 @@ def config_section(own: Subject) -> Html:
             ],
         ),
         details("Every setting", tag("pre", own.settings.model_dump_json(indent=2))),
+    )
+
+
+def _describe_pools(pools: PoolCounts | None) -> str:
+    """How many non-landmarks there were, and where they come from."""
+    if pools is None:
+        return "Non-landmark images: their source was not recorded."
+    if not pools.penalty + pools.validation + pools.test:
+        return f"{OFF[:1].upper()}{OFF[1:]}."
+    return (
+        f"Non-landmark images: {pools.penalty:,} for the penalties, {pools.validation:,} "
+        f"for tuning and {pools.test:,} for test, {pools.origin}; {pools.left_out:,} were "
+        f"left out as near-duplicates."
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.data.layout import Competition
+from kaggle_kit.data.non_landmarks import PoolCounts, read_record
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.storage import json_files, tables
 
@@ -26,6 +27,7 @@ class Subject:
         environments: ``environment.json`` of each run.
         result: ``result.json`` of ``kaggle-kit run``.
         bundle: folder of the bundle.
+        pools: of non-landmarks, and where they come from; None if it was not recorded.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Subject:
     environments: list[dict[str, Any]] = field(default_factory=list)
     result: dict[str, Any] = field(default_factory=dict)
     bundle: Path | None = None
+    pools: PoolCounts | None = None
 
 
 def subject(folder: Path) -> Subject:
@@ -66,6 +69,7 @@ def subject(folder: Path) -> Subject:
         environments=environments,
         result=_read_json(result) if result.exists() else {},
         bundle=bundle,
+        pools=(bundle and read_record(bundle)) or read_record(run),
     )
 
 
