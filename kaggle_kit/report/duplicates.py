@@ -77,7 +77,7 @@ def _summary(groups: Sequence[Sequence[str]]) -> str:
     n_images = sum(map(len, groups))
     shown = f" The {SHEETS} largest are shown." if len(groups) > SHEETS else ""
     return (
-        f"{len(groups):,} groups with {n_images:,} images. The images of a group are the "
-        f"same one scaled, compressed again or slightly cropped, or taken a moment "
-        f"later.{shown}"
+        f"Groups: {len(groups):,}; images in them: {n_images:,}. The images of a group are "
+        f"the same one scaled, compressed again or slightly cropped, or of the same scene "
+        f"a moment later.{shown}"
     )

@@ -3,10 +3,12 @@
 import csv
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from kaggle_kit.data.index import IndexCounts, image_ids, index
+from kaggle_kit.data.image_hash import format_hash, hash_image
+from kaggle_kit.data.index import IndexCounts, image_ids, index, read_hashes
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.errors import TableError
 from kaggle_kit.storage import tables
@@ -32,6 +34,47 @@ def test_every_image_is_listed_with_its_landmark_and_size(competition, tmp_path)
         with Image.open(image_path(competition / "train", row["id"])) as image:
             assert (int(row["width"]), int(row["height"])) == image.size
     assert rows(tmp_path / "index.broken.csv") == []
+
+
+def test_every_image_is_listed_with_its_hash(competition, tmp_path):
+    """That of its pixels; at a reduced size a few bits differ."""
+    index(competition, tmp_path / "index.csv")
+    ids, hashes = read_hashes(tmp_path / "index.csv")
+    listed = rows(tmp_path / "index.csv")
+    assert ids == [row["id"] for row in listed]
+    assert list(map(format_hash, hashes)) == [row["hash"] for row in listed]
+    for image_id, value in zip(ids, hashes, strict=True):
+        with Image.open(image_path(competition / "train", image_id)) as image:
+            whole = hash_image(np.asarray(image))
+        assert np.bitwise_count(whole ^ value).sum() < 20
+
+
+def test_an_index_without_hashes_is_read(tmp_path):
+    (tmp_path / "old.csv").write_text("id,landmark_id,width,height\nabc0,7,5,3\n")
+    ids, hashes = read_hashes(tmp_path / "old.csv")
+    assert ids == ["abc0"] and hashes.tolist() == [[0, 0, 0]]
+
+
+@pytest.mark.parametrize("text", ["0" * 47, "0" * 49, "g" * 48, "A" * 48, "-1"])
+def test_a_wrong_hash_is_one_line(text, tmp_path):
+    path = tmp_path / "index.csv"
+    path.write_text(f"id,hash\nabc0,{'0' * 48}\nabc1,\nabc2,{text}\n")
+    with pytest.raises(
+        TableError, match="row 4: expected a hash of 48 hex.*, got '"
+    ) as e:
+        read_hashes(path)
+    assert text in str(e.value) and "make the index again" in str(e.value)
+
+
+def test_malformed_exif_does_not_break_an_image(competition, tmp_path):
+    folder = tmp_path / "train" / "a" / "b" / "c"
+    folder.mkdir(parents=True)
+    source = next((competition / "train").rglob("*.jpg"))
+    with Image.open(source) as image:
+        image.save(folder / "abc0.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+    (tmp_path / "train.csv").write_text("id,landmark_id\n")
+    assert index(tmp_path, tmp_path / "index.csv").broken == 0
+    assert rows(tmp_path / "index.csv")[0]["hash"]
 
 
 def test_broken_images_are_set_aside_with_their_reason(competition, tmp_path):

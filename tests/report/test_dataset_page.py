@@ -1,4 +1,4 @@
-"""The sheet of data: what an index lists, broken and repeated files, and a look at it."""
+"""The sheet of data: what an index lists, broken files, near-duplicates, and a look at it."""
 
 import csv
 import json
@@ -8,21 +8,22 @@ from collections import Counter
 from html import unescape
 from statistics import median
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from kaggle_kit import cli
 from kaggle_kit.data.layout import image_path
-from kaggle_kit.report import plots
+from kaggle_kit.report import duplicates, plots
 from kaggle_kit.report.contact_sheets import IMAGES, SHEETS, choose_sheets
-from kaggle_kit.report.duplicates import duplicates
+from kaggle_kit.report.duplicates import duplicates_section, find_groups
 from kaggle_kit.storage import tables
 from tests.helpers.report_page import Page
 
 
 @pytest.fixture
 def damaged(competition, tmp_path):
-    """A competition with a broken image, and copies, two of them labelled otherwise."""
+    """A competition with a broken image, a copy, and a scaled one, labelled otherwise."""
     copy = shutil.copytree(competition, tmp_path / "competition")
     labels = list(tables.read_labels(copy / "train.csv"))
     by_landmark = {}
@@ -30,8 +31,10 @@ def damaged(competition, tmp_path):
         by_landmark.setdefault(label.landmark_id, []).append(label.image_id)
     (one, two, three, *_), (four, *_), *_ = by_landmark.values()
     source = image_path(copy / "train", one)
-    for image_id in (two, four):
-        shutil.copyfile(source, image_path(copy / "train", image_id))
+    shutil.copyfile(source, image_path(copy / "train", two))
+    with Image.open(source) as image:
+        half = image.resize((image.width // 2, image.height // 2))
+    half.save(image_path(copy / "train", four))
     image_path(copy / "train", three).write_text("not an image")
     return copy, (one, two, three, four), {i: len(x) for i, x in by_landmark.items()}
 
@@ -42,16 +45,19 @@ def test_the_sheet_says_what_is_there_and_what_is_wrong(damaged, tmp_path, capsy
     args = ["index", "--competition", str(folder), "--out", str(out), "--report"]
     assert cli.main(args) == 0
     made = json.loads(capsys.readouterr().out)
-    assert made["duplicates"] == 2 and made["broken"] == 1
+    assert made["duplicate_groups"] == 1 and made["duplicate_images"] == 3
+    assert made["broken"] == 1
     page = (out.parent / "images.report.html").read_text("utf-8")
     assert made["report"] == str(out.parent / "images.report.html")
     text = unescape(re.sub(r"<[^>]+>", "\n", page.split("<main>")[1]))
     assert re.search(rf"Landmarks\n+{len(sizes)}\n", text)
     broken = page.split("Broken and missing files")[1].split("</section>")[0]
     assert three in broken and "cannot identify image file" in broken
-    repeated = page.split("Duplicate files")[1].split("</section>")[0]
+    repeated = page.split("<h2>Near-duplicates")[1].split("</section>")[0]
     assert ", ".join(sorted([one, two, four])) in repeated
     assert "contradict each other" in repeated
+    assert "Groups: 1; images in them: 3." in repeated and repeated.count("<img") == 3
+    assert re.search(r"With near-duplicates\n+3\n", text)
     for landmark, n in sizes.items():
         n -= landmark == next(iter(sizes))  # the broken one
         assert f"landmark {landmark}: {n} images" in text
@@ -85,10 +91,10 @@ def test_the_numbers_of_the_page_are_those_of_the_index(
     assert {box: value for box, (value, _) in page.boxes.items()} == {
         "Images that decode": f"{len(rows):,}",
         "Images of a landmark": f"{n_labelled:,}",
-        "Images without a landmark": f"{len(rows) - n_labelled:,}",
+        "Images that train.csv does not list": f"{len(rows) - n_labelled:,}",
         "Landmarks": f"{len(landmarks):,}",
         "Broken or missing": "1",
-        "Copies of another file": "2",
+        "With near-duplicates": "3",
     }
     table = page.rows(f"{len(landmarks)} landmarks")
     assert {name: [cell[0] for cell in cells] for name, cells in table.items()} == {
@@ -118,15 +124,26 @@ def test_the_numbers_of_the_page_are_those_of_the_index(
     assert shorter.startswith(f"Shorter side, median {middle:g} pixels.")
 
 
-def test_duplicates_are_found_by_content_alone(tmp_path):
-    for i, colour in enumerate(("red", "red", "blue", "green", "blue", "blue")):
-        path = image_path(tmp_path, f"abc{i}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (64, 64), colour).save(path)
-    found = duplicates([f"abc{i}" for i in range(6)], tmp_path)
-    assert found == [["abc2", "abc4", "abc5"], ["abc0", "abc1"]]
-    sizes = {image_path(tmp_path, f"abc{i}").stat().st_size for i in range(6)}
-    assert len(sizes) < 3  # else it would be by size
+def test_groups_are_sorted_and_images_without_a_hash_are_in_none():
+    one, two = np.random.default_rng(0).integers(0, 2**64, (2, 3), np.uint64)
+    none = np.zeros(3, np.uint64)
+    ids = [f"abc{i}" for i in range(8)]
+    hashes = np.array([one, one, two, none, two, two, none, one ^ two])
+    assert find_groups(ids, hashes) == [["abc2", "abc4", "abc5"], ["abc0", "abc1"]]
+
+
+def test_of_many_groups_the_largest_are_shown(competition):
+    most, shown = duplicates.GROUPS, duplicates.SHEETS
+    ids = sorted(path.stem for path in (competition / "train").rglob("*.jpg"))
+    groups = [ids[:12]] + [ids[i % 20 : i % 20 + 2] for i in range(most + 30)]
+    section = duplicates_section(
+        groups, dict.fromkeys(ids), competition / "train", lambda i: f"landmark {i}"
+    )
+    assert f"the {most} largest of {most + 31} groups" in section
+    assert section.count("<tr>") == 1 + most
+    assert section.count("<h3>") == shown
+    assert section.count("<img") == IMAGES + 2 * (shown - 1)
+    assert f"The {shown} largest are shown." in section
 
 
 def test_contact_sheets_are_bounded():
