@@ -2,28 +2,26 @@
 
 import logging
 import os
-import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
+from kaggle_kit.data.image_files import (
+    DAMAGE,
+    decode_opened,
+    is_jpeg,
+    open_image,
+)
 from kaggle_kit.data.layout import Competition, image_path
+from kaggle_kit.data.orientation import read_orientation, turn_size
+from kaggle_kit.data.resize import RATIOS
 from kaggle_kit.progress import progress
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.json_files import JsonObject
 
 logger = logging.getLogger(__name__)
-# Pillow and its plugins raise one of these for a damaged image.
-DAMAGE = (
-    *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, MemoryError),
-    *(ArithmeticError, AttributeError, RuntimeError, struct.error, zlib.error),
-    Image.DecompressionBombError,
-)
 CHUNK = (
     4096  # images queued for the threads; a queued image takes more memory than a row
 )
@@ -41,6 +39,7 @@ class IndexCounts(JsonObject):
 def index(competition: Path, out: Path) -> IndexCounts:
     """Write id, landmark_id, width and height of every image that decodes to ``out``.
 
+    Width and height are those of the image upright.
     The landmark id is empty for an image that ``train.csv`` does not list: a non-landmark.
     Images that do not decode, and listed images without a file, are written to
     ``<stem of out>.broken.csv`` (id, reason).
@@ -100,16 +99,26 @@ def image_ids(folder: Path) -> Iterator[str]:
 def look(path: Path) -> tuple[int, int] | str:
     """Decode an image; return its width and height, or the reason why it does not decode.
 
-    A JPEG is decoded at an eighth of its size. That reads the whole file and so finds
-    every error, at a fifth of the cost.
+    Width and height are those of the image upright. An image decodes here exactly if it
+    does in ``data.decode``, for training and the kernel. A JPEG is decoded at an eighth of
+    its size. That reads the whole file and so finds every error, at a fifth of the cost.
     """
+    content = b""
     try:
-        with Image.open(path) as image:
-            size = image.size
-            image.draft("RGB", (max(1, size[0] // 8), max(1, size[1] // 8)))
-            image.load()
+        content = path.read_bytes()
+        orientation = read_orientation(content)
+        with open_image(content) as image:
+            size = turn_size(image.size, orientation)
+            decode_opened(image, RATIOS[-1] if is_jpeg(content) else 1, orientation)
             return size
     except FileNotFoundError:
         return "no file"
     except DAMAGE as error:
-        return " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
+    if is_jpeg(content):  # a few damaged ones are decoded by TensorFlow alone
+        from kaggle_kit.data.decode import decode_file
+
+        pixels = decode_file(path)
+        if pixels is not None:
+            return pixels.shape[1], pixels.shape[0]
+    return reason
