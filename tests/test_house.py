@@ -157,6 +157,21 @@ def test_keras_cv_is_behind_two_modules():
     assert users and users <= allowed
 
 
+def test_image_files_are_decoded_by_few_modules():
+    """``image_files`` has the list of formats; ``shard_file`` reads the kit's own JPEGs."""
+    calls = {
+        r"\bImage\.open\(": {"data/image_files.py"},
+        r"\btf\.(io|image)\.decode_jpeg\(": {"data/decode.py", "data/shard_file.py"},
+        r"\btf\.(io|image)\.decode_(image|png|gif|bmp|webp)\(": set(),
+        r"\b(imread|imdecode|load_img|exif_transpose)\(": set(),
+    }
+    texts = {path.relative_to(KIT).as_posix(): path.read_text() for path in modules()}
+    for call, allowed in calls.items():
+        assert {n for n, text in texts.items() if re.search(call, text)} == allowed, (
+            call
+        )
+
+
 def test_ray_is_behind_one_module():
     users = {p.name for p in modules() if any(n == "ray" for n in imports_of(p))}
     assert users == {"ray_cluster.py"}
