@@ -1,5 +1,6 @@
 """The Python API: what a notebook imports, and that it says what the commands say."""
 
+import io
 import shutil
 import subprocess
 import sys
@@ -113,6 +114,17 @@ def test_a_broken_file_is_an_answer_that_says_so(recogniser, competition, tmp_pa
     for answer in (broken, missing):
         assert answer.landmark is answer.name is answer.probability is None
         assert answer.margin is answer.is_landmark is None and answer.evidence == ()
+
+
+def test_a_damaged_image_of_pillow_is_an_answer_that_says_so(recogniser, competition):
+    (path,) = paths_of(competition)[:1]
+    content = path.read_bytes()
+    broken = Image.open(io.BytesIO(content[: len(content) // 2]))
+    answer, good = recogniser.recognise([broken, path])
+    assert answer.landmark is None and good.error is None
+    assert answer.error.startswith("image: expected an image that decodes, got")
+    with pytest.raises(DataError, match="got image file is truncated"):
+        recogniser.similar(Image.open(io.BytesIO(content[: len(content) // 2])))
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((4, 4)), 5, np.zeros((4, 4, 4), np.uint8)])

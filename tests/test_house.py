@@ -76,9 +76,9 @@ WITHOUT_TENSORFLOW = [
     "kaggle_kit.run",
     "kaggle_kit.metrics.score",
 ]
-IN_KERNEL = {"keras", "numpy", "pandas", "pydantic", "tensorflow", "tqdm"}
-# In Kaggle's image too: for local features alone, and for images that Pillow made.
-ON_DEMAND = {"cv2", "threadpoolctl", "PIL"}
+IN_KERNEL = {"PIL", "keras", "numpy", "pandas", "pydantic", "tensorflow", "tqdm"}
+# In Kaggle's image too, for local features alone.
+ON_DEMAND = {"cv2", "threadpoolctl"}
 
 
 def modules() -> list[Path]:
@@ -156,6 +156,21 @@ def test_keras_cv_is_behind_two_modules():
     users = {p for p in modules() if any("keras_cv" in n for n in imports_of(p))}
     allowed = {KIT / "model" / "backbones.py", KIT / "data" / "augment.py"}
     assert users and users <= allowed
+
+
+def test_image_files_are_decoded_by_few_modules():
+    """``image_files`` has the list of formats; ``shard_file`` reads the kit's own JPEGs."""
+    calls = {
+        r"\bImage\.open\(": {"data/image_files.py"},
+        r"\btf\.(io|image)\.decode_jpeg\(": {"data/decode.py", "data/shard_file.py"},
+        r"\btf\.(io|image)\.decode_(image|png|gif|bmp|webp)\(": set(),
+        r"\b(imread|imdecode|load_img|exif_transpose)\(": set(),
+    }
+    texts = {path.relative_to(KIT).as_posix(): path.read_text() for path in modules()}
+    for call, allowed in calls.items():
+        assert {n for n, text in texts.items() if re.search(call, text)} == allowed, (
+            call
+        )
 
 
 def test_ray_is_behind_one_module():

@@ -1,8 +1,7 @@
-"""Validate and decode untrusted uploads, and apply their EXIF orientation."""
+"""Validate untrusted uploads, and decode them within the memory of a small host."""
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from kaggle_kit.data.index import DAMAGE
+from kaggle_kit.data.image_files import (
+    DAMAGE,
+    FORMAT_NAMES,
+    decode_opened,
+    is_jpeg,
+    open_image,
+)
+from kaggle_kit.data.orientation import read_orientation
 from kaggle_kit.data.resize import RATIOS, choose_ratio
 from kaggle_kit.errors import DataError
 
@@ -25,19 +31,7 @@ MAX_PIXELS = (
 # progressive one are all in memory, with 6 bytes per pixel.
 MAX_PIXELS_JPEG, MAX_PIXELS_PROGRESSIVE = 64_000_000, 24_000_000
 MAX_SIDE = 20_000  # pixels
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
-FORMAT_NAMES = "JPEG, PNG, GIF, BMP or WebP"
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-ORIENTATION = 0x0112  # the EXIF tag
-TRANSPOSE = {  # by orientation
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 T = TypeVar("T")
 _DECODE_THREAD = ThreadPoolExecutor(1)
@@ -78,7 +72,7 @@ class CheckedImage:
         self._refuse_other_formats()
         with self._open() as image:
             self.size = image.size
-            self.is_jpeg = image.format in ("JPEG", "MPO")
+            self.is_jpeg = is_jpeg(data)
             is_progressive = bool(image.info.get("progressive"))
             n_pixels = image.size[0] * image.size[1]
         max_pixels = MAX_PIXELS
@@ -93,10 +87,10 @@ class CheckedImage:
             )
 
     def pixels(self, side: int | None = None) -> NDArray[np.uint8]:
-        """Decode the image with its EXIF orientation, (h, w, 3); of a GIF, the first frame.
+        """Decode the image upright, (h, w, 3); of a moving one, the first frame.
 
-        The pixels of a JPEG without an orientation are identical to those of
-        ``data.decode.decode_reduced``.
+        The pixels are identical to those of ``data.image_files.decode_image``, but for a
+        JPEG of more than ``MAX_PIXELS``.
 
         Args:
             side: a JPEG is reduced, but not below this height or width; None: full size,
@@ -105,14 +99,17 @@ class CheckedImage:
         Raises:
             DataError: the image does not decode.
         """
+        ratio = 1
+        if self.is_jpeg:
+            ratio = choose_ratio(min(self.size), side) if side else 1
+            width, height = self.size
+            while width * height > MAX_PIXELS * ratio**2 and ratio < RATIOS[-1]:
+                ratio *= 2
+        orientation = read_orientation(self.data)
         with self._open() as image:
-            if self.is_jpeg:
-                ratio = choose_ratio(min(self.size), side) if side else 1
-                width, height = self.size
-                while width * height > MAX_PIXELS * ratio**2 and ratio < RATIOS[-1]:
-                    ratio *= 2
-                image.draft("RGB", (max(1, width // ratio), max(1, height // ratio)))
-            return self._convert_errors(lambda: decode_upright(image))
+            return self._convert_errors(
+                lambda: decode_opened(image, ratio, orientation)
+            )
 
     @cached_property
     def preview(self) -> NDArray[np.uint8]:
@@ -127,9 +124,7 @@ class CheckedImage:
     def _open(self) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return self._convert_errors(
-                lambda: Image.open(io.BytesIO(self.data), "r", FORMATS)
-            )
+            return self._convert_errors(lambda: open_image(self.data))
 
     def _convert_errors(self, step: Callable[[], T]) -> T:
         """Run a step of Pillow; any error it raises becomes a ``DataError``."""
@@ -167,35 +162,3 @@ class CheckedImage:
         return DataError(
             f"{self.name}: expected an image ({FORMAT_NAMES}), got {got}; {advice}"
         )
-
-
-def decode_upright(image: Image.Image) -> NDArray[np.uint8]:
-    """Decode a PIL image to (h, w, 3), and apply its EXIF orientation."""
-    rgb = _convert_to_rgb(image)
-    transpose = TRANSPOSE.get(_read_orientation(image))
-    return np.asarray(rgb if transpose is None else rgb.transpose(transpose))
-
-
-def _read_orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1, upright, if it is missing or malformed."""
-    try:
-        return int(image.getexif().get(ORIENTATION, 1))
-    except DAMAGE:  # malformed EXIF does not prevent decoding
-        return 1
-
-
-def _convert_to_rgb(image: Image.Image) -> Image.Image:
-    """Convert to 8-bit RGB, on a white background."""
-    if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
-        values = np.asarray(image).astype(np.float32)
-        white_level = 65535.0 if values.max(initial=0) > 255 else 255.0
-        scaled = values.clip(0, white_level) * (255 / white_level)
-        return Image.fromarray(np.rint(scaled).astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        background = Image.new("RGB", rgba.size, "white")
-        background.paste(rgba, mask=rgba.getchannel("A"))
-        return background
-    image.load()
-    # convert() would copy an RGB image
-    return image if image.mode == "RGB" else image.convert("RGB")

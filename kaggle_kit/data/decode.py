@@ -1,4 +1,6 @@
-"""Decode and resize images with TensorFlow, in the same way for training and inference.
+"""Decode and resize images upright, in the same way for training and inference.
+
+JPEGs are decoded by TensorFlow, other formats by ``data.image_files``.
 
 An image is resized to a square without regard to its aspect ratio. For landmarks this works
 better than padding (write-ups of the competition agree). Memory does not grow with the
@@ -7,7 +9,6 @@ number of images.
 
 import functools
 import os
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kaggle_kit.data.gif import MOST_PIXELS, drop_large_gif
+from kaggle_kit.data.image_files import DAMAGE, MOST_PIXELS, decode_image, is_jpeg
+from kaggle_kit.data.orientation import UPRIGHT, read_orientation, turn_upright
 from kaggle_kit.data.resize import RATIOS
 
 PARALLEL = os.cpu_count() or 1  # images decoded at a time
@@ -25,38 +27,24 @@ PARALLEL = os.cpu_count() or 1  # images decoded at a time
 DCT_METHOD = "INTEGER_ACCURATE"
 
 
-def decode(image: tf.Tensor) -> tf.Tensor:
-    """Decode a JPEG, PNG, GIF or BMP file, () bytes -> (h, w, 3) uint8."""
-    return tf.cond(
-        tf.io.is_jpeg(image),
-        lambda: _decode_jpeg(image, 1),
-        lambda: _decode_other(drop_large_gif(image)),
-    )
+def decode_jpeg(image: tf.Tensor, side: int | None = None) -> tf.Tensor:
+    """Decode a JPEG as it is stored, () bytes -> (h, w, 3) uint8.
 
-
-def decode_reduced(image: tf.Tensor, side: int) -> tf.Tensor:
-    """Decode a file; a JPEG at the smallest size with both sides at least ``side``.
-
-    A JPEG decoder can decode at a half, a quarter or an eighth of the size, which takes
-    less time than the full size.
+    With a side, it is decoded at the smallest size with both sides at least that long. A
+    JPEG decoder can decode at a half, a quarter or an eighth of the size, which takes less
+    time than the full size.
     """
-
-    def decode_jpeg() -> tf.Tensor:
-        sides = tf.image.extract_jpeg_shape(image)[:2]
-        shortest = tf.reduce_min(sides)
-        fits = [shortest > (side - 1) * ratio for ratio in RATIOS]  # sides round up
-        cases = [partial(_decode_jpeg, image, ratio) for ratio in (1, *RATIOS)]
-        # The decoder refuses a JPEG of too many pixels only at full size. At an eighth it
-        # would still unpack all coefficients of a progressive one.
-        is_small = tf.reduce_prod(tf.cast(sides, tf.int64)) <= MOST_PIXELS
-        n_fits = tf.math.count_nonzero(fits, dtype=tf.int32)
-        return tf.switch_case(n_fits * tf.cast(is_small, tf.int32), cases)
-
-    return tf.cond(tf.io.is_jpeg(image), decode_jpeg, lambda: decode(image))
-
-
-def _decode_other(image: tf.Tensor) -> tf.Tensor:
-    return tf.io.decode_image(image, channels=3, expand_animations=False)
+    if side is None:
+        return _decode_jpeg(image, 1)
+    sides = tf.image.extract_jpeg_shape(image)[:2]
+    shortest = tf.reduce_min(sides)
+    fits = [shortest > (side - 1) * ratio for ratio in RATIOS]  # sides round up
+    cases = [partial(_decode_jpeg, image, ratio) for ratio in (1, *RATIOS)]
+    # The decoder refuses a JPEG of too many pixels only at full size. At an eighth it
+    # would still unpack all coefficients of a progressive one.
+    is_small = tf.reduce_prod(tf.cast(sides, tf.int64)) <= MOST_PIXELS
+    n_fits = tf.math.count_nonzero(fits, dtype=tf.int32)
+    return tf.switch_case(n_fits * tf.cast(is_small, tf.int32), cases)
 
 
 def _decode_jpeg(image: tf.Tensor, ratio: int) -> tf.Tensor:
@@ -83,31 +71,11 @@ def _resize_rows(pixels: tf.Tensor, n: int) -> tf.Tensor:
     return tf.reshape(resized, (n, shape[1], 3))
 
 
-def decode_files(
-    paths: Sequence[Path],
-    transform: Callable[[tf.Tensor], tf.Tensor],
-    side: int | None = None,
-) -> tf.data.Dataset:
-    """Decode files in parallel; yield (index in ``paths``, transform(pixels)) in order.
-
-    The index of a file that is missing or does not decode is skipped.
-
-    Args:
-        side: a JPEG may be reduced, but not below this height or width; None: full size.
-    """
-
-    def read(index: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image = tf.io.read_file(path)
-        return index, transform(decode_reduced(image, side) if side else decode(image))
-
-    names = tf.constant([str(path) for path in paths], tf.string)
-    dataset = tf.data.Dataset.range(len(paths)).map(lambda i: (i, names[i]))
-    dataset = dataset.map(read, PARALLEL).ignore_errors()
-    return dataset.with_options(dataset_options())
-
-
 def decode_file(path: Path, side: int | None = None) -> NDArray[np.uint8] | None:
-    """Decode an image file; None if it is missing or damaged.
+    """Decode an image file upright; None if it is missing, damaged or of another format.
+
+    It decodes what ``data.image_files.decode_image`` decodes, to the same pixels. That
+    function decodes whatever is no JPEG, and a JPEG that TensorFlow refuses.
 
     Args:
         side: resize to a square of this side, as networks see it; None keeps the size.
@@ -116,23 +84,55 @@ def decode_file(path: Path, side: int | None = None) -> NDArray[np.uint8] | None
         (side, side, 3), or (h, w, 3).
     """
     try:
-        pixels: NDArray[np.uint8] = _file_decoder(side)(str(path)).numpy()
-    except tf.errors.OpError:
+        content = path.read_bytes()
+    except (OSError, ValueError, MemoryError):
         return None
-    return pixels
+    try:
+        if is_jpeg(content):
+            return _decode_jpeg_upright(content, side)
+    except tf.errors.OpError:  # Pillow may still decode it, as it does in the app
+        pass
+    try:
+        return _resize(decode_image(content, side), side)
+    except (*DAMAGE, tf.errors.OpError):
+        return None
+
+
+def _decode_jpeg_upright(content: bytes, side: int | None) -> NDArray[np.uint8]:
+    orientation = read_orientation(content)
+    if orientation == UPRIGHT:  # decoded and resized in one call, since most images are
+        pixels: NDArray[np.uint8] = _jpeg_decoder(side, resizes=True)(content).numpy()
+        return pixels
+    stored: NDArray[np.uint8] = _jpeg_decoder(side, resizes=False)(content).numpy()
+    return _resize(turn_upright(stored, orientation), side)
+
+
+def _resize(pixels: NDArray[np.uint8], side: int | None) -> NDArray[np.uint8]:
+    if side is None:
+        return pixels
+    square: NDArray[np.uint8] = _resizer(side)(pixels).numpy()
+    return square
 
 
 @functools.cache
-def _file_decoder(side: int | None) -> Any:
+def _jpeg_decoder(side: int | None, resizes: bool) -> Any:
     @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
-    def decode_path(path: tf.Tensor) -> tf.Tensor:
+    def decode(content: tf.Tensor) -> tf.Tensor:
         with tf.device("/CPU:0"):
-            image = tf.io.read_file(path)
-            if side is None:
-                return decode(image)
-            return resize_to_square(decode_reduced(image, side), side)
+            pixels = decode_jpeg(content, side)
+            return resize_to_square(pixels, side) if side and resizes else pixels
 
-    return decode_path
+    return decode
+
+
+@functools.cache
+def _resizer(side: int) -> Any:
+    @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)])
+    def resize(pixels: tf.Tensor) -> tf.Tensor:
+        with tf.device("/CPU:0"):
+            return resize_to_square(pixels, side)
+
+    return resize
 
 
 def count_decoders() -> int:

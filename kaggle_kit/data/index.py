@@ -2,16 +2,14 @@
 
 import logging
 import os
-import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
+from kaggle_kit.data.image_files import DAMAGE, decode_opened, is_jpeg, open_image
 from kaggle_kit.data.image_hash import (
     DIGITS,
     SIDE,
@@ -21,6 +19,7 @@ from kaggle_kit.data.image_hash import (
     parse_hashes,
 )
 from kaggle_kit.data.layout import Competition, image_path
+from kaggle_kit.data.orientation import read_orientation, turn_size
 from kaggle_kit.data.parallel import parallel_map
 from kaggle_kit.data.resize import choose_ratio
 from kaggle_kit.errors import TableError
@@ -30,12 +29,6 @@ from kaggle_kit.storage.csv_files import QUOTED, read_rows, write_rows
 from kaggle_kit.storage.json_files import JsonObject
 
 logger = logging.getLogger(__name__)
-# Pillow and its plugins raise one of these for a damaged image.
-DAMAGE = (
-    *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, MemoryError),
-    *(ArithmeticError, AttributeError, RuntimeError, struct.error, zlib.error),
-    Image.DecompressionBombError,
-)
 
 
 @dataclass(frozen=True)
@@ -50,9 +43,9 @@ class IndexCounts(JsonObject):
 def index(competition: Path, out: Path) -> IndexCounts:
     """Write id, landmark_id, width, height and hash of every image that decodes.
 
-    ``data.image_hash`` says what the hash is.
-    The landmark id is empty for an image that ``train.csv`` does not list. Such an image
-    may show a landmark all the same.
+    ``data.image_hash`` says what the hash is. Width and height are those of the image
+    upright. The landmark id is empty for an image that ``train.csv`` does not list. Such an
+    image may show a landmark all the same.
     Images that do not decode, and listed images without a file, are written to
     ``<stem of out>.broken.csv`` (id, reason).
 
@@ -127,30 +120,33 @@ def look(path: Path) -> tuple[int, int] | str:
 def decode_small(path: Path) -> tuple[tuple[int, int], NDArray[np.uint8]] | str:
     """Decode an image upright, a JPEG at down to an eighth of its size.
 
-    At an eighth the whole file is read as well, and so every error is found, at a fifth of
-    the cost. The shorter side is not reduced below ``SIDE``, so that the image can be hashed.
+    An image decodes here exactly if it does in ``data.decode``, for training and the
+    kernel. At an eighth the whole file is read as well, and so every error is found, at a
+    fifth of the cost. The shorter side is not reduced below ``SIDE``, so that the image can
+    be hashed.
 
     Returns:
         Its width and height, and its pixels, (h, w, 3); or the reason why it does not decode.
     """
+    content = b""
     try:
-        with Image.open(path) as image:
-            size = image.size
-            ratio = choose_ratio(min(size), SIDE)
-            image.draft("RGB", (max(1, size[0] // ratio), max(1, size[1] // ratio)))
-            image.load()
-            return size, np.asarray(_turn_upright(image).convert("RGB"))
+        content = path.read_bytes()
+        orientation = read_orientation(content)
+        with open_image(content) as image:
+            size = turn_size(image.size, orientation)
+            ratio = choose_ratio(min(size), SIDE) if is_jpeg(content) else 1
+            return size, decode_opened(image, ratio, orientation)
     except FileNotFoundError:
         return "no file"
     except DAMAGE as error:
-        return " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
+    if is_jpeg(content):  # a few damaged ones are decoded by TensorFlow alone
+        from kaggle_kit.data.decode import decode_file
 
-
-def _turn_upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except DAMAGE:  # malformed EXIF does not prevent decoding
-        return image
+        pixels = decode_file(path)
+        if pixels is not None:
+            return (pixels.shape[1], pixels.shape[0]), pixels
+    return reason
 
 
 def _look_and_hash(path: Path) -> tuple[int, int, str] | str:

@@ -1,16 +1,18 @@
 """Write and parse one shard: a TFRecord file of resized images."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow as tf
 
 from kaggle_kit import config
-from kaggle_kit.data.decode import decode_files, resize_to_square
+from kaggle_kit.data.decode import PARALLEL, decode_file
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.storage.json_files import JsonObject
 from kaggle_kit.storage.manifest import describe_file
 
+QUEUE = 256  # images queued for the threads
 FEATURES = {
     "id": tf.io.FixedLenFeature([], tf.string),
     "class": tf.io.FixedLenFeature([], tf.int64),
@@ -73,27 +75,37 @@ class JobResult:
 def write_shard(job: Job) -> JobResult:
     """Decode, resize and encode the images of a shard, and write those that decode."""
 
-    def encode(pixels: tf.Tensor) -> tf.Tensor:
-        return tf.io.encode_jpeg(
-            resize_to_square(pixels, job.settings.stored_size),
-            quality=job.settings.jpeg_quality,
-            chroma_downsampling=False,
-        )
+    def encode(path: Path) -> bytes | None:
+        pixels = decode_file(path, job.settings.stored_size)
+        if pixels is None:
+            return None
+        quality = job.settings.jpeg_quality
+        image = tf.io.encode_jpeg(pixels, quality=quality, chroma_downsampling=False)
+        content: bytes = image.numpy()
+        return content
 
-    paths = [image_path(job.train_dir, image_id) for image_id in job.image_ids]
-    written = set()
-    with tf.io.TFRecordWriter(str(job.path)) as writer:
-        images = decode_files(paths, encode, job.settings.stored_size).prefetch(64)
-        for i, image in images.as_numpy_iterator():
-            writer.write(_record(job.image_ids[i], job.classes[i], image))
-            written.add(int(i))
-    broken = tuple(name for i, name in enumerate(job.image_ids) if i not in written)
-    if not written:
+    broken = []
+    rows = list(zip(job.image_ids, job.classes, strict=True))
+    with (
+        tf.device("/CPU:0"),
+        tf.io.TFRecordWriter(str(job.path)) as writer,
+        ThreadPoolExecutor(PARALLEL) as pool,
+    ):
+        for start in range(0, len(rows), QUEUE):
+            chunk = rows[start : start + QUEUE]
+            paths = [image_path(job.train_dir, image_id) for image_id, _ in chunk]
+            for row, image in zip(chunk, pool.map(encode, paths), strict=True):
+                if image is None:
+                    broken.append(row[0])
+                else:
+                    writer.write(_record(*row, image))
+    n_written = len(rows) - len(broken)
+    if not n_written:
         job.path.unlink()
-        return JobResult(None, broken)
+        return JobResult(None, tuple(broken))
     file = describe_file(job.path)
-    shard = Shard(job.path.name, job.split, len(written), file.bytes, file.sha256)
-    return JobResult(shard, broken)
+    shard = Shard(job.path.name, job.split, n_written, file.bytes, file.sha256)
+    return JobResult(shard, tuple(broken))
 
 
 def parse_record(record: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:

@@ -4,7 +4,9 @@ import io
 
 from PIL import Image
 
-from kaggle_kit.backends.uploads import decode_upright
+from kaggle_kit.data.image_files import decode_opened, is_jpeg, open_image
+from kaggle_kit.data.orientation import read_orientation
+from kaggle_kit.data.resize import choose_ratio
 
 QUALITY = 95  # of JPEG, without chroma subsampling: as in shards, by default
 
@@ -17,15 +19,16 @@ def shrink(content: bytes, side: int) -> bytes:
     image gives the same bytes.
 
     Raises:
-        data.index.DAMAGE: the image does not decode.
+        data.image_files.DAMAGE: the image does not decode.
     """
-    with Image.open(io.BytesIO(content)) as image:
-        if max(image.size) <= side:
+    with open_image(content) as image:
+        longer = max(image.size)
+        if longer <= side:
             return content
-        image.draft(
-            "RGB", (2 * side, 2 * side)
-        )  # a JPEG decodes faster at half its size
-        small = Image.fromarray(decode_upright(image))
+        # A JPEG decodes faster at a part of its size.
+        ratio = choose_ratio(longer, 2 * side) if is_jpeg(content) else 1
+        pixels = decode_opened(image, ratio, read_orientation(content))
+    small = Image.fromarray(pixels)
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     small.save(file, "JPEG", quality=QUALITY, subsampling=0)

@@ -14,6 +14,7 @@ from kaggle_kit import config
 from kaggle_kit.backends.base import Engine, Image
 from kaggle_kit.backends.images import as_image
 from kaggle_kit.config import Config
+from kaggle_kit.data.image_files import FORMAT_NAMES
 from kaggle_kit.errors import ArtefactError, DataError
 from kaggle_kit.inference.answers import Answer, SimilarImage, explain
 from kaggle_kit.inference.calibration import CALIBRATION, PLAIN_CALIBRATION, Calibration
@@ -310,6 +311,6 @@ def _explain_unreadable(image: Image) -> str:
     if not image.is_file():
         return f"{image}: expected an image, found no file; check the path"
     return (
-        f"{image}: expected an image (JPEG, PNG, GIF or BMP), got a file that does not "
+        f"{image}: expected an image ({FORMAT_NAMES}), got a file that does not "
         f"decode; save it again as JPEG"
     )

@@ -3,9 +3,9 @@
 import io
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
 
-from kaggle_kit.data.index import DAMAGE
+from kaggle_kit.data.image_files import DAMAGE, decode_image
 from kaggle_kit.report.html import Html, picture, tag
 
 SIDE = 256  # longer side of a thumbnail in pixels
@@ -15,18 +15,14 @@ QUALITY = 80  # of JPEG
 def thumbnail(path: Path, side: int = SIDE) -> bytes | None:
     """A JPEG thumbnail with sides of at most ``side`` pixels; None if it does not decode.
 
-    The thumbnail is rotated upright and has no metadata, such as a position or the name of
+    The thumbnail is upright and has no metadata, such as a position or the name of
     the camera's owner. JPEGs are decoded at the smallest size that suffices.
     """
     try:
-        with Image.open(path) as image:
-            image.draft("RGB", (side, side))
-            upright = ImageOps.exif_transpose(image)
-            small = upright.convert("RGB")
+        small = Image.fromarray(decode_image(path.read_bytes(), side))
     except DAMAGE:
         return None
     small.thumbnail((side, side))
-    small.info = {}
     file = io.BytesIO()
     small.save(file, "JPEG", quality=QUALITY)
     return file.getvalue()

@@ -9,12 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from kaggle_kit import config
-from kaggle_kit.data.decode import (
-    decode,
-    decode_files,
-    decode_reduced,
-    resize_to_square,
-)
+from kaggle_kit.data.decode import decode_file, decode_jpeg, resize_to_square
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.model.classifier import EMBEDDING, classifier
 from kaggle_kit.model.pretrained import load_weights
@@ -57,25 +52,27 @@ def test_resizing_gives_the_pixels_of_tf_image_resize(shape, size):
     ],
 )
 def test_a_jpeg_is_decoded_at_the_smallest_size_that_fits(width, height, side, ratio):
-    pixels = decode_reduced(tf.constant(jpeg(width, height)), side)
+    pixels = decode_jpeg(tf.constant(jpeg(width, height)), side)
     assert pixels.shape == (-(-height // ratio), -(-width // ratio), 3)
     assert ratio == 1 or min(pixels.shape[:2]) >= side
     if ratio == 1:
-        np.testing.assert_array_equal(pixels, decode(jpeg(width, height)))
+        np.testing.assert_array_equal(pixels, decode_jpeg(jpeg(width, height)))
 
 
 def test_other_formats_are_decoded_at_full_size(tmp_path):
     expected = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
     Image.fromarray(expected).save(tmp_path / "x.jpg", "PNG")
-    ((_, pixels),) = decode_files([tmp_path / "x.jpg"], lambda x: x, 32)
-    np.testing.assert_array_equal(pixels, expected)
+    np.testing.assert_array_equal(decode_file(tmp_path / "x.jpg"), expected)
+    np.testing.assert_array_equal(
+        decode_file(tmp_path / "x.jpg", 32), resize_to_square(expected, 32)
+    )
 
 
 @pytest.mark.parametrize("side", [32, 64, 128, 224])
 def test_pixels_hardly_differ_from_those_of_the_full_size(side):
     image = tf.constant(jpeg(800, 600))
-    small = resize_to_square(decode_reduced(image, side), side).numpy().astype(float)
-    whole = resize_to_square(decode(image), side).numpy()
+    small = resize_to_square(decode_jpeg(image, side), side).numpy().astype(float)
+    whole = resize_to_square(decode_jpeg(image), side).numpy()
     assert 0 < np.abs(small - whole).mean() < 1.5
 
 
@@ -89,7 +86,7 @@ def test_embeddings_hardly_differ_from_those_of_the_full_size(landmarks45):
     paths = [image_path(place.test_dir, image_id) for image_id in ids]
     ((_, small),) = decode_batches(paths, 128, 24)
     whole = np.stack(
-        [resize_to_square(decode(path.read_bytes()), 128) for path in paths]
+        [resize_to_square(decode_jpeg(path.read_bytes()), 128) for path in paths]
     )
     assert (small != whole).any(axis=(1, 2, 3)).sum() > 12
     features = tf.keras.Model(model.input, model.get_layer(EMBEDDING).output)

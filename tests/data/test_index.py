@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kaggle_kit.data.image_files import FORMATS
 from kaggle_kit.data.image_hash import format_hash, hash_image
 from kaggle_kit.data.index import IndexCounts, image_ids, index, read_hashes
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.errors import TableError
 from kaggle_kit.storage import tables
+from tests.helpers.app_files import encode
+
+OTHERS = ("TIFF", "JPEG2000", "PPM", "TGA", "ICO", "PDF")
 
 
 def rows(path):
@@ -173,6 +177,53 @@ def test_sizes_are_as_stored_whatever_the_shape_and_colours(tmp_path):
         for r in rows(tmp_path / "index.csv")
     }
     assert sizes == {image_id: size for image_id, (_, size) in shapes.items()}
+
+
+def test_sizes_are_those_of_the_image_upright(tmp_path):
+    folder = tmp_path / "train" / "a" / "b" / "c"
+    folder.mkdir(parents=True)
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.new("RGB", (30, 20)).save(folder / f"abc{orientation}.jpg", exif=exif)
+    (tmp_path / "train.csv").write_text("id,landmark_id\n")
+    index(tmp_path, tmp_path / "index.csv")
+    sizes = [(row["width"], row["height"]) for row in rows(tmp_path / "index.csv")]
+    assert sizes == [("30", "20")] * 4 + [("20", "30")] * 4
+
+
+def test_broken_in_the_index_is_broken_in_shards_and_blank_in_a_submission(
+    rerun, settings, bundle_dir, tmp_path
+):
+    """Files of other formats, damaged ones, and one that only Pillow decodes."""
+    from kaggle_kit.data.shards import shards
+    from kaggle_kit.data.subset import subset
+    from kaggle_kit.inference.predict import predict
+
+    whole = next((rerun / "train").rglob("*.jpg")).read_bytes()
+    contents = [encode(Image.new("RGB", (40, 30), "red"), kind) for kind in OTHERS]
+    contents += [b"", b"%!PS-Adobe-3.0 EPSF", whole[:-600], whole[:-2] + b"<p>" * 99]
+    contents += [encode(Image.new("RGB", (40, 30), "red"), kind) for kind in FORMATS]
+    labels = [i for i, _, _ in tables.read_labels(rerun / "train.csv")]
+    tests = tables.read_sample(rerun / "sample_submission.csv")
+    subset(settings.subset, settings.seed, rerun, tmp_path / "subset")
+    members = tables.read_subset(tmp_path / "subset" / "subset.csv")
+    stored = [m.image_id for m in members if m.split == "train" and m.landmark_id]
+    changed = dict(zip(stored, contents, strict=False))
+    assert len(changed) == len(contents)
+    for image_id, content in changed.items():
+        image_path(rerun / "train", image_id).write_bytes(content)
+    for image_id, content in zip(tests, contents, strict=False):
+        image_path(rerun / "test", image_id).write_bytes(content)
+    index(rerun, tmp_path / "index.csv")
+    broken = {row["id"] for row in rows(tmp_path / "index.broken.csv")}
+    assert broken == set(stored[: len(OTHERS) + 3]) and broken <= set(labels)
+    made = shards(settings.data, rerun, tmp_path / "subset", tmp_path / "shards")
+    assert set(made.broken) == broken
+    predict(bundle_dir, rerun, tmp_path / "s.csv")
+    guesses = tables.read_submission(tmp_path / "s.csv")
+    blank = {image_id for image_id, guess in guesses.items() if guess is None}
+    assert blank == set(tests[: len(OTHERS) + 3])
 
 
 def test_real_images_all_decode(landmarks45, tmp_path):

@@ -27,13 +27,15 @@ def encode(image: Image.Image, kind: str, **options: object) -> bytes:
     return file.getvalue()
 
 
-def encode_oriented(image: Image.Image, orientation: int) -> bytes:
-    """A PNG with transposed pixels and the EXIF orientation that makes it upright."""
+def encode_oriented(
+    image: Image.Image, orientation: int, kind: str = "PNG", **options: object
+) -> bytes:
+    """A file with transposed pixels and the EXIF orientation that makes it upright."""
     transpose = ORIENTED[orientation]
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     transposed = image if transpose is None else image.transpose(transpose)
-    return encode(transposed, "PNG", exif=exif)
+    return encode(transposed, kind, exif=exif, **options)
 
 
 def encode_sixteen_bits(image: Image.Image) -> bytes:

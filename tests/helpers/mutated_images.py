@@ -13,7 +13,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def originals() -> list[bytes]:
-    """Images of all kinds that are good: JPEG, PNG, GIF, BMP, each in several ways."""
+    """Images of all kinds that are good: in each format, in several ways, some turned."""
     found = []
     for i, (kind, mode, options) in enumerate(
         [
@@ -30,6 +30,9 @@ def originals() -> list[bytes]:
             ("PNG", "I;16", {}),
             ("GIF", "P", {}),
             ("BMP", "RGB", {}),
+            ("WEBP", "RGB", {}),
+            ("JPEG", "RGB", {"quality": 90, "exif": _turned(6)}),
+            ("PNG", "RGB", {"exif": _turned(8)}),
         ]
     ):
         image = _drawn(i, 90 + 7 * i, 70 + 5 * i)
@@ -78,6 +81,12 @@ def with_size(content: bytes, width: int, height: int) -> bytes:
     return content[:18] + struct.pack("<ii", width, height) + content[26:]
 
 
+def _turned(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
 def _drawn(seed: int, width: int, height: int) -> Image.Image:
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
@@ -120,7 +129,7 @@ def _sized(rng: random.Random, content: bytes, _: bytes) -> bytes:
 
 def _field(rng: random.Random, content: bytes, _: bytes) -> bytes:
     """Another number in the header."""
-    at = rng.randrange(2, min(len(content), 60) + 2)
+    at = rng.randrange(2, max(3, min(len(content), 60) + 2))
     number = rng.choice([0, 1, 255, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 65_535])
     return content[:at] + struct.pack("<I", number) + content[at + 4 :]
 
@@ -156,7 +165,9 @@ def _segment(rng: random.Random, content: bytes, other: bytes) -> bytes:
         marker = bytes([rng.choice([*range(0xC0, 0xF0), 0xFE, rng.randrange(256)])])
         return content[: start + 1] + marker + content[start + 2 :]
     if how == 4:
-        length = struct.pack(">H", rng.choice([0, 1, 2, 3, 17, 65_535, end - start]))
+        length = struct.pack(
+            ">H", rng.choice([0, 1, 2, 3, 17, 65_535, min(end - start, 65_535)])
+        )
         return content[: start + 2] + length + content[start + 4 :]
     others = _segments(other)
     if not others:

@@ -6,10 +6,11 @@ It runs in its own process, since a decoder may crash. It prints a JSON object.
 import hashlib
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from kaggle_kit import config
-from kaggle_kit.data.decode import decode_files, resize_to_square
+from kaggle_kit.data.decode import PARALLEL, decode_file
 from kaggle_kit.data.index import look
 from tests.helpers.decoding import decode_batches
 from tests.helpers.memory import peak_mb
@@ -22,10 +23,16 @@ def digest(array) -> str:
     return hashlib.sha256(repr(array.shape).encode() + array.tobytes()).hexdigest()
 
 
+def digest_whole(path: Path) -> str | None:
+    """The digest of an image at full size; None if it does not decode."""
+    pixels = decode_file(path)
+    return None if pixels is None else digest(pixels)
+
+
 def main(folder: Path) -> None:
     """Print the digests of each image, by its name.
 
-    seen: of the pixels for a network. stored: of those in a shard. points: of its local
+    seen: of the pixels for a network. stored: of those at full size. points: of its local
     features. looked: what the index records.
     """
     paths = sorted(folder.iterdir())
@@ -34,11 +41,10 @@ def main(folder: Path) -> None:
         for i, image in zip(which.tolist(), pixels, strict=True):
             assert image.shape == (SIDE, SIDE, 3)
             seen[paths[i].name] = digest(image)
-    whole = decode_files(
-        paths, lambda pixels: resize_to_square(pixels, SIDE)
-    )  # as shards are made
-    for i, image in whole.as_numpy_iterator():
-        stored[paths[int(i)].name] = digest(image)
+    with ThreadPoolExecutor(PARALLEL) as pool:  # as shards are made
+        for path, whole in zip(paths, pool.map(digest_whole, paths), strict=True):
+            if whole is not None:
+                stored[path.name] = whole
     if "points" in sys.argv:
         from kaggle_kit.backends.tensorflow import TensorFlowEngine
         from kaggle_kit.local_features.extract import LocalReader

@@ -52,7 +52,7 @@ def test_the_sheet_says_what_is_there_and_what_is_wrong(damaged, tmp_path, capsy
     text = unescape(re.sub(r"<[^>]+>", "\n", page.split("<main>")[1]))
     assert re.search(rf"Landmarks\n+{len(sizes)}\n", text)
     broken = page.split("Broken and missing files")[1].split("</section>")[0]
-    assert three in broken and "cannot identify image file" in broken
+    assert three in broken and "no JPEG, PNG, GIF, BMP or WebP file" in broken
     repeated = page.split("<h2>Near-duplicates")[1].split("</section>")[0]
     assert ", ".join(sorted([one, two, four])) in repeated
     assert "contradict each other" in repeated

@@ -1,0 +1,117 @@
+"""The formats of image files that the kit reads, and their decoder without TensorFlow.
+
+This is the one list of formats, and the only module that opens image files with Pillow. The
+app, the index, the download and the report decode with it. Training and the kernel decode
+JPEGs with TensorFlow, in less time and to the same pixels, and all else with it
+(``data.decode``).
+"""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from kaggle_kit.data.orientation import read_orientation, turn_upright
+from kaggle_kit.data.resize import choose_ratio
+
+# Names of Pillow's plugins. No other is used: some start programs, as Ghostscript.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+FORMAT_NAMES = "JPEG, PNG, GIF, BMP or WebP"
+MOST_PIXELS = 2**29 // 3  # of an image: TensorFlow's limit for a JPEG at full size
+# Pillow and its plugins raise one of these for a damaged image.
+DAMAGE = (
+    *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, MemoryError),
+    *(ArithmeticError, AttributeError, RuntimeError, struct.error, zlib.error),
+    Image.DecompressionBombError,
+)
+
+
+def is_jpeg(content: bytes) -> bool:
+    """Whether a file is a JPEG by its first bytes."""
+    return content[:3] == b"\xff\xd8\xff"
+
+
+def open_image(content: bytes) -> Image.Image:
+    """Open an image file of one of the ``FORMATS`` by its header; nothing is decoded.
+
+    Raises:
+        PIL.UnidentifiedImageError: the file is of another format.
+        PIL.Image.DecompressionBombError: it has more than ``MOST_PIXELS`` pixels.
+        DAMAGE: the header is damaged.
+    """
+    try:
+        image = Image.open(io.BytesIO(content), "r", FORMATS)
+    except Image.UnidentifiedImageError:  # its text has an address in memory
+        raise Image.UnidentifiedImageError(f"no {FORMAT_NAMES} file") from None
+    width, height = image.size
+    if width * height > MOST_PIXELS:  # Pillow's own limit can be changed
+        raise Image.DecompressionBombError(
+            f"{width} x {height} pixels, more than {MOST_PIXELS}"
+        )
+    return image
+
+
+def decode_image(content: bytes, side: int | None = None) -> NDArray[np.uint8]:
+    """Decode an image file upright, (h, w, 3); of a moving one, the first frame.
+
+    Args:
+        side: a JPEG is reduced, but not below this height or width; None: full size.
+
+    Raises:
+        DAMAGE: the file is of another format, too large or damaged.
+    """
+    with open_image(content) as image:
+        ratio = choose_ratio(min(image.size), side) if side and is_jpeg(content) else 1
+        return decode_opened(image, ratio, read_orientation(content))
+
+
+def decode_opened(
+    image: Image.Image, ratio: int, orientation: int
+) -> NDArray[np.uint8]:
+    """Decode an opened image upright, (h, w, 3).
+
+    Args:
+        ratio: by which a JPEG is reduced, 1, 2, 4 or 8; 1 for other formats.
+        orientation: the EXIF orientation of the file.
+
+    Raises:
+        DAMAGE: the image is damaged.
+    """
+    if ratio > 1:
+        image.draft(
+            "RGB", (max(1, image.width // ratio), max(1, image.height // ratio))
+        )
+    return turn_upright(convert_to_rgb(image), orientation)
+
+
+def convert_to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Convert an image of Pillow to (h, w, 3) as TensorFlow does.
+
+    Of 16 bits the higher 8 are used. Transparency is ignored: a transparent pixel has the
+    colour that is stored for it.
+
+    Raises:
+        DAMAGE: the image is damaged.
+    """
+    image.load()
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        high = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+        return np.repeat(high[:, :, None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        return _scale_grey(np.asarray(image).astype(np.float32))
+    if image.mode == "CMYK":
+        light = 255 - np.asarray(image).astype(np.uint16)
+        return (light[:, :, :3] * light[:, :, 3:] // 255).astype(np.uint8)
+    if image.mode in ("La", "RGBa"):  # colours are multiplied by their opacity
+        image = image.convert(image.mode.upper())
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _scale_grey(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Scale grey values of up to 8 or 16 bits, which their maximum tells, to (h, w, 3)."""
+    white_level = 65535.0 if values.max(initial=0) > 255 else 255.0
+    scaled = values.clip(0, white_level) * (255 / white_level)
+    return np.repeat(np.rint(scaled).astype(np.uint8)[:, :, None], 3, axis=2)
