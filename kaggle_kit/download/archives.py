@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from kaggle_kit.data.index import DAMAGE, look
+from kaggle_kit.data.image_files import DAMAGE
+from kaggle_kit.data.index import look
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.download.resize import shrink
 from kaggle_kit.download.staging import FOLDER, BrokenImages, StagingFolder

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from kaggle_kit.config.images import Data
-from kaggle_kit.data.index import DAMAGE
+from kaggle_kit.data.image_files import DAMAGE
 from kaggle_kit.download.resize import QUALITY, shrink
 from tests.helpers.public_mirror import expected, found, images
 from tests.helpers.small_competition import image_id, image_name, jpeg
