@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.benchmarks import epoch, predict, search, subset
+from tests.benchmarks import epoch, near_duplicates, predict, search, subset
 from tests.benchmarks.__main__ import line
 
 
@@ -15,6 +15,7 @@ def small(monkeypatch):
     of_search = {"N_GALLERY": 9000, "N_QUERIES": 40, "WIDTH": 16}
     sizes = {
         search: {**of_search, "N_NON_LANDMARKS": 50, "REPEATS": 1},
+        near_duplicates: {"SIZES": (300, 3000), "COMPARED": 100},
         subset: {"N_IMAGES": 4000, "N_LANDMARKS": 150, "REPEATS": 1},
     }
     for module, values in sizes.items():
@@ -52,6 +53,13 @@ def test_subset_is_measured():
     rows = subset.measure()
     assert len(rows) == 3 and all(row.ratio > 0 for row in rows)
     assert "of 4,000 and split" in rows[0].measure
+
+
+def test_grouping_of_near_duplicates_is_measured():
+    rows = near_duplicates.measure()
+    assert [row.floor for row in rows] == [None, None, 1, 1]
+    assert all(row.ratio > 0 and line(row).startswith("| ") for row in rows)
+    assert "3,000 images" in rows[1].measure and "times the time" in rows[1].measure
 
 
 @pytest.mark.extended

@@ -148,12 +148,12 @@ def _given(args: argparse.Namespace, *names: str) -> list[str]:
     argument(
         "--report",
         action="store_true",
-        help="also write a page: sizes, duplicates, contact sheets",
+        help="also write a page: sizes, near-duplicates, contact sheets",
     ),
     example="kaggle-kit index --competition demo/competition --out index.csv --report",
 )
 def index(args: argparse.Namespace) -> Result:
-    """List the images that decode, with their landmark and size."""
+    """List the images that decode, with their landmark, size and hash."""
     from kaggle_kit.data.index import index
 
     result = to_json(index(args.competition, args.out))

@@ -117,15 +117,16 @@ def _near_pairs(
         key = one.astype(np.uint64) << np.uint64(32) | other
         order = np.argsort(key)
         key, rows = key[order], has_hash[order]
-        words = hashes[rows]
+        first_word = hashes[rows, 0]
         for i, j in _same_key_pairs(key, label[rows]):
-            differ = label[rows[i]] != label[rows[j]]
-            i, j = i[differ], j[differ]
-            bits = np.bitwise_count(words[i] ^ words[j])
+            bits = np.bitwise_count(first_word[i] ^ first_word[j])
+            maybe = np.flatnonzero(bits <= max_distance)
+            i, j = rows[i[maybe]], rows[j[maybe]]
+            bits = np.bitwise_count(hashes[i] ^ hashes[j])
             is_near = bits[:, 0] + bits[:, 1] <= max_distance
-            is_near &= bits[:, 2] <= MAX_CHECK
+            is_near &= (bits[:, 2] <= MAX_CHECK) & (label[i] != label[j])
             if is_near.any():
-                yield np.stack([rows[i[is_near]], rows[j[is_near]]], axis=1)
+                yield np.stack([i[is_near], j[is_near]], axis=1)
 
 
 def _deal_bits(hashes: NDArray[np.uint64], n: int) -> list[NDArray[np.uint32]]:
