@@ -101,6 +101,7 @@ def rehearse(
     code = fill_in(script, make_sources(metadata, slug, digest))
     out = _lay_out(Path(out), layout, Path(bundle), slug)
     copy = out / "kernel" / script.name
+    copy.parent.mkdir()
     copy.write_bytes(code)
     isolation = isolation_command()
     process = run_kernel(copy, out, isolation, time_limit_s, memory_gb)
@@ -147,7 +148,7 @@ def _write_report(
     return ReportPath(path)
 
 
-def _lay_out(out: Path, layout: Competition, bundle: Path, slug: str) -> Path:
+def _lay_out(out: Path, layout: Competition, bundle: Path, slug: str = SLUG) -> Path:
     """Create the folders that the kernel will see, as Kaggle mounts them.
 
     The bundle appears as it would after the upload: without empty folders, and without
@@ -169,8 +170,7 @@ def _lay_out(out: Path, layout: Competition, bundle: Path, slug: str) -> Path:
     out = out.resolve()
     competition = out / "input" / "competitions" / slug
     dataset = out / "input" / "datasets" / "owner" / "landmark-kit"
-    own = [out / name for name in ("kernel", "working", "scratch")]
-    for folder in (competition, dataset.parent, *own):
+    for folder in (competition, dataset.parent, out / "working", out / "scratch"):
         folder.mkdir(parents=True)
     for name in VISIBLE:
         (competition / name).symlink_to((layout.root / name).resolve())
