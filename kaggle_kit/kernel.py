@@ -2,16 +2,23 @@
 
 A kernel and a bundle may be published by different versions of the kit. Therefore the
 names and arguments of ``check``, ``infer`` and ``train`` never change, while any other
-module may. If they have to change after all, ``INTERFACE`` is increased: a kernel works
-only with a bundle of the same number. Each function imports the heavy modules it needs.
+module may. An argument may be added: then ``INTERFACE`` is increased, and the number that
+kernels had until then is added to ``FORMER``. A kernel works only with a bundle that has
+its number in one of the two. Each function imports the heavy modules it needs.
 """
 
 import logging
+import os
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from kaggle_kit import __version__
 
-INTERFACE = 1
+INTERFACE = 2  # 2: sources
+FORMER = (1,)  # the interfaces of earlier kernels that work, too
+DEPTH = 5  # of folders below the inputs; Kaggle has mounted them at 1 to 4
+COMPETITION = ("sample_submission.csv", "train.csv")
+SESSION = ("session.json",)
 
 
 def check(version: str, interface: int) -> None:
@@ -24,21 +31,26 @@ def check(version: str, interface: int) -> None:
     Raises:
         SystemExit: one line with both versions and what to do.
     """
-    problem = mismatch(version, interface, __version__, INTERFACE)
+    problem = mismatch(version, interface, __version__, INTERFACE, FORMER)
     if problem:
         raise SystemExit(problem)
 
 
 def mismatch(
-    kernel: str, kernel_interface: int, bundle: str, bundle_interface: int
+    kernel: str,
+    kernel_interface: int,
+    bundle: str,
+    bundle_interface: int,
+    former: Collection[int] = (),
 ) -> str | None:
     """Explain in one line why a kernel cannot use a bundle; None if it can.
 
     Args:
         kernel, bundle: the versions of the kit that made them.
         bundle_interface: 0 for a bundle that is older than this module.
+        former: the earlier interfaces that the bundle works with.
     """
-    if kernel_interface == bundle_interface:
+    if kernel_interface == bundle_interface or kernel_interface in former:
         return None
     remedy = "make the bundle again with kaggle-kit bundle and publish it"
     if kernel_interface < bundle_interface:
@@ -46,7 +58,13 @@ def mismatch(
     return f"kernel of kaggle_kit {kernel}, bundle of {bundle}: {remedy}"
 
 
-def infer(inputs: Path, bundle: Path, began: float, time_limit_s: float) -> None:
+def infer(
+    inputs: Path,
+    bundle: Path,
+    began: float,
+    time_limit_s: float,
+    sources: Mapping[str, str] | None = None,
+) -> None:
     """Write ``submission.csv`` into the working folder.
 
     A valid file without guesses is written first, before TensorFlow is imported.
@@ -56,15 +74,17 @@ def infer(inputs: Path, bundle: Path, began: float, time_limit_s: float) -> None
         bundle: the output of ``kaggle-kit bundle --run``.
         began: the start of the kernel, by ``time.monotonic``.
         time_limit_s: seconds from ``began`` until the kernel must have ended.
+        sources: what ``push`` wrote into the kernel. ``competition``: its slug. Without
+            it there must be one competition among the inputs.
 
     Raises:
-        SystemExit: the competition is not among the inputs.
+        SystemExit: the competition is not among the inputs, or several could be meant.
         KitError: the competition or the bundle is damaged.
     """
     _set_up_logging()
     from kaggle_kit.storage.tables import read_sample, write_submission
 
-    competition = _find_competition(inputs)
+    competition = _find_competition(inputs, (sources or {}).get("competition"))
     out = Path("submission.csv")
     write_submission(out, read_sample(competition / "sample_submission.csv"), {})
     from kaggle_kit.inference.predict import predict  # takes seconds to import
@@ -72,7 +92,12 @@ def infer(inputs: Path, bundle: Path, began: float, time_limit_s: float) -> None
     predict(bundle, competition, out, time_limit_s, began)
 
 
-def train(inputs: Path, bundle: Path, stop_at: float) -> None:
+def train(
+    inputs: Path,
+    bundle: Path,
+    stop_at: float,
+    sources: Mapping[str, str] | None = None,
+) -> None:
     """Train until the training is complete or time is up; the run is left in the working
     folder.
 
@@ -83,14 +108,18 @@ def train(inputs: Path, bundle: Path, stop_at: float) -> None:
         inputs: the folder in which Kaggle mounts the inputs of the kernel.
         bundle: the output of ``kaggle-kit bundle --config``.
         stop_at: when to stop, by ``time.monotonic``; see ``train_in_session``.
+        sources: as for ``infer``. ``earlier``: the kernel, as OWNER/SLUG, whose output is
+            resumed if the inputs have several.
 
     Raises:
-        SystemExit: the competition is not among the inputs.
+        SystemExit: the competition is not among the inputs, or several competitions or
+            outputs could be meant.
         KitError: the competition, the bundle or the earlier run is damaged.
     """
     _set_up_logging()
-    competition = _find_competition(inputs)
-    earlier = _find_folder(inputs, "session.json")
+    sources = sources or {}
+    competition = _find_competition(inputs, sources.get("competition"))
+    earlier = _find_earlier(inputs, sources.get("earlier"))
     from kaggle_kit.training.kaggle_session import train_in_session
 
     train_in_session(bundle, competition, Path(), earlier, stop_at)
@@ -100,23 +129,81 @@ def _set_up_logging() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
 
 
-def _find_competition(inputs: Path) -> Path:
-    names = ("sample_submission.csv", "train.csv")
-    folder = _find_folder(inputs, *names)
-    if folder is None:
+def _find_competition(inputs: Path, slug: str | None) -> Path:
+    found = _find_folders(inputs, COMPETITION)
+    if not found:
         raise SystemExit(
-            f"no folder with {', '.join(names)} in {inputs}: add it as input"
+            f"no folder with {', '.join(COMPETITION)} in {inputs}: add it as input"
         )
-    return folder
+    if slug is None:
+        fitting = _drop_repeated(found, COMPETITION)
+    else:
+        fitting = _select_mount(found, inputs, "competitions", slug)
+    if len(fitting) == 1:
+        return fitting[0]
+    raise SystemExit(
+        f"{inputs}: expected one competition ({slug or 'any'}), found "
+        f"{_join(fitting or found)}; attach only the one that is meant, or correct "
+        f"competition_sources and push the kernel again with kaggle-kit push"
+    )
 
 
-def _find_folder(inputs: Path, *names: str) -> Path | None:
-    """The folder that has all the names. Kaggle mounts inputs at varying depths."""
-    level = [inputs]
-    for _ in range(6):
-        for folder in level:
-            if all((folder / name).exists() for name in names):
-                return folder
-        below = [child for folder in level for child in sorted(folder.iterdir())]
-        level = [c for c in below if c.is_dir() and c.name not in ("train", "test")]
-    return None
+def _find_earlier(inputs: Path, kernel: str | None) -> Path | None:
+    """The output to resume; None if there is none."""
+    found = _find_folders(inputs, SESSION)
+    named = _select_mount(found, inputs, "notebooks", kernel) if kernel else []
+    fitting = named or _drop_repeated(found, SESSION)
+    if len(fitting) > 1:
+        raise SystemExit(
+            f"{inputs}: expected one output of an earlier training "
+            f"({kernel or 'any'}), found {_join(fitting)}; attach only the one to resume, "
+            f"or correct kernel_sources and push the kernel again with kaggle-kit push"
+        )
+    return fitting[0] if fitting else None
+
+
+def _find_folders(inputs: Path, names: Collection[str]) -> list[Path]:
+    """The folders that have all the files. Kaggle mounts inputs at varying depths."""
+    found = []
+    for top, folders, files in os.walk(inputs, followlinks=True):
+        folder = Path(top)
+        is_found = set(names) <= set(files)
+        found += [folder] if is_found else []
+        is_last = is_found or len(folder.relative_to(inputs).parts) == DEPTH
+        folders[:] = [] if is_last else sorted(set(folders) - {"train", "test"})
+    return found
+
+
+def _select_mount(
+    folders: Sequence[Path], inputs: Path, kind: str, name: str
+) -> list[Path]:
+    """Those of the folders that Kaggle mounted for a competition or a kernel.
+
+    They are at ``<kind>/<name>``, or as in former times at ``<slug>``.
+
+    Args:
+        name: SLUG of a competition, or OWNER/SLUG of a kernel.
+    """
+    names = name.split("/")
+    for start in ((kind, *names), (names[-1],)):
+        selected = [
+            folder
+            for folder in folders
+            if folder.relative_to(inputs).parts[: len(start)] == start
+        ]
+        if selected:
+            return selected
+    return []
+
+
+def _drop_repeated(folders: Sequence[Path], names: Collection[str]) -> list[Path]:
+    """Without folders whose files are those of one before: the same, mounted twice."""
+    distinct: dict[tuple[tuple[int, int], ...], Path] = {}
+    for folder in folders:
+        stats = [(folder / name).stat() for name in names]
+        distinct.setdefault(tuple((s.st_dev, s.st_ino) for s in stats), folder)
+    return list(distinct.values())
+
+
+def _join(folders: Sequence[Path]) -> str:
+    return " and ".join(map(str, folders))

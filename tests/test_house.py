@@ -243,7 +243,7 @@ def test_kernel_scripts_are_thin_and_offline():
     for metadata in ROOT.glob("kernels/*/kernel-metadata.json"):
         values = json.loads(metadata.read_text("utf-8"))
         script = metadata.parent / values["code_file"]
-        assert len(script.read_text("utf-8").splitlines()) < 40
+        assert len(script.read_text("utf-8").splitlines()) < 55
         assert values["enable_internet"] is False
         assert values["title"] == values["id"].split("/")[1]
 

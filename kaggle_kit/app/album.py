@@ -12,6 +12,7 @@ from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.errors import DataError
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import read_rows
+from kaggle_kit.storage.manifest import read_manifest
 
 THUMBNAILS, EXAMPLES = "thumbnails.zip", "examples"  # in photos/ of an exported folder
 ATTRIBUTION = "attribution.csv"
@@ -33,6 +34,7 @@ class Album:
 
         Raises:
             DataError: the folder does not exist or is of another kind.
+            ArtefactError: the manifest of the bundle is missing or damaged.
         """
         self._train_dir: Path | None = None
         self._thumbnails: zipfile.ZipFile | None = None
@@ -46,7 +48,7 @@ class Album:
         else:
             files = []
         self.examples = {f"Example {i}": file for i, file in enumerate(files, 1)}
-        self._credits = _read_credits(bundle / ATTRIBUTION)
+        self._credits = _read_credits(read_manifest(bundle).find(ATTRIBUTION))
 
     def load_preview(self, image_id: str) -> NDArray[np.uint8] | None:
         """A small copy of a gallery image, or None if it is not available."""
@@ -88,8 +90,8 @@ def choose_examples(competition: Competition) -> list[Path]:
     return files[:: max(1, len(files) // N_EXAMPLES)][:N_EXAMPLES]
 
 
-def _read_credits(path: Path) -> dict[str, tuple[str, str]]:
-    if not path.exists():
+def _read_credits(path: Path | None) -> dict[str, tuple[str, str]]:
+    if path is None:
         return {}
     rows = read_rows(path, ("id", "url", "author", "license", "title"))
     return {

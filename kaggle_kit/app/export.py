@@ -5,7 +5,7 @@ import json
 import shutil
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
@@ -21,8 +21,14 @@ from kaggle_kit.progress import progress
 from kaggle_kit.retrieval.gallery import sort_rarest_first
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.files import atomic_write_dir
-from kaggle_kit.storage.json_files import json_text, read_json
-from kaggle_kit.storage.manifest import MANIFEST, describe_file, verify
+from kaggle_kit.storage.json_files import json_text
+from kaggle_kit.storage.manifest import (
+    MANIFEST,
+    BundleManifest,
+    describe_file,
+    upload_names,
+    verify,
+)
 
 # The name that hosts look for. Its presence also marks a folder as an earlier export.
 PAGE = "streamlit_app.py"
@@ -95,18 +101,20 @@ def export(bundle: Path, out: Path, images: Path | None) -> AppExport:
         ArtefactError: the bundle has no LiteRT file or does not match its manifest, or
             ``out`` is a folder of another kind.
     """
-    verify(bundle)
-    settings = config.read_json(bundle / "config.json")
+    manifest = verify(bundle)
+    settings = config.read_json(manifest.path("config.json"))
     name = INT8 if settings.recognition.int8 else LITE
-    for folder in bundle.glob(f"embedders/*/{MODEL}"):
-        if not folder.with_name(name).exists():
+    saved_model = f"{MODEL}/saved_model.pb"
+    for network in manifest.list_names("embedders"):
+        run = network.removesuffix(saved_model)
+        if run != network and not manifest.find(f"{run}{name}"):
             raise ArtefactError(
-                f"{folder.parent}: expected {name}, found none; make the bundle again"
+                f"{bundle / run}: expected {name}, found none; make the bundle again"
             )
-    has_local = _measure_bytes(bundle / "local") <= MAX_MB * 1e6
+    has_local = manifest.measure("local") <= MAX_MB * 1e6
     n_thumbnails = 0
     with atomic_write_dir(out, PAGE) as folder:
-        _copy_bundle(bundle, folder / "bundle", has_local)
+        _copy_bundle(manifest, folder / "bundle", has_local)
         if images:
             competition = Competition(images).require("train")
             n_thumbnails = _pack_images(
@@ -129,20 +137,17 @@ def _extra_requirements(bundle: Path) -> str:
     return OPTIONAL_OPENCV if (bundle / "local").exists() else ""
 
 
-def _copy_bundle(bundle: Path, out: Path, has_local: bool) -> None:
+def _copy_bundle(bundle: BundleManifest, out: Path, has_local: bool) -> None:
     """Copy a bundle without what only TensorFlow or Kaggle needs; update its manifest."""
-    names = ["kaggle_kit", MODEL, "LICENSE", "dataset-metadata.json"]
-    if not has_local:
-        names.append("local")
-    shutil.copytree(bundle, out, ignore=shutil.ignore_patterns(*names))
+    skipped = {"kaggle_kit", MODEL, "LICENSE"} | (set() if has_local else {"local"})
+    out.mkdir()
+    for name in bundle.files:
+        if skipped.isdisjoint(PurePosixPath(name).parts):
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(bundle.folder / name, out / name)
     copy_library(out)
-    manifest = read_json(out / MANIFEST)
-    (out / MANIFEST).unlink()
-    files = sorted(path for path in out.rglob("*") if path.is_file())
-    manifest["files"] = {
-        path.relative_to(out).as_posix(): describe_file(path) for path in files
-    }
-    text = json_text(manifest, ensure_ascii=False)
+    files = {name: describe_file(out / name) for name in upload_names(out)}
+    text = json_text({**bundle.content, "files": files}, ensure_ascii=False)
     (out / MANIFEST).write_text(text, encoding="utf-8")
 
 
@@ -197,7 +202,3 @@ def _write_options(folder: Path) -> None:
             if section == name:
                 lines.append(f"{key} = {json.dumps(value)}")
     (folder / "config.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _measure_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -10,10 +10,10 @@ import streamlit as st
 
 from kaggle_kit.app.answers import AnswerService
 from kaggle_kit.app.text import escape_markdown, format_size
+from kaggle_kit.errors import ArtefactError
 from kaggle_kit.inference.answers import LANDMARK_FROM
 from kaggle_kit.inference.recogniser import Recogniser
-from kaggle_kit.storage import json_files
-from kaggle_kit.storage.manifest import MANIFEST
+from kaggle_kit.storage.manifest import BundleManifest, read_manifest
 
 
 def show_model(bundle: Path, service: AnswerService) -> None:
@@ -21,22 +21,25 @@ def show_model(bundle: Path, service: AnswerService) -> None:
     recogniser = service.recogniser
     settings, gallery = recogniser.settings, recogniser.gallery
     try:
-        manifest = json_files.read_json(bundle / MANIFEST)
-    except json_files.DAMAGE:
-        manifest = {}
+        manifest = read_manifest(bundle)
+    except ArtefactError:  # removed or damaged since it was loaded
+        manifest = BundleManifest(bundle, None, {}, {})
     st.markdown(f"#### {escape_markdown(settings.name)}")
     n_images, n_landmarks = (
         len(gallery.image_ids),
         len(set(gallery.landmark_ids.tolist())),
     )
-    networks = sorted(bundle.glob("embedders/*/*.tflite"))
-    size = sum(path.stat().st_size for path in networks)
+    networks = manifest.list_names("embedders")
+    size = sum(manifest.files[n].bytes for n in networks if n.endswith(".tflite"))
     rows = [
         ("Network", _describe_network(recogniser)),
         ("Gallery", f"{n_images} images of {n_landmarks} landmarks"),
         ("Images of no landmark to compare with", f"{len(gallery.non_landmarks)}"),
-        ("GAP at export, validation", _describe_scores(manifest.get("validation"))),
-        ("GAP at export, test", _describe_scores(manifest.get("test"))),
+        (
+            "GAP at export, validation",
+            _describe_scores(manifest.content.get("validation")),
+        ),
+        ("GAP at export, test", _describe_scores(manifest.content.get("test"))),
         ("Size of the networks", format_size(size)),
         ("Speed here", service.describe_speed()),
         ("Comparison of points", _describe_geometry(recogniser)),

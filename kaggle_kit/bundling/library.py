@@ -54,13 +54,12 @@ def check_fit(bundle: Path, script: Path) -> None:
     if script.suffix != ".py":
         return
     module = parse(script)
-    imports = _list_imports(module)
+    imports = list_imports(module)
     if not imports:
         return
     entry = bundle / ENTRY
-    bundle_interface = 0
-    if entry.is_file():
-        bundle_interface = _read_interface(_read_constants(parse(entry)))
+    of_bundle = _read_constants(parse(entry)) if entry.is_file() else {}
+    bundle_interface = _read_interface(of_bundle)
     constants, bundle_version = _read_constants(module), _read_version(bundle)
     others = sorted(imports - {"kaggle_kit.kernel"})
     # Kernels have a VERSION since 0.2.0.
@@ -72,7 +71,11 @@ def check_fit(bundle: Path, script: Path) -> None:
             f"{others[0]}; push the kernel of {bundle_version}, from its folder kernels"
         )
     kernel_interface = _read_interface(constants) or INTERFACE
-    error = mismatch(kernel_version, kernel_interface, bundle_version, bundle_interface)
+    former = of_bundle.get("FORMER")
+    error = mismatch(
+        *(kernel_version, kernel_interface, bundle_version, bundle_interface),
+        former if isinstance(former, tuple) else (),
+    )
     if error:
         raise ArtefactError(f"{bundle}: {error}")
 
@@ -91,8 +94,8 @@ def parse(path: Path) -> ast.Module:
         ) from None
 
 
-def _list_imports(script: ast.Module) -> set[str]:
-    """Full names of the kit's modules that a script imports."""
+def list_imports(script: ast.Module) -> set[str]:
+    """The full names of the kit's modules that a script imports."""
     names: set[str] = set()
     for node in ast.walk(script):
         if isinstance(node, ast.Import):
@@ -107,12 +110,18 @@ def _list_imports(script: ast.Module) -> set[str]:
 def _read_constants(module: ast.Module) -> dict[str, Any]:
     """The literal values that a module assigns to upper-case names at its top level."""
     return {
-        target.id: node.value.value
+        target.id: ast.literal_eval(node.value)
         for node in module.body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        if isinstance(node, ast.Assign) and _is_literal(node.value)
         for target in node.targets
         if isinstance(target, ast.Name) and target.id.isupper()
     }
+
+
+def _is_literal(node: ast.expr) -> bool:
+    """Whether an expression is a constant, or a tuple of constants."""
+    nodes = node.elts if isinstance(node, ast.Tuple) else [node]
+    return all(isinstance(n, ast.Constant) for n in nodes)
 
 
 def _read_interface(constants: dict[str, Any]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit import config
-from kaggle_kit.backends.base import INT8, Image
+from kaggle_kit.backends.base import Image
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.inference.embedder_parts import Network, Part, VisualWords
+from kaggle_kit.inference.embedder_parts import Part, load_parts
 from kaggle_kit.inference.time_budget import Level, Rates
 from kaggle_kit.local_features.extract import LocalReader
-from kaggle_kit.local_features.vlad import Vocabulary
 from kaggle_kit.progress import progress
 from kaggle_kit.retrieval.whitening import Whitening, normalise
+from kaggle_kit.storage.manifest import upload_names
 
 
 class Embeddings(NamedTuple):
@@ -275,36 +275,26 @@ def _count_required(parts: Sequence[Part], settings: config.Recognition) -> int:
 
 
 def load_embedder(
-    folder: Path, settings: config.Recognition, reader: LocalReader
+    folder: Path,
+    settings: config.Recognition,
+    reader: LocalReader,
+    names: Collection[str] | None = None,
 ) -> Embedder:
     """Load the embedder of a bundle.
 
-    ``embedders/`` has a folder for each run with its ``config.json``, its network and its
-    ``words.npy``; the last two may be absent, and each may have a whitening. With
-    ``recognition.int8``, the network is ``model.int8.tflite``, otherwise that of the
-    reader's engine.
+    Args:
+        names: the files of the bundle, as its manifest lists them; None: all in the
+            folder, for a bundle that has no manifest yet.
 
     Raises:
-        ArtefactError: a part is missing or damaged, or the number of weights is wrong.
+        ArtefactError: a part is missing or damaged, the number of weights is wrong, or
+            the folder of a SavedModel has a file that is not of the bundle.
     """
-    parts: list[Part] = []
-    engine = reader.engine
-    name = INT8 if settings.int8 else engine.network
-    for run in sorted((folder / "embedders").glob("*")):
-        if (run / name).exists():
-            parts.append(Network(run / name, engine, settings.mixed_precision))
-            parts[-1].whitening = _whitening(run / "model.whitening.npz")
-        if (run / "words.npy").exists():
-            words = Vocabulary.load(run / "words.npy").words
-            parts.append(VisualWords(words, reader))
-            parts[-1].whitening = _whitening(run / "words.whitening.npz")
+    names = upload_names(folder) if names is None else names
+    parts = load_parts(folder, settings, reader, names)
     if not parts or len(settings.weights) not in (0, len(parts)):
         raise ArtefactError(
             f"{folder}: expected an embedder for each of recognition.weights "
             f"{settings.weights}, got {len(parts)}; make the bundle again"
         )
     return Embedder(parts, settings)
-
-
-def _whitening(path: Path) -> Whitening | None:
-    return Whitening.load(path) if path.exists() else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,10 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_kit.backends.base import VIEWS, Engine, Image
+from kaggle_kit import config
+from kaggle_kit.backends.base import INT8, VIEWS, Engine, Image
+from kaggle_kit.errors import ArtefactError
 from kaggle_kit.local_features.extract import LocalReader
-from kaggle_kit.local_features.vlad import vlad
+from kaggle_kit.local_features.vlad import Vocabulary, vlad
 from kaggle_kit.retrieval.whitening import Whitening
+from kaggle_kit.storage.manifest import MANIFEST
 
 
 class Part(Protocol):
@@ -119,3 +122,69 @@ class VisualWords:
 
     def close(self) -> None:
         """Do nothing: there are no threads."""
+
+
+def load_parts(
+    folder: Path,
+    settings: config.Recognition,
+    reader: LocalReader,
+    names: Collection[str],
+) -> list[Part]:
+    """Load the parts of a bundle's embedder.
+
+    ``embedders/`` has a folder for each run with its ``config.json``, its network and its
+    ``words.npy``; the last two may be absent, and each may have a whitening. With
+    ``recognition.int8``, the network is ``model.int8.tflite``, otherwise that of the
+    reader's engine.
+
+    Args:
+        names: the files of the bundle; no other file is read.
+
+    Raises:
+        ArtefactError: a part is damaged, or the folder of a SavedModel has a file that is
+            not of the bundle.
+    """
+    parts: list[Part] = []
+    engine = reader.engine
+    network = INT8 if settings.int8 else engine.network
+    for run, entries in _list_runs(names).items():
+        place = folder / "embedders" / run
+        if network in entries:
+            _check_network(place / network, folder, names)
+            parts.append(Network(place / network, engine, settings.mixed_precision))
+            if "model.whitening.npz" in entries:
+                parts[-1].whitening = Whitening.load(place / "model.whitening.npz")
+        if "words.npy" in entries:
+            words = Vocabulary.load(place / "words.npy").words
+            parts.append(VisualWords(words, reader))
+            if "words.whitening.npz" in entries:
+                parts[-1].whitening = Whitening.load(place / "words.whitening.npz")
+    return parts
+
+
+def _list_runs(names: Iterable[str]) -> dict[str, set[str]]:
+    """The files and folders in each folder of ``embedders/``, by its name.
+
+    >>> _list_runs(["embedders/0/model/saved_model.pb", "config.json"])
+    {'0': {'model'}}
+    """
+    runs: dict[str, set[str]] = {}
+    for name in sorted(names):
+        top, _, rest = name.partition("/")
+        run, _, entry = rest.partition("/")
+        if top == "embedders" and entry:
+            runs.setdefault(run, set()).add(entry.partition("/")[0])
+    return runs
+
+
+def _check_network(path: Path, folder: Path, names: Collection[str]) -> None:
+    """Refuse a SavedModel with files that are not of the bundle.
+
+    TensorFlow itself chooses what it reads in the folder of a SavedModel.
+    """
+    for file in sorted(path.rglob("*")):
+        if file.is_file() and file.relative_to(folder).as_posix() not in names:
+            raise ArtefactError(
+                f"{file}: expected only files of the bundle in the folder of a network, "
+                f"got one that {MANIFEST} does not list; remove it"
+            )

@@ -27,12 +27,12 @@ from kaggle_kit.inference.embedder import (
 from kaggle_kit.local_features.extract import BLOCK, CACHED, LocalReader
 from kaggle_kit.progress import progress
 from kaggle_kit.retrieval import ranking
-from kaggle_kit.retrieval.gallery import Gallery
+from kaggle_kit.retrieval.gallery import FILES, Gallery
 from kaggle_kit.retrieval.knn import top_k
 from kaggle_kit.retrieval.ranking import Evidence
 from kaggle_kit.retrieval.whitening import normalise
 from kaggle_kit.storage import tables
-from kaggle_kit.storage.manifest import verify
+from kaggle_kit.storage.manifest import BundleManifest, verify
 from kaggle_kit.storage.tables import Class, Guess
 
 if TYPE_CHECKING:
@@ -91,30 +91,34 @@ class Recogniser:
 
         Raises:
             ArtefactError, ConfigError, TableError: a file is missing, damaged or does not
-                match the manifest.
+                match the manifest. A file that the manifest does not list is missing.
         """
-        bundle = Path(bundle)
-        verify(bundle)
-        settings = config.read_json(bundle / "config.json")
+        manifest = verify(Path(bundle))
+        settings = config.read_json(manifest.path("config.json"))
         missing_geometry = None
         if settings.recognition.verification and geometry_optional:
-            missing_geometry = _explain_missing_geometry(bundle)
+            missing_geometry = _explain_missing_geometry(manifest)
             settings = _disable_geometry(settings) if missing_geometry else settings
         reader = LocalReader(settings.local, engine or _load_tensorflow(), n_cached)
-        gallery = Gallery.load(bundle / "gallery")
+        gallery = Gallery.load(manifest.subfolder("gallery", FILES))
         geometry = None
         if settings.recognition.verification:
-            geometry = _load_geometry(bundle, gallery, reader, train_dir or bundle)
+            geometry = _load_geometry(manifest, gallery, reader, train_dir)
         # Confidences with and without geometry need different calibrations.
-        calibration = PLAIN_CALIBRATION if missing_geometry else CALIBRATION
+        calibration = manifest.find(
+            PLAIN_CALIBRATION if missing_geometry else CALIBRATION
+        )
+        names = manifest.find("names.csv")
         return cls(
             settings,
-            tables.read_classes(bundle / "classes.csv"),
-            load_embedder(bundle, settings.recognition, reader),
+            tables.read_classes(manifest.path("classes.csv")),
+            load_embedder(
+                manifest.folder, settings.recognition, reader, manifest.files
+            ),
             gallery,
             geometry,
-            tables.read_names(bundle / "names.csv"),
-            Calibration.load(bundle / calibration),
+            tables.read_names(names) if names else {},
+            Calibration.load(calibration) if calibration else None,
             missing_geometry,
         )
 
@@ -278,23 +282,27 @@ def _load_tensorflow() -> Engine:
 
 
 def _load_geometry(
-    bundle: Path, gallery: Gallery, reader: LocalReader, train_dir: Path
+    manifest: BundleManifest,
+    gallery: Gallery,
+    reader: LocalReader,
+    train_dir: Path | None,
 ) -> Geometry:
     from kaggle_kit.local_features.rerank import Geometry  # OpenCV
-    from kaggle_kit.local_features.sift import LocalFeatures
+    from kaggle_kit.local_features.sift import FILES, LocalFeatures
 
-    features = LocalFeatures.load(bundle / "local")
+    folder = manifest.subfolder("local", FILES)
+    features = LocalFeatures.load(folder)
     if len(features) != len(gallery.image_ids):
         raise ArtefactError(
-            f"{bundle / 'local'}: expected the features of {len(gallery.image_ids)} "
+            f"{folder}: expected the features of {len(gallery.image_ids)} "
             f"images, got {len(features)}; make the bundle again"
         )
     return Geometry(reader, train_dir, features, gallery.image_ids)
 
 
-def _explain_missing_geometry(bundle: Path) -> str | None:
+def _explain_missing_geometry(manifest: BundleManifest) -> str | None:
     """Why geometry is not possible; None if it is."""
-    if not (bundle / "local").is_dir():
+    if not manifest.list_names("local"):
         return "the exported folder has no local features"
     missing = [name for name in ("cv2", "threadpoolctl") if find_spec(name) is None]
     return "OpenCV is not installed" if missing else None

@@ -3,8 +3,8 @@
 import json
 import logging
 import re
-import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from kaggle_kit.errors import (
     UnreachableError,
 )
 from kaggle_kit.kaggle import client
-from kaggle_kit.kaggle.kernel_output import collect
+from kaggle_kit.kaggle.kernel_output import Manifest, collect, download_manifest
 from kaggle_kit.kaggle.kernel_run import KernelRun, check_output_folders
 from kaggle_kit.kaggle.polling import wait_for
 from kaggle_kit.rehearsal.kernel_folder import (
@@ -26,6 +26,12 @@ from kaggle_kit.rehearsal.kernel_folder import (
     KernelMetadata,
     find_code_file,
     read_kernel_metadata,
+)
+from kaggle_kit.rehearsal.kernel_sources import (
+    fill_in,
+    make_sources,
+    takes_sources,
+    trains,
 )
 from kaggle_kit.storage.files import package_path
 from kaggle_kit.storage.json_files import to_json
@@ -50,6 +56,9 @@ def push(
 
     The complete metadata is sent; the folder itself is not changed.
 
+    A kernel of the kit is told which competition and bundle are meant; see
+    ``rehearsal.kernel_sources``.
+
     Args:
         kernel: the kernel folder; None means the kit's inference kernel.
         handle: owner/slug of the kernel; None means the id in its metadata, where the
@@ -57,13 +66,17 @@ def push(
         dataset: owner/slug of the bundle; None means the metadata's dataset sources.
 
     Raises:
-        ArtefactError: the folder or its metadata is invalid, or the output could not be
-            saved.
+        ArtefactError: the folder or its metadata is invalid, several competitions or
+            bundles could be meant, or the output could not be saved.
         KaggleError: the subclass says what failed. No submission is used up.
     """
     kernel, metadata = _prepare(kernel, handle, dataset)
+    script = kernel / metadata.code_file
+    bundle = _find_bundle(script, metadata) if takes_sources(script) else None
     metadata = replace(metadata, kernel_sources=_existing_kernel_sources(metadata))
-    return collect(metadata, send(kernel, metadata))
+    slug, digest = metadata.competition_sources[0], bundle.sha256 if bundle else None
+    version = send(kernel, metadata, make_sources(metadata, slug, digest))
+    return collect(metadata, version, bundle.info if bundle else None)
 
 
 def plan_push(
@@ -75,6 +88,11 @@ def plan_push(
         ArtefactError: as ``push``.
     """
     _, metadata = _prepare(kernel, handle, dataset)
+    return make_plan(metadata)
+
+
+def make_plan(metadata: KernelMetadata) -> PushPlan:
+    """What a push with complete metadata would do."""
     command = client.format_command("kernels", "push", "-p", "STAGED")
     return PushPlan(metadata, [command])
 
@@ -127,10 +145,13 @@ def complete_metadata(
     )
 
 
-def send(kernel: Path, metadata: KernelMetadata) -> int:
+def send(kernel: Path, metadata: KernelMetadata, sources: Mapping[str, str]) -> int:
     """Push a kernel folder with the given metadata; return the new version's number.
 
     Waits while all of the account's GPU sessions are in use.
+
+    Args:
+        sources: what a kernel of the kit is told.
 
     Raises:
         KaggleError: the subclass says what failed. An unknown source is an error, too,
@@ -138,7 +159,8 @@ def send(kernel: Path, metadata: KernelMetadata) -> int:
     """
     page = f"{client.WEB}/code/{metadata.id}"
     with tempfile.TemporaryDirectory(prefix="kaggle-kit-") as folder:
-        shutil.copyfile(kernel / metadata.code_file, Path(folder, metadata.code_file))
+        code = fill_in(kernel / metadata.code_file, sources)
+        Path(folder, metadata.code_file).write_bytes(code)
         text = json.dumps(to_json(metadata), indent=2)
         Path(folder, METADATA).write_text(text, "utf-8")
 
@@ -173,8 +195,34 @@ def _prepare(
     """Check a kernel folder before anything is sent; return it with its metadata."""
     kernel = Path(kernel or package_path("kernels") / "inference")
     metadata = complete_metadata(kernel, handle, dataset)
+    competitions = metadata.competition_sources
+    if len(competitions) > 1 and takes_sources(kernel / metadata.code_file):
+        raise ArtefactError(
+            f"{kernel / METADATA}: expected one competition in competition_sources, got "
+            f"{' and '.join(competitions)}; keep the one that the kernel is for, or name "
+            f"it with kaggle-kit ship --slug"
+        )
     check_output_folders(metadata.id)
     return kernel, metadata
+
+
+def _find_bundle(script: Path, metadata: KernelMetadata) -> Manifest | None:
+    """The bundle that a kernel of the kit needs; None if no dataset source is a bundle.
+
+    Raises:
+        ArtefactError: several dataset sources are such bundles.
+    """
+    manifests = [download_manifest(handle) for handle in metadata.dataset_sources]
+    bundles = [manifest for manifest in manifests if manifest]
+    kind = "training" if trains(script) else "recognition"
+    bundles = [bundle for bundle in bundles if bundle.kind == kind] or bundles
+    if len(bundles) > 1:
+        raise ArtefactError(
+            f"{metadata.id}: expected one {kind} bundle in dataset_sources, got "
+            f"{' and '.join(bundle.info.dataset for bundle in bundles)}; keep the one that "
+            f"is meant, or name it with --dataset"
+        )
+    return bundles[0] if bundles else None
 
 
 def _existing_kernel_sources(metadata: KernelMetadata) -> list[str]:

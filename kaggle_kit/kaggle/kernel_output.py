@@ -8,10 +8,12 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kaggle_kit.errors import (
+    ArtefactError,
     IncompleteError,
     RefusedError,
     RulesError,
@@ -41,11 +43,26 @@ SESSION = "session.json"  # the output of a training kernel, instead of a submis
 _MALFORMED = (*json_files.DAMAGE, KeyError, TypeError, AttributeError)
 
 
-def collect(metadata: KernelMetadata, version: int) -> KernelRun:
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The manifest of a published bundle."""
+
+    sha256: str
+    kind: str | None  # "recognition" or "training"
+    info: BundleInfo
+
+
+def collect(
+    metadata: KernelMetadata, version: int, bundle: BundleInfo | None = None
+) -> KernelRun:
     """Wait until a pushed version has run, then download and validate its output.
 
     The output is saved to ``submissions/<slug>-v<version>``, with the result in
     ``push.json``. A version that is already there is not downloaded again.
+
+    Args:
+        metadata: the submission is validated for the first of its competition sources.
+        bundle: the bundle that the kernel was told; None: the first one in its sources.
 
     Raises:
         RefusedError: the run failed; the end of its log has been logged.
@@ -67,11 +84,52 @@ def collect(metadata: KernelMetadata, version: int) -> KernelRun:
         submission, session = _read_output(part, metadata)
         run = KernelRun(
             *(kernel, version, str(folder), submission, session),
-            bundle=_find_bundle(metadata.dataset_sources),
+            bundle=bundle or _find_bundle(metadata.dataset_sources),
         )
         text = json_files.json_text(run)
         (part / RESULT).write_text(text, encoding="utf-8")
     return run
+
+
+def download_manifest(handle: str) -> Manifest | None:
+    """The manifest in the newest version of a dataset; None if that is no bundle.
+
+    Raises:
+        KaggleError: the download failed.
+    """
+    try:
+        return parse_manifest(handle, download_file(handle, MANIFEST))
+    except (RulesError, IncompleteError, ArtefactError):  # no dataset, or no bundle
+        return None
+
+
+def parse_manifest(handle: str, content: bytes) -> Manifest:
+    """Parse the manifest of a bundle.
+
+    Args:
+        handle: owner/slug of the dataset.
+
+    Raises:
+        ArtefactError: it is damaged.
+    """
+    try:
+        values = json.loads(content)
+        scores = values.get("test") or values.get("validation") or {}
+        made_with = values.get("made_with") or [{}]
+        digest = hashlib.sha256(content).hexdigest()
+        info = BundleInfo(
+            dataset=handle,
+            bundle=digest[:12],
+            config=values.get("name"),
+            commit=made_with[0].get("commit"),
+            local_gap=scores.get("gap"),
+        )
+        return Manifest(digest, values.get("kind"), info)
+    except (*_MALFORMED, IndexError) as error:
+        raise ArtefactError(
+            f"{handle}: expected the manifest of a bundle in {MANIFEST}, got "
+            f"{error!r:.200}; make the bundle again and publish it"
+        ) from None
 
 
 def download_sample(slug: str, folder: Path) -> Path:
@@ -195,20 +253,6 @@ def _read_output(
 
 
 def _find_bundle(datasets: list[str]) -> BundleInfo | None:
-    """The bundle among the dataset sources of a kernel; None if there is none."""
-    for handle in datasets:
-        try:
-            content = download_file(handle, MANIFEST)
-            manifest = json.loads(content)
-            scores = manifest.get("test") or manifest.get("validation") or {}
-            made_with = manifest.get("made_with") or [{}]
-            return BundleInfo(
-                dataset=handle,
-                bundle=hashlib.sha256(content).hexdigest()[:12],
-                config=manifest.get("name"),
-                commit=made_with[0].get("commit"),
-                local_gap=scores.get("gap"),
-            )
-        except (RulesError, IncompleteError, *_MALFORMED):  # not a bundle
-            continue
-    return None
+    """The first bundle among the dataset sources of a kernel; None if there is none."""
+    manifests = (download_manifest(handle) for handle in datasets)
+    return next((manifest.info for manifest in manifests if manifest), None)

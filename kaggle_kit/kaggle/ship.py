@@ -15,12 +15,13 @@ from kaggle_kit.kaggle.dataset import (
     publish,
     read_handle,
 )
-from kaggle_kit.kaggle.kernel import PushPlan, complete_metadata, plan_push, send
-from kaggle_kit.kaggle.kernel_output import collect
+from kaggle_kit.kaggle.kernel import PushPlan, complete_metadata, make_plan, send
+from kaggle_kit.kaggle.kernel_output import Manifest, collect, parse_manifest
 from kaggle_kit.kaggle.kernel_run import SUBMISSIONS, KernelRun, check_output_folders
 from kaggle_kit.kaggle.ledger import LEDGER, check_ledger
 from kaggle_kit.kaggle.submit import ScoredSubmission, submit
 from kaggle_kit.rehearsal.kernel_folder import KernelMetadata
+from kaggle_kit.rehearsal.kernel_sources import make_sources
 from kaggle_kit.storage import json_files
 from kaggle_kit.storage.files import package_path
 from kaggle_kit.storage.json_files import OPTIONAL, to_json
@@ -68,7 +69,7 @@ class _Job:
     """A bundle and a kernel that may be shipped."""
 
     bundle: Path
-    handle: str  # of the bundle's dataset
+    manifest: Manifest
     kernel: Path
     metadata: KernelMetadata
     progress: _Progress
@@ -98,11 +99,13 @@ def ship(
     progress.save()
     version = progress.kernel_version
     if version is None:
-        version = send(job.kernel, job.metadata)
+        sources = make_sources(job.metadata, slug, job.manifest.sha256)
+        version = send(job.kernel, job.metadata, sources)
         progress = replace(progress, kernel_version=version)
         progress.save()
     try:
-        kernel_run = collect(job.metadata, version)
+        of_slug = replace(job.metadata, competition_sources=[slug])
+        kernel_run = collect(of_slug, version, job.manifest.info)
     except (RefusedError, TableError):
         replace(progress, kernel_version=None).save()  # the next call pushes again
         raise
@@ -120,8 +123,7 @@ def plan_ship(
         KitError: as ``ship``.
     """
     job = _prepare(bundle, kernel, slug, message, ledger)
-    push_plan = plan_push(job.kernel, job.metadata.id, job.handle)
-    return ShipmentPlan(plan_publish(job.bundle), push_plan)
+    return ShipmentPlan(plan_publish(job.bundle), make_plan(job.metadata))
 
 
 def _prepare(
@@ -141,19 +143,24 @@ def _prepare(
     check_text("the message", message)
     check_output_folders(metadata.id)
     check_ledger(ledger)
+    manifest = _read_manifest(bundle, handle)
     progress = _load_progress(_digest(bundle, kernel, slug, metadata))
-    return _Job(bundle, handle, kernel, metadata, progress)
+    return _Job(bundle, manifest, kernel, metadata, progress)
 
 
-def _digest(bundle: Path, kernel: Path, slug: str, metadata: KernelMetadata) -> str:
-    """A hash of all that the steps depend on."""
-    manifest = bundle / MANIFEST
-    if not manifest.is_file():
+def _read_manifest(bundle: Path, handle: str) -> Manifest:
+    path = bundle / MANIFEST
+    if not path.is_file():
         raise ArtefactError(
             f"{bundle}: expected a bundle with {MANIFEST}, found none; run kaggle-kit "
             f"bundle first"
         )
-    digest = hashlib.sha256(manifest.read_bytes())
+    return parse_manifest(handle, path.read_bytes())
+
+
+def _digest(bundle: Path, kernel: Path, slug: str, metadata: KernelMetadata) -> str:
+    """A hash of all that the steps depend on."""
+    digest = hashlib.sha256((bundle / MANIFEST).read_bytes())
     digest.update((kernel / metadata.code_file).read_bytes())
     digest.update(json.dumps([to_json(metadata), slug], sort_keys=True).encode())
     return digest.hexdigest()

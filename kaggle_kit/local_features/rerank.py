@@ -22,14 +22,15 @@ class Geometry:
 
     Attributes:
         reader: detects the features of queries, and of gallery images without stored ones.
-        train_dir: the folder of gallery images without stored features.
+        train_dir: the folder of gallery images without stored features; None: these
+            images have no features.
         stored: features of gallery images, or None.
     """
 
     def __init__(
         self,
         reader: LocalReader,
-        train_dir: Path,
+        train_dir: Path | None,
         stored: LocalFeatures | None = None,
         image_ids: Sequence[str] = (),
     ):
@@ -74,9 +75,11 @@ class Geometry:
         """The features of gallery images, by row: stored ones, or detected in the file."""
         ids = {int(row): gallery.image_ids[row] for row in np.unique(rows)}
         missing = [row for row in ids if ids[row] not in self._stored_row]
-        paths = [image_path(self.train_dir, ids[row]) for row in missing]
-        detected = [f or NO_FEATURES for f in self.reader.read(paths)]
-        features = dict(zip(missing, detected, strict=True))
+        features = dict.fromkeys(missing, NO_FEATURES)
+        if self.train_dir is not None:
+            paths = [image_path(self.train_dir, ids[row]) for row in missing]
+            detected = [f or NO_FEATURES for f in self.reader.read(paths)]
+            features = dict(zip(missing, detected, strict=True))
         if self.stored is not None:
             for row, image_id in ids.items():
                 if image_id in self._stored_row:

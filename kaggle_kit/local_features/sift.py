@@ -29,6 +29,7 @@ DESCRIPTOR = 128  # dimensions of a descriptor
 CONTRAST = 0.03  # contrastThreshold; the default 0.04 detects fewer points in haze
 SCALE = 512  # length of a uint8 descriptor, with which few components exceed 255
 ARRAYS = ("points", "descriptors", "sizes", "offsets")
+FILES = tuple(f"{name}.npy" for name in ARRAYS)
 
 
 class Features(NamedTuple):

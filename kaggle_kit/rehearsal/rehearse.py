@@ -10,9 +10,15 @@ from kaggle_kit.errors import ArtefactError, KitError, RehearsalError
 from kaggle_kit.metrics.score import Score, Validation, score, validate
 from kaggle_kit.rehearsal.kernel_folder import find_code_file, read_kernel_metadata
 from kaggle_kit.rehearsal.kernel_process import isolation_command, run_kernel
+from kaggle_kit.rehearsal.kernel_sources import fill_in, make_sources
 from kaggle_kit.storage.files import atomic_write, package_path, replaceable
 from kaggle_kit.storage.json_files import INLINE, OPTIONAL, to_json, write_json
-from kaggle_kit.storage.manifest import upload_names, verify_upload
+from kaggle_kit.storage.manifest import (
+    MANIFEST,
+    describe_file,
+    upload_names,
+    verify_upload,
+)
 
 RESULT = "rehearsal.json"
 SUBMISSION = Path("working", "submission.csv")
@@ -67,7 +73,8 @@ def rehearse(
     """Run a kernel like Kaggle's scoring run, and validate its submission.
 
     The kernel runs in ``out/working``. It sees the bundle, and the competition without
-    its solution, in ``out/input``. It can write only to its working folder and to a
+    its solution, in ``out/input``. It is the copy in ``out/kernel``, which is told its
+    sources as a pushed kernel is. It can write only to its working folder and to a
     temporary folder. It has no network, and cannot import packages that Kaggle's image
     lacks. It is told its time limit. It is stopped when it exceeds a limit.
 
@@ -86,11 +93,18 @@ def rehearse(
     layout = Competition(Path(competition)).require(*VISIBLE)
     verify_upload(bundle)
     kernel = Path(kernel or package_path("kernels") / "inference")
-    script = find_code_file(kernel, read_kernel_metadata(kernel)).resolve()
+    metadata = read_kernel_metadata(kernel)
+    script = find_code_file(kernel, metadata).resolve()
     check_fit(Path(bundle), script)
-    out = _lay_out(Path(out), layout, Path(bundle))
+    slug = (metadata.competition_sources or [SLUG])[0]
+    digest = describe_file(Path(bundle) / MANIFEST).sha256
+    code = fill_in(script, make_sources(metadata, slug, digest))
+    out = _lay_out(Path(out), layout, Path(bundle), slug)
+    copy = out / "kernel" / script.name
+    copy.parent.mkdir()
+    copy.write_bytes(code)
     isolation = isolation_command()
-    process = run_kernel(script, out, isolation, time_limit_s, memory_gb)
+    process = run_kernel(copy, out, isolation, time_limit_s, memory_gb)
     network = "namespace" if isolation else "refusal"
     result = Rehearsal(network, process.seconds, process.peak_memory_gb)
     submission = out / SUBMISSION
@@ -135,7 +149,7 @@ def _write_report(
     return ReportPath(path)
 
 
-def _lay_out(out: Path, layout: Competition, bundle: Path) -> Path:
+def _lay_out(out: Path, layout: Competition, bundle: Path, slug: str = SLUG) -> Path:
     """Create the folders that the kernel will see, as Kaggle mounts them.
 
     The bundle appears as it would after the upload: without empty folders, and without
@@ -155,7 +169,7 @@ def _lay_out(out: Path, layout: Competition, bundle: Path) -> Path:
         elif path.name != RESULT:
             path.unlink()
     out = out.resolve()
-    competition = out / "input" / "competitions" / SLUG
+    competition = out / "input" / "competitions" / slug
     dataset = out / "input" / "datasets" / "owner" / "landmark-kit"
     for folder in (competition, dataset.parent, out / "working", out / "scratch"):
         folder.mkdir(parents=True)

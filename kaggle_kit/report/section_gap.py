@@ -11,6 +11,7 @@ from kaggle_kit.report import losses, plots
 from kaggle_kit.report.html import Html, Number, plot, section, table, tag
 from kaggle_kit.report.losses import NO_LANDMARK
 from kaggle_kit.report.mistakes import NameOf, describe_shown, mistake_list
+from kaggle_kit.storage.manifest import read_manifest
 
 WORST = 12  # mistakes to show
 LANDMARKS = 1000  # rows of the table by landmark
@@ -189,7 +190,8 @@ def mistakes_section(
     if worst.empty:
         return section(title, tag("p", "There are none."))
     if competition is not None:
-        usable = bundle if bundle and (bundle / "embedders").is_dir() else None
+        has_parts = bundle and read_manifest(bundle).list_names("embedders")
+        usable = bundle if has_parts else None
         hint = (
             "Beside each image are the most similar gallery images of the guessed landmark "
             "and of the right one, by the bundle's embedding, without penalties and "

@@ -7,12 +7,13 @@ from typing import Any
 from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.data.layout import Competition
-from kaggle_kit.data.non_landmarks import PoolCounts, read_record
+from kaggle_kit.data.non_landmarks import RECORD, PoolCounts, read_record
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.storage import json_files, tables
+from kaggle_kit.storage.manifest import MANIFEST, BundleManifest, read_manifest
 
 CONFIG, ENVIRONMENT, HISTORY = "config.json", "environment.json", "history.csv"
-RESULT, MANIFEST = "result.json", "kit-manifest.json"
+RESULT = "result.json"
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,15 @@ def subject(folder: Path) -> Subject:
         raise ArtefactError(
             f"{folder}: expected a folder of train, run or bundle, found none; check --run"
         )
+    if (folder / MANIFEST).exists():
+        return _read_bundle(read_manifest(folder))
     run = folder / "run" if (folder / "run" / CONFIG).exists() else folder
     settings = config.read_json(run / CONFIG) if (run / CONFIG).exists() else None
-    candidate = folder / "bundle" if run != folder else folder
-    bundle = candidate if (candidate / MANIFEST).exists() else None
+    bundle = folder / "bundle"
+    has_bundle = run != folder and (bundle / MANIFEST).exists()
     environments = (
         [_read_json(run / ENVIRONMENT)] if (run / ENVIRONMENT).exists() else []
     )
-    if bundle == folder:
-        environments = _read_json(bundle / MANIFEST).get("made_with", [])
     result = folder / RESULT
     return Subject(
         name=settings.name if settings else folder.name,
@@ -68,17 +69,40 @@ def subject(folder: Path) -> Subject:
         history=run / HISTORY if (run / HISTORY).exists() else None,
         environments=environments,
         result=_read_json(result) if result.exists() else {},
-        bundle=bundle,
-        pools=(bundle and read_record(bundle)) or read_record(run),
+        bundle=bundle if has_bundle else None,
+        pools=(_read_pools(bundle) if has_bundle else None) or read_record(run),
     )
 
 
 def landmark_names(competition: Path | None, bundle: Path | None) -> dict[int, str]:
-    """The names of landmarks, from the competition's folder, or else from the bundle."""
+    """The names of landmarks, from the competition's folder, or else from the bundle.
+
+    Raises:
+        TableError, ArtefactError: a file is damaged, or the bundle has no manifest.
+    """
     names: dict[int, str] = {}
     if competition:
         names = tables.read_names(Competition(competition).names_csv)
-    return names or (tables.read_names(bundle / "names.csv") if bundle else {})
+    path = read_manifest(bundle).find("names.csv") if bundle and not names else None
+    return tables.read_names(path) if path else names
+
+
+def _read_bundle(manifest: BundleManifest) -> Subject:
+    """Read a bundle; nothing that its manifest does not list."""
+    path = manifest.find(CONFIG)
+    settings = config.read_json(path) if path else None
+    return Subject(
+        name=settings.name if settings else manifest.folder.name,
+        run=manifest.folder,
+        settings=settings,
+        environments=manifest.content.get("made_with", []),
+        bundle=manifest.folder,
+        pools=_read_pools(manifest.folder),
+    )
+
+
+def _read_pools(bundle: Path) -> PoolCounts | None:
+    return read_record(bundle) if read_manifest(bundle).find(RECORD) else None
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.tables import Label
 
 BLOCK = 32768  # rows processed at a time by select_columns
+ARRAYS = ("vectors", "penalties", "non_landmarks")
+FILES = ("gallery.csv", *(f"{name}.npy" for name in ARRAYS))
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Gallery:
         folder.mkdir()
         rows = zip(self.image_ids, self.landmark_ids.tolist(), strict=True)
         write_rows(folder / "gallery.csv", ("id", "landmark_id"), rows)
-        for name in ("vectors", "penalties", "non_landmarks"):
+        for name in ARRAYS:
             np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
 
     @classmethod
@@ -94,8 +96,7 @@ class Gallery:
         labels = tables.read_labels(folder / "gallery.csv")
         try:
             vectors, penalties, non_landmarks = (
-                arrays.map_array(folder / f"{name}.npy")
-                for name in ("vectors", "penalties", "non_landmarks")
+                arrays.map_array(folder / f"{name}.npy") for name in ARRAYS
             )
         except arrays.DAMAGE as error:
             raise ArtefactError(

@@ -5,7 +5,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -38,28 +38,64 @@ class FileEntry(JsonObject):
 
 @dataclass(frozen=True)
 class BundleManifest:
-    """A manifest that was checked against the files of its bundle.
+    """The manifest of a bundle. Only what it lists is part of the bundle.
+
+    Kaggle and Python may add files to the folder: they are never read.
 
     Attributes:
+        folder: of the bundle.
         name: of the config; None if the manifest has no name.
         files: by path relative to the bundle, with forward slashes.
         content: the whole JSON object; its other keys depend on the kind of bundle.
     """
 
+    folder: Path
     name: str | None
     files: Mapping[str, FileEntry]
     content: Mapping[str, Any]
 
+    def path(self, name: str) -> Path:
+        """The path of a file that the bundle must have.
 
-def verify(folder: Path) -> BundleManifest:
-    """Read the manifest of a bundle, and check every file that it lists.
+        Raises:
+            ArtefactError: the manifest does not list it, also if it is in the folder.
+        """
+        path = self.find(name)
+        if path is None:
+            raise ArtefactError(
+                f"{self.folder / name}: expected a file that {MANIFEST} lists, found "
+                f"none; make the bundle again"
+            )
+        return path
 
-    Every listed file is read: about a second per gigabyte from the page cache. Files that
-    are not listed are ignored, such as bytecode of the library, or files that Kaggle adds
-    where it mounts a dataset.
+    def find(self, name: str) -> Path | None:
+        """The path of a file; None if the manifest does not list it."""
+        return self.folder / name if name in self.files else None
+
+    def subfolder(self, name: str, files: Iterable[str]) -> Path:
+        """The path of a folder that must have these files.
+
+        Raises:
+            ArtefactError: the manifest does not list one of them.
+        """
+        for file in files:
+            self.path(f"{name}/{file}")
+        return self.folder / name
+
+    def list_names(self, folder: str) -> list[str]:
+        """The names of all files below a folder of the bundle, sorted."""
+        return sorted(name for name in self.files if name.startswith(f"{folder}/"))
+
+    def measure(self, folder: str) -> int:
+        """The bytes of all files below a folder of the bundle."""
+        return sum(self.files[name].bytes for name in self.list_names(folder))
+
+
+def read_manifest(folder: Path) -> BundleManifest:
+    """Read the manifest of a bundle; no file that it lists is read.
 
     Raises:
-        ArtefactError: the manifest is missing or damaged, or a file is missing or differs.
+        ArtefactError: the manifest is missing or damaged.
     """
     path = Path(folder) / MANIFEST
     try:
@@ -73,14 +109,29 @@ def verify(folder: Path) -> BundleManifest:
             f"{path}: expected the manifest of a bundle, got {error!r:.200}; run "
             f"kaggle-kit bundle first"
         ) from None
-    for file_name, expected in files.items():
-        difference = _difference(path.parent / file_name, expected)
+    return BundleManifest(path.parent, name, files, content)
+
+
+def verify(folder: Path) -> BundleManifest:
+    """Read the manifest of a bundle, and check every file that it lists.
+
+    Every listed file is read: about a second per gigabyte from the page cache. Files that
+    are not listed are ignored, such as bytecode of the library, or files that Kaggle adds
+    where it mounts a dataset. So open only what the manifest returns a path of.
+
+    Raises:
+        ArtefactError: the manifest is missing or damaged, or a file is missing or differs.
+    """
+    manifest = read_manifest(folder)
+    for name, expected in manifest.files.items():
+        path = manifest.folder / name
+        difference = _difference(path, expected)
         if difference:
             raise ArtefactError(
-                f"{path.parent / file_name}: expected {expected.bytes} bytes with SHA-256 "
+                f"{path}: expected {expected.bytes} bytes with SHA-256 "
                 f"{expected.sha256[:12]}…, got {difference}; make the bundle again"
             )
-    return BundleManifest(name, files, content)
+    return manifest
 
 
 def verify_upload(folder: Path) -> BundleManifest:

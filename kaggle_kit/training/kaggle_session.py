@@ -12,8 +12,9 @@ from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.data.shards import shards
 from kaggle_kit.data.subset import SubsetCounts, subset
+from kaggle_kit.model.pretrained import IMAGENET, LITE0_FILE, PACKAGE
 from kaggle_kit.storage.json_files import JsonObject, write_json
-from kaggle_kit.storage.manifest import verify
+from kaggle_kit.storage.manifest import BundleManifest, verify
 from kaggle_kit.training.checkpoint import EpochProgress
 from kaggle_kit.training.distribute import find_workers, scale_settings
 from kaggle_kit.training.result import ShardCounts, ShardsAndTraining, TrainingResult
@@ -80,9 +81,10 @@ def train_in_session(
             has other settings or images.
     """
     begin = time.monotonic()
-    verify(bundle)
+    manifest = verify(bundle)
     out, competition = Path(out).absolute(), Path(competition).absolute()
-    settings = config.read_json(Path(bundle) / "config.json")
+    settings = config.read_json(manifest.path("config.json"))
+    _check_weights(settings.model.weights, manifest)
     settings = scale_settings(settings, find_workers().n_devices)
     run = RunDirectory(out / RUN)
     if earlier is not None:
@@ -155,6 +157,15 @@ def _train_subset(
     return train_from_images(
         settings, competition, subset_dir, shards_dir, run.path, stop_at
     )
+
+
+def _check_weights(weights: str | None, manifest: BundleManifest) -> None:
+    """Refuse initial weights that are in the folder of a bundle but not of the bundle."""
+    if weights is None:
+        return
+    name = f"{PACKAGE}/{LITE0_FILE}" if weights == IMAGENET else Path(weights).name
+    if (manifest.folder / name).exists():
+        manifest.path(name)
 
 
 def _next_action(training: TrainingResult, before: EpochProgress) -> str:

@@ -1,5 +1,6 @@
 """Offline landmark recognition: finds the bundle and writes submission.csv."""
 
+import hashlib
 import json
 import os
 import sys
@@ -8,24 +9,36 @@ from pathlib import Path
 
 START = time.monotonic()
 VERSION = "0.2.0"  # the version of kaggle_kit that published this kernel
-INTERFACE = 1  # kaggle_kit.kernel.INTERFACE that this kernel was written for
+INTERFACE = 2  # kaggle_kit.kernel.INTERFACE that this kernel was written for
+SOURCES = {}  # what push attaches: it writes here which bundle and competition
 LIMIT_S = float(os.environ.get("KAGGLE_KIT_TIME_LIMIT_S", "43200"))  # 12 hours
 INPUT = Path(os.environ.get("KAGGLE_KIT_INPUT", "/kaggle/input"))
 
 
-def find(name: str) -> Path:
-    """The folder that has a file. Kaggle mounts inputs at varying depths."""
-    level = [INPUT]
-    for _ in range(6):
-        for folder in level:
-            if (folder / name).exists():
-                return folder
-        below = [child for folder in level for child in sorted(folder.iterdir())]
-        level = [c for c in below if c.is_dir() and c.name not in ("train", "test")]
-    raise SystemExit(f"no folder with {name} in {INPUT}: add it as input")
+def find_bundles() -> dict[str, Path]:
+    """Bundles by the hash of their manifest. Kaggle mounts inputs at varying depths."""
+    found = {}
+    for top, folders, files in os.walk(INPUT, followlinks=True):
+        is_found = "kit-manifest.json" in files
+        if is_found:
+            manifest = Path(top, "kit-manifest.json").read_bytes()
+            found[hashlib.sha256(manifest).hexdigest()] = Path(top)
+        is_last = is_found or len(Path(top).relative_to(INPUT).parts) == 5
+        folders[:] = [] if is_last else sorted(set(folders) - {"train", "test"})
+    return found
 
 
-bundle = find("kit-manifest.json")
+found = find_bundles()
+fitting = [kit for h, kit in found.items() if h == SOURCES.get("bundle", h)]
+fitting = [kit for kit in fitting if (kit / "gallery").exists()] or fitting
+if len(fitting) != 1:
+    kits = " and ".join(f"{kit} ({h[:12]})" for h, kit in found.items())
+    raise SystemExit(
+        f"{INPUT}: expected one bundle ({SOURCES.get('bundle', 'any')[:12]}), found "
+        f"{kits or 'no folder with kit-manifest.json'}; attach only the one that is "
+        f"meant, and push the kernel again with kaggle-kit push"
+    )
+bundle = fitting[0]
 if not (bundle / "kaggle_kit" / "kernel.py").exists():
     manifest = json.loads((bundle / "kit-manifest.json").read_text("utf-8"))
     version = manifest.get("kit", {}).get("version", "an unknown version")
@@ -36,4 +49,4 @@ sys.path.insert(0, str(bundle))
 from kaggle_kit import kernel  # the only module that a kernel imports
 
 kernel.check(VERSION, INTERFACE)
-kernel.infer(INPUT, bundle, START, LIMIT_S)
+kernel.infer(INPUT, bundle, START, LIMIT_S, SOURCES)

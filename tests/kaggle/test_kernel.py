@@ -1,5 +1,6 @@
 """``push`` with the real client."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from kaggle_kit.errors import (
 from kaggle_kit.kaggle import kernel_output
 from kaggle_kit.kaggle.kernel import complete_metadata, plan_push, push
 from kaggle_kit.storage.json_files import to_json
+from kaggle_kit.storage.manifest import MANIFEST
 from tests.helpers.kaggle_names import DATASET, KERNEL, SLUG, SUBMISSION, files_of
+from tests.helpers.kernel_inputs import sent_sources
 
 LOG = "starting\nTraceback: no such thing\n"
 
@@ -49,7 +52,7 @@ def test_the_output_is_saved_with_what_the_ledger_needs(ready, kernel_dir):
     assert sorted(p.name for p in Path("submissions").iterdir()) == [folder.name]
 
 
-def test_every_metadata_field_is_sent(ready, kernel_dir):
+def test_every_metadata_field_is_sent(ready, small_bundle, kernel_dir):
     push(kernel_dir, dataset=DATASET)
     (call,) = [c for c in ready.calls if c.name == "SaveKernel"]
     said = call.json
@@ -60,7 +63,12 @@ def test_every_metadata_field_is_sent(ready, kernel_dir):
     assert said["machineShape"] == "NvidiaTeslaT4"
     assert said["datasetDataSources"] == [DATASET]
     assert said["competitionDataSources"] == [SLUG]
-    assert said["text"] == (kernel_dir / "landmark-inference.py").read_text()
+    manifest = (small_bundle / MANIFEST).read_bytes()
+    told = {"competition": SLUG, "bundle": hashlib.sha256(manifest).hexdigest()}
+    assert sent_sources(ready) == told
+    code = (kernel_dir / "landmark-inference.py").read_text()
+    before, after = code.split("SOURCES = {}")  # which push fills in
+    assert said["text"].startswith(before) and said["text"].endswith(after)
 
 
 def test_dry_run_sends_nothing(ready, kernel_dir):
@@ -176,9 +184,11 @@ def test_a_training_kernel_resumes_from_its_previous_version(ready):
     left = {"session.json": b'{"finished": false}', "run/history.csv": b"epoch\n1\n"}
     ready.on_push = lambda version: (left, LOG, "COMPLETE")
     assert push(kernel, dataset=DATASET).session == {"finished": False}
+    assert "earlier" not in sent_sources(ready)
     second = push(kernel, dataset=DATASET)
     asked = [c.json.get("kernelDataSources", []) for c in ready.calls if c.json]
     sources = [s for s in asked if s]
     assert second.version == 2
     assert sources == [["tester/landmark-training"]]
+    assert sent_sources(ready)["earlier"] == "tester/landmark-training"
     assert Path(second.folder, "run", "history.csv").read_bytes() == b"epoch\n1\n"

@@ -2,10 +2,8 @@
 
 import ast
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,90 +11,22 @@ import pytest
 import kaggle_kit
 from kaggle_kit import config
 from kaggle_kit.rehearsal.kernel_process import isolation_command, run_kernel
+from tests.helpers.kernel_inputs import (
+    KERNELS,
+    LAYOUTS,
+    SCRIPTS,
+    SLUG,
+    lay_out,
+    run_script,
+)
 from tests.helpers.same_runs import assert_same_run
 from tests.helpers.signed_bundles import sign
-
-KERNELS = Path(__file__).parents[2] / "kernels"
-SCRIPTS = {
-    name: KERNELS / name / f"landmark-{name}.py" for name in ("inference", "training")
-}
-# Replaces the library below the entry: prints what it was called with.
-LIBRARY = {
-    "inference/predict.py": """
-import time
-def predict(bundle, competition, out, time_limit_s, began):
-    assert 0 <= time.monotonic() - began < 60
-    print(bundle, competition, out.read_text(), time_limit_s, sep="|")
-""",
-    "training/kaggle_session.py": """
-import time
-def train_in_session(bundle, competition, out, earlier, stop_at):
-    hours = round((stop_at - time.monotonic()) / 3600, 1)
-    print(bundle, competition, out, earlier, hours, sep="|")
-""",
-    # what the inference kernel calls before it imports heavy modules
-    "storage/tables.py": """
-import sys
-def read_sample(path):
-    assert path.exists()
-    return ["an-id"]
-def write_submission(path, image_ids, guesses):
-    assert str(path) == "submission.csv" and not guesses
-    assert "kaggle_kit.inference" not in sys.modules
-    path.write_text(",".join(image_ids))
-""",
-}
-SLUG = "landmark-recognition-2021"
-LAYOUTS = {
-    "plain": (SLUG, "landmark-kit", "landmark-training"),
-    "competitions": (
-        f"competitions/{SLUG}",
-        "datasets/someone/landmark-kit",
-        "notebooks/someone/landmark-training",
-    ),
-    "mixed": (f"competitions/{SLUG}", "landmark-kit", "notebooks/someone/training"),
-    "nested": (f"{SLUG}/{SLUG}", "landmark-kit/landmark-kit", "training/output"),
-    "deep": (
-        f"competitions/{SLUG}/{SLUG}",
-        "datasets/someone/landmark-kit/landmark-kit",
-        "datasets/someone/training-output/output",
-    ),
-}
 
 
 def run(
     kernel: str, inputs: Path, cwd: Path, **more: str
 ) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "KAGGLE_KIT_INPUT": str(inputs), "PYTHONPATH": ""}
-    environment |= more
-    command = [sys.executable, str(SCRIPTS[kernel])]
-    return subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
-    )
-
-
-def lay_out(layout: str, inputs: Path) -> list[Path]:
-    """Create inputs with a fake library: competition, bundle, an earlier output."""
-    places = [inputs / place for place in LAYOUTS[layout]]
-    competition, bundle, _ = places
-    library = bundle / "kaggle_kit"
-    for name, text in LIBRARY.items():
-        (library / name).parent.mkdir(parents=True, exist_ok=True)
-        (library / name).write_text(text)
-        (library / name).with_name("__init__.py").touch()
-    for name in ("__init__.py", "kernel.py"):
-        shutil.copyfile(Path(kaggle_kit.__file__).with_name(name), library / name)
-    (bundle / "kit-manifest.json").write_text("{}")
-    for name in ("train", "test"):
-        # files among the images that the search must not reach
-        decoy = competition / name / "0"
-        decoy.mkdir(parents=True)
-        (decoy / "kit-manifest.json").touch()
-        (decoy / "session.json").touch()
-    for name in ("train.csv", "sample_submission.csv"):
-        (competition / name).touch()
-    (inputs / "another-dataset" / "images").mkdir(parents=True)
-    return places
+    return run_script(SCRIPTS[kernel], inputs, cwd, **more)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

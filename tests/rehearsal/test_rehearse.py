@@ -1,5 +1,6 @@
 """A rehearsal fails with the reason if the kernel breaks one of Kaggle's rules."""
 
+import hashlib
 import json
 import shutil
 import socket
@@ -280,6 +281,35 @@ def test_a_kernel_is_told_its_time_limit(outcome):
         f"import os\nassert os.environ['KAGGLE_KIT_TIME_LIMIT_S'] == '59.5'\n{GOOD}"
     )
     assert outcome(script, time_limit_s=59.5)["valid"]
+
+
+@pytest.mark.parametrize("slug", ["landmark-recognition-2021", "another"])
+def test_a_kernel_is_told_its_sources_as_a_pushed_one(outcome, small, tmp_path, slug):
+    """And the competition is mounted by its name."""
+    _, bundle = small
+    (bundle / "kaggle_kit").mkdir()
+    for name in ("__init__.py", "kernel.py"):
+        source = Path(kaggle_kit.__file__).with_name(name)
+        shutil.copy(source, bundle / "kaggle_kit")
+    sign(bundle)
+    told = {
+        "competition": slug,
+        "bundle": hashlib.sha256((bundle / MANIFEST).read_bytes()).hexdigest(),
+    }
+    script = f"""
+import sys
+{GOOD}
+(manifest,) = Path(os.environ["KAGGLE_KIT_INPUT"]).rglob("kit-manifest.json")
+sys.path.insert(0, str(manifest.parent))
+from kaggle_kit import kernel
+SOURCES = {{}}
+assert SOURCES == {told}, SOURCES
+assert sample.parts[-3:-1] == ("competitions", {slug!r})
+"""
+    assert outcome(script, {"competition_sources": [slug]})["valid"]
+    assert "SOURCES = {}" in (tmp_path / "kernel" / "script.py").read_text()
+    copy = tmp_path / "out" / "kernel" / "script.py"
+    assert told["bundle"] in copy.read_text()
 
 
 def test_a_kernel_over_its_memory_limit_fails(outcome):
