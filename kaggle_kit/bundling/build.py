@@ -44,6 +44,7 @@ from kaggle_kit.bundling.tune import Trial, tune
 from kaggle_kit.config import Config, Recognition
 from kaggle_kit.data.layout import Competition
 from kaggle_kit.inference.embedder import load_embedder
+from kaggle_kit.limits import require_limit
 from kaggle_kit.storage.files import atomic_write_dir
 from kaggle_kit.storage.json_files import JsonObject, json_text, read_json
 from kaggle_kit.storage.manifest import MANIFEST, describe_file
@@ -130,8 +131,10 @@ def build_bundle(
     Raises:
         ArtefactError, DataError: a run is not finished, its images are missing, or the
             bundle is too large or contains credentials or private paths.
-        KitError: Kaggle would refuse the handle or the title.
+        KitError: Kaggle would refuse the handle or the title, or ``max_mb`` is not a
+            finite number above 0.
     """
+    require_limit("max_mb", max_mb, "MB")
     run_dirs, out = [Path(run) for run in runs], Path(out)
     title = make_title(handle, title)
     files = Competition(Path(competition)).require("train")
@@ -238,6 +241,8 @@ def _format_scores(scores: PoolScore | None) -> str:
     if scores is None:
         return "no images"
     score = scores.score
+    if score.gap is None:
+        return f"{score.n_images} images, none of them of known landmarks"
     return (
         f"GAP {score.gap:.4f}, top-1 {score.top1:.4f} on {score.n_images} images, "
         f"{score.n_positives} of them of known landmarks"

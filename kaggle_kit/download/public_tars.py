@@ -38,6 +38,7 @@ from kaggle_kit.errors import (
     KitError,
     RefusedError,
 )
+from kaggle_kit.limits import require_limit
 from kaggle_kit.storage import json_files, tables
 from kaggle_kit.storage.csv_files import read_rows, write_rows
 from kaggle_kit.storage.files import report_full_disk
@@ -114,10 +115,13 @@ def download_tars(
         DataError: the disk is full, or an archive is unsafe to unpack.
         TableError: a table or the file with the ids is malformed.
         ArtefactError: the folder holds images of another source.
+        KitError: ``disk_gb`` is not a finite number above 0.
     """
+    require_limit("disk_gb", disk_gb, "GB")
     start = time.monotonic()
     url = url.rstrip("/")
-    limits = Limits(frozenset(accept_md5), disk_gb * 1e9 if disk_gb else float("inf"))
+    n_bytes = float("inf") if disk_gb is None else disk_gb * 1e9
+    limits = Limits(frozenset(accept_md5), n_bytes)
     selection = read_selection(subset, ids)
     with (
         report_full_disk(out),

@@ -11,9 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit.backends.base import VIEWS, Engine, Image
+from kaggle_kit.errors import ArtefactError
 from kaggle_kit.local_features.extract import LocalReader
 from kaggle_kit.local_features.vlad import vlad
 from kaggle_kit.retrieval.whitening import Whitening
+from kaggle_kit.storage.arrays import require_lengths, require_range
+
+# Range of a network's outputs. Embeddings have unit length, in float16 about that; zero is
+# an image without any feature. Class scores are logarithms of probabilities.
+LONGEST = 1.1
+LOG_PROBABILITY = -1e6, 0.1
 
 
 class Part(Protocol):
@@ -49,6 +56,7 @@ class Network:
     """A ``Part`` that is an exported network, a SavedModel or a LiteRT file.
 
     Attributes:
+        path: the file or folder that it was read from.
         side: height and width of its input images, in pixels.
     """
 
@@ -61,6 +69,7 @@ class Network:
         Raises:
             ArtefactError: the network is missing or damaged.
         """
+        self.path = path
         self.engine = engine
         self.runner = engine.load_runner(path, mixed_precision)
         self.side = self.runner.side
@@ -84,10 +93,28 @@ class Network:
         return np.array(positions, np.int64), pixels
 
     def embed(self, inputs: Any, view: str) -> tuple[NDArray[np.float32], ...]:
-        """Run the network."""
+        """Run the network.
+
+        Raises:
+            ArtefactError: an output is not finite or out of range, so the weights are
+                damaged, or the training has diverged.
+        """
         outputs = self.runner.start(inputs, view)()
         no_scores = np.empty((len(inputs), 0), np.float32)
-        return outputs["embedding"], outputs.get("log_probability", no_scores)
+        vectors, scores = (
+            outputs["embedding"],
+            outputs.get("log_probability", no_scores),
+        )
+        try:
+            require_lengths("embedding", vectors, 0, LONGEST)
+            require_range("log_probability", scores, *LOG_PROBABILITY)
+        except ValueError as error:
+            raise ArtefactError(
+                f"{self.path}: expected a network with embeddings of unit length and "
+                f"finite class scores, got {error}; check its training, and make the "
+                f"bundle again"
+            ) from None
+        return vectors, scores
 
     def close(self) -> None:
         """Stop the threads."""

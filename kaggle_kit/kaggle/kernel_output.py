@@ -30,7 +30,7 @@ from kaggle_kit.metrics.score import Validation, validate
 from kaggle_kit.rehearsal.kernel_folder import KernelMetadata
 from kaggle_kit.storage import json_files
 from kaggle_kit.storage.files import atomic_write_dir
-from kaggle_kit.storage.manifest import MANIFEST
+from kaggle_kit.storage.manifest import MANIFEST, read_scores
 
 logger = logging.getLogger(__name__)
 RUN_TIMEOUT_S = 13 * 3600.0  # a session of 12 hours, and one hour in the queue
@@ -199,15 +199,17 @@ def _find_bundle(datasets: list[str]) -> BundleInfo | None:
     for handle in datasets:
         try:
             content = download_file(handle, MANIFEST)
-            manifest = json.loads(content)
-            scores = manifest.get("test") or manifest.get("validation") or {}
+            manifest = json_files.parse_json(content)
+            scores = read_scores(manifest, "test") or read_scores(
+                manifest, "validation"
+            )
             made_with = manifest.get("made_with") or [{}]
             return BundleInfo(
                 dataset=handle,
                 bundle=hashlib.sha256(content).hexdigest()[:12],
                 config=manifest.get("name"),
                 commit=made_with[0].get("commit"),
-                local_gap=scores.get("gap"),
+                local_gap=scores.get("gap") if scores else None,
             )
         except (RulesError, IncompleteError, *_MALFORMED):  # not a bundle
             continue

@@ -152,8 +152,12 @@ def write_submission(
 
     Confidences are written with all digits, so that they read back as the same float:
     rounding would create ties, and ties change GAP.
+
+    Raises:
+        TableError: a confidence is not finite, which Kaggle would refuse; the file is
+            unchanged.
     """
-    rows = ((image_id, _cell(guesses.get(image_id))) for image_id in image_ids)
+    rows = ((i, _cell(path, i, guesses.get(i))) for i in image_ids)
     write_rows(path, SUBMISSION, rows)
 
 
@@ -276,9 +280,16 @@ def readable_name(name: str) -> str:
     return name.rpartition("Category:")[2].replace("_", " ").strip() or name
 
 
-def _cell(guess: Guess | None) -> str:
+def _cell(path: Path, image_id: str, guess: Guess | None) -> str:
     """The cell of a guess in a submission."""
-    return f"{guess.landmark_id} {float(guess.confidence)!r}" if guess else ""
+    if not guess:
+        return ""
+    if not math.isfinite(guess.confidence):
+        raise TableError(
+            f"{path}: image {image_id[:QUOTED]}: expected a finite confidence, got "
+            f"{guess.confidence}; make the bundle again"
+        )
+    return f"{guess.landmark_id} {float(guess.confidence)!r}"
 
 
 def _guess(path: Path, row: int, image_id: str, cell: str) -> Guess | None:

@@ -15,9 +15,9 @@ from kaggle_kit.kaggle.kernel_run import read_kernel_run
 from kaggle_kit.kaggle.ship import plan_ship, ship
 from kaggle_kit.kaggle.submissions import submissions
 from kaggle_kit.kaggle.submit import plan_submit, submit
+from kaggle_kit.storage.csv_files import require_header
 from kaggle_kit.storage.json_files import to_json
 from kaggle_kit.storage.manifest import MANIFEST
-from kaggle_kit.storage.csv_files import require_header
 from tests.helpers.bad_headers import bad_headers
 from tests.helpers.kaggle_names import DATASET, KERNEL, SLUG, SUBMISSION, files_of
 
