@@ -292,8 +292,9 @@ def load_embedder(
     name = INT8 if settings.int8 else engine.network
     for run in sorted((folder / "embedders").glob("*")):
         if (run / name).exists():
+            whitening = _whitening(run / "model.whitening.npz")  # before the network
             parts.append(Network(run / name, engine, settings.mixed_precision))
-            parts[-1].whitening = _whitening(run / "model.whitening.npz")
+            parts[-1].whitening = whitening
         if (run / "words.npy").exists():
             words = Vocabulary.load(run / "words.npy").words
             parts.append(VisualWords(words, reader))

@@ -107,14 +107,15 @@ class Recogniser:
         # Confidences with and without geometry need different calibrations.
         calibration = PLAIN_CALIBRATION if missing_geometry else CALIBRATION
         return cls(
-            settings,
-            tables.read_classes(bundle / "classes.csv"),
-            load_embedder(bundle, settings.recognition, reader),
-            gallery,
-            geometry,
-            tables.read_names(bundle / "names.csv"),
-            Calibration.load(bundle / calibration),
-            missing_geometry,
+            settings=settings,
+            classes=tables.read_classes(bundle / "classes.csv"),
+            gallery=gallery,
+            geometry=geometry,
+            names=tables.read_names(bundle / "names.csv"),
+            calibration=Calibration.load(bundle / calibration),
+            missing_geometry=missing_geometry,
+            # Last, since loading a network takes seconds.
+            embedder=load_embedder(bundle, settings.recognition, reader),
         )
 
     @property

@@ -17,7 +17,7 @@ LEAST_VARIANCE = 1e-12  # that the largest one is taken for
 # Range of the length of a matrix column, 1 over a standard deviation: unit vectors have a
 # variance of at most 1, and the axes that are kept have at least the two shares above.
 COLUMN_LENGTHS = 0.1, 1.01 * (MIN_VARIANCE * LEAST_VARIANCE) ** -0.5
-MEAN_LENGTH = 2.0  # most of the mean of vectors of about unit length
+MEAN_LENGTH = 1.1  # most of the mean of vectors of about unit length
 
 
 class Whitening(NamedTuple):

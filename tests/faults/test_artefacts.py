@@ -148,7 +148,7 @@ def npz(**entries):
 @pytest.mark.parametrize("what", BAD_ARRAYS)
 def test_a_whitening_is_numbers_or_refused(what, tmp_path):
     path = tmp_path / "model.whitening.npz"
-    good = npy(np.ones(4, np.float32))
+    good = npy(np.full(4, 0.5, np.float32))
     for content in (
         BAD_ARRAYS[what],
         npz(mean=good, matrix=BAD_ARRAYS[what]),
