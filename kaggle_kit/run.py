@@ -14,7 +14,7 @@ from kaggle_kit.data.layout import Competition
 from kaggle_kit.data.subset import SubsetCounts, subset
 from kaggle_kit.demo.competition import DemoCounts, draw
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.metrics.score import Score, score
+from kaggle_kit.metrics.score import Score, gap_of_sample
 from kaggle_kit.rehearsal.rehearse import VISIBLE, Rehearsal, ReportPath, rehearse
 from kaggle_kit.report.page import report_if_possible
 from kaggle_kit.report.plots import learning_curves
@@ -140,7 +140,7 @@ def _run_stages(
         shutil.copyfile(rehearsal.submission, part)
     of_sample = None
     if rehearsal.score:
-        of_sample = score(layout.sample_csv, layout.solution_csv).gap
+        of_sample = gap_of_sample(layout.sample_csv, layout.solution_csv)
     return RunResult(
         config=settings.name,
         subset=split,

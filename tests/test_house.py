@@ -25,7 +25,7 @@ LEVELS = [
     *("kernel", "inference"),
     *("local_features", "backends", "retrieval", "training", "model", "demo", "data"),
     *("metrics", "subprocess_call", "config", "storage"),
-    *("progress", "credentials", "errors"),
+    *("progress", "credentials", "limits", "errors"),
 ]
 ENTRIES = {
     "__init__",

@@ -63,6 +63,8 @@ def _describe_network(recogniser: Recogniser) -> str:
 def _describe_scores(scores: dict[str, Any] | None) -> str:
     if not scores:
         return "no images"
+    if scores["gap"] is None:
+        return f"{scores['n_images']} images, none of them of known landmarks"
     return (
         f"{scores['gap']:.4f} on {scores['n_images']} images, "
         f"{scores['n_positives']} of them of known landmarks"

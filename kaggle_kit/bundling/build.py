@@ -47,6 +47,7 @@ from kaggle_kit.config import Config, Recognition
 from kaggle_kit.data.layout import Competition
 from kaggle_kit.data.non_landmarks import PoolCounts, write_record
 from kaggle_kit.inference.embedder import load_embedder
+from kaggle_kit.limits import require_limit
 from kaggle_kit.storage.files import atomic_write_dir
 from kaggle_kit.storage.json_files import JsonObject, json_text, read_json
 from kaggle_kit.storage.manifest import MANIFEST, describe_file
@@ -137,8 +138,10 @@ def build_bundle(
     Raises:
         ArtefactError, DataError: a run is not finished, its images are missing, or the
             bundle is too large or contains credentials or private paths.
-        KitError: Kaggle would refuse the handle or the title.
+        KitError: Kaggle would refuse the handle or the title, or ``max_mb`` is not a
+            finite number above 0.
     """
+    require_limit("max_mb", max_mb, "MB")
     run_dirs, out = [Path(run) for run in runs], Path(out)
     title = make_title(handle, title)
     files = Competition(Path(competition)).require("train")

@@ -43,7 +43,8 @@ def calibrate(
     validation images are few; isotonic regression would overfit.
 
     Returns:
-        None if all guesses are right, or none, or if the slope is not positive.
+        None if all guesses are right, or none, or if the slope is not positive or too
+        steep to be one.
     """
     pairs = [(g, truths[i]) for i, g in guesses.items() if g is not None]
     confidence = np.array([guess.confidence for guess, _ in pairs], np.float64)
@@ -54,8 +55,7 @@ def calibrate(
     model = LogisticRegression(C=1.0, max_iter=1000)
     model.fit(((confidence - mean) / deviation)[:, None], right)
     slope = float(model.coef_[0, 0] / deviation)
-    if slope <= 0:
-        return None
     intercept = float(model.intercept_[0] - slope * mean)
     n_landmarks = sum(bool(truth.landmark_ids) for _, truth in pairs)
-    return Calibration(slope, intercept, len(pairs), n_landmarks)
+    calibration = Calibration(slope, intercept, len(pairs), n_landmarks)
+    return calibration if calibration.is_valid else None

@@ -14,6 +14,7 @@ from kaggle_kit.bundling.library import copy_library, stop_former_kernels
 from kaggle_kit.bundling.metadata import HANDLE, dataset_metadata, make_title
 from kaggle_kit.config import Config
 from kaggle_kit.errors import ArtefactError
+from kaggle_kit.limits import require_limit
 from kaggle_kit.model.pretrained import IMAGENET, imagenet_package
 from kaggle_kit.storage.files import atomic_write_dir
 from kaggle_kit.storage.manifest import MANIFEST
@@ -46,8 +47,9 @@ def build_training_bundle(
     Raises:
         ArtefactError: the weights file is missing, or the bundle is too large or contains
             credentials or private paths.
-        KitError: Kaggle would refuse the handle or the title.
+        KitError: as for ``build_bundle``.
     """
+    require_limit("max_mb", max_mb, "MB")
     out = Path(out)
     title = make_title(handle, title)
     with atomic_write_dir(out, MANIFEST) as folder:

@@ -19,6 +19,7 @@ from kaggle_kit.commands.options import (
     count,
     load_settings,
     parse_changes,
+    positive_number,
 )
 from kaggle_kit.errors import KitError
 
@@ -116,7 +117,7 @@ def predict(args: argparse.Namespace) -> Result:
     COMPETITION,
     OUT,
     TIME_LIMIT_S,
-    argument("--memory-gb", type=float, help="memory limit in GB (29)"),
+    argument("--memory-gb", type=positive_number, help="memory limit in GB (29)"),
     KERNEL,
     example="""kaggle-kit rehearse --bundle bundle --competition demo/competition \\
       --out rehearsal --time-limit-s 600""",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaggle_kit.commands.group import Argument, argument
+from kaggle_kit.limits import is_limit
 
 if TYPE_CHECKING:
     from kaggle_kit.config import Config
@@ -30,7 +31,7 @@ def positive_number(text: str) -> float:
         number = float(text)
     except ValueError:
         number = 0.0
-    if not 0 < number < float("inf"):
+    if not is_limit(number):
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return number
 

@@ -5,9 +5,13 @@ from typing import Annotated
 import pydantic
 from pydantic import Field
 
+# Upper bound of settings without a natural one: products and sums of them stay finite.
+LARGEST = 1_000_000
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
-Weight = Annotated[float, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0, le=LARGEST)]
+Positive = Annotated[float, Field(gt=0, le=LARGEST)]
+Exponent = Annotated[float, Field(ge=1, le=LARGEST)]
 Side = Annotated[int, Field(ge=32, le=2048)]  # pixels
 
 

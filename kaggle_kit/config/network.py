@@ -4,10 +4,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kaggle_kit.config.base import Count, Settings, Side, Text, Weight
+from kaggle_kit.config.base import (
+    Count,
+    Exponent,
+    Positive,
+    Settings,
+    Side,
+    Text,
+    Weight,
+)
 
 Margin = Annotated[float, Field(ge=0, lt=1.5)]  # radians
-Positive = Annotated[float, Field(gt=0)]
 Whole = Annotated[int, Field(ge=0)]
 
 
@@ -62,9 +69,8 @@ class Model(Settings):
         ),
     ] = "average"
     gem_p: Annotated[
-        float,
+        Exponent,
         Field(
-            ge=1,
             description="exponent of gem pooling: 1 is the mean, a large value approaches "
             "the maximum",
         ),

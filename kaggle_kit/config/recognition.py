@@ -3,12 +3,22 @@
 import math
 from typing import Annotated, Literal
 
+import pydantic
 from pydantic import Field
 
-from kaggle_kit.config.base import Count, Settings, Share, Weight
+from kaggle_kit.config.base import (
+    Count,
+    Exponent,
+    Positive,
+    Settings,
+    Share,
+    Weight,
+)
 
-Positive = Annotated[float, Field(gt=0)]
-Scale = Annotated[float, Field(gt=0, le=2)]
+Scale = Annotated[float, Field(ge=0.01, le=2)]
+LEAST_WEIGHT = (
+    1e-6  # of an embedder; float32 holds the product of its root and a vector
+)
 
 
 class Local(Settings):
@@ -140,9 +150,8 @@ class Recognition(Settings):
         ),
     ] = None
     exponent: Annotated[
-        float,
+        Exponent,
         Field(
-            ge=1,
             description="a: how the scores of a landmark are added up: 1 is the sum, a "
             "large value approaches the maximum",
         ),
@@ -225,6 +234,15 @@ class Recognition(Settings):
             "the private rerun has at most 100,000",
         ),
     ] = 100_000
+
+    @pydantic.field_validator("weights")
+    @classmethod
+    def _check_weights(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
+        if weights and not any(weights):
+            raise ValueError("expected at least one weight above 0")
+        if any(0 < weight < LEAST_WEIGHT for weight in weights):
+            raise ValueError(f"expected weights of 0 or from {LEAST_WEIGHT:g}")
+        return weights
 
     @property
     def main_scale(self) -> float:

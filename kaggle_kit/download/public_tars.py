@@ -23,6 +23,7 @@ from kaggle_kit.download.tar_downloader import (
 )
 from kaggle_kit.download.tar_records import RECORD, open_part_record, read_tar_records
 from kaggle_kit.errors import DataError
+from kaggle_kit.limits import require_limit
 from kaggle_kit.storage import public_tables
 from kaggle_kit.storage.files import report_full_disk
 from kaggle_kit.storage.json_files import INLINE
@@ -77,10 +78,13 @@ def download_tars(
             few images without a landmark.
         TableError: a table or the file with the ids is malformed.
         ArtefactError: the folder holds images of another source or size.
+        KitError: ``disk_gb`` is not a finite number above 0.
     """
+    require_limit("disk_gb", disk_gb, "GB")
     start = time.monotonic()
     url = url.rstrip("/")
-    limits = Limits(frozenset(accept_md5), disk_gb * 1e9 if disk_gb else float("inf"))
+    n_bytes = float("inf") if disk_gb is None else disk_gb * 1e9
+    limits = Limits(frozenset(accept_md5), n_bytes)
     selection = read_selection(subset, ids)
     source = SOURCE if part is TRAIN else None
     with (

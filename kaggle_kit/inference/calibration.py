@@ -9,6 +9,7 @@ from kaggle_kit.storage import json_files
 
 # Files of a bundle: for its ranking, and for that ranking without geometry.
 CALIBRATION, PLAIN_CALIBRATION = "calibration.json", "calibration.plain.json"
+LARGEST = 1e15  # of slope and intercept; steeper, a curve would not be one any more
 
 
 class Calibration(NamedTuple):
@@ -39,8 +40,25 @@ class Calibration(NamedTuple):
         x = self.slope * confidence + self.intercept
         return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
 
+    @property
+    def is_valid(self) -> bool:
+        """Whether the curve is finite and rises, and the counts are possible."""
+        types = [type(value) for value in self]
+        if set(types) - {int, float} or set(types[2:]) != {int}:
+            return False
+        in_range = 0 < self.slope <= LARGEST and abs(self.intercept) <= LARGEST
+        return in_range and 0 <= self.n_landmarks <= self.n and self.n > 0
+
     def save(self, path: Path) -> None:
-        """Write it as JSON."""
+        """Write it as JSON.
+
+        Raises:
+            ArtefactError: it is not valid; nothing is written.
+        """
+        if not self.is_valid:
+            raise ArtefactError(
+                f"{path}: expected a calibration that rises, got {self}; check the images"
+            )
         path.write_text(json_files.json_text(self._asdict()), encoding="utf-8")
 
     @classmethod
@@ -55,10 +73,10 @@ class Calibration(NamedTuple):
         try:
             values = json_files.read_json(path)
             calibration = cls(**values)
-            if all(math.isfinite(value) for value in calibration):
+            if calibration.is_valid:
                 return calibration
-            reason = "a number that is not finite"
-        except (*json_files.DAMAGE, TypeError, OverflowError) as error:
+            reason = f"{calibration}"[:200]
+        except (*json_files.DAMAGE, TypeError) as error:
             reason = str(error)
         raise ArtefactError(
             f"{path}: expected slope, intercept, n and n_landmarks, got {reason}; make "

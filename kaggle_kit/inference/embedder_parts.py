@@ -16,7 +16,13 @@ from kaggle_kit.errors import ArtefactError
 from kaggle_kit.local_features.extract import LocalReader
 from kaggle_kit.local_features.vlad import Vocabulary, vlad
 from kaggle_kit.retrieval.whitening import Whitening
+from kaggle_kit.storage.arrays import require_lengths, require_range
 from kaggle_kit.storage.manifest import MANIFEST
+
+# Range of a network's outputs. Embeddings have unit length, in float16 about that; zero is
+# an image without any feature. Class scores are logarithms of probabilities.
+LONGEST = 1.1
+LOG_PROBABILITY = -1e6, 0.1
 
 
 class Part(Protocol):
@@ -52,6 +58,7 @@ class Network:
     """A ``Part`` that is an exported network, a SavedModel or a LiteRT file.
 
     Attributes:
+        path: the file or folder that it was read from.
         side: height and width of its input images, in pixels.
     """
 
@@ -64,6 +71,7 @@ class Network:
         Raises:
             ArtefactError: the network is missing or damaged.
         """
+        self.path = path
         self.engine = engine
         self.runner = engine.load_runner(path, mixed_precision)
         self.side = self.runner.side
@@ -87,10 +95,28 @@ class Network:
         return np.array(positions, np.int64), pixels
 
     def embed(self, inputs: Any, view: str) -> tuple[NDArray[np.float32], ...]:
-        """Run the network."""
+        """Run the network.
+
+        Raises:
+            ArtefactError: an output is not finite or out of range, so the weights are
+                damaged, or the training has diverged.
+        """
         outputs = self.runner.start(inputs, view)()
         no_scores = np.empty((len(inputs), 0), np.float32)
-        return outputs["embedding"], outputs.get("log_probability", no_scores)
+        vectors, scores = (
+            outputs["embedding"],
+            outputs.get("log_probability", no_scores),
+        )
+        try:
+            require_lengths("embedding", vectors, 0, LONGEST)
+            require_range("log_probability", scores, *LOG_PROBABILITY)
+        except ValueError as error:
+            raise ArtefactError(
+                f"{self.path}: expected a network with embeddings of unit length and "
+                f"finite class scores, got {error}; check its training, and make the "
+                f"bundle again"
+            ) from None
+        return vectors, scores
 
     def close(self) -> None:
         """Stop the threads."""
@@ -151,15 +177,22 @@ def load_parts(
         place = folder / "embedders" / run
         if network in entries:
             _check_network(place / network, folder, names)
+            whitening = _load_whitening(place, "model", entries)  # before the network
             parts.append(Network(place / network, engine, settings.mixed_precision))
-            if "model.whitening.npz" in entries:
-                parts[-1].whitening = Whitening.load(place / "model.whitening.npz")
+            parts[-1].whitening = whitening
         if "words.npy" in entries:
             words = Vocabulary.load(place / "words.npy").words
             parts.append(VisualWords(words, reader))
-            if "words.whitening.npz" in entries:
-                parts[-1].whitening = Whitening.load(place / "words.whitening.npz")
+            parts[-1].whitening = _load_whitening(place, "words", entries)
     return parts
+
+
+def _load_whitening(
+    place: Path, kind: str, entries: Collection[str]
+) -> Whitening | None:
+    """The whitening of a network or of visual words, if the bundle has it."""
+    name = f"{kind}.whitening.npz"
+    return Whitening.load(place / name) if name in entries else None
 
 
 def _list_runs(names: Iterable[str]) -> dict[str, set[str]]:

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit.data.layout import Competition, image_path
+from kaggle_kit.errors import ArtefactError
 from kaggle_kit.inference.embedder import Embeddings, concatenate, split_batches
 from kaggle_kit.inference.recogniser import Recogniser
 from kaggle_kit.inference.submission_file import SubmissionFile
 from kaggle_kit.inference.time_budget import Budget, Drop, Work
+from kaggle_kit.limits import require_limit
 from kaggle_kit.local_features.extract import BLOCK
 from kaggle_kit.progress import progress
 from kaggle_kit.retrieval.gallery import build_gallery, sort_rarest_first
@@ -75,8 +77,11 @@ def predict(
         began: start of the limit, by ``time.monotonic``; None: now.
 
     Raises:
-        DataError, TableError, ArtefactError: a folder is incomplete or damaged.
+        DataError, TableError, ArtefactError: a folder is incomplete or damaged, or a
+            network's embeddings are not finite, or zero for every image.
+        KitError: the limit is not a finite number above 0.
     """
+    require_limit("time_limit_s", time_limit_s, "seconds")
     began = time.monotonic() if began is None else began
     files = Competition(Path(competition)).require(
         "sample_submission.csv", "train.csv", "test"
@@ -87,7 +92,7 @@ def predict(
     with Recogniser.load(bundle, train_dir=files.train_dir) as recogniser:
         embedder = recogniser.embedder
         budget = Budget(embedder.levels, embedder.rates, time_limit_s, began)
-        run = _Run(recogniser, files, labels, submission, budget)
+        run = _Run(Path(bundle), recogniser, files, labels, submission, budget)
         run.predict()
     if run.unreadable:
         logger.warning("%d images are missing or do not decode", run.unreadable)
@@ -109,12 +114,14 @@ class _Run:
 
     def __init__(
         self,
+        bundle: Path,
         recogniser: Recogniser,
         files: Competition,
         labels: Columns[Label],
         submission: SubmissionFile,
         budget: Budget,
     ):
+        self.bundle = bundle
         self.landmarks = set(labels.column("landmark_id").tolist())
         self.new = _new_labels(labels, recogniser)
         gallery = recogniser.gallery.select_landmarks(self.landmarks)
@@ -129,6 +136,12 @@ class _Run:
         """Run all passes."""
         self.budget.start(_plan_work(self.recogniser, len(self.paths), self.new))
         test = self.embed_test_images()
+        if len(test.positions) > 1 and not test.vectors.any():
+            raise ArtefactError(
+                f"{self.bundle / 'embedders'}: expected embeddings that tell images apart, "
+                f"got zeros for all {len(test.positions)} test images; check the training, "
+                f"and make the bundle again"
+            )
         self.budget.record_decoded(len(test.positions))
         if self.recogniser.ranking.ranking == "head":
             if self.budget.admit("again"):

@@ -110,16 +110,17 @@ class Recogniser:
         )
         names = manifest.find("names.csv")
         return cls(
-            settings,
-            tables.read_classes(manifest.path("classes.csv")),
-            load_embedder(
+            settings=settings,
+            classes=tables.read_classes(manifest.path("classes.csv")),
+            gallery=gallery,
+            geometry=geometry,
+            names=tables.read_names(names) if names else {},
+            calibration=Calibration.load(calibration) if calibration else None,
+            missing_geometry=missing_geometry,
+            # Last, since loading a network takes seconds.
+            embedder=load_embedder(
                 manifest.folder, settings.recognition, reader, manifest.files
             ),
-            gallery,
-            geometry,
-            tables.read_names(names) if names else {},
-            Calibration.load(calibration) if calibration else None,
-            missing_geometry,
         )
 
     @property

@@ -32,7 +32,7 @@ from kaggle_kit.metrics.score import Validation, validate
 from kaggle_kit.rehearsal.kernel_folder import KernelMetadata
 from kaggle_kit.storage import json_files
 from kaggle_kit.storage.files import atomic_write_dir
-from kaggle_kit.storage.manifest import MANIFEST
+from kaggle_kit.storage.manifest import MANIFEST, read_scores
 
 logger = logging.getLogger(__name__)
 RUN_TIMEOUT_S = 13 * 3600.0  # a session of 12 hours, and one hour in the queue
@@ -113,8 +113,8 @@ def parse_manifest(handle: str, content: bytes) -> Manifest:
         ArtefactError: it is damaged.
     """
     try:
-        values = json.loads(content)
-        scores = values.get("test") or values.get("validation") or {}
+        values = json_files.parse_json(content)
+        scores = read_scores(values, "test") or read_scores(values, "validation")
         made_with = values.get("made_with") or [{}]
         digest = hashlib.sha256(content).hexdigest()
         info = BundleInfo(
@@ -122,7 +122,7 @@ def parse_manifest(handle: str, content: bytes) -> Manifest:
             bundle=digest[:12],
             config=values.get("name"),
             commit=made_with[0].get("commit"),
-            local_gap=scores.get("gap"),
+            local_gap=scores.get("gap") if scores else None,
         )
         return Manifest(digest, values.get("kind"), info)
     except (*_MALFORMED, IndexError) as error:

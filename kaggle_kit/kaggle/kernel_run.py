@@ -111,12 +111,14 @@ def _parse_bundle_info(values: dict[str, Any]) -> BundleInfo | None:
     if not values.keys() & {"dataset", "bundle", "config", "commit", "local_gap"}:
         return None
     gap = values.get("local_gap")
+    if gap is not None and (isinstance(gap, bool) or not 0 <= gap <= 1):
+        raise ValueError(f"local_gap {gap!r:.40}")
     return BundleInfo(
         dataset=_parse_text(values, "dataset") or "",
         bundle=_parse_text(values, "bundle") or "",
         config=_parse_text(values, "config"),
         commit=_parse_text(values, "commit"),
-        local_gap=None if gap is None else float(gap),
+        local_gap=gap,
     )
 
 

@@ -1,5 +1,6 @@
 """Kaggle's replies as typed records. All JSON that the client prints is read here."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -127,6 +128,8 @@ def gpu_quota() -> GpuQuota | None:
         if row is None:
             return None
         left_h = float(row["remaining"].rstrip("h"))
+        if not math.isfinite(left_h):
+            raise ValueError(f"{left_h} hours")
         return GpuQuota(left_h, str(row["total"]), str(row["refreshAt"]))
 
 

@@ -1,6 +1,5 @@
 """Submit a kernel version or a file once, wait for its score, and update the ledger."""
 
-import csv
 import hashlib
 import logging
 import tempfile
@@ -38,7 +37,8 @@ from kaggle_kit.kaggle.replies import (
     submission_limits,
 )
 from kaggle_kit.metrics.score import validate
-from kaggle_kit.storage.csv_files import read_rows
+from kaggle_kit.storage.csv_files import read_header, read_rows, require_header
+from kaggle_kit.storage.tables import SUBMISSION
 
 logger = logging.getLogger(__name__)
 SCORE_TIMEOUT_S = 13 * 3600.0  # a code competition runs the kernel again
@@ -203,12 +203,10 @@ def _check_against_sample(file: Path, slug: str) -> None:
             sample = download_sample(slug, Path(folder))
         except (RulesError, IncompleteError):
             return
-        with sample.open(encoding="utf-8-sig", newline="", errors="replace") as table:
-            columns = [name.strip() for name in next(csv.reader(table), [])]
-        if set(columns) == {"id", "landmarks"}:
+        if read_header(sample) == list(SUBMISSION):
             validate(file, sample)
         else:
-            next(read_rows(file, columns))
+            require_header(file, sample)
 
 
 def _digest(file: Path) -> str:

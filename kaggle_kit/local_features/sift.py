@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from kaggle_kit import config
 from kaggle_kit.errors import ArtefactError, KitError
+from kaggle_kit.local_features.vlad import LONGEST
 from kaggle_kit.storage import arrays
 
 try:
@@ -30,6 +31,11 @@ CONTRAST = 0.03  # contrastThreshold; the default 0.04 detects fewer points in h
 SCALE = 512  # length of a uint8 descriptor, with which few components exceed 255
 ARRAYS = ("points", "descriptors", "sizes", "offsets")
 FILES = tuple(f"{name}.npy" for name in ARRAYS)
+# Ranges of what is stored, from the largest image of ``local.long_side``, 4,096 px. The
+# components of a descriptor are cut off at 255, so its length may be as little.
+LARGEST_SIDE = 4096
+SIZES = 1e-3, 4.0 * LARGEST_SIDE
+LENGTHS = 250.0, LONGEST
 
 
 class Features(NamedTuple):
@@ -163,7 +169,14 @@ class LocalFeatures(Sequence[Features]):
         return Features(self.points[part], self.descriptors[part], self.sizes[part])
 
     def save(self, folder: Path) -> None:
-        """Write the arrays into a new folder."""
+        """Write the arrays into a new folder.
+
+        Raises:
+            ArtefactError: a number is not finite or out of range; nothing is written.
+        """
+        problem = self._find_mismatch() or self._find_fault()
+        if problem:
+            raise ArtefactError(f"{folder}: {problem}; check the images")
         folder.mkdir()
         for name in ARRAYS:
             np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
@@ -173,7 +186,8 @@ class LocalFeatures(Sequence[Features]):
         """Read features from a folder; points, descriptors and sizes are memory-mapped.
 
         Raises:
-            ArtefactError: a file is missing or damaged, or the arrays do not match.
+            ArtefactError: a file is missing or damaged, the arrays do not match, or a
+                number is not finite or out of range.
         """
         try:
             points, descriptors, sizes, offsets = (
@@ -184,10 +198,22 @@ class LocalFeatures(Sequence[Features]):
                 f"{folder}: expected local features, got {error!r:.200}; make the bundle again"
             ) from None
         features = cls(points, descriptors, sizes, np.array(offsets))
-        mismatch = features._find_mismatch()
-        if mismatch:
-            raise ArtefactError(f"{folder}: {mismatch}; make the bundle again")
+        problem = features._find_mismatch() or features._find_fault()
+        if problem:
+            raise ArtefactError(f"{folder}: {problem}; make the bundle again")
         return features
+
+    def _find_fault(self) -> str | None:
+        """Describe what is wrong with the numbers, in one pass; None if nothing is."""
+        try:
+            arrays.require_range("points", self.points, 0, LARGEST_SIDE)
+            arrays.require_range("sizes", self.sizes, *SIZES)
+            is_any = arrays.require_lengths("descriptors", self.descriptors, *LENGTHS)
+        except ValueError as error:
+            return f"expected points of an image and RootSIFT descriptors, got {error}"
+        if len(self.descriptors) > 1 and not is_any:
+            return "expected RootSIFT descriptors, got zeros in all descriptors"
+        return None
 
     def _find_mismatch(self) -> str | None:
         """Describe what is wrong with the arrays; None if nothing is."""

@@ -14,6 +14,11 @@ from kaggle_kit.errors import ArtefactError
 from kaggle_kit.retrieval.whitening import normalise
 from kaggle_kit.storage import arrays
 
+# Most that the length of a RootSIFT descriptor may be: 512, and half a unit of rounding in
+# each of 128 dimensions. A visual word is a mean of descriptors.
+LONGEST = 512 + 0.5 * 128**0.5
+LEAST = 1e-3  # of a visual word that is not zero
+
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -26,7 +31,16 @@ class Vocabulary:
     words: NDArray[np.float32]
 
     def save(self, path: Path) -> None:
-        """Write the visual words as one array."""
+        """Write the visual words as one array.
+
+        Raises:
+            ArtefactError: a number is not finite or out of range; nothing is written.
+        """
+        problem = self._find_fault()
+        if problem:
+            raise ArtefactError(
+                f"{path}: expected means of descriptors, got {problem}; check the images"
+            )
         with path.open("wb") as file:
             np.save(file, self.words, allow_pickle=False)
 
@@ -43,13 +57,27 @@ class Vocabulary:
             raise ArtefactError(
                 f"{path}: expected visual words, got {error!r:.200}; make the bundle again"
             ) from None
-        kind = getattr(words, "dtype", None), getattr(words, "ndim", None)
-        if kind != (np.float32, 2) or not len(words) or not np.isfinite(words).all():
+        if (words.dtype, words.ndim) != (np.float32, 2) or not len(words):
             raise ArtefactError(
-                f"{path}: expected visual words, a matrix of finite float32, got "
-                f"{kind[0]} in {kind[1]} dimensions; make the bundle again"
+                f"{path}: expected visual words, a matrix of float32, got {words.dtype} of "
+                f"shape {words.shape}; make the bundle again"
             )
-        return cls(words)
+        vocabulary = cls(words)
+        problem = vocabulary._find_fault()
+        if problem:
+            raise ArtefactError(
+                f"{path}: expected visual words, means of descriptors, got {problem}; make "
+                f"the bundle again"
+            )
+        return vocabulary
+
+    def _find_fault(self) -> str | None:
+        """Describe what is wrong with the numbers; None if nothing is."""
+        try:
+            is_any = arrays.require_lengths("words", self.words, LEAST, LONGEST)
+        except ValueError as error:
+            return str(error)
+        return None if is_any else "zeros in all words"
 
 
 def vlad(

@@ -150,7 +150,8 @@ def score(
     """Score a submission file as Kaggle does; rows with the Usage Ignored are left out.
 
     Args:
-        submission: CSV file with the columns id, landmarks.
+        submission: CSV file with the header ``id,landmarks``; it is read as strictly as by
+            ``validate``, so that a file with a score is one that can be sent.
         solution: CSV file with the columns id, landmarks and, optionally, Usage; it has
             the same ids.
         n_resamples: bootstrap resamples for ``Score.interval``, about 1,000; 0 computes no
@@ -165,6 +166,32 @@ def score(
     submission, solution = Path(submission), Path(solution)
     landmarks = None if bundle is None else read_known_landmarks(bundle)
     guesses = tables.read_submission(submission)
+    return _score_file(submission, guesses, solution, n_resamples, seed, landmarks)
+
+
+def gap_of_sample(sample: str | Path, solution: str | Path) -> float | None:
+    """GAP of a competition's ``sample_submission.csv``.
+
+    Raises:
+        TableError: a file is malformed, or the two have different ids.
+    """
+    guesses = tables.read_submission(Path(sample), exact=False)
+    return _score_file(Path(sample), guesses, Path(solution), 0, 0, None).gap
+
+
+def _score_file(
+    submission: Path,
+    guesses: Mapping[str, Guess | None],
+    solution: Path,
+    n_resamples: int,
+    seed: int,
+    landmarks: frozenset[int] | None,
+) -> Score:
+    """The score of the guesses of a file, by the parts of ``Usage`` too.
+
+    Args:
+        landmarks: those that the bundle holds, if that is known.
+    """
     truths = tables.read_solution(solution)
     if not truths:
         raise TableError(
@@ -244,11 +271,12 @@ def validate(submission: str | Path, sample: str | Path) -> Validation:
     """Check that Kaggle would accept a submission, and count its rows.
 
     Args:
-        submission: CSV file with the columns id, landmarks.
+        submission: CSV file with the very header of the sample, ``id,landmarks``.
         sample: the competition's ``sample_submission.csv``.
 
     Raises:
-        TableError: a cell is malformed, or the ids are not exactly the sample's.
+        TableError: the header is another, a cell is malformed, or the ids are not exactly
+            the sample's.
     """
     submission, sample = Path(submission), Path(sample)
     guesses = tables.read_submission(submission)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.torch_checkpoint import read_tensors
+from kaggle_kit.storage.arrays import LARGEST_WEIGHT, require_range
 
 Arrays = list[NDArray[np.float32]]
 IMAGENET = "imagenet"
@@ -34,7 +35,8 @@ def load_weights(network: keras.Model, weights: str) -> None:
             ``"imagenet"`` for the EfficientNet-Lite0 weights of a Python package.
 
     Raises:
-        ArtefactError: the file or package is missing, or a layer does not match.
+        ArtefactError: the file or package is missing, a layer does not match, or a weight
+            is not finite.
     """
     if weights == IMAGENET:
         path = imagenet_package() / LITE0_FILE
@@ -48,7 +50,7 @@ def load_weights(network: keras.Model, weights: str) -> None:
 def _set_weights(
     network: keras.Model, arrays_of: Mapping[str, Arrays], path: Path
 ) -> None:
-    """Check the shapes of all layers, then set their weights."""
+    """Check the shapes and the numbers of all layers, then set their weights."""
     layers = [layer for layer in network.layers if layer.weights]
     for layer in layers:
         expected = [tuple(weight.shape) for weight in layer.weights]
@@ -63,6 +65,14 @@ def _set_weights(
                 f"{path}: layer {layer.name}: expected weights of shapes {expected}, "
                 f"got {got}; choose a file of the same network"
             )
+        try:
+            for array in arrays_of[layer.name]:
+                require_range("a weight", array, -LARGEST_WEIGHT, LARGEST_WEIGHT)
+        except ValueError as error:
+            raise ArtefactError(
+                f"{path}: layer {layer.name}: expected finite weights, got {error}; "
+                f"choose another file"
+            ) from None
     for layer in layers:
         layer.set_weights(arrays_of[layer.name])
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from kaggle_kit.bundling.library import check_fit
 from kaggle_kit.data.layout import Competition
 from kaggle_kit.errors import ArtefactError, KitError, RehearsalError
+from kaggle_kit.limits import require_limit
 from kaggle_kit.metrics.score import Score, Validation, score, validate
 from kaggle_kit.rehearsal.kernel_folder import find_code_file, read_kernel_metadata
 from kaggle_kit.rehearsal.kernel_process import isolation_command, run_kernel
@@ -89,7 +90,10 @@ def rehearse(
         TableError: the submission is not valid.
         DataError, ArtefactError: a folder is unusable, or the kernel does not work with
             the bundle.
+        KitError: a limit is not a finite number above 0.
     """
+    require_limit("time_limit_s", time_limit_s, "seconds")
+    require_limit("memory_gb", memory_gb, "GB")
     layout = Competition(Path(competition)).require(*VISIBLE)
     verify_upload(bundle)
     kernel = Path(kernel or package_path("kernels") / "inference")

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from kaggle_kit.storage.files import atomic_write
+from kaggle_kit.training.history import read_history
 
 INK = "#010203"  # placeholder, replaced by the text colour of the page
 LIGHT, DARK = "#1f2328", "#e6e9ed"
@@ -45,7 +46,7 @@ def learning_curves(history: Path, out: Path) -> None:
     The loss axis is logarithmic if the largest loss is more than 20 times the smallest.
     The validation loss can be that large while the batch-norm statistics lag behind.
     """
-    table = pd.read_csv(history)
+    table = read_history(history)
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axis, value in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         _draw_curve(axis, table, value)
@@ -56,7 +57,7 @@ def learning_curves(history: Path, out: Path) -> None:
 
 def curve_svg(history: Path, value: str) -> bytes:
     """Plot loss or accuracy over the epochs of ``history.csv``, as SVG."""
-    table = pd.read_csv(history)
+    table = read_history(history)
     return _svg(lambda axis: _draw_curve(axis, table, value))
 
 

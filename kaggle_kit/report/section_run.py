@@ -10,13 +10,14 @@ from kaggle_kit.report import plots
 from kaggle_kit.report.html import Html, details, plot, section, table, tag
 from kaggle_kit.report.settings import differences, parent
 from kaggle_kit.report.subject import Subject
+from kaggle_kit.training.history import read_history
 
 
 def training_section(own: Subject) -> Html:
     """Learning curves: loss and accuracy over the epochs."""
-    if own.history is None:
+    history = pd.DataFrame() if own.history is None else read_history(own.history)
+    if own.history is None or history.empty:
         return section("Training", tag("p", "No epochs: there is no history.csv."))
-    history = pd.read_csv(own.history)
     last = history.iloc[-1]
     figures = []
     for value in ("loss", "accuracy"):
@@ -91,7 +92,7 @@ def time_section(own: Subject, rehearsal: Mapping[str, Any] | None = None) -> Ht
         if name in values:
             times.append((label, f"{values[name]:,} {unit}"))
     if own.history is not None:
-        history = pd.read_csv(own.history)
+        history = read_history(own.history)
         if "seconds" in history:
             seconds = history["seconds"]
             times.append((f"{len(seconds)} epochs", f"{seconds.sum():,.1f} s"))

@@ -79,7 +79,12 @@ class Gallery:
         return replace(self, vectors=vectors, non_landmarks=non_landmarks)
 
     def save(self, folder: Path) -> None:
-        """Write the gallery into a new folder: one CSV file and three arrays."""
+        """Write the gallery into a new folder: one CSV file and three arrays.
+
+        Raises:
+            ArtefactError: as for ``check``; nothing is written.
+        """
+        self.check(folder, "check the networks and the images that it is made of")
         folder.mkdir()
         rows = zip(self.image_ids, self.landmark_ids.tolist(), strict=True)
         write_rows(folder / "gallery.csv", ("id", "landmark_id"), rows)
@@ -91,7 +96,8 @@ class Gallery:
         """Read a gallery from a folder; its vectors are memory-mapped.
 
         Raises:
-            ArtefactError: a file is missing or damaged, or their shapes do not match.
+            ArtefactError: a file is missing or damaged, their shapes do not match, or as
+                for ``check``.
         """
         labels = tables.read_labels(folder / "gallery.csv")
         try:
@@ -120,7 +126,42 @@ class Gallery:
             )
         image_ids = labels.column("image_id").tolist()
         landmark_ids = labels.column("landmark_id")
-        return cls(image_ids, landmark_ids, vectors, penalties, non_landmarks)
+        gallery = cls(image_ids, landmark_ids, vectors, penalties, non_landmarks)
+        gallery.check(folder, "make the bundle again")
+        return gallery
+
+    def check(self, folder: Path, remedy: str) -> None:
+        """Check the numbers, in one pass over each array.
+
+        An image without any feature has a vector of zeros, but several images of which
+        none has another are a fault. Without non-landmarks all penalties are 0.
+
+        Args:
+            folder: of the gallery, for the error message.
+            remedy: what to do about it.
+
+        Raises:
+            ArtefactError: a number is not finite or out of range, or a vector is not of
+                unit length.
+        """
+        unit = 1 - arrays.ROUNDING, 1 + arrays.ROUNDING
+        try:
+            is_any = arrays.require_lengths("vectors", self.vectors, *unit)
+            if self.vectors.size and len(self.vectors) > 1 and not is_any:
+                raise ValueError("zeros in all vectors")
+            # A mean of cosines, each the product of two vectors of that length.
+            most = unit[1] ** 2 if self._has_non_landmarks(*unit) else 0.0
+            arrays.require_range("penalties", self.penalties, -most, most)
+        except ValueError as error:
+            raise ArtefactError(
+                f"{folder}: expected vectors of unit length and penalties from -1 to 1, "
+                f"got {error}; {remedy}"
+            ) from None
+
+    def _has_non_landmarks(self, low: float, high: float) -> bool:
+        if not len(self.non_landmarks):
+            return False
+        return arrays.require_lengths("non_landmarks", self.non_landmarks, low, high)
 
 
 def build_gallery(

@@ -1,6 +1,5 @@
 """Exact search: the gallery rows with the largest cosines to each query."""
 
-import mmap
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kaggle_kit.progress import progress
 from kaggle_kit.retrieval.matmul import Product, choose_product
+from kaggle_kit.storage.arrays import release_pages
 
 QUERY_CHUNK = 16384  # queries per pass over the gallery
 QUERY_BLOCK = 1024
@@ -147,16 +147,8 @@ def _read_blocks(
         part = gallery[first : first + GALLERY_BLOCK]
         block = buffer[: len(part)]
         np.copyto(block, part, casting="same_kind")
-        if isinstance(gallery, np.memmap) and gallery.mode == "r":
-            _release_pages(gallery)
+        release_pages(gallery)
         yield first, block
-
-
-def _release_pages(array: np.memmap) -> None:
-    """Release the resident pages of a mapped file; a later access reads the file again."""
-    mapping = getattr(array, "_mmap", None)
-    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
-        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def _dot_rows(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:

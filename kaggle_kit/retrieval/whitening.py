@@ -13,6 +13,11 @@ FIT_BLOCK = 65536  # rows at a time when fitting
 APPLY_BLOCK = 4096  # rows at a time when whitening; a row may have 8,192 dimensions
 SHRINKAGE = 0.3  # weight of the mean variance in the within-landmark covariance
 MIN_VARIANCE = 1e-9  # share of the largest variance; axes below it are dropped
+LEAST_VARIANCE = 1e-12  # that the largest one is taken for
+# Range of the length of a matrix column, 1 over a standard deviation: unit vectors have a
+# variance of at most 1, and the axes that are kept have at least the two shares above.
+COLUMN_LENGTHS = 0.1, 1.01 * (MIN_VARIANCE * LEAST_VARIANCE) ** -0.5
+MEAN_LENGTH = 1.1  # most of the mean of vectors of about unit length
 
 
 class Whitening(NamedTuple):
@@ -34,14 +39,26 @@ class Whitening(NamedTuple):
         return out
 
     def save(self, path: Path) -> None:
-        """Write it as one ``npz`` file."""
+        """Write it as one ``npz`` file.
+
+        Raises:
+            ArtefactError: a number is not finite or out of range; nothing is written.
+        """
+        try:
+            self.check()
+        except ValueError as error:
+            raise ArtefactError(
+                f"{path}: expected a whitening of unit vectors, got {error}; check the "
+                f"networks and the images that it is fitted to"
+            ) from None
         np.savez(path, mean=self.mean, matrix=self.matrix)
 
     def check(self) -> None:
-        """Check dtypes and shapes.
+        """Check dtypes, shapes and numbers.
 
         Raises:
-            ValueError: mean and matrix are not float32, or their shapes do not match.
+            ValueError: mean and matrix are not float32, their shapes do not match, or a
+                number is not finite or out of range.
         """
         types = [(array.dtype.name, array.shape) for array in self]
         shapes_match = self.matrix.ndim == 2 and (
@@ -49,6 +66,11 @@ class Whitening(NamedTuple):
         )
         if not shapes_match or {dtype for dtype, _ in types} != {"float32"}:
             raise ValueError(f"{types}")
+        arrays.require_lengths("mean", self.mean[None], 0, MEAN_LENGTH)
+        columns = np.ascontiguousarray(self.matrix.T)
+        arrays.require_lengths("matrix", columns, *COLUMN_LENGTHS)
+        if not columns.any(axis=1).all():
+            raise ValueError("a column of zeros in matrix")
 
     @classmethod
     def load(cls, path: Path) -> "Whitening":
@@ -144,7 +166,7 @@ def _select_axes(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The axes of largest variance, each with the sign that makes it reproducible."""
     order = np.argsort(-variance, kind="stable")[:dimensions]
-    least = MIN_VARIANCE * max(variance.max(initial=0), 1e-12)
+    least = MIN_VARIANCE * max(variance.max(initial=0), LEAST_VARIANCE)
     order = order[variance[order] > least]
     axes = axes[:, order]
     sign = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(len(order))])

@@ -1,6 +1,10 @@
-"""JSON files (UTF-8, indented by two spaces) and the results that are written as JSON."""
+"""JSON files (UTF-8, indented by two spaces) and the results that are written as JSON.
+
+Their numbers are finite: JSON has no others, although Python reads and writes ``NaN``.
+"""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -31,10 +35,11 @@ def to_json(value: Any) -> Any:
     """Convert a value, and the values in it, to what ``json.dumps`` accepts.
 
     A dataclass or a mapping becomes a dictionary with string keys, a tuple becomes a
-    list, a path becomes its text; any other value is returned unchanged.
+    list, a path becomes its text, a float that is not finite becomes None; any other value
+    is returned unchanged.
 
-    >>> to_json({0.5: (1, Path("a/b"))})
-    {'0.5': [1, 'a/b']}
+    >>> to_json({0.5: (1, Path("a/b"), math.nan)})
+    {'0.5': [1, 'a/b', None]}
     >>> from dataclasses import field, make_dataclass
     >>> Page = make_dataclass("Page", ["gap", ("path", str, field(metadata=OPTIONAL))])
     >>> to_json(Page(0.5, None))
@@ -51,6 +56,8 @@ def to_json(value: Any) -> Any:
         return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_json(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return str(value) if isinstance(value, Path) else value
 
 
@@ -71,7 +78,23 @@ def read_json(path: Path) -> Any:
     Raises:
         DAMAGE: the file is missing or damaged.
     """
-    return json.loads(path.read_text(encoding="utf-8"))
+    return parse_json(path.read_text(encoding="utf-8"))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON whose numbers are finite.
+
+    Raises:
+        ValueError, RecursionError: it is not JSON, or has a number such as NaN or 1e999.
+    """
+    return json.loads(text, parse_constant=_finite, parse_float=_finite)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:40]}, which is not finite")
+    return value
 
 
 def write_json(values: Any, path: Path) -> None:

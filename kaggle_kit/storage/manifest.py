@@ -25,6 +25,7 @@ SKIPPED_FILES = {
     "model-metadata.json",
     "model-instance-metadata.json",
 }
+SCORES = ("validation", "test", "validation_in_float")  # keys of the scores of a pool
 SKIPPED_FOLDERS = {".git", ".cache", ".huggingface"}
 
 
@@ -102,6 +103,8 @@ def read_manifest(folder: Path) -> BundleManifest:
         content: dict[str, Any] = json_files.read_json(path)
         files = {name: _entry(name, file) for name, file in content["files"].items()}
         name = content.get("name")
+        for split in SCORES:
+            read_scores(content, split)
         if "name" in content and not isinstance(name, str):
             raise TypeError(f"the name {name!r}")
     except _DAMAGE as error:
@@ -132,6 +135,25 @@ def verify(folder: Path) -> BundleManifest:
                 f"{expected.sha256[:12]}…, got {difference}; make the bundle again"
             )
     return manifest
+
+
+def read_scores(content: Mapping[str, Any], split: str) -> Mapping[str, Any] | None:
+    """The scores of a pool of images in a manifest; None without images.
+
+    Args:
+        split: one of ``SCORES``.
+
+    Raises:
+        ValueError: the GAP is neither null nor a number from 0 to 1.
+        TypeError, AttributeError: it is no JSON object.
+    """
+    scores: Mapping[str, Any] | None = content.get(split)
+    if scores is None:
+        return None
+    gap = scores.get("gap")
+    if gap is not None and (isinstance(gap, bool) or not 0 <= gap <= 1):
+        raise ValueError(f"{split}: the gap {gap!r:.40}")
+    return scores
 
 
 def verify_upload(folder: Path) -> BundleManifest:

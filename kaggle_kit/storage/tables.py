@@ -16,12 +16,13 @@ import numpy as np
 
 from kaggle_kit.errors import TableError
 from kaggle_kit.storage.columns import Columns
-from kaggle_kit.storage.csv_files import QUOTED, read_rows, write_rows
+from kaggle_kit.storage.csv_files import QUOTED, read_header, read_rows, write_rows
 
 # An image id becomes part of a path (train/a/b/c/<id>.jpg): no separators, no dots.
 IMAGE_ID = re.compile(r"[0-9A-Za-z_-]{3,64}")
 LANDMARK_ID = re.compile(r"\d{1,18}", re.ASCII)
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+SUBMISSION = ("id", "landmarks")  # the columns of a submission and of its sample
 SPLITS = ("train", "validation", "penalty", "test")
 USAGES = ("Public", "Private", "Ignored")
 
@@ -102,25 +103,45 @@ def read_labels(path: Path, group_column: str | None = None) -> Columns[Label]:
 
 
 def read_sample(path: Path) -> list[str]:
-    """Read the image ids of ``sample_submission.csv``, in file order."""
+    """Read the image ids of ``sample_submission.csv``, in file order.
+
+    Raises:
+        TableError: the file is malformed, or its columns are not those of a submission.
+    """
+    header = read_header(path)
+    if header != list(SUBMISSION):
+        raise TableError(
+            f"{path}: row 1: expected the columns {','.join(SUBMISSION)}, got "
+            f"{','.join(header)[:QUOTED]!r}; take the competition's sample_submission.csv"
+        )
     ids = []
-    for row, (image_id, _) in read_rows(path, ("id", "landmarks")):
+    for row, (image_id, _) in read_rows(path, SUBMISSION):
         _require_id(path, row, image_id)
         ids.append(image_id)
     _require_unique(path, ids)
     return ids
 
 
-def read_submission(path: Path) -> dict[str, Guess | None]:
-    """Read a submission: the guess by image id; None for an empty cell."""
+def read_submission(path: Path, exact: bool = True) -> dict[str, Guess | None]:
+    """Read a submission: the guess by image id; None for an empty cell.
+
+    Args:
+        exact: refuse what Kaggle's parser may refuse: another header than
+            ``id,landmarks``, a byte-order mark, spaces beside an id or before a guess.
+            Those after a guess do no harm to the metric's code. False: for a sample, which
+            is not sent.
+
+    Raises:
+        TableError: the file, its header or a cell is malformed, or an id is repeated.
+    """
     guesses: dict[str, Guess | None] = {}
-    for row, (image_id, cell) in read_rows(path, ("id", "landmarks")):
+    for row, (image_id, cell) in read_rows(path, SUBMISSION, exact=exact):
         if image_id in guesses:
             raise TableError(
                 f"{path}: row {row}: image {image_id[:QUOTED]}: expected one row for this "
                 f"id, got another; delete one of the two"
             )
-        guesses[image_id] = _guess(path, row, image_id, cell)
+        guesses[image_id] = _guess(path, row, image_id, cell.rstrip(" ") or cell)
     return guesses
 
 
@@ -131,9 +152,13 @@ def write_submission(
 
     Confidences are written with all digits, so that they read back as the same float:
     rounding would create ties, and ties change GAP.
+
+    Raises:
+        TableError: a confidence is not finite, which Kaggle would refuse; the file is
+            unchanged.
     """
-    rows = ((image_id, _cell(guesses.get(image_id))) for image_id in image_ids)
-    write_rows(path, ("id", "landmarks"), rows)
+    rows = ((i, _cell(path, i, guesses.get(i))) for i in image_ids)
+    write_rows(path, SUBMISSION, rows)
 
 
 def require_ids(
@@ -255,9 +280,16 @@ def readable_name(name: str) -> str:
     return name.rpartition("Category:")[2].replace("_", " ").strip() or name
 
 
-def _cell(guess: Guess | None) -> str:
+def _cell(path: Path, image_id: str, guess: Guess | None) -> str:
     """The cell of a guess in a submission."""
-    return f"{guess.landmark_id} {float(guess.confidence)!r}" if guess else ""
+    if not guess:
+        return ""
+    if not math.isfinite(guess.confidence):
+        raise TableError(
+            f"{path}: image {image_id[:QUOTED]}: expected a finite confidence, got "
+            f"{guess.confidence}; make the bundle again"
+        )
+    return f"{guess.landmark_id} {float(guess.confidence)!r}"
 
 
 def _guess(path: Path, row: int, image_id: str, cell: str) -> Guess | None:

@@ -16,10 +16,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_kit.errors import ArtefactError
+from kaggle_kit.errors import ArtefactError, ConfigError
 from kaggle_kit.storage import arrays
 
 PROGRESS = "place"
+LARGEST = float(np.finfo(np.float32).max)  # of the optimizer's state
 
 
 @dataclass
@@ -46,6 +47,10 @@ def write_checkpoint(
 
     Args:
         progress: within an epoch; None between epochs.
+
+    Raises:
+        ConfigError: a value is not finite: the training has diverged. The file is
+            unchanged.
     """
     numbers: list[float] = []
     if progress:
@@ -54,7 +59,9 @@ def write_checkpoint(
     def write(part: Path) -> None:
         with zipfile.ZipFile(part, "w") as archive:
             for i, variable in enumerate(variables):
-                _add(archive, f"{i:05d}", keras.ops.convert_to_numpy(variable))
+                values = keras.ops.convert_to_numpy(variable)
+                require_converged(path, str(i), values, LARGEST)
+                _add(archive, f"{i:05d}", values)
             _add(archive, PROGRESS, np.array(numbers, np.float64))
 
     write_whole(path, write)
@@ -71,7 +78,10 @@ def load_checkpoint(path: Path, variables: Sequence[Any]) -> None:
         if set(archive) != {*names, PROGRESS}:
             raise ValueError(f"{len(archive) - 1} variables, not {len(names)}")
         for name, variable in zip(names, variables, strict=True):
-            variable.assign(archive[name])
+            values = archive[name]
+            if values.dtype.kind == "f":
+                arrays.require_range(f"variable {name}", values, -LARGEST, LARGEST)
+            variable.assign(values)
 
 
 def read_progress(path: Path, epoch: int) -> EpochProgress:
@@ -84,8 +94,33 @@ def read_progress(path: Path, epoch: int) -> EpochProgress:
         ArtefactError: the file is missing or damaged.
     """
     with _open(path) as archive:
-        n_batches, seconds, *sums = archive[PROGRESS].tolist()
+        numbers = archive[PROGRESS]
+        arrays.require_range(PROGRESS, numbers, 0, LARGEST)
+        n_batches, seconds, *sums = numbers.tolist()
+        if len(sums) != 3:
+            raise ValueError(f"{len(sums)} sums")
         return EpochProgress(epoch, int(n_batches), seconds, np.array(sums))
+
+
+def require_converged(
+    path: Path, name: str, values: NDArray[Any], largest: float = arrays.LARGEST_WEIGHT
+) -> None:
+    """Check that the values of a variable are finite, before they are written.
+
+    Args:
+        path: the file, for the error message.
+        name: of the variable, for the error message.
+
+    Raises:
+        ConfigError: a value is not finite, or its magnitude is above ``largest``.
+    """
+    try:
+        arrays.require_range(name, values, -largest, largest)
+    except ValueError as error:
+        raise ConfigError(
+            f"{path}: expected finite weights, got {error}; lower train.learning_rate or "
+            f"set train.clip_norm, and train into another --run"
+        ) from None
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:

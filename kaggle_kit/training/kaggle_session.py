@@ -12,6 +12,7 @@ from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.data.shards import shards
 from kaggle_kit.data.subset import SubsetCounts, subset
+from kaggle_kit.limits import require_stop
 from kaggle_kit.model.pretrained import IMAGENET, LITE0_FILE, PACKAGE
 from kaggle_kit.storage.json_files import JsonObject, write_json
 from kaggle_kit.storage.manifest import BundleManifest, verify
@@ -78,8 +79,9 @@ def train_in_session(
 
     Raises:
         KitError: as the stages; the bundle differs from its manifest; the earlier run
-            has other settings or images.
+            has other settings or images; ``stop_at`` is not a number.
     """
+    require_stop(stop_at)
     begin = time.monotonic()
     manifest = verify(bundle)
     out, competition = Path(out).absolute(), Path(competition).absolute()

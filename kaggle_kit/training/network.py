@@ -16,6 +16,7 @@ from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.classifier import classifier, logit_scale
 from kaggle_kit.model.layers import ArcFaceLoss, SmoothedCrossentropy, class_margins
 from kaggle_kit.model.pretrained import load_weights
+from kaggle_kit.storage.arrays import LARGEST_WEIGHT, require_range
 from kaggle_kit.storage.tables import Class
 from kaggle_kit.training.distribute import Workers
 from kaggle_kit.training.run_directory import RunDirectory, read_run
@@ -185,13 +186,17 @@ def load_best(run_dir: Path, settings: Config) -> keras.Model:
         settings: they give the image sizes that the network is built for.
 
     Raises:
-        ArtefactError: the run has no finished epoch, or its weights do not fit.
+        ArtefactError: the run has no finished epoch, or its weights do not fit or are not
+            finite.
     """
     run = RunDirectory(run_dir)
     read_run(run.path)
     network = classifier(settings.model, input_size(settings), len(run.read_classes()))
     try:
         network.load_weights(run.weights_path)
+        for weight in network.weights:
+            values = keras.ops.convert_to_numpy(weight)
+            require_range(weight.path, values, -LARGEST_WEIGHT, LARGEST_WEIGHT)
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ArtefactError(

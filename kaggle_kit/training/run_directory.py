@@ -35,10 +35,12 @@ from kaggle_kit.training.checkpoint import (
     EpochProgress,
     load_checkpoint,
     read_progress,
+    require_converged,
     write_checkpoint,
     write_whole,
 )
 from kaggle_kit.training.environment import read_environment
+from kaggle_kit.training.history import read_history
 
 CONFIG, WEIGHTS, HISTORY = "config.json", "model.weights.h5", "history.csv"
 CLASSES, SUBSET, ENVIRONMENT = "classes.csv", "subset.csv", "environment.json"
@@ -157,24 +159,18 @@ class RunDirectory:
         """
         if not self.history_path.exists():
             return []
-        try:
-            table = pd.read_csv(self.history_path)
-            if (
-                "epoch" not in table
-                or (table["epoch"] != range(1, len(table) + 1)).any()
-            ):
-                raise ValueError("no row for each epoch, from 1 on")
-            table.astype(float)
-        except (OSError, ValueError, TypeError) as error:  # ValueError: also of pandas
-            raise ArtefactError(
-                f"{self.history_path}: expected the history of a training, got "
-                f"{str(error)!r:.200}; train into another --run"
-            ) from None
-        rows = table.to_dict("records")
+        rows = read_history(self.history_path).to_dict("records")
         return [{str(name): value for name, value in row.items()} for row in rows]
 
     def save_weights(self, network: keras.Model) -> None:
-        """Write the network's weights as those of the best epoch."""
+        """Write the network's weights as those of the best epoch.
+
+        Raises:
+            ConfigError: a weight is not finite; the file is unchanged.
+        """
+        for weight in network.weights:
+            values = keras.ops.convert_to_numpy(weight)
+            require_converged(self.weights_path, weight.path, values)
         if self.is_chief:
             write_whole(self.weights_path, network.save_weights)
 

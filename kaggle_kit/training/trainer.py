@@ -15,6 +15,7 @@ from kaggle_kit.config import Config
 from kaggle_kit.data.datasets import TrainingImages
 from kaggle_kit.data.shards_manifest import ShardsManifest, read_manifest
 from kaggle_kit.errors import ConfigError
+from kaggle_kit.limits import require_stop
 from kaggle_kit.progress import progress
 from kaggle_kit.training.checkpoint import EpochProgress
 from kaggle_kit.training.distribute import Workers, find_workers, scale_settings
@@ -58,8 +59,9 @@ def train(
         ArtefactError: there is a run and ``resume`` is False, or the run or a shard is
             damaged, or another process trains the run.
         DataError: the disk is full.
-        KitError: another host is lost.
+        KitError: another host is lost, or ``stop_at`` is not a number.
     """
+    require_stop(stop_at)
     workers = find_workers()
     settings = scale_settings(settings, workers.n_devices)
     keras.utils.set_random_seed(settings.seed)

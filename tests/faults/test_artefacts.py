@@ -92,7 +92,7 @@ def test_the_bomb_would_have_worked(tmp_path):
 @pytest.fixture
 def gallery(tmp_path):
     """A folder with a gallery."""
-    halves = ONES.astype(np.float16)
+    halves = (ONES / 8**0.5).astype(np.float16)
     whole = Gallery(
         ["aaa", "aab", "aac", "aad"],
         np.arange(4),
@@ -148,7 +148,7 @@ def npz(**entries):
 @pytest.mark.parametrize("what", BAD_ARRAYS)
 def test_a_whitening_is_numbers_or_refused(what, tmp_path):
     path = tmp_path / "model.whitening.npz"
-    good = npy(np.ones(4, np.float32))
+    good = npy(np.full(4, 0.5, np.float32))
     for content in (
         BAD_ARRAYS[what],
         npz(mean=good, matrix=BAD_ARRAYS[what]),
@@ -171,7 +171,9 @@ def test_words_and_local_features_are_numbers_or_refused(what, tmp_path):
     check_complaint(caught.value, path)
     local = pytest.importorskip("kaggle_kit.local_features.sift", reason="OpenCV")
     empty = local.Features(
-        np.ones((1, 2), np.float32), np.ones((1, 128), np.uint8), np.ones(1, np.float32)
+        np.ones((1, 2), np.float32),
+        np.full((1, 128), 45, np.uint8),
+        np.ones(1, np.float32),
     )
     for name in local.ARRAYS:
         folder = tmp_path / name

@@ -3,9 +3,7 @@
 import cv2
 import numpy as np
 
-from kaggle_kit.local_features.sift import (
-    Features,
-)
+from kaggle_kit.local_features.sift import Features, root_sift
 
 
 def texture(seed=0, height=160, width=200):
@@ -21,6 +19,6 @@ def random_features(n, seed=0):
     rng = np.random.default_rng(seed)
     return Features(
         rng.random((n, 2)).astype(np.float32),
-        rng.integers(0, 256, (n, 128), np.uint8),
-        rng.random(n).astype(np.float32),
+        root_sift(rng.random((n, 128)).astype(np.float32)),
+        rng.uniform(0.1, 1, n).astype(np.float32),
     )

@@ -15,8 +15,10 @@ from kaggle_kit.kaggle.kernel_run import read_kernel_run
 from kaggle_kit.kaggle.ship import plan_ship, ship
 from kaggle_kit.kaggle.submissions import submissions
 from kaggle_kit.kaggle.submit import plan_submit, submit
+from kaggle_kit.storage.csv_files import require_header
 from kaggle_kit.storage.json_files import to_json
 from kaggle_kit.storage.manifest import MANIFEST
+from tests.helpers.bad_headers import bad_headers
 from tests.helpers.kaggle_names import DATASET, KERNEL, SLUG, SUBMISSION, files_of
 
 OUTPUT = Path("submissions/landmark-inference-v1")
@@ -229,9 +231,42 @@ def test_a_file_unlike_the_sample_is_not_submitted(kaggle, tmp_path, sample, con
 def test_a_file_like_the_sample_of_another_competition_is_submitted(kaggle, tmp_path):
     files = {"sample_submission.csv": b"row,value\n1,0\n"}
     kaggle.add_competition("another-competition", files)
-    (tmp_path / "submission.csv").write_text("value,row\n2,1\n")
+    (tmp_path / "submission.csv").write_text("row,value\n1,2\n")
     submit("another-competition", "m", file=tmp_path / "submission.csv")
     assert len(kaggle.submissions) == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "fits"),
+    [
+        *[(b'"row","value, kg"', True), (b'row,"value, kg"', True)],
+        *[(b'"value, kg",row', False), (b'\xef\xbb\xbfrow,"value, kg"', False)],
+        *[(b',row,"value, kg"', False), (b'row,"value, kg",x', False)],
+        *[(b'ROW,"value, kg"', False), (b'row, "value, kg"', False)],
+    ],
+)
+def test_its_header_is_the_samples_or_that_without_needless_quotes(
+    header, fits, tmp_path
+):
+    sample = tmp_path / "sample.csv"
+    sample.write_bytes(b'"row","value, kg"\r\n1,0\r\n')
+    (tmp_path / "submission.csv").write_bytes(header + b"\n1,2\n")
+    try:
+        require_header(tmp_path / "submission.csv", sample)
+        assert fits
+    except TableError as error:
+        assert not fits and "row 1: expected the header row," in str(error)
+
+
+def test_a_file_with_another_header_is_not_submitted(kaggle, tmp_path):
+    kaggle.add_competition(
+        "another-competition", {"sample_submission.csv": SUBMISSION.encode()}
+    )
+    content = bad_headers(SUBMISSION)["pandas' index"]
+    (tmp_path / "submission.csv").write_bytes(content)
+    with pytest.raises(TableError, match="index=False"):
+        submit("another-competition", "m", file=tmp_path / "submission.csv")
+    assert not kaggle.submissions
 
 
 def test_a_bundle_without_a_manifest_sends_nothing(kaggle, small_bundle, kernel_dir):

@@ -19,6 +19,7 @@ from kaggle_kit.kaggle import kernel_output
 from kaggle_kit.kaggle.kernel import complete_metadata, plan_push, push
 from kaggle_kit.storage.json_files import to_json
 from kaggle_kit.storage.manifest import MANIFEST
+from tests.helpers.bad_headers import bad_headers
 from tests.helpers.kaggle_names import DATASET, KERNEL, SLUG, SUBMISSION, files_of
 from tests.helpers.kernel_inputs import sent_sources
 
@@ -97,8 +98,9 @@ def test_a_failed_run_shows_the_end_of_its_log(ready, kernel_dir, caplog):
         ({"submission.csv": b"id,landmarks\n"}, TableError),
         ({"submission.csv": b"<Error>AccessDenied</Error>"}, IncompleteError),
         ({"submission.csv": SUBMISSION.replace(" 0.", " x").encode()}, TableError),
+        ({"submission.csv": bad_headers(SUBMISSION)["pandas' index"]}, TableError),
     ],
-    ids=["none", "rows", "error-body", "confidence"],
+    ids=["none", "rows", "error-body", "confidence", "index"],
 )
 def test_an_invalid_submission_is_found_before_it_is_submitted(
     ready, kernel_dir, output, kind

@@ -10,6 +10,7 @@ from kaggle_kit.errors import (
     LimitError,
     RefusedError,
     RulesError,
+    TableError,
     UnreachableError,
 )
 from kaggle_kit.kaggle import ledger
@@ -18,6 +19,7 @@ from kaggle_kit.kaggle.kernel_run import SUBMISSIONS
 from kaggle_kit.kaggle.ship import ship
 from kaggle_kit.kaggle.submissions import submissions
 from kaggle_kit.kaggle.submit import plan_submit, submit
+from tests.helpers.bad_headers import bad_headers
 from tests.helpers.kaggle_names import KERNEL, SLUG, SUBMISSION
 from tests.helpers.longer import but_for
 
@@ -231,6 +233,17 @@ def test_ship_pushes_again_after_a_failed_run(ready, small_bundle, kernel_dir):
     ready.on_push = works
     assert ship(small_bundle, kernel_dir, SLUG, "m").kernel.version == 2
     assert names(ready).count("CreateDataset") == 1
+
+
+@pytest.mark.extended
+def test_ship_does_not_submit_a_kernel_that_writes_another_header(
+    ready, small_bundle, kernel_dir
+):
+    files = {"submission.csv": bad_headers(SUBMISSION)["pandas' index"]}
+    ready.on_push = lambda version: (files, "done\n", "COMPLETE")
+    with pytest.raises(TableError, match="index=False"):
+        ship(small_bundle, kernel_dir, SLUG, "m")
+    assert not ready.submissions and "CreateCodeSubmission" not in names(ready)
 
 
 @pytest.mark.extended

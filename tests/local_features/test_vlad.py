@@ -63,7 +63,7 @@ def test_descriptors_that_equal_words_have_no_residuals():
 
 
 def test_words_survive_saving(tmp_path):
-    words = random_descriptors(4).astype(np.float32)
+    words = random_descriptors(4).astype(np.float32) / 4
     Vocabulary(words).save(tmp_path / "words.npy")
     np.testing.assert_array_equal(Vocabulary.load(tmp_path / "words.npy").words, words)
 
@@ -87,7 +87,7 @@ def test_missing_and_damaged_words_are_refused(tmp_path):
     path = tmp_path / "words.npy"
     with pytest.raises(ArtefactError):
         Vocabulary.load(path)
-    Vocabulary(random_descriptors(4).astype(np.float32)).save(path)
+    Vocabulary(random_descriptors(4).astype(np.float32) / 4).save(path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ArtefactError):
         Vocabulary.load(path)

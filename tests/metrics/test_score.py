@@ -137,7 +137,7 @@ MISTAKES = {
     "a fraction": (f"id,landmarks\n{A},7.5 0.9\n{B},\n", A, "'7.5 0.9'"),
     "a negative landmark": (f"id,landmarks\n{A},-7 0.9\n{B},\n", A, "'-7 0.9'"),
     "a third field": (f"id,landmarks\n{A},7 0.9,x\n{B},\n", "row 2", "got 3"),
-    "no header": (f"{A},7 0.9\n{B},\n", "row 1", "expected the columns id,landmarks"),
+    "no header": (f"{A},7 0.9\n{B},\n", "row 1", "expected the header id,landmarks"),
     "an empty file": ("", "row 1", "an empty file"),
 }
 
@@ -345,7 +345,7 @@ def test_scoring_does_not_load_tensorflow(files):
 # More mistakes.
 
 MORE_MISTAKES = {
-    "a missing column": (f"id,label\n{A},7 0.5\n", "row 1", "got id,label"),
+    "a missing column": (f"id,label\n{A},7 0.5\n", "row 1", "got 'id,label'"),
     "minus infinity": (f"id,landmarks\n{A},7 -inf\n{B},\n", A, "'7 -inf'"),
     "too large": (f"id,landmarks\n{A},7 1e999\n{B},\n", A, "'7 1e999'"),
     "the wrong way round": (f"id,landmarks\n{A},0.9 7\n{B},\n", A, "'0.9 7'"),

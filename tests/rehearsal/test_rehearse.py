@@ -343,7 +343,8 @@ def test_a_kernel_without_a_submission_fails(outcome):
         ("id,landmarks\n0123456789abcde0,7 0.1\n", "too few"),
         ("id,landmarks\n0123456789abcde0,7 nan\n0123456789abcde1,\n", "'7 nan'"),
         ("id,landmarks\n0123456789abcde0,\n0123456789abcde0,\n", "got another"),
-        ("", "expected the columns id,landmarks"),
+        ("", "expected the header id,landmarks"),
+        (",id,landmarks\n0,0123456789abcde0,\n1,0123456789abcde1,\n", "index=False"),
     ],
 )
 def test_an_invalid_submission_fails_with_the_reason(outcome, rows, reason):

@@ -75,7 +75,7 @@ def test_blocks_do_not_change_the_result(vectors, monkeypatch):
 
 
 def test_a_whitening_survives_save_and_load(vectors, tmp_path):
-    whitening = fit_whitening(vectors, 5)
+    whitening = fit_whitening(normalise(vectors), 5)
     whitening.save(tmp_path / "w.npz")
     copy = Whitening.load(tmp_path / "w.npz")
     np.testing.assert_array_equal(copy(vectors), whitening(vectors))

@@ -1,7 +1,9 @@
 """JSON files: what is written reads back, whole or not at all."""
 
 import json
+import math
 
+import numpy as np
 import pytest
 
 from kaggle_kit.storage.json_files import DAMAGE, json_text, read_json, write_json
@@ -43,3 +45,14 @@ def test_a_damaged_file_raises_what_the_readers_expect(content, tmp_path):
         path.write_bytes(content)
     with pytest.raises(DAMAGE):
         read_json(path)
+
+
+@pytest.mark.parametrize("text", ["NaN", "[Infinity]", '{"a": -Infinity}', "1e999"])
+def test_numbers_of_json_are_finite(text, tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(DAMAGE, match="not finite"):
+        read_json(path)
+    write_json({"a": [math.nan, -math.inf, 0.5], "b": np.float64("inf")}, path)
+    assert path.read_text().count("null") == 3
+    assert read_json(path) == {"a": [None, None, 0.5], "b": None}

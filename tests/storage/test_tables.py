@@ -303,11 +303,11 @@ COMPLAINTS = {
         "save it again as plain CSV",
     ),
     "an empty file": (
-        *("sample", "", "row 1", "the columns id,landmarks", "an empty file"),
+        *("solution", "", "row 1", "the columns id,landmarks", "an empty file"),
         "add id,landmarks",
     ),
     "a missing column": (
-        *("sample", f"id,{LONG}\n", "row 1", "the columns id,landmarks"),
+        *("solution", f"id,{LONG}\n", "row 1", "the columns id,landmarks"),
         *(f"id,{QUOTE[3:]}", "add landmarks"),
     ),
     "two missing columns": (
@@ -320,19 +320,31 @@ COMPLAINTS = {
         *("landmark_id", "add class,n_images"),
     ),
     "a column three times": (
-        *("sample", "id,id,id,landmarks\n", "row 1", "the column id once"),
+        *("solution", "id,id,id,landmarks\n", "row 1", "the column id once"),
         *("it 3 times", "delete or rename all but one"),
     ),
     "an optional column twice": (
         *("solution", "id,landmarks,Usage,Usage\n", "row 1", "the column Usage once"),
         *("it 2 times", "delete or rename all but one"),
     ),
+    "a sample of other columns": (
+        *("sample", "id,landmarks,score\n", "row 1", "the columns id,landmarks"),
+        *("'id,landmarks,score'", r"take the competition's sample_submission\.csv"),
+    ),
+    "a header with pandas' index": (
+        *("submission", ",id,landmarks\n", "row 1", "the header id,landmarks"),
+        *("',id,landmarks'", r"write it without .* \(index=False\)"),
+    ),
+    "a long header of a submission": (
+        *("submission", f"id,{LONG}\n", "row 1", "the header id,landmarks"),
+        *(f"'id,{QUOTE[3:]}'", "write exactly these names, without quotes and spaces"),
+    ),
     "too many fields": (
-        *("sample", f"id,landmarks\n\n{LONG},,y\n", "row 3"),
+        *("solution", f"id,landmarks\n\n{LONG},,y\n", "row 3"),
         *(r"2 fields \(id,landmarks\)", f"3: {CUT}", "correct or delete the row"),
     ),
     "a long header": (
-        *("sample", f"id,landmarks,{LONG}\nabc,,y,\n", "row 2"),
+        *("solution", f"id,landmarks,{LONG}\nabc,,y,\n", "row 2"),
         rf"3 fields \(id,landmarks,{QUOTE[13:]}\)",
         *("4: 'abc,,y,'", "correct or delete the row"),
     ),
