@@ -2,11 +2,18 @@
 
 Two images are near-duplicates if at most ``MAX_DISTANCE`` of the 128 bits of their
 difference hashes differ, and at most ``MAX_CHECK`` of the 64 bits of their frequency hashes
-(see ``data.image_hash``). ``kaggle_kit/README.md`` says what that finds and what it does not.
+(see ``data.image_hash``). Of 4,798 real images these are 360 pairs, and local features
+confirm them all; with a difference hash of 64 bits alone, 26 of 378 pairs are wrong at 4
+bits. Of 400 images scaled to a half or a quarter, compressed at JPEG quality 30, or with 1% of
+each side cut off, 99% or more are found; with 2.5% cut off 87%, with 5% cut off 18%. Of 383,726
+random parts of the images, 165 share a group with a part of an unrelated one, at most 32 in
+a group.
 
 The search misses no pair and does not compare all of them. The 128 bits are dealt out to
 bands. Of ``d + 2`` bands, ``d`` bits that differ leave at least two the same; so for each
 two bands, the hashes are sorted by the bits of both, and those with the same are compared.
+The memory does not grow with the number of pairs; the time does, so it is long if tens of
+thousands of images that are no copies have nearly the same difference hash.
 """
 
 from collections.abc import Iterator, Sequence
