@@ -7,9 +7,13 @@ kernels had until then is added to ``FORMER``. A kernel works only with a bundle
 its number in one of the two. Each function imports the heavy modules it needs.
 """
 
+import json
 import logging
 import os
+import sys
 from collections.abc import Collection, Mapping, Sequence
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
 from pathlib import Path
 
 from kaggle_kit import __version__
@@ -81,6 +85,7 @@ def infer(
         SystemExit: the competition is not among the inputs, or several could be meant.
         KitError: the competition or the bundle is damaged.
     """
+    _import_only_listed(bundle)
     _set_up_logging()
     from kaggle_kit.storage.tables import read_sample, write_submission
 
@@ -116,6 +121,7 @@ def train(
             outputs could be meant.
         KitError: the competition, the bundle or the earlier run is damaged.
     """
+    _import_only_listed(bundle)
     _set_up_logging()
     sources = sources or {}
     competition = _find_competition(inputs, sources.get("competition"))
@@ -123,6 +129,61 @@ def train(
     from kaggle_kit.training.kaggle_session import train_in_session
 
     train_in_session(bundle, competition, Path(), earlier, stop_at)
+
+
+class _SourceLoader(SourceFileLoader):
+    """Compiles a module from its source: bytecode in ``__pycache__`` is not read."""
+
+    def path_stats(self, path: str) -> Mapping[str, float]:
+        raise OSError  # then Python neither reads nor writes bytecode
+
+
+class _ListedModules:
+    """An import hook for the modules of a bundle that its manifest lists."""
+
+    def __init__(self, bundle: Path, names: Collection[str]):
+        self.bundle, self.names = bundle, names
+
+    def find_spec(
+        self, name: str, path: object = None, target: object = None
+    ) -> ModuleSpec | None:
+        """Find a listed module; None for one of another package.
+
+        Raises:
+            ModuleNotFoundError: it is not listed.
+        """
+        place = name.replace(".", "/")
+        for file, locations in (
+            (f"{place}/__init__.py", [str(self.bundle / place)]),
+            (f"{place}.py", None),
+        ):
+            if file in self.names:
+                source = str(self.bundle / file)
+                return spec_from_file_location(
+                    name,
+                    source,
+                    loader=_SourceLoader(name, source),
+                    submodule_search_locations=locations,
+                )
+        if f"{place.split('/')[0]}/__init__.py" in self.names:
+            raise ModuleNotFoundError(f"{name} is not in the manifest of the bundle")
+        return None
+
+
+def _import_only_listed(bundle: Path) -> None:
+    """From now on, import of a bundle only the modules that its manifest lists.
+
+    Python would also take a file that Kaggle or Python added, and before an installed
+    package. A damaged manifest changes nothing: whatever reads the bundle refuses it.
+    """
+    if not Path(__file__).parents[1].samefile(bundle):
+        return  # the library is not that of the bundle
+    try:
+        names = set(json.loads((bundle / "kit-manifest.json").read_bytes())["files"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return
+    sys.path[:] = [path for path in sys.path if path != str(bundle)]
+    sys.meta_path.insert(0, _ListedModules(bundle, names))
 
 
 def _set_up_logging() -> None:

@@ -6,7 +6,7 @@
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -44,13 +44,13 @@ class BundleManifest:
     Kaggle and Python may add files to the folder: they are never read.
 
     Attributes:
-        folder: of the bundle.
+        folder: of the bundle; manifests of two folders may be equal.
         name: of the config; None if the manifest has no name.
         files: by path relative to the bundle, with forward slashes.
         content: the whole JSON object; its other keys depend on the kind of bundle.
     """
 
-    folder: Path
+    folder: Path = field(compare=False)
     name: str | None
     files: Mapping[str, FileEntry]
     content: Mapping[str, Any]

@@ -293,7 +293,9 @@ def test_a_missing_tar_of_a_part_is_one_line(part, mirror, kit, tmp_path):
 
 @each_part
 @pytest.mark.parametrize(
-    "member", ["../0123456789abcdef.jpg", special("link.jpg", tarfile.SYMTYPE)], ids=str
+    "member",
+    ["../0123456789abcdef.jpg", special("link.jpg", tarfile.SYMTYPE)],
+    ids=["outside", "link"],
 )
 @pytest.mark.parametrize("more", [[], ["--resize", 30]], ids=str)
 def test_an_unsafe_tar_of_a_part_is_refused(part, member, more, mirror, kit, tmp_path):

@@ -1,10 +1,9 @@
 """What the manifest of a bundle does not list is not part of it, and is never read."""
 
+import importlib.util
 import json
-import os
+import marshal
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +22,9 @@ from kaggle_kit.storage import tables
 from kaggle_kit.storage.manifest import MANIFEST, read_manifest, verify
 from kaggle_kit.training.kaggle_session import train_in_session
 from tests.helpers.complaints import check_complaint
+from tests.helpers.kernel_inputs import SCRIPTS, add_bundle, add_competition, run_script
 from tests.helpers.signed_bundles import sign
 
-KERNEL = Path(__file__).parents[2] / "kernels" / "inference" / "landmark-inference.py"
 # What Kaggle's client and Python leave in a folder, at its top and in each folder.
 LEFT = ("dataset-metadata.json", "dataset-cover-image.png", "__pycache__/x.pyc")
 
@@ -108,17 +107,10 @@ def test_the_kernel_predicts_with_the_listed_files(
         (tmp_path / folder).mkdir()
     (tmp_path / "input" / "kit").symlink_to(kit)
     (tmp_path / "input" / "competition").symlink_to(competition)
-    env = os.environ | {"KAGGLE_KIT_INPUT": str(tmp_path / "input"), "PYTHONPATH": ""}
-    done = subprocess.run(
-        [sys.executable, "-B", str(KERNEL)],
-        cwd=tmp_path / "working",
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    working = tmp_path / "working"
+    done = run_script(SCRIPTS["inference"], tmp_path / "input", working)
     assert done.returncode == 0, done.stderr
-    submission = tmp_path / "working" / "submission.csv"
+    submission = working / "submission.csv"
     guesses, expected = (
         tables.read_submission(path) for path in (submission, tmp_path / "expected.csv")
     )
@@ -299,3 +291,41 @@ def test_a_manifest_tells_what_it_lists(kit):
     assert manifest.measure("gallery") == sum(sizes) - 5
     assert manifest.list_names("gall") == []
     assert manifest.path("config.json") == kit / "config.json"
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_kernel_imports_only_the_listed_modules(name, tmp_path):
+    """No bytecode, no package that hides a module, none that hides an installed one."""
+    competition = add_competition(tmp_path / "input" / "competition")
+    bundle = add_bundle(tmp_path / "input" / "kit")
+    library = bundle / "kaggle_kit"
+    entered = "predict" if name == "inference" else "train_in_session"
+    where = "inference" if name == "inference" else "training"
+    module = "predict" if name == "inference" else "kaggle_session"
+    path = library / where / f"{module}.py"
+    path.write_text(
+        "import csv, numpy, kaggle_kit.other\n"
+        "try: import kaggle_kit.unlisted\n"
+        "except ModuleNotFoundError as error: print(error)\n"
+        f"def {entered}(*arguments): print(arguments[1])\n"
+    )
+    (library / "other.py").write_text("print(__file__)\n")
+    sign(bundle)
+    bad = "raise SystemExit('unlisted')\n"
+    for hidden in ("numpy", "csv", f"kaggle_kit/{where}/{module}", "kaggle_kit/other"):
+        (bundle / hidden).mkdir()
+        (bundle / hidden / "__init__.py").write_text(bad)
+    (library / "unlisted.py").write_text(bad)
+    for source in (path, library / "other.py"):
+        cached = Path(importlib.util.cache_from_source(str(source)))
+        cached.parent.mkdir(exist_ok=True)
+        code = compile(bad, str(source), "exec")
+        flags = (1).to_bytes(4, "little")  # by hash, which Python does not compare
+        content = importlib.util.MAGIC_NUMBER + flags + bytes(8) + marshal.dumps(code)
+        cached.write_bytes(content)
+    done = run_script(SCRIPTS[name], tmp_path / "input", tmp_path)
+    assert done.stdout.splitlines() == [
+        str(library / "other.py"),
+        "kaggle_kit.unlisted is not in the manifest of the bundle",
+        str(competition),
+    ], done.stderr
