@@ -5,9 +5,11 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field
 
-from kaggle_kit.config.base import Count, Settings, Share, Side, Text
+from kaggle_kit.config.base import LARGEST, Count, Settings, Share, Side, Text
 
-Amount = Annotated[float, Field(ge=0)]  # a share up to 1, or a number from 2
+Amount = Annotated[
+    float, Field(ge=0, le=LARGEST)
+]  # a share up to 1, or a number from 2
 Rest = Annotated[float, Field(ge=0, lt=1)]  # a share below the whole
 
 

@@ -92,7 +92,10 @@ def gap_at_share(
     precision = precisions_at_share(
         confidence, correct, landmark, n_positives, n_non_landmarks, share
     )
-    return float(precision.sum() / n_positives) if n_positives else np.nan
+    weight = share_weight(n_positives, n_non_landmarks, share)
+    if n_positives == 0 or np.isnan(weight):
+        return np.nan
+    return float(precision.sum() / n_positives)
 
 
 def precisions_at_share(

@@ -13,9 +13,10 @@ def test_the_help_shows_an_example_that_parses(name, capsys):
     with pytest.raises(SystemExit):
         cli.main([*name.split(), "--help"])
     shown = capsys.readouterr().out.split("example:\n")[1].replace("\\\n", " ")
-    kit, *words = shlex.split(shown)
-    assert kit == "kaggle-kit" and shown.split("kaggle-kit ")[1].startswith(name)
-    assert cli.parser().parse_args(words).command is cli.COMMANDS[name]
+    for line in shown.strip().splitlines():
+        kit, *words = shlex.split(line)
+        assert kit == "kaggle-kit" and line.split("kaggle-kit ")[1].startswith(name)
+        assert cli.parser().parse_args(words).command is cli.COMMANDS[name]
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS.values(), ids=cli.COMMANDS)

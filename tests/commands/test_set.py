@@ -8,6 +8,9 @@ import pytest
 import kaggle_kit.run
 from kaggle_kit import cli, config
 from kaggle_kit.bundling import ablate
+from kaggle_kit.bundling.queries import Queries
+from kaggle_kit.data.non_landmarks import OFF, PoolCounts
+from kaggle_kit.storage import tables
 
 CHANGES = [
     "seed=5",
@@ -87,18 +90,21 @@ def test_a_view_is_left_out_beside_the_changes(
         has_head = False
         n_parts = 1
 
-        def __init__(self, changes):
-            self.settings = config.override(settings, changes)
+        def __init__(self, settings):
+            self.settings = settings
 
-    def evaluator(runs, files, ids, changes):
+    def bundle_settings(runs, changes):
         asked.append(changes)
-        return Evaluator(changes)
+        return config.override(settings, changes)
 
-    monkeypatch.setattr(ablate, "_open_evaluator", evaluator)
+    queries = Queries({name: [] for name in tables.SPLITS}, PoolCounts("none", OFF))
+    monkeypatch.setattr(ablate, "bundle_settings", bundle_settings)
+    monkeypatch.setattr(ablate, "subset_queries", lambda *_: queries)
+    monkeypatch.setattr(ablate, "_open_evaluator", lambda *a: Evaluator(a[-1]))
     monkeypatch.setattr(ablate, "_score_row", lambda *_: {})
     monkeypatch.setattr(ablate, "format_table", lambda rows: "")
     changes = {"recognition.flip": True, "recognition.scales": [1.0, 1.4], "seed": 9}
-    ablate.ablate([], competition, tmp_path / "table.md", changes)
+    ablate.ablate([tmp_path], competition, tmp_path / "table.md", changes)
     assert asked[0] == changes
     without = {"recognition.flip": False, "recognition.scales": (1.0,)}
     assert changes | {view: without[view]} in asked[1:]

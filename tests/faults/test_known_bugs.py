@@ -198,7 +198,12 @@ def test_the_first_and_the_last_class_are_themselves(settings, shards_dir):
 
 
 def test_no_image_that_validates_trains(competition, tmp_path):
-    settings = config.Subset(validation_share=0.3, test_share=0.2, unknown_landmarks=1)
+    settings = config.Subset(
+        validation_share=0.3,
+        test_share=0.2,
+        unknown_landmarks=1,
+        non_landmarks=config.Pools(source="unlisted"),
+    )
     subset(settings, 0, competition, tmp_path / "subset")
     members = tables.read_subset(tmp_path / "subset" / "subset.csv")
     ids = [member.image_id for member in members]

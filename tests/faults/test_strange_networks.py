@@ -1,6 +1,7 @@
 """Networks that would do more than compute: none is loaded, and nothing of them runs."""
 
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -316,4 +317,5 @@ def test_keras_refuses_it_too_unless_it_is_told_to_be_unsafe(tmp_path):
 def test_the_kit_has_no_call_that_runs_what_a_file_says(word):
     for path in KIT.rglob("*.py"):
         lines = path.read_text("utf-8").splitlines()
-        assert not [line for line in lines if word in line.replace(".eval(", "")], path
+        harmless = re.compile(r"\.eval\(|literal_eval\(")
+        assert not [line for line in lines if word in harmless.sub("", line)], path

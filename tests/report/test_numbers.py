@@ -6,6 +6,7 @@ values are fractions.
 
 import base64
 import csv
+import json
 import re
 from collections import Counter
 from statistics import median
@@ -303,7 +304,10 @@ def write_bundle(folder, landmarks):
     rows = [f"{landmark:016x},{landmark}" for landmark in landmarks]
     text = "\n".join(["id,landmark_id", *rows]) + "\n"
     (folder / "gallery" / "gallery.csv").write_text(text)
-    (folder / "kit-manifest.json").write_text("{}")
+    manifest = {
+        "files": {"gallery/gallery.csv": {"bytes": len(text), "sha256": "0" * 64}}
+    }
+    (folder / "kit-manifest.json").write_text(json.dumps(manifest))
 
 
 def check_page(page, images, known):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from kaggle_kit import config
-from kaggle_kit.errors import ArtefactError, ConfigError
+from kaggle_kit.errors import ArtefactError, ConfigError, KitError
 from kaggle_kit.training import network
 from kaggle_kit.training.network import load_best
 from kaggle_kit.training.run_directory import read_run
@@ -57,10 +57,12 @@ def test_the_weights_are_those_of_the_best_epoch(
 
 def test_a_training_that_diverges_stops_with_one_line(settings, shards_dir, tmp_path):
     wild = config.override(
-        settings, {"train.learning_rate": 1e30, "train.clip_norm": None}
+        settings, {"train.learning_rate": 1e6, "train.clip_norm": None}
     )
     with pytest.raises(
-        ConfigError, match=r"epoch ./2: expected a finite loss, got nan"
+        KitError,
+        match=r"expected (a finite loss|finite weights), got .*"
+        r"lower train\.learning_rate",
     ):
         train(wild, shards_dir, tmp_path / "run")
 
