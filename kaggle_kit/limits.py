@@ -4,6 +4,7 @@ A limit that is not a number is exceeded by nothing, since every comparison with
 """
 
 import math
+import sys
 from numbers import Real
 
 from kaggle_kit.errors import KitError
@@ -15,8 +16,9 @@ def is_limit(value: object) -> bool:
     >>> is_limit(29), is_limit(0.5), is_limit(0), is_limit(float("nan")), is_limit(True)
     (True, True, False, False, False)
     """
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    return is_number and 0 < float(value) < math.inf  # type: ignore[arg-type]
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    return bool(0 < value <= sys.float_info.max)  # type: ignore[operator]
 
 
 def require_limit(name: str, value: float | None, unit: str) -> None:

@@ -17,7 +17,17 @@ from kaggle_kit.rehearsal.rehearse import rehearse
 from kaggle_kit.training.kaggle_session import train_in_session
 from kaggle_kit.training.trainer import train
 
-BAD = [math.nan, math.inf, -math.inf, 0, -1.0, True, "29", np.float32(math.nan)]
+BAD = [
+    10**400,
+    math.nan,
+    math.inf,
+    -math.inf,
+    0,
+    -1.0,
+    True,
+    "29",
+    np.float32(math.nan),
+]
 SETTINGS = config.Config(name="x")
 USES = {
     "time_limit_s of rehearse": lambda path, n: rehearse(path, path, path, n),

@@ -16,9 +16,8 @@ from kaggle_kit.config.base import (
 )
 
 Scale = Annotated[float, Field(ge=0.01, le=2)]
-LEAST_WEIGHT = (
-    1e-6  # of an embedder; float32 holds the product of its root and a vector
-)
+# Of an embedder, unless it is 0: float32 holds the product of its root and a vector.
+LEAST_WEIGHT = 1e-6
 
 
 class Local(Settings):

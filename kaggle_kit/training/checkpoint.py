@@ -118,8 +118,8 @@ def require_converged(
         arrays.require_range(name, values, -largest, largest)
     except ValueError as error:
         raise ConfigError(
-            f"{path}: expected finite weights, got {error}; lower train.learning_rate or "
-            f"set train.clip_norm, and train into another --run"
+            f"{path}: expected numbers of at most {largest:.0e}, got {error}; lower "
+            f"train.learning_rate or set train.clip_norm, and train into another --run"
         ) from None
 
 

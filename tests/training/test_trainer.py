@@ -10,7 +10,7 @@ import pytest
 from kaggle_kit import config
 from kaggle_kit.errors import ArtefactError, ConfigError, KitError
 from kaggle_kit.training import network
-from kaggle_kit.training.network import load_best
+from kaggle_kit.training.network import Learner, load_best
 from kaggle_kit.training.run_directory import read_run
 from kaggle_kit.training.trainer import Trainer, train
 from tests.helpers.same_runs import assert_same_run
@@ -65,6 +65,22 @@ def test_a_training_that_diverges_stops_with_one_line(settings, shards_dir, tmp_
         r"lower train\.learning_rate",
     ):
         train(wild, shards_dir, tmp_path / "run")
+    assert not (tmp_path / "run" / "model.weights.h5").exists()
+
+
+def test_a_loss_that_is_no_number_stops_it_with_one_line(
+    settings, shards_dir, tmp_path, monkeypatch
+):
+    def diverged(learner, batches, epoch, first):
+        while True:
+            yield np.array([np.nan, 0, 1])
+
+    monkeypatch.setattr(Learner, "train", diverged)
+    with pytest.raises(
+        ConfigError, match=r"epoch 1/2: expected a finite loss, got nan"
+    ):
+        train(settings, shards_dir, tmp_path / "run")
+    assert not (tmp_path / "run" / "model.weights.h5").exists()
 
 
 def test_interrupted_run_ends_as_one_that_was_not(
