@@ -20,7 +20,10 @@ from kaggle_kit.data.resize import choose_ratio
 # Names of Pillow's plugins. No other is used: some start programs, as Ghostscript.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 FORMAT_NAMES = "JPEG, PNG, GIF, BMP or WebP"
-MOST_PIXELS = 2**29 // 3  # of an image: TensorFlow's limit for a JPEG at full size
+MOST_PIXELS = 2**29 // 3  # of a JPEG: TensorFlow's limit for one at full size
+# Of other formats: they are decoded at full size, and converted, which takes up to 10 bytes
+# for a pixel.
+MOST_WHOLE_PIXELS = MOST_PIXELS // 2
 # Pillow and its plugins raise one of these for a damaged image.
 DAMAGE = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, MemoryError),
@@ -39,7 +42,8 @@ def open_image(content: bytes) -> Image.Image:
 
     Raises:
         PIL.UnidentifiedImageError: the file is of another format.
-        PIL.Image.DecompressionBombError: it has more than ``MOST_PIXELS`` pixels.
+        PIL.Image.DecompressionBombError: it has more than ``MOST_PIXELS`` pixels, or more
+            than ``MOST_WHOLE_PIXELS`` and is no JPEG.
         DAMAGE: the header is damaged.
     """
     try:
@@ -47,9 +51,10 @@ def open_image(content: bytes) -> Image.Image:
     except Image.UnidentifiedImageError:  # its text has an address in memory
         raise Image.UnidentifiedImageError(f"no {FORMAT_NAMES} file") from None
     width, height = image.size
-    if width * height > MOST_PIXELS:  # Pillow's own limit can be changed
+    most = MOST_PIXELS if is_jpeg(content) else MOST_WHOLE_PIXELS
+    if width * height > most:  # Pillow's own limit can be changed
         raise Image.DecompressionBombError(
-            f"{width} x {height} pixels, more than {MOST_PIXELS}"
+            f"{width} x {height} pixels, more than {most}"
         )
     return image
 
