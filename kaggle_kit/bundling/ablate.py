@@ -84,7 +84,7 @@ def ablate(
     }
     settings = bundle_settings(runs, changes)
     queries = subset_queries(runs[0], settings, files, non_landmarks)
-    check_share(settings.recognition, queries.by_split["validation"])
+    check_share(settings.recognition, queries.by_split)
     by_split = queries.by_split
     test = [Query(i, image_path(files.test_dir, i), None) for i in truths]
     by_split["test"] = test or by_split["test"]

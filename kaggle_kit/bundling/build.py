@@ -14,7 +14,7 @@ Its files:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,12 +148,12 @@ def build_bundle(
     settings = bundle_settings(run_dirs, changes or {})
     listed = [Path(path) for path in non_landmarks]
     queries = subset_queries(run_dirs[0], settings, files, listed)
-    check_share(settings.recognition, queries.by_split["validation"])
+    check_share(settings.recognition, queries.by_split)
     with atomic_write_dir(out, MANIFEST) as folder:
         copy_library(folder)
         stop_former_kernels(folder)
         report = _write_recogniser(run_dirs, settings, files, queries, folder)
-        write_notice(folder, files.root, queries.non_landmarks)
+        write_notice(folder, files.root, report.pools)
         _write_listing(handle, title, settings.name, report, folder)
         contents = {
             "kind": "recognition",
@@ -193,13 +193,13 @@ def _write_recogniser(
     report = BundleReport(
         len(gallery.image_ids),
         len(gallery.non_landmarks),
-        queries.non_landmarks,
+        replace(queries.non_landmarks, penalty=len(gallery.non_landmarks)),
         evaluator.scores("validation", ranking),
         evaluator.scores("test", ranking),
         in_float,
         ranking,
     )
-    write_record(queries.non_landmarks, folder)
+    write_record(report.pools, folder)
     _write_tuning(report, trials, folder)
     evaluator.embedder.close()
     return report

@@ -87,9 +87,9 @@ def open_evaluator(
     )
     if not evaluator.pools["train"].queries:
         raise _no_images_error(queries["train"])
-    for name, pool in evaluator.pools.items():
+    for name in ("penalty", "validation"):
         if any(query.landmark_id is None for query in queries[name]):
-            _require_non_landmarks(name, pool.queries)
+            _require_non_landmarks(name, evaluator.pools[name].queries)
     return evaluator
 
 

@@ -100,10 +100,10 @@ def write_notice(folder: Path, competition: Path, pools: PoolCounts) -> int:
 def _describe(pools: PoolCounts) -> str:
     """A sentence on the images of the penalty pool."""
     if not pools.penalty:
-        return "It has no vectors of images without a landmark."
+        return "This folder has no vectors of images without a landmark."
     return (
-        f"It has vectors of {pools.penalty} images without a landmark, "
-        f"{pools.origin.replace('of train/', 'of the folder train/')}."
+        f"This folder has vectors of {pools.penalty} images without a landmark, "
+        f"{pools.origin}."
     )
 
 

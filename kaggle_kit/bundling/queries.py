@@ -7,12 +7,15 @@ from typing import NamedTuple
 from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.data.layout import Competition, image_path
+from kaggle_kit.data.near_duplicates import hash_files
 from kaggle_kit.data.non_landmark_sources import find_images
 from kaggle_kit.data.non_landmarks import (
     ORIGINS,
     POOLS,
     PoolCounts,
     Pools,
+    check_listed,
+    find_candidates,
     make_pools,
     read_record,
 )
@@ -51,12 +54,19 @@ def subset_queries(
     Raises:
         DataError: images of the pools are missing, or too few.
     """
+    wanted = settings.subset
+    check_listed(wanted.non_landmarks.source, non_landmarks)
     members = tables.read_subset(run / "subset.csv")
     labelled = [m for m in members if m.landmark_id is not None]
     pools = _read_pools(run, settings, members, files, non_landmarks)
     if pools is None:
-        ids = [m.image_id for m in labelled]
-        pools = make_pools(settings.subset, settings.seed, files, non_landmarks, ids)
+        candidates = find_candidates(wanted.non_landmarks, files, non_landmarks)
+        hashes = None
+        if candidates and wanted.near_duplicates == "together":
+            hashes = hash_files(
+                [image_path(files.train_dir, m.image_id) for m in labelled]
+            )
+        pools = make_pools(wanted, settings.seed, files, candidates, hashes)
     by_split: dict[str, list[Query]] = {split: [] for split in tables.SPLITS}
     for image_id, landmark_id, split in [*labelled, *pools.members]:
         path = pools.paths.get(image_id) or image_path(files.train_dir, image_id)

@@ -5,7 +5,7 @@ setting is changed only for a gain that is statistically significant, and that l
 nothing where landmarks are rarer than among the validation images.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,17 +36,22 @@ MIN_GAIN = 2.0  # in standard errors
 Trial = dict[str, Any]
 
 
-def check_share(settings: Recognition, validation: Sequence[Query]) -> None:
+def check_share(settings: Recognition, queries: Mapping[str, Sequence[Query]]) -> None:
     """Refuse a share to tune at if there are no images to weigh by it.
 
     Raises:
-        DataError: no validation image is without a landmark.
+        DataError: every validation image is of a landmark with training images.
     """
-    if settings.tune_share and not any(q.landmark_id is None for q in validation):
+    if settings.tune_share is None or not settings.tune or settings.ranking == "head":
+        return
+    known = {query.landmark_id for query in queries["train"]} - {None}
+    validation = queries["validation"]
+    if validation and all(query.landmark_id in known for query in validation):
         raise DataError(
-            f"recognition.tune_share: expected validation images without a landmark to "
-            f"weigh, got none for the share {settings.tune_share:g}; set "
-            f"subset.non_landmarks.source, or recognition.tune_share=null"
+            f"recognition.tune_share: expected validation images that no landmark of the "
+            f"training images names, to weigh them, got none for the share "
+            f"{settings.tune_share:g}; set subset.non_landmarks.source, or "
+            f"recognition.tune_share=null"
         )
 
 

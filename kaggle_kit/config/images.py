@@ -14,7 +14,7 @@ Rest = Annotated[float, Field(ge=0, lt=1)]  # a share below the whole
 
 
 class Pools(Settings):
-    """Pools of images that show no landmark, by which others are ranked low.
+    """Pools of images that show no landmark: for penalties, for tuning and for a test.
 
     The size of a pool is a share of the source's images, up to 1, or a count, from 2 on.
     Images that no pool takes are not used.

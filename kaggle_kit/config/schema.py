@@ -58,6 +58,15 @@ class Config(Settings):
                 "train.epochs: expected at least 1 with recognition.ranking: head or "
                 "recognition.head_exponent, which use a trained head, got 0"
             )
+        tunes = recognition.tune and recognition.ranking != "head"
+        weighed = "validation" in self.subset.non_landmarks.sizes()
+        weighed |= bool(self.subset.unknown_landmarks)
+        if recognition.tune_share and tunes and not weighed:
+            raise ValueError(
+                "recognition.tune_share: expected null without validation images of no "
+                "landmark, which it weighs, got a share; set subset.non_landmarks.source, "
+                "or recognition.tune_share=null"
+            )
         sampled = self.model.sampled_classes
         if sampled is not None:
             if self.model.head == "dense":

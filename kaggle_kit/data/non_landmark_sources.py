@@ -118,7 +118,9 @@ def _public_test_images(place: Competition) -> dict[str, Path]:
 
 def download_command(place: Competition, n: int) -> str:
     """The command that gets n images without a landmark of the public test set."""
+    new = not place.public_test_dir.is_dir()  # else they have the size of before
+    resize = " --resize 512" if new else ""
     return (
-        f"kaggle-kit download --part test --without-landmark {n} --resize 512 --out "
-        f"{place.root}"
+        f"kaggle-kit download --part test --without-landmark {n}{resize} --out "
+        f"{place.root}{'' if new else ' (and --resize as before)'}"
     )

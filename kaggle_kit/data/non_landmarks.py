@@ -6,17 +6,19 @@ of the public test set (``gldv2_test``), or a config that asks for the images th
 """
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kaggle_kit import config
 from kaggle_kit.data.index import image_ids
 from kaggle_kit.data.layout import Competition, image_path
-from kaggle_kit.data.near_duplicates import hash_files, near
+from kaggle_kit.data.near_duplicates import group, hash_files, near
 from kaggle_kit.data.non_landmark_sources import download_command, find_images
 from kaggle_kit.errors import ArtefactError, DataError
 from kaggle_kit.storage import json_files, tables
@@ -31,9 +33,10 @@ ORIGINS = {
     "none": OFF,
     "listed": "listed by the user",
     "gldv2_test": "of the public test set, without a landmark in its solution",
-    "unlisted": "of train/, but not in train.csv: nobody vouches that they show no landmark",
+    "unlisted": "of the folder train/ and not in train.csv: nobody vouches that they show "
+    "no landmark",
 }
-STREAM = 17  # the generator of the pools is another one than that of the splits
+STREAM = 17  # any constant: the pools have a random generator of their own
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,9 @@ class PoolCounts(JsonObject):
         source: ``subset.non_landmarks.source``.
         origin: what that means, in words.
         penalty, validation, test: number of images in each pool.
-        left_out: images of the source that are near-duplicates of the subset's images or
-            of test images, or have the id of a test image.
+        left_out: images of the source that no pool may have: test images, near-duplicates
+            of test images, of the subset's images or of one another, and what does not
+            decode.
     """
 
     source: str
@@ -64,50 +68,83 @@ class Pools(NamedTuple):
     counts: PoolCounts
 
 
-def make_pools(
-    settings: config.Subset,
-    seed: int,
-    place: Competition,
-    listed: Sequence[Path],
-    landmark_images: Collection[str],
-) -> Pools:
-    """Find the images of the source, and draw the pools from them.
+def check_listed(source: str, listed: Sequence[Path]) -> None:
+    """Refuse ``--non-landmarks`` where another source is asked for.
 
-    Images too similar to one of the subset, or to a test image, are left out. The draw
-    depends on the seed and on the images that remain alone.
+    Raises:
+        DataError: it is given, and the source is not ``listed``.
+    """
+    if listed and source != "listed":
+        raise DataError(
+            f"--non-landmarks: expected subset.non_landmarks.source=listed, got {source}; "
+            f"change the setting or leave the option out"
+        )
+
+
+def find_candidates(
+    pools: config.Pools, place: Competition, listed: Sequence[Path]
+) -> dict[str, Path]:
+    """The images of the source, by id; no image is decoded.
 
     Args:
         listed: the paths of ``--non-landmarks``: folders of images, or files of ids.
-        landmark_images: ids of the images in the subset.
+
+    Returns:
+        An empty dictionary if no pool is asked for.
 
     Raises:
         DataError: a pool would be empty, or smaller than the number asked for; it names
             the command that gets images. Or an image of the source is in ``train.csv``.
     """
+    check_listed(pools.source, listed)
+    if not pools.sizes():
+        return {}
+    paths = find_images(pools.source, place, listed)
+    _require_not_labelled(paths, place)
+    _require_enough(pools, len(paths), 0, place)
+    return paths
+
+
+def make_pools(
+    settings: config.Subset,
+    seed: int,
+    place: Competition,
+    candidates: Mapping[str, Path],
+    landmark_hashes: NDArray[np.uint64] | None,
+) -> Pools:
+    """Draw the pools from the candidates that are fit.
+
+    Left out are test images, by id and by file name, and with hashes also near-duplicates
+    of landmark images, of test images and of one another, and what does not decode. The
+    draw depends on the seed and on the images that remain alone.
+
+    Args:
+        candidates: of ``find_candidates``.
+        landmark_hashes: (n, 3) of the images of landmarks; None: candidates are not hashed.
+
+    Raises:
+        DataError: too few images remain; it names the command that gets more.
+    """
     pools = settings.non_landmarks
-    if listed and pools.source != "listed":
-        raise DataError(
-            f"--non-landmarks: expected subset.non_landmarks.source=listed, got "
-            f"{pools.source}; change the setting or leave the option out"
-        )
-    paths: dict[str, Path] = {}
-    left_out: set[str] = set()
-    if pools.sizes():
-        paths = find_images(pools.source, place, listed)
-        _require_not_labelled(paths, place)
-        _require_enough(pools, len(paths), 0, place)
-        left_out = _find_unfit(settings, paths, place, landmark_images)
-        _require_enough(pools, len(paths) - len(left_out), len(left_out), place)
-    rng = np.random.default_rng([seed, STREAM])
-    members = draw_pools(sorted(set(paths) - left_out), pools, rng)
-    if pools.source == "unlisted" and members:
+    fit: list[str] = []
+    n_left_out = 0
+    if candidates:
+        fit = _choose_fit(candidates, place, landmark_hashes)
+        n_left_out = len(candidates) - len(fit)
+        _require_enough(pools, len(fit), n_left_out, place)
+    if pools.source == "unlisted" and candidates:
         logger.warning(
             "%s: %d images are not in train.csv and taken for non-landmarks; nobody "
             "vouches for them",
             place.train_dir,
-            len(paths),
+            len(candidates),
         )
-    return Pools(members, paths, _count(members, pools.source, len(left_out)))
+    members = draw_pools(fit, pools, np.random.default_rng([seed, STREAM]))
+    sizes = {name: sum(m.split == name for m in members) for name in POOLS}
+    counts = PoolCounts(
+        pools.source, ORIGINS[pools.source], **sizes, left_out=n_left_out
+    )
+    return Pools(members, dict(candidates), counts)
 
 
 def draw_pools(
@@ -122,16 +159,32 @@ def draw_pools(
     n = len(image_ids)
     order = rng.permutation(n)
     pool = np.full(n, "", object)
-    start = 0.0
-    for name, size in pools.sizes().items():
-        end = start + (size if size > 1 else size * n)
-        pool[order[round(start) : round(end)]] = name
-        start = end
+    start = 0
+    for name, size in pool_sizes(pools, n).items():
+        pool[order[start : start + size]] = name
+        start += size
     return [
         Member(image_id, None, name)
         for image_id, name in zip(image_ids, pool, strict=True)
         if name
     ]
+
+
+def pool_sizes(pools: config.Pools, n: int) -> dict[str, int]:
+    """The number of images that each pool asks for of n; their sum may be larger than n.
+
+    >>> pool_sizes(config.Pools(source="listed", penalty=0.5, validation=3, test=0), 10)
+    {'validation': 3, 'penalty': 5}
+    """
+    sizes: dict[str, int] = {}
+    share = 0.0  # of all pools so far, so that shares that add up to 1 leave none over
+    for name, size in sorted(pools.sizes().items(), key=lambda item: item[1] <= 1):
+        if size > 1:
+            sizes[name] = int(size)
+        else:
+            sizes[name] = round((share + size) * n) - round(share * n)
+            share += size
+    return sizes
 
 
 def write_record(counts: PoolCounts, folder: Path) -> None:
@@ -161,25 +214,25 @@ def read_record(folder: Path) -> PoolCounts | None:
 def _require_enough(
     pools: config.Pools, n: int, n_left_out: int, place: Competition
 ) -> None:
-    """Check that every pool that is asked for gets its images."""
-    sizes = pools.sizes()
-    counts = sum(int(size) for size in sizes.values() if size > 1)
-    shares = sum(1 for size in sizes.values() if size <= 1)
-    drawn = {m.split for m in draw_pools(["x"] * n, pools, np.random.default_rng(0))}
-    if n >= counts + shares and drawn >= set(sizes):
+    """Check that n images give every pool what it asks for."""
+    wanted = pool_sizes(pools, n)
+    if all(wanted.values()) and sum(wanted.values()) <= n:
         return
-    left_out = f" that are not near-duplicates ({n_left_out} are)" if n_left_out else ""
-    command = {
+    counts = sum(int(size) for size in pools.sizes().values() if size > 1)
+    enough = max(5000, 1000 * math.ceil(1.1 * (counts + n_left_out) / 1000))
+    download = download_command(place, enough)
+    advice = {
         "listed": "list more with --non-landmarks PATH",
-        "gldv2_test": f"get them with {download_command(place, max(counts, 5000))}",
-        "unlisted": "in Kaggle's train/ there are none: set "
-        "subset.non_landmarks.source=gldv2_test and get them with "
-        f"{download_command(place, max(counts, 5000))}, or set source=none",
+        "gldv2_test": f"get them with {download}",
+        "unlisted": f"in Kaggle's train/ there are none: set "
+        f"subset.non_landmarks.source=gldv2_test and get them with {download}, or set "
+        f"source=none",
     }[pools.source]
-    asked = ", ".join(f"{name} {size:g}" for name, size in sizes.items())
+    left_out = f" besides {n_left_out} that were left out" if n_left_out else ""
+    asked = ", ".join(f"{name} {size:g}" for name, size in pools.sizes().items())
     raise DataError(
         f"subset.non_landmarks: expected images for the pools {asked}, got {n} of source "
-        f"{pools.source}{left_out}; {command}"
+        f"{pools.source}{left_out}; {advice}"
     )
 
 
@@ -199,26 +252,22 @@ def _require_not_labelled(paths: Mapping[str, Path], place: Competition) -> None
         )
 
 
-def _find_unfit(
-    settings: config.Subset,
+def _choose_fit(
     paths: Mapping[str, Path],
     place: Competition,
-    landmark_images: Collection[str],
-) -> set[str]:
-    """Images with a test image's id, or near-duplicates of landmark or test images."""
-    unfit: set[str] = set()
-    if place.sample_csv.exists():
-        unfit = set(tables.read_sample(place.sample_csv)) & set(paths)
-    if settings.near_duplicates == "ignored":
-        return unfit
-    others = [image_path(place.train_dir, i) for i in landmark_images]
-    if place.test_dir.is_dir():
-        others += [image_path(place.test_dir, i) for i in image_ids(place.test_dir)]
-    ids = sorted(set(paths) - unfit)
-    is_near = near(hash_files([paths[i] for i in ids]), hash_files(others))
-    return unfit | {ids[row] for row in np.flatnonzero(is_near)}
-
-
-def _count(members: Sequence[Member], source: str, n_left_out: int) -> PoolCounts:
-    sizes = {name: sum(m.split == name for m in members) for name in POOLS}
-    return PoolCounts(source, ORIGINS[source], **sizes, left_out=n_left_out)
+    landmark_hashes: NDArray[np.uint64] | None,
+) -> list[str]:
+    """The ids of the candidates that a pool may have, sorted."""
+    tests = set(
+        tables.read_sample(place.sample_csv) if place.sample_csv.exists() else ()
+    )
+    ids = [i for i in sorted(paths) if not {i, paths[i].stem} & tests]
+    if landmark_hashes is None:
+        return ids
+    test_ids = image_ids(place.test_dir) if place.test_dir.is_dir() else ()
+    test_hashes = hash_files([image_path(place.test_dir, i) for i in test_ids])
+    hashes = hash_files([paths[i] for i in ids])
+    is_near = near(hashes, np.concatenate([landmark_hashes, test_hashes]))
+    rows = np.flatnonzero(hashes.any(axis=1) & ~is_near)
+    _, firsts = np.unique(group(hashes[rows]), return_index=True)  # of copies one
+    return [ids[row] for row in rows[np.sort(firsts)]]

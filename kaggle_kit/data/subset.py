@@ -14,7 +14,12 @@ from kaggle_kit.data.image_hash import WORDS
 from kaggle_kit.data.index import read_hashes
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.data.near_duplicates import group, hash_files
-from kaggle_kit.data.non_landmarks import PoolCounts, make_pools, write_record
+from kaggle_kit.data.non_landmarks import (
+    PoolCounts,
+    find_candidates,
+    make_pools,
+    write_record,
+)
 from kaggle_kit.data.split import (
     count_classes,
     counted,
@@ -28,7 +33,7 @@ from kaggle_kit.storage.columns import Columns
 from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.files import atomic_write_dir
 from kaggle_kit.storage.json_files import JsonObject
-from kaggle_kit.storage.tables import Label
+from kaggle_kit.storage.tables import Label, Member
 
 logger = logging.getLogger(__name__)
 MARKER = "subset.csv"
@@ -73,8 +78,8 @@ def subset(
     """Write the folder ``out``: ``subset.csv`` and ``classes.csv``.
 
     The same settings, seed and files give the same bytes. Near-duplicates are in the same
-    split. They are found by the images, or by the hashes in ``index``; while no image of
-    the subset is there yet, a warning says so.
+    split. They are found by the images, or by the hashes in ``index``; a warning says how
+    many images of the subset are not there yet.
 
     Args:
         non_landmarks: what the user lists as non-landmarks: folders, or files of ids.
@@ -83,18 +88,24 @@ def subset(
 
     Raises:
         DataError: too few landmarks match the settings, or none would remain for train; or
-            a pool cannot be filled.
+            a pool cannot be filled; or ``index`` has no hash of the images.
         TableError: ``train.csv`` is malformed.
     """
     place = Competition(Path(competition)).require("train.csv")
     labels = tables.read_labels(place.train_csv, settings.group_column)
     rng = np.random.default_rng(seed)
     selection = choose(labels, settings, rng)
+    candidates = {}
+    if with_pools:
+        candidates = find_candidates(settings.non_landmarks, place, non_landmarks)
+    hashes, groups = None, None
+    if settings.near_duplicates == "together":
+        hashes = _read_hashes(selection.column("image_id").tolist(), place, index)
+        if not settings.group_column:
+            selection, groups = _group_near_duplicates(selection, hashes)
     pools = None
     if with_pools:
-        ids = selection.column("image_id").tolist()
-        pools = make_pools(settings, seed, place, non_landmarks, ids)
-    selection, groups = _group_near_duplicates(selection, settings, place, index)
+        pools = make_pools(settings, seed, place, candidates, hashes)
     known, unknown = separate_unknown(selection, settings.unknown_landmarks, rng)
     members = split(known, settings.validation_share, rng, settings.test_share)
     members += split_unknown(unknown, rng)
@@ -108,12 +119,22 @@ def subset(
         write_rows(part / "classes.csv", ("class", "landmark_id", "n_images"), rows)
         if pools:
             write_record(pools.counts, part)
-    sizes = Counter(members.column("split").tolist())
+    return count_members(members, groups, pools and pools.counts)
+
+
+def count_members(
+    members: Sequence[Member],
+    groups: GroupCounts | None = None,
+    pools: PoolCounts | None = None,
+) -> SubsetCounts:
+    """The counts of the rows of a subset."""
+    columns = Columns.of(Member, members)
+    sizes = Counter(columns.column("split").tolist())
     return SubsetCounts(
-        len(classes),
+        len(count_classes(columns)),
         **{name: sizes[name] for name in tables.SPLITS},
         near_duplicates=groups,
-        non_landmarks=pools and pools.counts,
+        non_landmarks=pools,
     )
 
 
@@ -173,28 +194,17 @@ def separate_unknown(
 
 
 def _group_near_duplicates(
-    labels: Columns[Label],
-    settings: config.Subset,
-    place: Competition,
-    index: Path | None,
+    labels: Columns[Label], hashes: NDArray[np.uint64]
 ) -> tuple[Columns[Label], GroupCounts | None]:
-    """Give near-duplicates a group in common, unless the table has groups."""
-    if settings.group_column or settings.near_duplicates == "ignored":
-        return labels, None
-    ids, landmarks, _ = labels.columns
-    hashes = _read_hashes(ids.tolist(), place, index)
+    """Give near-duplicates a group in common."""
     if not hashes.any():
-        logger.warning(
-            "%s: no image of the subset is here yet, so near-duplicates may be on two "
-            "sides of the split: make the subset again once they are",
-            place.train_dir,
-        )
         return labels, None
     groups = group(hashes)
     sizes = np.bincount(groups)
     shared = sizes[groups] > 1
     names = np.where(shared, groups.astype(str), "").astype(object)
     counts = GroupCounts(int((sizes > 1).sum()), int(shared.sum()))
+    ids, landmarks, _ = labels.columns
     return Columns(Label, ids, landmarks, names), counts
 
 
@@ -202,14 +212,35 @@ def _read_hashes(
     ids: Sequence[str], place: Competition, index: Path | None
 ) -> NDArray[np.uint64]:
     """The perceptual hash of each image: from an index, or of its file, (n, 3)."""
-    if index is None:
-        if not place.train_dir.is_dir():
-            return np.zeros((len(ids), WORDS), np.uint64)
-        return hash_files([image_path(place.train_dir, i) for i in ids])
+    if index is not None:
+        hashes = _look_up_hashes(ids, index)
+    elif place.train_dir.is_dir():
+        hashes = hash_files([image_path(place.train_dir, i) for i in ids])
+    else:
+        hashes = np.zeros((len(ids), WORDS), np.uint64)
+    n_missing = int((~hashes.any(axis=1)).sum())
+    if n_missing:
+        logger.warning(
+            "%s: %d of %d images are missing or do not decode, and near-duplicates of them "
+            "may be on two sides of the split: make the subset again once they are there",
+            index or place.train_dir,
+            n_missing,
+            len(ids),
+        )
+    return hashes
+
+
+def _look_up_hashes(ids: Sequence[str], index: Path) -> NDArray[np.uint64]:
     listed, hashes = read_hashes(index)
     row_of = {image_id: row for row, image_id in enumerate(listed)}
-    rows = np.array([row_of.get(i, -1) for i in ids])
-    return np.where(rows[:, None] >= 0, hashes[rows], np.uint64(0))
+    rows = np.array([row_of.get(i, len(listed)) for i in ids], np.int64)
+    found = np.concatenate([hashes, np.zeros((1, WORDS), np.uint64)])[rows]
+    if not found.any():
+        raise DataError(
+            f"{index}: expected hashes of the subset's images, found none; make the index "
+            f"again with kaggle-kit index"
+        )
+    return found
 
 
 def same_split(one: Path, other: Path) -> bool:

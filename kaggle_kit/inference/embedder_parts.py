@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +21,7 @@ from kaggle_kit.retrieval.whitening import Whitening
 from kaggle_kit.storage.arrays import require_lengths, require_range
 from kaggle_kit.storage.manifest import MANIFEST
 
+logger = logging.getLogger(__name__)
 # Range of a network's outputs. Embeddings have unit length, in float16 about that; zero is
 # an image without any feature. Class scores are logarithms of probabilities.
 LONGEST = 1.1
@@ -97,9 +100,12 @@ class Network:
     def embed(self, inputs: Any, view: str) -> tuple[NDArray[np.float32], ...]:
         """Run the network.
 
+        An image whose outputs are not finite or out of range, as where float16 overflows,
+        gets a vector of zeros, as one without any feature, and even class scores.
+
         Raises:
-            ArtefactError: an output is not finite or out of range, so the weights are
-                damaged, or the training has diverged.
+            ArtefactError: all images have such outputs, so the weights are damaged, or the
+                training has diverged.
         """
         outputs = self.runner.start(inputs, view)()
         no_scores = np.empty((len(inputs), 0), np.float32)
@@ -111,11 +117,17 @@ class Network:
             require_lengths("embedding", vectors, 0, LONGEST)
             require_range("log_probability", scores, *LOG_PROBABILITY)
         except ValueError as error:
-            raise ArtefactError(
-                f"{self.path}: expected a network with embeddings of unit length and "
-                f"finite class scores, got {error}; check its training, and make the "
-                f"bundle again"
-            ) from None
+            is_bad = ~_are_right(vectors, scores)
+            if is_bad.all():
+                raise ArtefactError(
+                    f"{self.path}: expected a network with embeddings of unit length and "
+                    f"finite class scores, got {error}; check its training, and make the "
+                    f"bundle again"
+                ) from None
+            logger.warning("%s: no embedding of %d images", self.path, is_bad.sum())
+            vectors = np.where(is_bad[:, None], np.float32(0), vectors)
+            even = np.float32(-math.log(max(1, self.n_classes)))
+            scores = np.where(is_bad[:, None], even, scores)
         return vectors, scores
 
     def close(self) -> None:
@@ -123,6 +135,17 @@ class Network:
         if self._decoders:
             self._decoders.shutdown()
         self.runner.close()
+
+
+def _are_right(
+    vectors: NDArray[np.float32], scores: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Whether the outputs of each image are finite and in range, (b,)."""
+    low, high = LOG_PROBABILITY
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    is_in_range = ((scores >= low) & (scores <= high)).all(axis=1)
+    return (lengths <= LONGEST) & is_in_range
 
 
 class VisualWords:

@@ -61,7 +61,7 @@ def _describe_pools(pools: PoolCounts | None) -> str:
     return (
         f"Non-landmark images: {pools.penalty:,} for the penalties, {pools.validation:,} "
         f"for tuning and {pools.test:,} for test, {pools.origin}; {pools.left_out:,} were "
-        f"left out as near-duplicates."
+        f"left out: near-duplicates, test images or broken ones."
     )
 
 

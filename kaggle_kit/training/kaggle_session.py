@@ -10,10 +10,13 @@ from pathlib import Path
 
 from kaggle_kit import config
 from kaggle_kit.config import Config
+from kaggle_kit.data.layout import Competition
 from kaggle_kit.data.shards import shards
-from kaggle_kit.data.subset import SubsetCounts, subset
+from kaggle_kit.data.subset import SubsetCounts, count_members, subset
+from kaggle_kit.errors import ArtefactError
 from kaggle_kit.limits import require_stop
 from kaggle_kit.model.pretrained import IMAGENET, LITE0_FILE, PACKAGE
+from kaggle_kit.storage import tables
 from kaggle_kit.storage.json_files import JsonObject, write_json
 from kaggle_kit.storage.manifest import BundleManifest, verify
 from kaggle_kit.training.checkpoint import EpochProgress
@@ -98,9 +101,7 @@ def train_in_session(
         run.lock(),
     ):
         subset_dir = Path(scratch) / "subset"
-        counts = subset(
-            settings.subset, settings.seed, competition, subset_dir, with_pools=False
-        )
+        counts = _make_subset(settings, competition, run, subset_dir)
         stages = _train_subset(settings, competition, subset_dir, run, stop_at)
     training = stages.training
     result = SessionResult(
@@ -135,11 +136,36 @@ def train_from_images(
         return ShardsAndTraining(
             None, train(settings, subset_dir, run_dir, resume=True)
         )
+    RunDirectory(run_dir).require_same_split(subset_dir)  # before shards are replaced
     manifest = shards(settings.data, competition, subset_dir, shards_dir)
     split = manifest.counts
     counts = ShardCounts(split.train, split.validation, len(manifest.broken))
     training = train(settings, shards_dir, run_dir, resume=True, stop_at=stop_at)
     return ShardsAndTraining(counts, training)
+
+
+def _make_subset(
+    settings: Config, competition: Path, run: RunDirectory, out: Path
+) -> SubsetCounts:
+    """The subset of the run that is resumed, or a new one; pools come with the bundle.
+
+    A run's images are compared with ``train.csv`` and not read again.
+    """
+    if not run.config_path.exists():
+        return subset(
+            settings.subset, settings.seed, competition, out, with_pools=False
+        )
+    members = run.copy_split(out)
+    table = Competition(competition).require("train.csv").train_csv
+    landmark = {i: landmark for i, landmark, _ in tables.read_labels(table).tuples()}
+    other = [m.image_id for m in members if landmark.get(m.image_id) != m.landmark_id]
+    if other:
+        raise ArtefactError(
+            f"{run.path}: expected the images of {table}, got {len(other)} that it does "
+            f"not list so, such as {other[0]}; attach the competition that the run began "
+            f"with"
+        )
+    return count_members(members)
 
 
 def _train_subset(

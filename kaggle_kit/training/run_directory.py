@@ -23,6 +23,7 @@ from kaggle_kit.data.non_landmarks import RECORD
 from kaggle_kit.data.subset import same_split
 from kaggle_kit.errors import ArtefactError, ConfigError
 from kaggle_kit.storage import tables
+from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.files import (
     atomic_write,
     atomic_write_dir,
@@ -30,7 +31,7 @@ from kaggle_kit.storage.files import (
     report_full_disk,
 )
 from kaggle_kit.storage.json_files import json_text
-from kaggle_kit.storage.tables import Class
+from kaggle_kit.storage.tables import Class, Member
 from kaggle_kit.training.checkpoint import (
     EpochProgress,
     load_checkpoint,
@@ -102,6 +103,7 @@ class RunDirectory:
                     f"resume it or choose another --run"
                 )
             self._require_same(settings, shards_dir)
+            self._take_over_pools(shards_dir)
             self._delete_leftovers()
             return
         if self.path.exists() and any(self.path.iterdir()):
@@ -146,6 +148,19 @@ class RunDirectory:
         with atomic_write_dir(self.path, CONFIG) as part:
             for name in names:
                 shutil.copyfile(source.path / name, part / name)  # without its mode
+
+    def copy_split(self, folder: Path) -> list[Member]:
+        """Copy ``classes.csv`` and ``subset.csv`` without its pools into a new folder.
+
+        Returns:
+            The rows that were copied: the images of landmarks.
+        """
+        folder.mkdir()
+        shutil.copyfile(self.path / CLASSES, folder / CLASSES)
+        members = tables.read_subset(self.path / SUBSET)
+        members = [member for member in members if member.landmark_id is not None]
+        write_rows(folder / SUBSET, ("id", "landmark_id", "split"), members)
+        return members
 
     def read_classes(self) -> Sequence[Class]:
         """The classes of the run, in order."""
@@ -237,19 +252,39 @@ class RunDirectory:
                     f"got {new.get(name)}; choose another --run or begin without the "
                     f"earlier run"
                 )
-        path = shards_dir / CLASSES
+        self.require_same_split(shards_dir)
+
+    def require_same_split(self, folder: Path) -> None:
+        """Check that the run, if there is one, began with the split in a folder.
+
+        Args:
+            folder: has ``classes.csv`` and ``subset.csv``.
+
+        Raises:
+            ArtefactError: its classes or its split are others.
+        """
+        if not self.config_path.exists():
+            return
+        path = folder / CLASSES
         if path.read_bytes() != (self.path / CLASSES).read_bytes():
             raise ArtefactError(
                 f"{path}: expected the classes of the run in {self.path}, got others; use "
                 f"the shards it began with or choose another --run"
             )
-        path = shards_dir / SUBSET
+        path = folder / SUBSET
         if not same_split(path, self.path / SUBSET):
             raise ArtefactError(
                 f"{path}: expected the split of the run in {self.path}, got another, in "
                 f"which images it was trained on may be for validation; use the shards it "
                 f"began with or choose another --run"
             )
+
+    def _take_over_pools(self, shards_dir: Path) -> None:
+        """Take over the pools of non-landmarks, which no training reads."""
+        if (shards_dir / RECORD).exists():
+            for name in (SUBSET, RECORD):
+                with atomic_write(self.path / name) as part:
+                    shutil.copyfile(shards_dir / name, part)
 
 
 def read_run(run_dir: Path) -> Config:

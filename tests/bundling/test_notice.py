@@ -55,7 +55,8 @@ def test_the_notice_says_where_the_non_landmarks_come_from(bundle, tmp_path):
     assert "vectors of 12 images without a landmark, of the folder train/" in text
     write_notice(bundle, tmp_path, PoolCounts("none", OFF))
     assert (
-        "no vectors of images without a landmark" in (bundle / "NOTICE.md").read_text()
+        "This folder has no vectors of images without a landmark"
+        in (bundle / "NOTICE.md").read_text()
     )
 
 

@@ -9,8 +9,15 @@ from PIL import Image
 from kaggle_kit import config
 from kaggle_kit.data.index import image_ids
 from kaggle_kit.data.layout import Competition, image_path
+from kaggle_kit.data.near_duplicates import hash_files
 from kaggle_kit.data.non_landmark_sources import find_images
-from kaggle_kit.data.non_landmarks import OFF, draw_pools, make_pools, read_record
+from kaggle_kit.data.non_landmarks import (
+    OFF,
+    draw_pools,
+    find_candidates,
+    make_pools,
+    read_record,
+)
 from kaggle_kit.data.subset import subset
 from kaggle_kit.demo.pictures import draw_non_landmark
 from kaggle_kit.errors import ArtefactError, DataError, TableError
@@ -37,9 +44,12 @@ def draw_others(folder, n, seed=100, suffix="jpg"):
 
 
 def pools_of(place, chosen, listed=()):
-    labels = tables.read_labels(place.train_csv)
-    ids = labels.column("image_id").tolist()
-    return make_pools(chosen, 0, place, list(listed), ids)
+    candidates = find_candidates(chosen.non_landmarks, place, list(listed))
+    hashes = None
+    if chosen.near_duplicates == "together":
+        ids = tables.read_labels(place.train_csv).column("image_id").tolist()
+        hashes = hash_files([image_path(place.train_dir, i) for i in ids])
+    return make_pools(chosen, 0, place, candidates, hashes)
 
 
 def unlisted(place):
@@ -141,6 +151,8 @@ def test_a_pool_that_is_not_there_stops_with_the_command_that_fills_it(
         {"penalty": 21, "validation": 0, "test": 0},
         {"penalty": 12, "validation": 5, "test": 4},
         {"penalty": 20, "validation": 0.1, "test": 0},
+        {"penalty": 0.6, "validation": 12, "test": 0},  # both would be cut short
+        {"penalty": 12, "validation": 0.5, "test": 0},
         {"penalty": 0.9, "validation": 0.01, "test": 0},  # rounds to none
     ],
 )
@@ -214,6 +226,33 @@ def test_copies_of_landmark_and_test_images_are_left_out(place, tmp_path):
     assert len(made.members) == 12
     kept = settings("listed").model_copy(update={"near_duplicates": "ignored"})
     assert pools_of(place, kept, [folder]).counts.left_out == 0
+
+
+def test_of_copies_of_one_another_one_is_kept(place, tmp_path):
+    """In two pools, one would be recognised by the other."""
+    folder = draw_others(tmp_path / "mine", 12)
+    for path in sorted(folder.rglob("*.jpg"))[:4]:
+        with Image.open(path) as image:
+            image.resize((image.width * 2, image.height * 2)).save(
+                folder / f"large {path.name}", quality=90
+            )
+    made = pools_of(place, settings("listed"), [folder])
+    assert (len(made.members), made.counts.left_out) == (12, 4)
+
+
+def test_what_does_not_decode_is_left_out_and_counted(place, tmp_path):
+    folder = draw_others(tmp_path / "mine", 12)
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff half")
+    made = pools_of(place, settings("listed"), [folder])
+    assert (len(made.members), made.counts.left_out) == (12, 1)
+
+
+def test_a_listed_file_with_the_name_of_a_test_image_is_left_out(place, tmp_path):
+    folder = draw_others(tmp_path / "mine", 12)
+    test_id = tables.read_sample(place.sample_csv)[0]
+    draw_non_landmark(np.random.default_rng(7)).save(folder / f"{test_id}.jpg")
+    made = pools_of(place, settings("listed"), [folder])
+    assert (len(made.members), made.counts.left_out) == (12, 1)
 
 
 def test_an_image_with_the_id_of_a_test_image_is_left_out(place):

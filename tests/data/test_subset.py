@@ -1,14 +1,18 @@
 """Choosing and splitting: seeded, stratified, and nothing on two sides."""
 
 import hashlib
+import re
 import shutil
 import time
 from collections import Counter
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from kaggle_kit import config
+from kaggle_kit.data.index import index
+from kaggle_kit.data.layout import image_path
 from kaggle_kit.data.non_landmarks import ORIGINS, POOLS, draw_pools
 from kaggle_kit.data.split import count_classes, split, split_unknown
 from kaggle_kit.data.subset import choose, separate_unknown, subset
@@ -647,6 +651,7 @@ def test_unknown_landmarks_are_neither_in_train_nor_in_classes(group_column, tmp
         unknown_landmarks=5,
         group_column=group_column,
         non_landmarks=UNLISTED,
+        near_duplicates="ignored",  # the images are empty files
     )
     counts, written = made(tmp_path / "one", settings)
     assert made(tmp_path / "two", settings)[1] == written
@@ -713,7 +718,84 @@ def test_before_there_are_images_a_subset_can_be_chosen(competition, tmp_path, c
     assert made.train > 0
     assert made.penalty == 0
     assert made.near_duplicates is None
-    assert f"{tmp_path / 'train'}: no image of the subset is here yet" in caplog.text
+    n = made.train + made.validation
+    assert f"{tmp_path / 'train'}: {n} of {n} images are missing" in caplog.text
+
+
+# Near-duplicates.
+
+
+def add_copies(place, n):
+    """Smaller copies of n images of each landmark, as rows of the table."""
+    rows = [label[:2] for label in tables.read_labels(place / "train.csv")]
+    copies = []
+    for landmark in sorted({row[1] for row in rows}):
+        for image_id in [row[0] for row in rows if row[1] == landmark][:n]:
+            copy = image_id[::-1]
+            path = image_path(place / "train", copy)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with Image.open(image_path(place / "train", image_id)) as image:
+                size = (image.width * 2 // 3, image.height * 2 // 3)
+                image.resize(size).save(path, quality=80)
+            copies.append((copy, landmark))
+    tables.write_rows(place / "train.csv", ("id", "landmark_id"), rows + copies)
+    return [copy for copy, _ in copies]
+
+
+@pytest.mark.parametrize("by", ["images", "index"])
+def test_copies_are_on_one_side_of_the_split(by, rerun, tmp_path):
+    copies = add_copies(rerun, 4)
+    index_csv = None
+    if by == "index":
+        index_csv = tmp_path / "index.csv"
+        index(rerun, index_csv)
+    settings = config.Subset(validation_share=0.4)
+    made = subset(settings, 0, rerun, tmp_path / "out", index=index_csv)
+    assert made.near_duplicates.as_json() == {"groups": 16, "images": 32}
+    members = tables.read_subset(tmp_path / "out" / "subset.csv")
+    side = {m.image_id: m.split for m in members}
+    assert all(side[copy] == side[copy[::-1]] for copy in copies)
+    assert {side[copy] for copy in copies} == {"train", "validation"}
+    apart = settings.model_copy(update={"near_duplicates": "ignored"})
+    subset(apart, 0, rerun, tmp_path / "apart")
+    members = tables.read_subset(tmp_path / "apart" / "subset.csv")
+    side = {m.image_id: m.split for m in members}
+    assert any(side[copy] != side[copy[::-1]] for copy in copies)
+
+
+def test_an_index_gives_the_bytes_that_the_images_give(competition, tmp_path):
+    index(competition, tmp_path / "index.csv")
+    subset(WITH_POOLS, 0, competition, tmp_path / "a")
+    subset(WITH_POOLS, 0, competition, tmp_path / "b", index=tmp_path / "index.csv")
+    for name in ("subset.csv", "classes.csv", "non_landmarks.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (
+            tmp_path / "b" / name
+        ).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "text", ["id,landmark_id,width,height\nabc,7,4,4\n", "id,hash\n", "id,hash\nabc,\n"]
+)
+def test_an_index_without_hashes_of_the_images_is_refused(text, competition, tmp_path):
+    (tmp_path / "index.csv").write_text(text)
+    with pytest.raises(DataError, match=r"make the index again with kaggle-kit index"):
+        subset(
+            config.Subset(),
+            0,
+            competition,
+            tmp_path / "s",
+            index=tmp_path / "index.csv",
+        )
+
+
+def test_an_index_of_some_images_says_how_many_are_missing(
+    competition, tmp_path, caplog
+):
+    index(competition, tmp_path / "whole.csv")
+    lines = (tmp_path / "whole.csv").read_text().splitlines()
+    (tmp_path / "part.csv").write_text("\n".join(lines[:-10]) + "\n")
+    subset(config.Subset(), 0, competition, tmp_path / "s", index=tmp_path / "part.csv")
+    assert re.search(r"part\.csv: \d+ of \d+ images are missing or do not", caplog.text)
 
 
 def test_ids_that_are_far_apart_are_split_as_those_that_are_not():

@@ -16,11 +16,12 @@ import tensorflow as tf
 
 from kaggle_kit.app.answers import AnswerService
 from kaggle_kit.backends.base import LITE, MODEL
-from kaggle_kit.backends.tensorflow import load_runner
+from kaggle_kit.backends.tensorflow import TensorFlowEngine, load_runner
 from kaggle_kit.bundling.build import build_bundle
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.errors import ArtefactError, ConfigError, KitError, TableError
 from kaggle_kit.inference.calibration import Calibration
+from kaggle_kit.inference.embedder_parts import Network
 from kaggle_kit.inference.predict import predict
 from kaggle_kit.inference.recogniser import Recogniser
 from kaggle_kit.local_features.vlad import Vocabulary
@@ -219,6 +220,30 @@ def test_a_network_with_such_embeddings_makes_no_submission(
             with pytest.raises(ArtefactError) as caught:
                 use()
             check_complaint(caught.value, folder)
+
+
+def test_one_image_without_finite_outputs_stops_nothing(
+    bundle_dir, monkeypatch, caplog
+):
+    """As where float16 overflows: the others have what they have without it."""
+    network = Network(bundle_dir / "embedders" / "0" / MODEL, TensorFlowEngine())
+    images = np.zeros((3, network.side, network.side, 3), np.uint8)
+    plain, scores = network.embed(images, network.views[-1])
+    start = network.runner.start
+
+    def overflow(inputs, view):
+        outputs = {name: np.array(x) for name, x in start(inputs, view)().items()}
+        outputs["embedding"][1] = np.inf
+        return lambda: outputs
+
+    monkeypatch.setattr(network.runner, "start", overflow)
+    vectors, other_scores = network.embed(images, network.views[-1])
+    network.close()
+    assert not vectors[1].any() and "no embedding of 1 images" in caplog.text
+    np.testing.assert_array_equal(vectors[[0, 2]], plain[[0, 2]])
+    np.testing.assert_array_equal(other_scores[[0, 2]], scores[[0, 2]])
+    if network.n_classes:
+        assert np.exp(other_scores[1]).sum() == pytest.approx(1)
 
 
 def test_the_app_names_the_network_too(network_only, competition):

@@ -1,15 +1,19 @@
 """A run is resumed only with the split that it began with; pools may differ."""
 
+import json
 import shutil
 
 import pytest
 
 from kaggle_kit import config
+from kaggle_kit.data.index import image_ids
+from kaggle_kit.data.layout import image_path
 from kaggle_kit.data.shards import shards
 from kaggle_kit.data.shards_manifest import read_manifest
 from kaggle_kit.data.subset import same_split, subset
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.storage import tables
+from kaggle_kit.training.kaggle_session import train_from_images
 from kaggle_kit.training.trainer import train
 
 
@@ -73,11 +77,39 @@ def test_shards_of_an_earlier_version_have_no_hashes_of_tables(
     settings, rerun, tmp_path
 ):
     first = shards_of(settings, rerun, tmp_path / "one")
-    text = (first / "shards.json").read_text()
-    head, _, tail = text.partition('"tables": {')
-    (first / "shards.json").write_text(head + '"tables": {' + tail[tail.index("}") :])
+    values = json.loads((first / "shards.json").read_text())
+    del values["tables"]
+    (first / "shards.json").write_text(json.dumps(values))
+    (first / "non_landmarks.json").unlink()
     assert read_manifest(first).tables == {}
     train(config.override(settings, {"train.epochs": 1}), first, tmp_path / "run")
+
+
+def test_shards_are_not_replaced_before_the_split_is_refused(settings, rerun, tmp_path):
+    """Else there would be none left to resume the run with."""
+    folder = tmp_path / "one"
+    first = shards_of(settings, rerun, folder)
+    train(config.override(settings, {"train.epochs": 1}), first, tmp_path / "run")
+    written = {p.name: p.read_bytes() for p in first.iterdir()}
+    sort_table(rerun)
+    subset(settings.subset, 0, rerun, folder / "subset")
+    with pytest.raises(ArtefactError, match="expected the split of the run in"):
+        train_from_images(settings, rerun, folder / "subset", first, tmp_path / "run")
+    assert {p.name: p.read_bytes() for p in first.iterdir()} == written
+
+
+def test_a_resumed_run_takes_over_the_pools_of_its_subset(settings, rerun, tmp_path):
+    first = shards_of(settings, rerun, tmp_path / "one")
+    short = config.override(settings, {"train.epochs": 1})
+    train(short, first, tmp_path / "run")
+    labels = {label.image_id for label in tables.read_labels(rerun / "train.csv")}
+    gone = min(set(image_ids(rerun / "train")) - labels)
+    image_path(rerun / "train", gone).unlink()
+    again = shards_of(settings, rerun, tmp_path / "one")
+    train(short, again, tmp_path / "run", resume=True)
+    for name in ("subset.csv", "non_landmarks.json"):
+        assert (tmp_path / "run" / name).read_bytes() == (again / name).read_bytes()
+    assert gone not in (tmp_path / "run" / "subset.csv").read_text()
 
 
 def test_splits_are_compared_without_their_pools(settings, competition, tmp_path):
