@@ -7,6 +7,7 @@ import pytest
 
 from kaggle_kit.download import http, staging
 from tests.helpers.public_mirror import (
+    ATTRIBUTION,
     N_TRAIN,
     expected,
     found,
@@ -24,7 +25,7 @@ def test_tars_are_unpacked_and_not_fetched_again(mirror, kit, tmp_path):
     assert found(out) == expected(range(N_TRAIN))
     rows = "".join(f"{image_id(i)},{i % 3}\n" for i in range(N_TRAIN))
     assert (out / "train.csv").read_text() == "id,landmark_id\n" + rows
-    assert (out / "train_attribution.csv").read_bytes() == b"id,author\n"
+    assert (out / "train_attribution.csv").read_bytes() == ATTRIBUTION
     assert not (out / "train_label_to_category.csv").exists()
     assert not list(out.rglob("*.tar")) and not (out / "README").exists()
     mirror.calls.clear()
