@@ -7,7 +7,7 @@ import tarfile
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -35,13 +35,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class UnpackCounts:
-    """How many files were unpacked, how many existed, and the bytes of all of them.
+    """Counts of unpacked files.
 
-    ``left`` is the number of chosen images that were not unpacked: enough were.
+    Attributes:
+        fetched: files that were unpacked.
+        there: of the chosen files, those that existed before.
+        n_files, n_bytes: of all files of the archive that exist now.
+        left: chosen images that were not unpacked, because enough were.
     """
 
     fetched: int
     there: int
+    n_files: int
     n_bytes: int
     left: int = 0
 
@@ -53,8 +58,8 @@ class Choice:
     Attributes:
         folder: their folder below the root.
         ids: the images; None means all.
-        most: of those that do not exist, only the first by id are unpacked; None means
-            all.
+        most: of those that do not exist, only the first by id are unpacked, until so many
+            of them decode; None means all.
         side: the most pixels of their longer side; None leaves them as they are.
     """
 
@@ -71,6 +76,10 @@ class Choice:
         """Whether an image of ``size`` bytes in the tar exists; its resized bytes differ."""
         path = root / self.name(image_id)
         return path.is_file() if self.side is not None else _exists(path, size)
+
+    def count_bytes(self, root: Path, image_ids: Iterable[str]) -> int:
+        """The bytes that existing images have on the disk."""
+        return sum((root / self.name(i)).stat().st_size for i in image_ids)
 
 
 def unpack_zip(archive_path: Path, staging: StagingFolder) -> UnpackCounts:
@@ -107,21 +116,26 @@ def unpack_zip(archive_path: Path, staging: StagingFolder) -> UnpackCounts:
             for batch in _batches(missing):
                 for _ in pool.map(unpack_member, batch):
                     bar.update()
-    n_bytes = sum(member.file_size for member in members)
-    return UnpackCounts(len(missing), len(members) - len(missing), n_bytes)
+    return UnpackCounts(
+        fetched=len(missing),
+        there=len(members) - len(missing),
+        n_files=len(members),
+        n_bytes=sum(member.file_size for member in members),
+    )
 
 
 def unpack_tar(
     path: Path,
     staging: StagingFolder,
     choice: Choice,
-    check_space: Callable[[int], None],
+    check_space: Callable[[int, int], None],
 ) -> UnpackCounts:
     """Unpack images of a tar of the public data set, without those that exist.
 
     Args:
-        check_space: called with the bytes of these images before any is unpacked. If they
-            are resized, it is called before each one with the bytes up to there.
+        check_space: called before images are unpacked, with their bytes, and with the bytes
+            that all images of the tar then have on the disk, chosen or not. If they are
+            resized, it is called for each one.
 
     Raises:
         DataError: a member would be written outside the root, and nothing has been
@@ -133,57 +147,59 @@ def unpack_tar(
     folder = staging.empty_folder("unpacking")
     _require_end_marker(path)
     with tarfile.open(path, "r:") as archive:
-        images = {
-            image_id: member
-            for member, image_id in _tar_images(path.name, archive)
-            if choice.ids is None or image_id in choice.ids
-        }
-        existing = [i for i, m in images.items() if choice.has(staging.root, i, m.size)]
-        missing = sorted(images.keys() - existing)[: choice.most]
-        sizes = _SpaceCheck(check_space)
-        if choice.side is None:
-            sizes.add(sum(images[image_id].size for image_id in missing))
+        images = {image_id: m for m, image_id in _tar_images(path.name, archive)}
+        existing = {i for i, m in images.items() if choice.has(staging.root, i, m.size)}
+        chosen = images.keys() if choice.ids is None else images.keys() & choice.ids
+        lacking = sorted(chosen - existing)
+        sizes = _SpaceCheck(check_space, choice.count_bytes(staging.root, existing))
         reading = threading.Lock()
 
-        def unpack_image(image_id: str) -> None:
+        def unpack_image(image_id: str) -> bool:
             with reading:
                 content = _read_member(archive, images[image_id])
-            name = choice.name(image_id)
             if choice.side is not None:
                 content = _shrink(content, choice.side)
                 sizes.add(len(content))
             part = folder / image_id
             part.write_bytes(content)
-            _install(staging, part, name, broken)
+            return _install(staging, part, choice.name(image_id), broken)
 
+        most = len(lacking) if choice.most is None else choice.most
+        unpacked: list[str] = []
         with (
             ThreadPoolExecutor(WORKERS) as pool,
-            progress(total=len(missing), label=path.name) as bar,
+            progress(total=min(most, len(lacking)), label=path.name) as bar,
         ):
-            for batch in _batches(missing):
-                for _ in pool.map(unpack_image, batch):
-                    bar.update()
-    unpacked = [staging.root / choice.name(i) for i in (*existing, *missing)]
+            while missing := lacking[len(unpacked) :][:most]:
+                if choice.side is None:
+                    sizes.add(sum(images[image_id].size for image_id in missing))
+                for batch in _batches(missing):
+                    for decodes in pool.map(unpack_image, batch):
+                        most -= decodes
+                        bar.update()
+                unpacked += missing
+    here = existing.union(unpacked)
     return UnpackCounts(
-        fetched=len(missing),
-        there=len(existing),
-        n_bytes=sum(image.stat().st_size for image in unpacked),
-        left=len(images) - len(unpacked),
+        fetched=len(unpacked),
+        there=len(chosen) - len(lacking),
+        n_files=len(here),
+        n_bytes=choice.count_bytes(staging.root, here),
+        left=len(lacking) - len(unpacked),
     )
 
 
 class _SpaceCheck:
-    """Adds up bytes, and checks before they are written that there is space for all."""
+    """Checks that there is space for images before they are written; adds them up."""
 
-    def __init__(self, check: Callable[[int], None]):
+    def __init__(self, check: Callable[[int, int], None], existing: int):
         self._check = check
         self._lock = threading.Lock()
-        self._total = 0
+        self._total = existing
 
     def add(self, n_bytes: int) -> None:
-        """Check the space for these bytes and those before."""
+        """Check the space for these bytes; those before are on the disk, or soon are."""
         with self._lock:
-            self._check(self._total + n_bytes)
+            self._check(n_bytes, self._total + n_bytes)
             self._total += n_bytes
 
 
@@ -279,12 +295,13 @@ def _checked_members(name: str, archive: zipfile.ZipFile) -> list[zipfile.ZipInf
 
 def _install(
     staging: StagingFolder, part: Path, name: str, broken: BrokenImages
-) -> None:
-    """Install a file. An image that does not decode is recorded first."""
+) -> bool:
+    """Install a file. An image that does not decode is recorded first; then return False."""
     size_or_reason = look(part) if name.endswith(".jpg") else None
     if isinstance(size_or_reason, str):
         broken.add(name, size_or_reason)
     staging.install(part, name)
+    return not isinstance(size_or_reason, str)
 
 
 def _exists(path: Path, size: int) -> bool:

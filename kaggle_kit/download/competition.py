@@ -161,8 +161,7 @@ def _download_archive(staging: StagingFolder, slug: str) -> Download:
                 f"({second_error}); run the same command again later"
             ) from None
     n_broken = BrokenImages(staging).write_table()
-    n_files = counts.fetched + counts.there
-    record = _Record(slug, n_files, counts.n_bytes, n_broken)
+    record = _Record(slug, counts.n_files, counts.n_bytes, n_broken)
     json_files.write_json(record, record_path)
     _delete(archive)
     return Download(

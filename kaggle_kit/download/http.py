@@ -189,8 +189,7 @@ def _require_success(url: str, response: requests.Response) -> None:
         raise _unreachable(url, ValueError(f"HTTP {status}"))
     if status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
         raise RefusedError(
-            f"{url}: expected a file, got HTTP {status} {response.reason}; check --tars "
-            f"and --url"
+            f"{url}: expected a file, got HTTP {status} {response.reason}; check --url"
         )
 
 

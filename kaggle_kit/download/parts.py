@@ -9,6 +9,10 @@ from kaggle_kit.data.layout import GLDV2_INDEX, GLDV2_SOLUTION, GLDV2_TEST
 from kaggle_kit.errors import KitError
 from kaggle_kit.storage import public_tables, tables
 from kaggle_kit.storage.csv_files import read_rows, write_rows
+from kaggle_kit.storage.id_files import read_image_ids
+
+# Not index.csv, its name on the server: ``kaggle-kit index`` may write a file of that name
+INDEX_LISTING = "gldv2_index.csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,17 +20,19 @@ class PublicTable:
     """A table of the public data set.
 
     Attributes:
-        name: of the file, on the server and below the root.
+        name: of the file, below the root.
         prepare: called with the downloaded file before it is installed; it validates the
             file, and may change it.
         required: whether the download fails without the table; a mirror may lack others.
         places: the folders on the server that are tried, the data set's own last.
+        served_as: the name on the server, if it is another one.
     """
 
     name: str
-    prepare: Callable[[Path], object] | None = None
+    prepare: Callable[[Path], object]
     required: bool = False
     places: tuple[str, ...] = ("metadata",)
+    served_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,16 @@ def _reduce_to_labels(path: Path) -> None:
     tables.read_labels(path)
 
 
+def _check_authors(path: Path) -> None:
+    """Check the columns and the first id alone: the file has a gigabyte."""
+    columns = ("id", "url", "author", "license", "title")
+    public_tables.check_ids(path, columns, most=1)
+
+
+def _check_index_labels(path: Path) -> None:
+    public_tables.check_ids(path, ("id", "landmark_id"))
+
+
 TRAIN = Part(
     "train",
     500,
@@ -62,9 +78,9 @@ TRAIN = Part(
     (
         PublicTable("train.csv", _reduce_to_labels, required=True),
         PublicTable("train_clean.csv", public_tables.read_clean_labels),
-        PublicTable("train_attribution.csv"),
+        PublicTable("train_attribution.csv", _check_authors),
         PublicTable("train_label_to_category.csv", tables.read_names),
-        PublicTable("train_label_to_hierarchical.csv"),
+        PublicTable("train_label_to_hierarchical.csv", tables.read_names),
     ),
     listing="train.csv",
 )
@@ -73,12 +89,12 @@ INDEX = Part(
     100,
     GLDV2_INDEX,
     (
-        PublicTable("index.csv"),
-        PublicTable("index_image_to_landmark.csv"),
-        PublicTable("index_label_to_category.csv"),
-        PublicTable("index_label_to_hierarchical.csv"),
+        PublicTable(INDEX_LISTING, read_image_ids, served_as="index.csv"),
+        PublicTable("index_image_to_landmark.csv", _check_index_labels),
+        PublicTable("index_label_to_category.csv", tables.read_names),
+        PublicTable("index_label_to_hierarchical.csv", tables.read_names),
     ),
-    listing="index.csv",
+    listing=INDEX_LISTING,
 )
 TEST = Part(
     "test",

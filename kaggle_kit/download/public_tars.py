@@ -1,12 +1,13 @@
 """Download the public Google Landmarks Dataset v2: its tables, and its images by tar."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from kaggle_kit.download import http
-from kaggle_kit.download.part_tables import fetch_tables
+from kaggle_kit.download.part_tables import fetch_tables, replace_advice
 from kaggle_kit.download.parts import TEST, TRAIN, Part
 from kaggle_kit.download.selection import (
     Selection,
@@ -22,7 +23,7 @@ from kaggle_kit.download.tar_downloader import (
     Wanted,
 )
 from kaggle_kit.download.tar_records import RECORD, open_part_record, read_tar_records
-from kaggle_kit.errors import DataError
+from kaggle_kit.errors import DataError, TableError
 from kaggle_kit.limits import require_limit
 from kaggle_kit.storage import public_tables
 from kaggle_kit.storage.files import report_full_disk
@@ -30,6 +31,7 @@ from kaggle_kit.storage.json_files import INLINE
 
 URL = "https://s3.amazonaws.com/google-landmark"
 SOURCE = "Google Landmarks Dataset v2"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,16 +69,16 @@ def download_tars(
         disk_gb: the disk space that the images and one tar may use, in 10^9 bytes.
         only_tables: download no tar.
         subset, ids: unpack only these images, as in ``competition.download``.
-        without_landmark: of the part ``test``, have this many images without a landmark:
-            unpack no others, and only as many as are missing, in the order of ``numbers``
-            and in a tar by id.
+        without_landmark: of the part ``test``, have this many images without a landmark
+            that decode: unpack no others, and only as many as are missing, in the order of
+            ``numbers`` and in a tar by id.
         resize: the most pixels of an image's longer side; larger images are resized.
 
     Raises:
         KaggleError: the subclass says what failed.
         DataError: the disk is full, an archive is unsafe to unpack, or the tars have too
             few images without a landmark.
-        TableError: a table or the file with the ids is malformed.
+        TableError: a required table or the file with the ids is malformed.
         ArtefactError: the folder holds images of another source or size.
         KitError: ``disk_gb`` is not a finite number above 0.
     """
@@ -115,7 +117,7 @@ def _read_wanted(
     """
     if without_landmark is not None:
         table = root / TEST.listing
-        truths = public_tables.read_public_solution(table)
+        truths = _read_listing(public_tables.read_public_solution, table)
         ids = public_tables.ids_without_landmark(truths)
         if len(ids) < without_landmark:
             raise DataError(
@@ -127,8 +129,23 @@ def _read_wanted(
         return Wanted()
     listing = root / part.listing
     if listing.exists():  # a mirror may lack that of the index
-        require_listed(selection, set(read_image_ids(listing)), part.listing)
+        require_listed(
+            selection, set(_read_listing(read_image_ids, listing)), part.listing
+        )
     return Wanted(frozenset(selection.ids))
+
+
+def _read_listing(read: Callable[[Path], T], path: Path) -> T:
+    """Read a table that lists images.
+
+    Raises:
+        TableError: it is malformed; the message says to delete it.
+    """
+    try:
+        return read(path)
+    except TableError as error:
+        advice = "delete the file, then run the same command again"
+        raise TableError(replace_advice(error, advice)) from None
 
 
 def _seconds_since(start: float) -> float:

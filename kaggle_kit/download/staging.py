@@ -126,14 +126,19 @@ class BrokenImages:
         with self._lock, self._journal.open("a", encoding="utf-8") as file:
             file.write(json.dumps([name, reason]) + "\n")
 
-    def write_table(self) -> int:
-        """Write ``download.broken.csv`` (file, reason) if there are any; return how many."""
+    def read(self) -> dict[str, str]:
+        """The reason by file, below the root."""
         rows: dict[str, str] = {}
         if self._journal.exists():
             for line in self._journal.read_text("utf-8").splitlines():
                 with suppress(ValueError):  # a killed run may leave an incomplete line
                     name, reason = json.loads(line)
                     rows[name] = reason
+        return rows
+
+    def write_table(self) -> int:
+        """Write ``download.broken.csv`` (file, reason) if there are any; return how many."""
+        rows = self.read()
         if rows:
             write_rows(self._table, ("file", "reason"), sorted(rows.items()))
             logger.warning("%d images do not decode: see %s", len(rows), self._table)

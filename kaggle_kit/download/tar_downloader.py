@@ -9,7 +9,7 @@ import re
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import requests
 
@@ -41,7 +41,7 @@ class TarCounts:
     Attributes:
         tars: tars that were asked for.
         fetched: images that were unpacked.
-        there: images that existed before.
+        there: wanted images that existed before.
         bytes: bytes of the tars that were downloaded.
         broken: images that do not decode.
         missing: selected images that are in none of the tars.
@@ -61,7 +61,7 @@ class Wanted:
 
     Attributes:
         ids: None means all.
-        enough: how many of them are wanted; None means all.
+        enough: how many of them that decode are wanted; None means all.
     """
 
     ids: frozenset[str] | None = None
@@ -104,17 +104,16 @@ class TarDownloader:
             DataError: they have too few of the wanted images; these are unpacked.
         """
         n_existing = self._count_wanted()
-        if self.record.resize is not None:
-            self._write_record()  # before there is an image of this size
+        self._write_record()  # before there is an image of this size
         unpacked = [self._fetch_missing(number) for number in numbers]
         n_broken = BrokenImages(self.staging).write_table()
         n_missing = None
         if self.wanted.enough is not None:
             self._require_enough()
+        elif self.wanted.ids is not None:
+            n_missing = len(self.wanted.ids) - self._count_wanted()
         else:
             n_existing = sum(counts.there for counts, _ in unpacked)
-            if self.wanted.ids is not None:
-                n_missing = len(self.wanted.ids) - self._count_wanted()
         return TarCounts(
             tars=len(numbers),
             fetched=sum(counts.fetched for counts, _ in unpacked),
@@ -131,21 +130,21 @@ class TarDownloader:
             What was unpacked, and the bytes of the tar; 0 if it was not needed.
         """
         path = self._tar_path(number)
-        record = self.record.tars.get(str(number), TarRecord("", [], 0, 0))
+        record = self._tar_record(number)
         key = self.wanted.key
         if {ALL, key} & set(record.kept):
             path.unlink(missing_ok=True)  # of a run that was killed before it did so
-            return UnpackCounts(0, record.photos, 0), 0
+            return UnpackCounts(0, record.photos, record.photos, record.bytes), 0
         most = self._count_lacking()
         if most == 0 and not path.exists():
-            return UnpackCounts(0, 0, 0), 0
+            return UnpackCounts(0, 0, record.photos, record.bytes), 0
         counts, md5, size = self._fetch_tar(number, most)
         kept = record.kept if counts.left else [*record.kept, key]
         self.record.tars[str(number)] = TarRecord(
             md5=md5,
             kept=[ALL] if ALL in kept else kept,
-            photos=max(counts.fetched + counts.there, record.photos),
-            bytes=max(counts.n_bytes, record.bytes),
+            photos=counts.n_files,
+            bytes=counts.n_bytes,
         )
         self._write_record()
         path.unlink()
@@ -159,7 +158,7 @@ class TarDownloader:
         Args:
             most: how many images to unpack; None means all that are wanted.
         """
-        name = f"{self.part.name}/{_tar_name(number)}"
+        name = self._full_name(number)
         expected = self._expected_md5(number)
         path = self._tar_path(number)
         choice = Choice(self.part.folder, self.wanted.ids, most, self.record.resize)
@@ -167,7 +166,9 @@ class TarDownloader:
 
         def check_tar_space(size: int, existing: int) -> None:
             images = size if keeps_all else 0  # otherwise not known before it is there
-            self._require_space(name, size - existing + images, size + images)
+            here = self._tar_record(number).bytes
+            new = size - existing + max(images - here, 0)
+            self._require_space(number, new, size + max(images, here))
 
         if not path.exists():  # else an earlier run completed it, but did not unpack it
             url = f"{self.url}/{name}"
@@ -182,8 +183,8 @@ class TarDownloader:
             )
         size = path.stat().st_size
 
-        def check_image_space(n_bytes: int) -> None:
-            self._require_space(name, n_bytes, size + n_bytes)
+        def check_image_space(new: int, images: int) -> None:
+            self._require_space(number, new, size + images)
 
         try:
             counts = unpack_tar(path, self.staging, choice, check_image_space)
@@ -205,30 +206,39 @@ class TarDownloader:
             )
         return md5
 
-    def _require_space(self, name: str, new: int, total: int) -> None:
+    def _require_space(self, number: int, new: int, total: int) -> None:
         """Check the disk, and the user's limit, before a tar or its images are written.
 
         Args:
             new: bytes that will be written.
-            total: bytes of the tar and its images, including existing ones.
+            total: bytes of the tar and of all its images, including existing ones.
         """
+        name = self._full_name(number)
         limit = self.limits.n_bytes
         tars = [tar for part in self.records.values() for tar in part.tars.values()]
-        used = sum(tar.bytes for tar in tars)
+        used = sum(tar.bytes for tar in tars) - self._tar_record(number).bytes
         if used + total > limit:
             raise DataError(
-                f"{name}: expected to stay within --disk-gb, {format_size(limit)}; the "
-                f"existing images take {format_size(used)}, and it needs "
-                f"{format_size(total)}; allow more, or download fewer tars"
+                f"{name}: expected to stay within --disk-gb, {format_size(limit)}, got "
+                f"{format_size(used)} of images of other tars, and {format_size(total)} for "
+                f"this one and its images; allow more, or download fewer tars"
             )
         self.staging.require_space(new, name)
 
     def _count_wanted(self) -> int:
-        """How many of the wanted images exist; 0 if all images are wanted."""
+        """How many of the wanted images exist; 0 if all images are wanted.
+
+        If a number of them is wanted, those that do not decode are left out.
+        """
         ids = self.wanted.ids
         if ids is None or not self.folder.is_dir():
             return 0
-        return len(ids.intersection(image_ids(self.folder)))
+        there = ids.intersection(image_ids(self.folder))
+        if self.wanted.enough is None:
+            return len(there)
+        broken = {PurePosixPath(name) for name in BrokenImages(self.staging).read()}
+        folder = PurePosixPath(self.part.folder)
+        return len(there - {name.stem for name in broken if folder in name.parents})
 
     def _count_lacking(self) -> int | None:
         """How many wanted images are still lacking; None: as many as the tars have."""
@@ -244,6 +254,12 @@ class TarDownloader:
                 f"got {n_wanted}, all that these tars have; ask for at most {n_wanted}, or "
                 f"for more --tars"
             )
+
+    def _tar_record(self, number: int) -> TarRecord:
+        return self.record.tars.get(str(number), TarRecord("", [], 0, 0))
+
+    def _full_name(self, number: int) -> str:
+        return f"{self.part.name}/{_tar_name(number)}"
 
     def _tar_path(self, number: int) -> Path:
         prefix = "" if self.part is TRAIN else f"{self.part.name}_"

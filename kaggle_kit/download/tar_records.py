@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kaggle_kit.download.parts import TRAIN, Part
+from kaggle_kit.download.parts import PARTS, TRAIN, Part
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.storage import json_files
 
 RECORD = "tars.json"
 ALL = "all"
+FOLDERS = ", ".join(f"{part.folder}/" for part in PARTS.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +19,7 @@ class TarRecord:
 
     Attributes:
         kept: ``ALL``, or the digests of the selections that were unpacked.
-        photos, bytes: of the largest of these selections, or of the part of one that was
-            unpacked.
+        photos, bytes: the number and the bytes of its images that exist, of any selection.
     """
 
     md5: str
@@ -65,7 +65,8 @@ def read_tar_records(path: Path) -> dict[str, PartRecord]:
     except (*json_files.DAMAGE, KeyError, TypeError, AttributeError) as error:
         raise ArtefactError(
             f"{path}: expected the record of downloaded tars, got {error!r:.200}; delete "
-            f"it, then run the same command again"
+            f"it, and those of the folders {FOLDERS} that were made with --resize, then run "
+            f"the same command again"
         ) from None
 
 

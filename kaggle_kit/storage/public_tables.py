@@ -4,7 +4,8 @@ Every error message is one line: file, image or row, what was expected, what cam
 do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 from kaggle_kit.errors import TableError
@@ -19,6 +20,10 @@ from kaggle_kit.storage.tables import (
 )
 
 IGNORED = "Ignored"  # the Usage of an image whose cell says nothing
+ID_FORMS = {
+    "id": (IMAGE_ID, "an image id such as 0108dac4511cf183"),
+    "landmark_id": (LANDMARK_ID, "a landmark id (a whole number)"),
+}
 
 
 def read_public_solution(path: Path) -> dict[str, Truth]:
@@ -92,3 +97,22 @@ def read_clean_labels(path: Path) -> dict[str, int]:
     if not landmark_of:
         raise TableError(f"{path}: expected image ids, got none; fetch it again")
     return landmark_of
+
+
+def check_ids(path: Path, columns: Sequence[str], most: int | None = None) -> None:
+    """Check that a table has columns, and ids in those named id and landmark_id.
+
+    Args:
+        most: how many rows are read; None means all.
+
+    Raises:
+        TableError: the file is missing, a column is missing, or an id is malformed.
+    """
+    for row, fields in islice(read_rows(path, columns), most):
+        for column, text in zip(columns, fields, strict=True):
+            form, name = ID_FORMS.get(column, (None, ""))
+            if form and not form.fullmatch(text):
+                raise TableError(
+                    f"{path}: row {row}: expected {name}, got {text[:QUOTED]!r}; correct "
+                    f"or delete the row"
+                )

@@ -3,11 +3,14 @@
 import importlib.util
 import json
 import os
+from contextlib import contextmanager
 
 import pytest
 
 from kaggle_kit import cli
 from kaggle_kit.download import http
+from kaggle_kit.download.staging import StagingFolder
+from kaggle_kit.errors import IncompleteError
 from kaggle_kit.kaggle import client
 from tests.helpers.public_mirror import public_mirror
 from tests.helpers.small_competition import SLUG, competition_files
@@ -59,3 +62,23 @@ def kit(mirror, tmp_path, capsys):
         return code, json.loads(shown.out)
 
     return run
+
+
+@pytest.fixture
+def stopped_after(monkeypatch):
+    """A context in which a run fails once it has installed n images."""
+
+    @contextmanager
+    def stop(n):
+        install, left = StagingFolder.install, iter(range(n))
+
+        def install_or_fail(self, path, name):
+            if name.endswith(".jpg") and next(left, None) is None:
+                raise IncompleteError("here: expected all images, got n; go on")
+            install(self, path, name)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(StagingFolder, "install", install_or_fail)
+            yield
+
+    return stop

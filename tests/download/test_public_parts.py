@@ -148,7 +148,9 @@ def test_misuse_is_one_line_before_any_call(
 
 @each_part
 def test_the_tables_of_a_part_alone(part, mirror, kit, tmp_path):
-    names = {"index": ["index.csv"], "test": ["recognition_solution_v2.1.csv"]}[part]
+    names = {"index": ["gldv2_index.csv"], "test": ["recognition_solution_v2.1.csv"]}[
+        part
+    ]
     for _ in range(2):
         code, made = kit("--part", part, "--tables", tars=None)
         assert code == 0 and set(made) == {"seconds"}
@@ -156,7 +158,7 @@ def test_the_tables_of_a_part_alone(part, mirror, kit, tmp_path):
             ".download",
             *names,
         ]
-    (path,) = [p for p, files in mirror.files.items() if p.endswith(names[0])]
+    path = {"index": "metadata/index.csv", "test": SOLUTION}[part]
     assert (tmp_path / "out" / names[0]).read_bytes() == mirror.files[path]
     assert len(mirror.got(path)) == 1
 
@@ -198,28 +200,110 @@ def test_the_solution_may_be_beside_the_other_tables_of_a_mirror(mirror, kit, tm
         ("test", SOLUTION, "id,landmarks\nabcdef,\n", "expected Usage Public, Private"),
         ("test", SOLUTION, "<html>", "expected the columns id,landmarks"),
         ("train", "metadata/train.csv", "id,landmark_id\nabcdef,x\n", "a landmark id"),
-        (
-            "train",
-            "metadata/train_clean.csv",
-            "landmark_id,images\n7,../x\n",
-            "row 2: expected image ids separated by blanks, got '../x'",
-        ),
-        (
-            "train",
-            "metadata/train_label_to_category.csv",
-            "landmark_id,category\nx,y\n",
-            "row 2: expected a landmark id",
-        ),
     ],
 )
-def test_a_malformed_table_is_not_installed(
+def test_a_malformed_table_that_is_required_is_not_installed(
     part, path, text, expected, mirror, kit, tmp_path
 ):
     mirror.files[path] = text.encode()
     code, line = kit("--part", part)
     assert code == 1 and f"{mirror.url}/{path}: " in line and expected in line
+    assert line.endswith("; check --url")
     assert not (tmp_path / "out" / path.rpartition("/")[2]).exists()
     assert mirror.tars() == []
+
+
+HTML = "<html>\n<body>Sign in</body>\n</html>\n"
+MALFORMED = [
+    *[
+        (part.name, table.name, HTML, "row 1: expected")
+        for part in PARTS.values()
+        for table in part.tables
+        if not table.required
+    ],
+    ("train", "train_clean.csv", "landmark_id,images\n7,../x\n", "separated by blanks"),
+    ("train", "train_attribution.csv", "id,author\n", "expected the columns id,url"),
+    (
+        "train",
+        "train_attribution.csv",
+        "id,url,author,license,title\n../x,,,,\n",
+        "row 2: expected an image id such as 0108dac4511cf183, got '../x'",
+    ),
+    (
+        "train",
+        "train_label_to_category.csv",
+        "landmark_id,category\nx,y\n",
+        "row 2: expected a landmark id",
+    ),
+    ("index", "gldv2_index.csv", "id\n../x\n", "row 2: expected an image id"),
+    ("index", "gldv2_index.csv", "id\n", "expected image ids, found none"),
+    (
+        "index",
+        "index_image_to_landmark.csv",
+        f"id,landmark_id\n{image_id(10)},7\n{image_id(11)},x\n",
+        "row 3: expected a landmark id (a whole number), got 'x'",
+    ),
+    (
+        "index",
+        "index_label_to_hierarchical.csv",
+        "landmark_id,supercategory\n1;2,church\n",
+        "row 2: expected a landmark id",
+    ),
+]
+
+
+@pytest.mark.parametrize(("part", "name", "text", "expected"), MALFORMED)
+def test_a_malformed_table_that_is_not_required_is_left_out_with_a_line(
+    part, name, text, expected, mirror, kit, tmp_path, caplog
+):
+    """The images come all the same, and the table when it has been corrected."""
+    path = f"metadata/{name.removeprefix('gldv2_')}"
+    mirror.files[path] = text.encode()
+    code, made = kit("--part", part, tars="0")
+    assert code == 0 and made["fetched"] > 0
+    assert not (tmp_path / "out" / name).exists()
+    (line,) = [
+        m for m in caplog.messages if m.endswith("; going on without this table")
+    ]
+    assert line.startswith(f"{mirror.url}/{path}: ")
+    assert expected in line
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_damaged_list_of_images_that_is_there_has_to_be_deleted(part, kit, tmp_path):
+    ids, table = tmp_path / "ids", tmp_path / "out" / PARTS[part].listing
+    ids.write_text(f"{image_id({'train': 0, 'index': 10, 'test': 20}[part])}\n")
+    table.parent.mkdir()
+    table.write_text(HTML)
+    selections = [["--ids", ids]]
+    if part == "test":
+        selections.append(["--without-landmark", 1])
+    for selection in selections:
+        code, line = kit("--part", part, *selection)
+        assert code == 1 and f"{table}: row 1: expected" in line
+        assert line.endswith("; delete the file, then run the same command again")
+    table.unlink()
+    for selection in selections:
+        assert kit("--part", part, *selection)[0] == 0
+
+
+def test_an_index_of_the_kit_is_not_taken_for_the_list_of_the_part(
+    mirror, kit, tmp_path
+):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "index.csv").write_text("id,landmark_id,width,height,hash\n")
+    assert kit("--part", "index", tars="0")[0] == 0
+    assert (out / "index.csv").read_text() == "id,landmark_id,width,height,hash\n"
+    there = (out / "gldv2_index.csv").read_bytes()
+    assert there == mirror.files["metadata/index.csv"]
+
+
+def test_the_error_of_a_table_names_only_what_can_have_been_given(mirror, kit):
+    del mirror.files["metadata/train.csv"]
+    code, line = kit("--part", "train", "--tables", tars=None)
+    assert code == 7 and "metadata/train.csv: expected a file, got HTTP 404" in line
+    assert line.endswith("; check --url") and "--tars" not in line
 
 
 def test_only_listed_images_of_a_part_are_unpacked(mirror, kit, tmp_path):

@@ -1,12 +1,14 @@
 """Tars of the public data set from a local server that interrupts, delays and fails."""
 
 import hashlib
+import json
 import tarfile
 
 import pytest
 
 from kaggle_kit.download import http, staging
 from tests.helpers.public_mirror import (
+    ATTRIBUTION,
     N_TRAIN,
     expected,
     found,
@@ -24,7 +26,7 @@ def test_tars_are_unpacked_and_not_fetched_again(mirror, kit, tmp_path):
     assert found(out) == expected(range(N_TRAIN))
     rows = "".join(f"{image_id(i)},{i % 3}\n" for i in range(N_TRAIN))
     assert (out / "train.csv").read_text() == "id,landmark_id\n" + rows
-    assert (out / "train_attribution.csv").read_bytes() == b"id,author\n"
+    assert (out / "train_attribution.csv").read_bytes() == ATTRIBUTION
     assert not (out / "train_label_to_category.csv").exists()
     assert not list(out.rglob("*.tar")) and not (out / "README").exists()
     mirror.calls.clear()
@@ -174,7 +176,8 @@ def test_a_truncated_tar_with_an_accepted_checksum_is_refused(
     assert code == 8 and "damaged" in line
     here = found(tmp_path / "out")
     assert here == {name: expected(range(4))[name] for name in here}
-    assert not (tmp_path / "out" / "tars.json").exists()
+    record = json.loads((tmp_path / "out" / "tars.json").read_text())
+    assert record == {"train": {"resize": None, "tars": {}}}
 
 
 def test_disk_space_and_limit_are_checked_first(mirror, kit, monkeypatch, tmp_path):
@@ -191,6 +194,46 @@ def test_disk_space_and_limit_are_checked_first(mirror, kit, monkeypatch, tmp_pa
     assert mirror.got("train/images_001.tar") == [None, None]
     assert found(tmp_path / "out") == expected(range(4))
     assert kit()[0] == 0
+
+
+def test_images_that_were_there_are_counted_as_they_are_on_the_disk(kit, tmp_path):
+    """Selected images that exist, whichever tars and selections brought them."""
+    ids = tmp_path / "ids"
+    counts = []
+    for wanted, tars in (([1, 6], "0"), ([1, 6], "0-1"), ([1, 2, 6], "0"), (None, "0")):
+        ids.write_text("".join(f"{image_id(i)}\n" for i in wanted or []))
+        made = kit(*(["--ids", ids] if wanted else []), tars=tars)[1]
+        counts.append((made["fetched"], made["there"], made.get("missing")))
+    assert counts == [(1, 0, 1), (1, 1, 0), (1, 2, 0), (2, 2, None)]
+    ids.write_text(f"{image_id(3)}\n{image_id(4)}\n")
+    made = kit("--ids", ids, tars="0")[1]  # all of this tar are there
+    assert (made["fetched"], made["there"], made["missing"]) == (0, 1, 1)
+
+
+def test_the_record_counts_the_images_of_all_selections(kit, tmp_path):
+    out, ids = tmp_path / "out", tmp_path / "ids"
+    for number in (0, 3, 2):
+        ids.write_text(f"{image_id(number)}\n")
+        assert kit("--ids", ids, tars="0")[0] == 0
+        there = found(out).values()
+        record = json.loads((out / "tars.json").read_text())["train"]["tars"]["0"]
+        assert record["photos"] == len(there)
+        assert record["bytes"] == sum(map(len, there))
+
+
+def test_the_images_of_a_killed_run_count_for_the_disk_limit(
+    mirror, kit, tmp_path, stopped_after
+):
+    out = tmp_path / "out"
+    size = len(mirror.files["train/images_000.tar"])
+    whole = size + sum(map(len, images(range(4)).values()))
+    with stopped_after(2):
+        assert kit(tars="0")[0] == 8
+    code, line = kit("--disk-gb", (whole - 1) / 1e9, tars="0")
+    assert code == 1 and "train/images_000.tar" in line and "--disk-gb" in line
+    assert len(found(out)) == 2
+    assert kit("--disk-gb", (whole + 1) / 1e9, tars="0")[0] == 0
+    assert found(out) == expected(range(4))
 
 
 def test_a_broken_image_is_unpacked_and_listed(mirror, kit, tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 from kaggle_kit.config.images import Data
 from kaggle_kit.data.image_files import DAMAGE
+from kaggle_kit.download import archives, staging
 from kaggle_kit.download.resize import QUALITY, shrink
 from tests.helpers.public_mirror import expected, found, images
 from tests.helpers.small_competition import image_id, image_name, jpeg
@@ -197,6 +199,36 @@ def test_a_size_may_change_while_there_is_no_image(mirror, kit, tmp_path):
     assert found(out) == small(range(8), 25, "train")
 
 
+def test_an_interrupted_change_of_size_is_resumed(mirror, kit, tmp_path, stopped_after):
+    """The folder is of the size whose images are in it, not of one that had none."""
+    out = tmp_path / "out"
+    md5 = mirror.files.pop("md5sum/train/md5.images_000.txt")
+    assert kit("--resize", 25)[0] == 7
+    mirror.files["md5sum/train/md5.images_000.txt"] = md5
+    with stopped_after(2):
+        assert kit()[0] == 8
+    there = found(out)
+    code, line = kit("--resize", 25)
+    assert code == 1 and "expected no --resize" in line
+    assert found(out) == there and len(there) == 2
+    assert kit()[0] == 0 and found(out) == expected(range(8))
+
+
+def test_the_advice_for_a_damaged_record_works_for_small_images(kit, tmp_path):
+    out = tmp_path / "out"
+    args = ["--part", "test", "--resize", 25]
+    assert kit(*args)[0] == 0
+    there = found(out, "gldv2_test")
+    (out / "tars.json").write_text("{")
+    code, line = kit(*args)
+    advice = line.rpartition("; ")[2]
+    assert code == 1 and advice.startswith("delete it, and those of the folders ")
+    assert "gldv2_test/" in advice and "--resize" in advice
+    (out / "tars.json").unlink()
+    shutil.rmtree(out / "gldv2_test")
+    assert kit(*args)[0] == 0 and found(out, "gldv2_test") == there
+
+
 def test_the_disk_limit_is_for_the_small_images(mirror, kit, tmp_path):
     """Far below what the images take as they are; none is written beyond it."""
     out = tmp_path / "out"
@@ -212,6 +244,40 @@ def test_the_disk_limit_is_for_the_small_images(mirror, kit, tmp_path):
     code, _ = kit("--resize", 8, "--disk-gb", (size + sum(sizes)) / 1e9, tars="0")
     assert code == 0 and found(out) == small(range(4), 8, "train")
     assert mirror.tars() == ["train/images_000.tar"]
+
+
+def test_a_second_run_stays_within_the_disk_limit(mirror, kit, tmp_path):
+    """It counts the images of the first one, which the limit stopped within a tar."""
+    size = len(mirror.files["train/images_000.tar"])
+    limit = size + sum(map(len, small(range(4), 8, "train").values())) - 1
+    for _ in range(2):
+        code, line = kit("--resize", 8, "--disk-gb", limit / 1e9, tars="0")
+        assert code == 1 and "train/images_000.tar" in line and "--disk-gb" in line
+        there = found(tmp_path / "out")
+        assert there and size + sum(map(len, there.values())) <= limit
+
+
+@pytest.mark.parametrize("spare", [0, -1])
+def test_the_disk_needs_room_for_the_next_image_alone(
+    spare, mirror, kit, tmp_path, monkeypatch
+):
+    """Those before it are on the disk already."""
+    out = tmp_path / "out"
+    whole = small(range(4), 8, "train")
+    size = len(mirror.files["train/images_000.tar"]) + sum(map(len, whole.values()))
+
+    def free(_):
+        kinds = (".jpg", ".tar", ".part")
+        files = [p for p in out.rglob("*") if p.suffix in kinds and p.is_file()]
+        return staging.RESERVE + size + spare - sum(p.stat().st_size for p in files)
+
+    monkeypatch.setattr(archives, "WORKERS", 1)
+    monkeypatch.setattr(staging, "free_bytes", free)
+    code, made = kit("--resize", 8, tars="0")
+    if spare:
+        assert code == 1 and "make room" in made and len(found(out)) == 3
+    else:
+        assert code == 0 and found(out) == whole
 
 
 def test_a_broken_image_stays_as_it_is_and_is_listed(mirror, kit, tmp_path):

@@ -114,3 +114,33 @@ def test_a_wrong_checksum_stops_before_an_image_is_unpacked(mirror, pool):
     code, line, there = pool(7)
     assert code == 8 and "test/images_001.tar: expected the checksum" in line
     assert there == first(5)
+
+
+def test_images_that_do_not_decode_do_not_count(mirror, pool):
+    """Another one of the same tar takes their place, and then one of the next."""
+    broken, *others = first(5)
+    members = images(TEST[:6])
+    members[broken.removeprefix(f"{FOLDER}/")] = b"no image"
+    mirror.add_tar(0, members.items(), part="test")
+    code, made, there = pool(3)
+    assert (code, made["fetched"], made["there"], made["broken"]) == (0, 4, 0, 1)
+    assert there.keys() == {broken, *others[:3]}
+    assert mirror.tars() == TARS[:1]
+    code, made, _ = pool(3)
+    assert (code, made["fetched"], made["there"]) == (0, 0, 3) and mirror.tars() == []
+    code, made, there = pool(5)
+    assert (code, made["fetched"], made["there"]) == (0, 2, 3)
+    assert there.keys() == first(6).keys() and mirror.tars() == TARS
+    code, line, _ = pool(10, tars="0-1")
+    assert code == 1 and "expected 10 images without a landmark, got 9" in line
+
+
+def test_the_disk_limit_holds_for_what_takes_the_place_of_a_broken_image(mirror, pool):
+    broken, second = first(2)
+    members = images(TEST[:6])
+    members[broken.removeprefix(f"{FOLDER}/")] = b"no image"
+    mirror.add_tar(0, members.items(), part="test")
+    most = len(mirror.files[TARS[0]]) + len(b"no image") + len(first(2)[second])
+    code, line, there = pool(1, "--disk-gb", (most - 1) / 1e9)
+    assert code == 1 and "--disk-gb" in line and there.keys() == {broken}
+    assert pool(1, "--disk-gb", (most + 1) / 1e9)[2].keys() == {broken, second}

@@ -87,7 +87,7 @@ def test_no_name_in_a_tar_leads_out_of_the_folder(n, tmp_path, tried):
         before = files_outside(root)
         with open_staging(root, "somewhere") as stage:
             try:
-                unpack_tar(path, stage, Choice("train"), lambda _: None)
+                unpack_tar(path, stage, Choice("train"), lambda *_: None)
                 tried["odd tars that were unpacked"] += 1
             except (DataError, EOFError, tarfile.TarError):
                 tried["odd tars that were refused"] += 1
@@ -119,5 +119,5 @@ def test_an_image_of_many_gigabytes_in_a_small_tar_is_refused(tmp_path):
         open_staging(tmp_path / "root", "somewhere") as stage,
         pytest.raises(DataError) as caught,
     ):
-        unpack_tar(path, stage, Choice("train"), lambda _: None)
+        unpack_tar(path, stage, Choice("train"), lambda *_: None)
     assert "0123456789abcdef.jpg" in str(caught.value)

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from tests.helpers.small_competition import image_id, image_name, jpeg
 
 SOLUTION = "ground_truth/recognition_solution_v2.1.csv"
+ATTRIBUTION = b"id,url,author,license,title\n"
 N_TRAIN = 8
 INDEX = range(10, 14)
 TEST = range(20, 32)
@@ -135,7 +136,7 @@ def public_mirror() -> Iterator[Mirror]:
         for i in range(N_TRAIN):
             writer.writerow([image_id(i), f"http://x/{i}, a.jpg", i % 3])
         server.files["metadata/train.csv"] = out.getvalue().encode()
-        server.files["metadata/train_attribution.csv"] = b"id,author\n"
+        server.files["metadata/train_attribution.csv"] = ATTRIBUTION
         listed = "".join(f"{image_id(i)}\n" for i in INDEX)
         server.files["metadata/index.csv"] = f"id\n{listed}".encode()
         server.add_solution(solution_rows())

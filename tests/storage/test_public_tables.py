@@ -4,6 +4,7 @@ import pytest
 
 from kaggle_kit.errors import TableError
 from kaggle_kit.storage.public_tables import (
+    check_ids,
     ids_without_landmark,
     read_clean_labels,
     read_public_solution,
@@ -79,3 +80,18 @@ def test_malformed_clean_labels_are_one_line(tmp_path, text, expected):
         read_clean_labels(path)
     line = str(caught.value)
     assert line.startswith(f"{path}: ") and expected in line and "; " in line
+
+
+def test_ids_of_other_tables_are_checked_by_column(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text(f"landmark_id,id,title\n7,{A},x/y\nx,{B},\n8,../x,\n")
+    check_ids(path, ("id", "landmark_id", "title"), most=1)
+    for columns, expected in (
+        (("landmark_id",), "row 3: expected a landmark id (a whole number), got 'x'"),
+        (("title", "id"), "row 4: expected an image id such as"),
+        (("id", "author"), "row 1: expected the columns id,author"),
+    ):
+        with pytest.raises(TableError) as caught:
+            check_ids(path, columns)
+        line = str(caught.value)
+        assert line.startswith(f"{path}: ") and expected in line and "; " in line
