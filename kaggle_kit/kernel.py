@@ -114,11 +114,11 @@ def train(
         bundle: the output of ``kaggle-kit bundle --config``.
         stop_at: when to stop, by ``time.monotonic``; see ``train_in_session``.
         sources: as for ``infer``. ``earlier``: the kernel, as OWNER/SLUG, whose output is
-            resumed if the inputs have several.
+            resumed. Without it there may be only one output among the inputs.
 
     Raises:
-        SystemExit: the competition is not among the inputs, or several competitions or
-            outputs could be meant.
+        SystemExit: the competition is not among the inputs; another output is, but not
+            that of ``earlier``; or several competitions or outputs could be meant.
         KitError: the competition, the bundle or the earlier run is damaged.
     """
     _import_only_listed(bundle)
@@ -174,7 +174,8 @@ def _import_only_listed(bundle: Path) -> None:
     """From now on, import of a bundle only the modules that its manifest lists.
 
     Python would also take a file that Kaggle or Python added, and before an installed
-    package. A damaged manifest changes nothing: whatever reads the bundle refuses it.
+    package where a kernel of interface 1 put the bundle first. A damaged manifest changes
+    nothing: whatever reads the bundle refuses it.
     """
     if not Path(__file__).parents[1].samefile(bundle):
         return  # the library is not that of the bundle
@@ -196,10 +197,8 @@ def _find_competition(inputs: Path, slug: str | None) -> Path:
         raise SystemExit(
             f"no folder with {', '.join(COMPETITION)} in {inputs}: add it as input"
         )
-    if slug is None:
-        fitting = _drop_repeated(found, COMPETITION)
-    else:
-        fitting = _select_mount(found, inputs, "competitions", slug)
+    fitting = _select_mount(found, inputs, "competitions", slug) if slug else found
+    fitting = _drop_repeated(fitting, COMPETITION)
     if len(fitting) == 1:
         return fitting[0]
     raise SystemExit(
@@ -210,17 +209,19 @@ def _find_competition(inputs: Path, slug: str | None) -> Path:
 
 
 def _find_earlier(inputs: Path, kernel: str | None) -> Path | None:
-    """The output to resume; None if there is none."""
+    """The output to resume; None if the inputs have no output at all."""
     found = _find_folders(inputs, SESSION)
-    named = _select_mount(found, inputs, "notebooks", kernel) if kernel else []
-    fitting = named or _drop_repeated(found, SESSION)
-    if len(fitting) > 1:
-        raise SystemExit(
-            f"{inputs}: expected one output of an earlier training "
-            f"({kernel or 'any'}), found {_join(fitting)}; attach only the one to resume, "
-            f"or correct kernel_sources and push the kernel again with kaggle-kit push"
-        )
-    return fitting[0] if fitting else None
+    if not found:
+        return None
+    fitting = _select_mount(found, inputs, "notebooks", kernel) if kernel else found
+    fitting = _drop_repeated(fitting, SESSION)
+    if len(fitting) == 1:
+        return fitting[0]
+    raise SystemExit(
+        f"{inputs}: expected one output of an earlier training ({kernel or 'any'}), "
+        f"found {_join(fitting or found)}; attach only the one to resume, or correct "
+        f"kernel_sources and push the kernel again with kaggle-kit push"
+    )
 
 
 def _find_folders(inputs: Path, names: Collection[str]) -> list[Path]:
@@ -240,21 +241,24 @@ def _select_mount(
 ) -> list[Path]:
     """Those of the folders that Kaggle mounted for a competition or a kernel.
 
-    They are at ``<kind>/<name>``, or as in former times at ``<slug>``.
+    They are at ``<kind>/<name>``, or as in former times at ``<slug>``. Kaggle may change
+    that again: without any there, those that end in the slug are selected wherever else
+    they are, except below ``datasets`` and ``notebooks``.
 
     Args:
         name: SLUG of a competition, or OWNER/SLUG of a kernel.
     """
-    names = name.split("/")
-    for start in ((kind, *names), (names[-1],)):
-        selected = [
-            folder
-            for folder in folders
-            if folder.relative_to(inputs).parts[: len(start)] == start
-        ]
+    places = {folder: folder.relative_to(inputs).parts for folder in folders}
+    slug = name.split("/")[-1]
+    for start in ((kind, *name.split("/")), (slug,)):
+        selected = [f for f, place in places.items() if place[: len(start)] == start]
         if selected:
             return selected
-    return []
+    return [
+        folder
+        for folder, place in places.items()
+        if place[-1:] == (slug,) and place[0] not in ("datasets", "notebooks")
+    ]
 
 
 def _drop_repeated(folders: Sequence[Path], names: Collection[str]) -> list[Path]:

@@ -39,8 +39,9 @@ def calibrate(
     """Fit a logistic curve from confidence to probability (Platt scaling).
 
     Confidence is standardised for the fit. A weak L2 penalty, in place of Platt's smoothed
-    targets, keeps the slope finite if right and wrong guesses are separable. A curve with two parameters is used because
-    validation images are few; isotonic regression would overfit.
+    targets, keeps the slope finite if right and wrong guesses are separable. A curve with
+    two parameters is used because validation images are few; isotonic regression would
+    overfit.
 
     Returns:
         None if all guesses are right, or none, or if the slope is not positive or too

@@ -23,6 +23,7 @@ from kaggle_kit.data.decode import decode_file
 from kaggle_kit.data.subset import same_split
 from kaggle_kit.errors import ArtefactError, ConfigError, DataError
 from kaggle_kit.inference.embedder import load_embedder
+from kaggle_kit.inference.embedder_parts import sort_runs
 from kaggle_kit.local_features.extract import LocalReader
 from kaggle_kit.local_features.vlad import Vocabulary
 from kaggle_kit.model.convert_litert import convert_to_int8, convert_to_litert
@@ -129,11 +130,12 @@ def finish_networks(
 
 def write_whitenings(whitenings: Sequence[Whitening | None], folder: Path) -> None:
     """Write the whitening of each network and each vocabulary next to it."""
+    embedders = folder / "embedders"
     paths = [
-        run / f"{kind}.whitening.npz"
-        for run in sorted((folder / "embedders").glob("*"))
+        embedders / run / f"{kind}.whitening.npz"
+        for run in sort_runs(path.name for path in embedders.iterdir())
         for kind, files in (("model", (MODEL, INT8)), ("words", ("words.npy",)))
-        if any((run / file).exists() for file in files)
+        if any((embedders / run / file).exists() for file in files)
     ]
     for path, whitening in zip(paths, whitenings, strict=True):
         if whitening:

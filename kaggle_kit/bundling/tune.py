@@ -62,8 +62,9 @@ def tune(
 
     Coordinate ascent: settings are varied one at a time, in random order, until a round
     brings no gain. The best value of a setting replaces the current one if ``is_better``.
-    GAP is that at ``recognition.tune_share``. The settings are returned unchanged if there are no validation images, if the ranking
-    is by class scores, or if ``recognition.tune`` is off.
+    GAP is that at ``recognition.tune_share``. The settings are returned unchanged if there
+    are no validation images, if the ranking is by class scores, or if ``recognition.tune``
+    is off.
 
     Args:
         pinned: names of settings that are not varied.

@@ -210,6 +210,19 @@ def load_parts(
     return parts
 
 
+def sort_runs(names: Iterable[str]) -> list[str]:
+    """The folders of ``embedders/`` in the order of the parts, by their names.
+
+    Numbers are sorted as numbers, if all names are, as ``bundle`` names them.
+
+    >>> sort_runs(["10", "2"]), sort_runs(["a-b", "a", "10", "2"])
+    (['2', '10'], ['10', '2', 'a', 'a-b'])
+    """
+    names = sorted(names)
+    are_numbers = all(name.isdecimal() for name in names)
+    return sorted(names, key=int) if are_numbers else names
+
+
 def _load_whitening(
     place: Path, kind: str, entries: Collection[str]
 ) -> Whitening | None:
@@ -219,18 +232,18 @@ def _load_whitening(
 
 
 def _list_runs(names: Iterable[str]) -> dict[str, set[str]]:
-    """The files and folders in each folder of ``embedders/``, by its name.
+    """The files and folders in each folder of ``embedders/``, by its name, in order.
 
     >>> _list_runs(["embedders/0/model/saved_model.pb", "config.json"])
     {'0': {'model'}}
     """
     runs: dict[str, set[str]] = {}
-    for name in sorted(names):
+    for name in names:
         top, _, rest = name.partition("/")
         run, _, entry = rest.partition("/")
         if top == "embedders" and entry:
             runs.setdefault(run, set()).add(entry.partition("/")[0])
-    return runs
+    return {run: runs[run] for run in sort_runs(runs)}
 
 
 def _check_network(path: Path, folder: Path, names: Collection[str]) -> None:

@@ -30,6 +30,7 @@ from kaggle_kit.rehearsal.kernel_folder import (
 from kaggle_kit.rehearsal.kernel_sources import (
     fill_in,
     make_sources,
+    require_one_competition,
     takes_sources,
     trains,
 )
@@ -67,7 +68,8 @@ def push(
 
     Raises:
         ArtefactError: the folder or its metadata is invalid, several competitions or
-            bundles could be meant, or the output could not be saved.
+            bundles could be meant, a manifest is damaged, or the output could not be
+            saved.
         KaggleError: the subclass says what failed. No submission is used up.
     """
     kernel, metadata = _prepare(kernel, handle, dataset)
@@ -195,13 +197,7 @@ def _prepare(
     """Check a kernel folder before anything is sent; return it with its metadata."""
     kernel = Path(kernel or package_path("kernels") / "inference")
     metadata = complete_metadata(kernel, handle, dataset)
-    competitions = metadata.competition_sources
-    if len(competitions) > 1 and takes_sources(kernel / metadata.code_file):
-        raise ArtefactError(
-            f"{kernel / METADATA}: expected one competition in competition_sources, got "
-            f"{' and '.join(competitions)}; keep the one that the kernel is for, or name "
-            f"it with kaggle-kit ship --slug"
-        )
+    require_one_competition(kernel, metadata)
     check_output_folders(metadata.id)
     return kernel, metadata
 
@@ -210,7 +206,7 @@ def _find_bundle(script: Path, metadata: KernelMetadata) -> Manifest | None:
     """The bundle that a kernel of the kit needs; None if no dataset source is a bundle.
 
     Raises:
-        ArtefactError: several dataset sources are such bundles.
+        ArtefactError: several dataset sources are such bundles, or one is damaged.
     """
     manifests = [download_manifest(handle) for handle in metadata.dataset_sources]
     bundles = [manifest for manifest in manifests if manifest]

@@ -95,11 +95,12 @@ def download_manifest(handle: str) -> Manifest | None:
     """The manifest in the newest version of a dataset; None if that is no bundle.
 
     Raises:
+        ArtefactError: it is damaged.
         KaggleError: the download failed.
     """
     try:
         return parse_manifest(handle, download_file(handle, MANIFEST))
-    except (RulesError, IncompleteError, ArtefactError):  # no dataset, or no bundle
+    except (RulesError, IncompleteError):  # no dataset, or no bundle
         return None
 
 
@@ -253,6 +254,15 @@ def _read_output(
 
 
 def _find_bundle(datasets: list[str]) -> BundleInfo | None:
-    """The first bundle among the dataset sources of a kernel; None if there is none."""
-    manifests = (download_manifest(handle) for handle in datasets)
-    return next((manifest.info for manifest in manifests if manifest), None)
+    """The first bundle among the dataset sources of a kernel; None if there is none.
+
+    A damaged manifest is none: the kernel has run, and its output is kept.
+    """
+    for handle in datasets:
+        try:
+            manifest = download_manifest(handle)
+        except ArtefactError:
+            continue
+        if manifest:
+            return manifest.info
+    return None

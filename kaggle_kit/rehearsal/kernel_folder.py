@@ -1,5 +1,6 @@
 """A kernel folder: its ``kernel-metadata.json`` and its code file."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from kaggle_kit.errors import ArtefactError
 from kaggle_kit.storage import json_files
 
 METADATA = "kernel-metadata.json"
+COMPETITION = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")  # a slug
 _MALFORMED = (*json_files.DAMAGE, KeyError, TypeError, AttributeError)
 
 
@@ -39,8 +41,8 @@ def read_kernel_metadata(kernel: Path) -> KernelMetadata:
 
     Raises:
         ArtefactError: the file is missing or malformed, the code file would lie outside
-            the folder, or the kernel asks for internet access, which the competition
-            does not allow.
+            the folder, a competition is no slug, or the kernel asks for internet access,
+            which the competition does not allow.
     """
     path = kernel / METADATA
     try:
@@ -78,6 +80,10 @@ def _parse(values: dict[str, Any]) -> KernelMetadata:
     code_file = _text(values, "code_file")
     if not code_file or Path(code_file).name != code_file:
         raise ValueError(f"code_file {code_file!r}")
+    competitions = _texts(values, "competition_sources")
+    for slug in competitions:
+        if not COMPETITION.fullmatch(slug):
+            raise ValueError(f"{slug!r} for the slug of a competition")
     return KernelMetadata(
         id=_text(values, "id"),
         title=_text(values, "title"),
@@ -90,7 +96,7 @@ def _parse(values: dict[str, Any]) -> KernelMetadata:
         enable_internet=str(values.get("enable_internet")).lower() != "false",
         machine_shape=_text(values, "machine_shape", "NvidiaTeslaT4"),
         dataset_sources=_texts(values, "dataset_sources"),
-        competition_sources=_texts(values, "competition_sources"),
+        competition_sources=competitions,
         kernel_sources=_texts(values, "kernel_sources"),
         model_sources=_texts(values, "model_sources"),
         keywords=[],

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kaggle_kit.bundling.library import list_imports, parse
-from kaggle_kit.rehearsal.kernel_folder import KernelMetadata
+from kaggle_kit.errors import ArtefactError
+from kaggle_kit.rehearsal.kernel_folder import METADATA, KernelMetadata, find_code_file
 
 NAME = "SOURCES"
 
@@ -48,10 +49,29 @@ def takes_sources(script: Path) -> bool:
     return _find_literal(script) is not None
 
 
+def require_one_competition(kernel: Path, metadata: KernelMetadata) -> None:
+    """Check that the metadata say which competition a kernel of the kit is told.
+
+    Args:
+        kernel: the kernel folder.
+
+    Raises:
+        ArtefactError: they name several; there is no code file, or it is not Python code.
+    """
+    slugs = metadata.competition_sources
+    if len(slugs) > 1 and takes_sources(find_code_file(kernel, metadata)):
+        raise ArtefactError(
+            f"{kernel / METADATA}: expected one competition in competition_sources, got "
+            f"{' and '.join(slugs)}; keep the one that the kernel is for, or name it "
+            f"with kaggle-kit ship --slug"
+        )
+
+
 def trains(script: Path) -> bool:
     """Whether a kernel of the kit calls ``kernel.train``, which needs no model."""
-    nodes = ast.walk(parse(script))
-    return any(isinstance(n, ast.Attribute) and n.attr == "train" for n in nodes)
+    calls = [node for node in ast.walk(parse(script)) if isinstance(node, ast.Call)]
+    names = {ast.unparse(call.func) for call in calls}
+    return bool(names & {"kernel.train", "kaggle_kit.kernel.train"})
 
 
 def fill_in(script: Path, sources: Mapping[str, str]) -> bytes:

@@ -11,7 +11,11 @@ from kaggle_kit.limits import require_limit
 from kaggle_kit.metrics.score import Score, Validation, score, validate
 from kaggle_kit.rehearsal.kernel_folder import find_code_file, read_kernel_metadata
 from kaggle_kit.rehearsal.kernel_process import isolation_command, run_kernel
-from kaggle_kit.rehearsal.kernel_sources import fill_in, make_sources
+from kaggle_kit.rehearsal.kernel_sources import (
+    fill_in,
+    make_sources,
+    require_one_competition,
+)
 from kaggle_kit.storage.files import atomic_write, package_path, replaceable
 from kaggle_kit.storage.json_files import INLINE, OPTIONAL, to_json, write_json
 from kaggle_kit.storage.manifest import (
@@ -88,8 +92,8 @@ def rehearse(
     Raises:
         RehearsalError: the kernel broke a rule, failed, or left no submission.
         TableError: the submission is not valid.
-        DataError, ArtefactError: a folder is unusable, or the kernel does not work with
-            the bundle.
+        DataError, ArtefactError: a folder is unusable, the kernel does not work with the
+            bundle, or several competitions could be meant.
         KitError: a limit is not a finite number above 0.
     """
     require_limit("time_limit_s", time_limit_s, "seconds")
@@ -100,6 +104,7 @@ def rehearse(
     metadata = read_kernel_metadata(kernel)
     script = find_code_file(kernel, metadata).resolve()
     check_fit(Path(bundle), script)
+    require_one_competition(kernel, metadata)
     slug = (metadata.competition_sources or [SLUG])[0]
     digest = describe_file(Path(bundle) / MANIFEST).sha256
     code = fill_in(script, make_sources(metadata, slug, digest))

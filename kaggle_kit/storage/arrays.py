@@ -29,7 +29,7 @@ BLOCK = (
     2**21
 )  # values that are checked at a time: 8 MB in float32, however long the file
 LARGEST_WEIGHT = 1e18  # of a network: its square is still a float32
-ROUNDING = 2.0**-10  # most that float16 changes the length of a unit vector, doubled
+ROUNDING = 2.0**-10  # twice the most that float16 changes the length of a unit vector
 
 
 class Arrays(Mapping[str, NDArray[Any]]):

@@ -5,12 +5,13 @@ import json
 import os
 import sys
 import time
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 START = time.monotonic()
 VERSION = "0.2.0"  # the version of kaggle_kit that published this kernel
 INTERFACE = 2  # kaggle_kit.kernel.INTERFACE that this kernel was written for
-SOURCES = {}  # what push attaches: it writes here which bundle and competition
+SOURCES = {}  # competition, bundle, earlier: push, ship and rehearse tell which
 LIMIT_S = float(os.environ.get("KAGGLE_KIT_TIME_LIMIT_S", "43200"))  # 12 hours
 INPUT = Path(os.environ.get("KAGGLE_KIT_INPUT", "/kaggle/input"))
 
@@ -44,8 +45,9 @@ if not (bundle / "kaggle_kit" / "kernel.py").exists():
     version = manifest.get("kit", {}).get("version", "an unknown version")
     remedy = "make the bundle again with kaggle-kit bundle and publish it"
     raise SystemExit(f"kernel of kaggle_kit {VERSION}, bundle of {version}: {remedy}")
-sys.path.insert(0, str(bundle))
-
+spec = spec_from_file_location("kaggle_kit", bundle / "kaggle_kit/__init__.py")
+sys.modules["kaggle_kit"] = module_from_spec(spec)
+spec.loader.exec_module(sys.modules["kaggle_kit"])  # no other file hides a module
 from kaggle_kit import kernel  # the only module that a kernel imports
 
 kernel.check(VERSION, INTERFACE)

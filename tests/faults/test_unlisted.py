@@ -295,7 +295,10 @@ def test_a_manifest_tells_what_it_lists(kit):
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_kernel_imports_only_the_listed_modules(name, tmp_path):
-    """No bytecode, no package that hides a module, none that hides an installed one."""
+    """No bytecode, no package that hides a module, none that hides an installed one.
+
+    Also before the manifest is read: the library itself imports ``logging``.
+    """
     competition = add_competition(tmp_path / "input" / "competition")
     bundle = add_bundle(tmp_path / "input" / "kit")
     library = bundle / "kaggle_kit"
@@ -312,7 +315,8 @@ def test_a_kernel_imports_only_the_listed_modules(name, tmp_path):
     (library / "other.py").write_text("print(__file__)\n")
     sign(bundle)
     bad = "raise SystemExit('unlisted')\n"
-    for hidden in ("numpy", "csv", f"kaggle_kit/{where}/{module}", "kaggle_kit/other"):
+    inside = [f"kaggle_kit/{where}/{module}", "kaggle_kit/other"]
+    for hidden in ("numpy", "csv", "logging", "typing", *inside):
         (bundle / hidden).mkdir()
         (bundle / hidden / "__init__.py").write_text(bad)
     (library / "unlisted.py").write_text(bad)

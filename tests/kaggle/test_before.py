@@ -355,6 +355,8 @@ def test_a_session_that_is_not_json_is_one_line(kaggle, small_bundle):
 
 
 def test_a_dataset_with_a_damaged_manifest_does_not_lose_the_output(kaggle, kernel_dir):
+    """Of a kernel of one's own, which is told nothing; for others nothing is sent."""
+    (kernel_dir / "landmark-inference.py").write_text("print(1)\n")
     kaggle.add_dataset(DATASET, {MANIFEST: b"[]"})
     kaggle.on_push = lambda version: (
         {"submission.csv": SUBMISSION.encode()},

@@ -59,6 +59,17 @@ def test_inputs_of_a_training_are_found(layout, version, tmp_path):
 
 
 @pytest.mark.parametrize("kernel", SCRIPTS)
+def test_the_library_of_the_bundle_is_taken_before_an_installed_one(kernel, tmp_path):
+    _, bundle, _ = lay_out("plain", tmp_path / "input")
+    installed = tmp_path / "installed" / "kaggle_kit"
+    installed.mkdir(parents=True)
+    (installed / "__init__.py").write_text("raise SystemExit('installed')\n")
+    more = {"PYTHONPATH": str(installed.parent)}
+    done = run(kernel, tmp_path / "input", tmp_path, **more)
+    assert done.stdout.startswith(f"{bundle}|"), done.stderr
+
+
+@pytest.mark.parametrize("kernel", SCRIPTS)
 def test_a_missing_input_is_named(kernel, tmp_path):
     (tmp_path / "something").mkdir()
     done = run(kernel, tmp_path, tmp_path)

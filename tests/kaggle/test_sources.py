@@ -16,7 +16,12 @@ from kaggle_kit.inference.predict import predict
 from kaggle_kit.kaggle.kernel import plan_push, push
 from kaggle_kit.kaggle.ship import plan_ship, ship
 from kaggle_kit.rehearsal.kernel_folder import read_kernel_metadata
-from kaggle_kit.rehearsal.kernel_sources import fill_in, make_sources, takes_sources
+from kaggle_kit.rehearsal.kernel_sources import (
+    fill_in,
+    make_sources,
+    takes_sources,
+    trains,
+)
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.manifest import MANIFEST
 from tests.helpers.complaints import check_complaint
@@ -35,11 +40,8 @@ from tests.helpers.kernel_inputs import (
 from tests.helpers.signed_bundles import sign
 
 OTHER = "landmark-recognition-2020"  # before the other in the alphabet
-# The last lines of the kernels of interface 1.
-FORMER = {
-    "inference": "kernel.infer(INPUT, bundle, START, LIMIT_S)",
-    "training": "kernel.train(INPUT, bundle, START + STOP_S)",
-}
+# The kernels of interface 1, word for word; as text, since pytest imports Python files.
+FORMER = Path(__file__).with_name("interface_1")
 
 
 @pytest.fixture
@@ -209,14 +211,73 @@ def test_two_outputs_and_no_source_are_refused(inputs, tmp_path):
     assert f"found {outputs[0]} and {outputs[1]}; " in line and "kernel_sources" in line
 
 
-def test_the_only_output_is_resumed_wherever_it_is(inputs, tmp_path):
-    """A training refuses a run of other settings by itself."""
+def test_without_a_source_the_only_output_is_resumed(inputs, tmp_path):
+    """Wherever it is, and also when it is mounted twice."""
     lay_out("competitions", inputs)
     output = add_session(inputs / "datasets" / "me" / "saved")
     (inputs / "again").symlink_to(output)
+    found = taken(SCRIPTS["training"], inputs, tmp_path)[3]
+    assert Path(found).samefile(output)
+
+
+@pytest.mark.parametrize("n_others", [1, 2])
+def test_an_output_that_is_not_attached_is_not_replaced(n_others, inputs, tmp_path):
+    """By one that was saved as a dataset, or by that of another owner."""
+    lay_out("competitions", inputs)
+    places = ["datasets/me/mine", "notebooks/you/mine"][:n_others]
+    others = [add_session(inputs / place) for place in places]
+    line = refusal(told("training", tmp_path, earlier="me/mine"), inputs, tmp_path)
+    assert f"(me/mine), found {' and '.join(map(str, others))}; " in line
+    assert "kernel_sources" in line
+
+
+def test_a_first_training_is_told_its_source_and_has_no_output(inputs, tmp_path):
+    lay_out("competitions", inputs)
     script = told("training", tmp_path, earlier="me/mine")
-    for path in (script, SCRIPTS["training"]):
-        assert Path(taken(path, inputs, tmp_path)[3]).samefile(output)
+    assert taken(script, inputs, tmp_path)[3] == "None"
+
+
+# Places where Kaggle has not mounted anything yet
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("place", ["competition-data/2021", "competitions/code"])
+def test_a_competition_is_found_by_its_slug_alone(name, place, inputs, tmp_path):
+    """Not a dataset or an output of its name, nor another competition."""
+    add_bundle(inputs / "kit")
+    competition = add_competition(inputs / place / SLUG)
+    (inputs / "linked").mkdir()
+    (inputs / "linked" / SLUG).symlink_to(competition)
+    for other in ("datasets/me", "notebooks/me/output"):
+        add_competition(inputs / other / SLUG)
+    add_competition(inputs / place / OTHER)
+    script = told(name, tmp_path, competition=SLUG)
+    assert Path(taken(script, inputs, tmp_path)[1]).samefile(competition)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_two_competitions_of_one_slug_are_refused(name, inputs, tmp_path):
+    add_bundle(inputs / "kit")
+    first, second = (add_competition(inputs / place / SLUG) for place in "ab")
+    line = refusal(told(name, tmp_path, competition=SLUG), inputs, tmp_path)
+    assert f"({SLUG}), found {first} and {second}; attach only" in line
+
+
+@pytest.mark.parametrize("place", ["datasets/me", "notebooks/me"])
+def test_a_dataset_or_an_output_of_the_slug_is_no_competition(place, inputs, tmp_path):
+    add_bundle(inputs / "kit")
+    other = add_competition(inputs / place / SLUG)
+    script = told("inference", tmp_path, competition=SLUG)
+    assert f"({SLUG}), found {other}; " in refusal(script, inputs, tmp_path)
+
+
+def test_an_output_is_found_by_its_slug_alone(inputs, tmp_path):
+    lay_out("competitions", inputs)
+    own = add_session(inputs / "kernels" / "me" / "mine")
+    add_session(inputs / "kernels" / "me" / "another")
+    add_session(inputs / "datasets" / "me" / "mine")
+    script = told("training", tmp_path, earlier="me/mine")
+    assert taken(script, inputs, tmp_path)[3] == str(own)
 
 
 # Kernels and bundles of other versions
@@ -225,9 +286,7 @@ def test_the_only_output_is_resumed_wherever_it_is(inputs, tmp_path):
 def former(name: str, tmp_path: Path) -> Path:
     """A kernel of interface 1, which takes the first bundle."""
     path = tmp_path / f"former-{name}.py"
-    text = SCRIPTS[name].read_text("utf-8").replace("INTERFACE = 2", "INTERFACE = 1")
-    *lines, _ = text.splitlines()
-    path.write_text("\n".join([*lines, FORMER[name]]) + "\n")
+    shutil.copyfile(FORMER / f"landmark-{name}.txt", path)
     return path
 
 
@@ -291,6 +350,30 @@ def test_only_the_constant_of_a_kernel_of_the_kit_is_filled_in(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("code", "is_training"),
+    [
+        ("kernel.train(1, 2, 3)", True),
+        ("if 1:\n    kaggle_kit.kernel.train(1, 2, 3)", True),
+        ("kernel.infer(1, 2, 3, 4)", False),
+        ("kernel.infer(settings.train.epochs)", False),
+        ("model.train(False)", False),
+        ("x = kernel.train", False),
+    ],
+)
+def test_a_kernel_trains_if_it_calls_the_training(code, is_training, tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(
+        f"import kaggle_kit.kernel\nfrom kaggle_kit import kernel\n{code}\n"
+    )
+    assert trains(path) is is_training
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_one_of_the_kernels_of_the_kit_trains(name):
+    assert trains(SCRIPTS[name]) is (name == "training")
+
+
+@pytest.mark.parametrize(
     ("kernels", "earlier"),
     [
         ([], None),
@@ -345,6 +428,16 @@ def test_push_of_two_fitting_bundles_sends_nothing(ready, small_bundle, kernel_d
         push(kernel_dir)
     check_complaint(caught.value, KERNEL)
     assert f"{DATASET} and tester/second-kit; " in str(caught.value)
+    assert not [c for c in ready.calls if c.name == "SaveKernel"]
+
+
+@pytest.mark.parametrize("content", [b"[]", b'{"test": {"gap": 2}}'])
+def test_push_of_a_damaged_manifest_sends_nothing(ready, kernel_dir, content):
+    """Otherwise the kernel would be told no bundle."""
+    ready.add_dataset(DATASET, {MANIFEST: content, "other.csv": b"x"})
+    with pytest.raises(ArtefactError) as caught:
+        push(kernel_dir, dataset=DATASET)
+    check_complaint(caught.value, DATASET)
     assert not [c for c in ready.calls if c.name == "SaveKernel"]
 
 

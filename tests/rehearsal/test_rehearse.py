@@ -15,6 +15,7 @@ from kaggle_kit.rehearsal import rehearse as rehearse_module
 from kaggle_kit.rehearsal.rehearse import rehearse
 from kaggle_kit.storage.json_files import to_json
 from kaggle_kit.storage.manifest import MANIFEST
+from tests.helpers.complaints import check_complaint
 from tests.helpers.signed_bundles import sign
 
 GOOD = """
@@ -310,6 +311,49 @@ assert sample.parts[-3:-1] == ("competitions", {slug!r})
     assert "SOURCES = {}" in (tmp_path / "kernel" / "script.py").read_text()
     copy = tmp_path / "out" / "kernel" / "script.py"
     assert told["bundle"] in copy.read_text()
+
+
+TOLD = f"from kaggle_kit import kernel\nSOURCES = {{}}\n{GOOD}"
+
+
+def refusal(small, tmp_path, script, slugs):
+    """The line with which a kernel for some competitions is refused before it is run."""
+    root, bundle = small
+    (bundle / "kaggle_kit").mkdir()
+    shutil.copy(Path(kaggle_kit.__file__).with_name("kernel.py"), bundle / "kaggle_kit")
+    sign(bundle)
+    kernel = tmp_path / "kernel"
+    kernel.mkdir()
+    (kernel / "script.py").write_text(script)
+    values = {"code_file": "script.py", "enable_internet": False}
+    text = json.dumps(values | {"competition_sources": slugs})
+    (kernel / "kernel-metadata.json").write_text(text)
+    with pytest.raises(ArtefactError) as caught:
+        rehearse(bundle, root, tmp_path / "out", kernel=kernel)
+    assert not (tmp_path / "out").exists()
+    check_complaint(caught.value, kernel / "kernel-metadata.json")
+    return str(caught.value)
+
+
+def test_a_kernel_that_could_be_told_several_competitions_is_refused(small, tmp_path):
+    line = refusal(small, tmp_path, TOLD, ["one-more", "another"])
+    assert "one competition in competition_sources, got one-more and another; " in line
+
+
+def test_a_kernel_of_ones_own_may_have_several_competitions(outcome):
+    """It is told nothing, and sees the first."""
+    script = f'{GOOD}\nassert sample.parts[-2] == "one-more"'
+    assert outcome(script, {"competition_sources": ["one-more", "another"]})["valid"]
+
+
+@pytest.mark.parametrize("script", [GOOD, TOLD], ids=["own", "told"])
+@pytest.mark.parametrize("slug", ["../../x", "/tmp/x", "a/b", "..", "", "a b", "a\n"])
+def test_a_competition_that_is_no_slug_is_refused(small, tmp_path, script, slug):
+    """Its name becomes part of a path."""
+    slug = slug.replace("/tmp", str(tmp_path))
+    line = refusal(small, tmp_path, script, ["another", slug])
+    assert f"{slug!r} for the slug of a competition" in line.replace("\\\\", "\\")
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_kernel_over_its_memory_limit_fails(outcome):
