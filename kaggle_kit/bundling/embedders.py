@@ -23,7 +23,6 @@ from kaggle_kit.data.decode import decode_file
 from kaggle_kit.data.subset import same_split
 from kaggle_kit.errors import ArtefactError, ConfigError, DataError
 from kaggle_kit.inference.embedder import load_embedder
-from kaggle_kit.inference.embedder_parts import sort_runs
 from kaggle_kit.local_features.extract import LocalReader
 from kaggle_kit.local_features.vlad import Vocabulary
 from kaggle_kit.model.convert_litert import convert_to_int8, convert_to_litert
@@ -133,7 +132,7 @@ def write_whitenings(whitenings: Sequence[Whitening | None], folder: Path) -> No
     embedders = folder / "embedders"
     paths = [
         embedders / run / f"{kind}.whitening.npz"
-        for run in sort_runs(path.name for path in embedders.iterdir())
+        for run in sorted(path.name for path in embedders.iterdir())
         for kind, files in (("model", (MODEL, INT8)), ("words", ("words.npy",)))
         if any((embedders / run / file).exists() for file in files)
     ]

@@ -210,19 +210,6 @@ def load_parts(
     return parts
 
 
-def sort_runs(names: Iterable[str]) -> list[str]:
-    """The folders of ``embedders/`` in the order of the parts, by their names.
-
-    Numbers are sorted as numbers, if all names are, as ``bundle`` names them.
-
-    >>> sort_runs(["10", "2"]), sort_runs(["a-b", "a", "10", "2"])
-    (['2', '10'], ['10', '2', 'a', 'a-b'])
-    """
-    names = sorted(names)
-    are_numbers = all(name.isdecimal() for name in names)
-    return sorted(names, key=int) if are_numbers else names
-
-
 def _load_whitening(
     place: Path, kind: str, entries: Collection[str]
 ) -> Whitening | None:
@@ -243,7 +230,7 @@ def _list_runs(names: Iterable[str]) -> dict[str, set[str]]:
         run, _, entry = rest.partition("/")
         if top == "embedders" and entry:
             runs.setdefault(run, set()).add(entry.partition("/")[0])
-    return {run: runs[run] for run in sort_runs(runs)}
+    return {run: runs[run] for run in sorted(runs)}
 
 
 def _check_network(path: Path, folder: Path, names: Collection[str]) -> None:
