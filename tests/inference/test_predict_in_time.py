@@ -334,7 +334,7 @@ def test_images_are_reached_in_the_order_of_the_sample(
 @pytest.mark.slow  # and on a machine with nothing else to do
 def test_a_rehearsed_kernel_does_not_exceed_its_limit(run_dir, competition, tmp_path):
     """With a network that is really slow: four views of an image, some twice as large."""
-    changes = {"data.image_size": 64, "data.stored_size": 64}
+    changes = {"data.image_size": 768, "data.stored_size": 768}
     changes |= {"recognition.scales": [1.0, 2.0]}
     build_bundle([run_dir], competition, tmp_path / "bundle", changes)
     place = multiply_test_images(competition, tmp_path / "many", 12)
