@@ -10,11 +10,10 @@ from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.data.near_duplicates import hash_files
 from kaggle_kit.data.non_landmark_sources import find_images
 from kaggle_kit.data.non_landmarks import (
-    ORIGINS,
-    POOLS,
     PoolCounts,
     Pools,
     check_listed,
+    count_pools,
     find_candidates,
     make_pools,
     read_record,
@@ -44,8 +43,8 @@ def subset_queries(
 ) -> Queries:
     """The images of a run's subset, by split.
 
-    The pools of non-landmarks are made here if the subset has none, as after a training on
-    Kaggle, or if ``settings`` ask for other pools than the run's config.
+    The pools of non-landmarks are made here in two cases: the subset has none, as after a
+    training on Kaggle, or ``settings`` ask for other pools than the run's config.
 
     Args:
         settings: of the bundle.
@@ -89,11 +88,9 @@ def _read_pools(
     if not (same and (record or pooled)):
         return None
     if record is None:  # of a version that knew one source
-        sizes = {name: sum(m.split == name for m in pooled) for name in POOLS}
-        record = PoolCounts("unlisted", ORIGINS["unlisted"], **sizes)
+        record = count_pools("unlisted", pooled)
     if record.source in ("none", "unlisted"):
-        paths = {m.image_id: image_path(files.train_dir, m.image_id) for m in pooled}
-        return Pools(pooled, paths, record)
+        return Pools(pooled, {}, record)  # they are in train/, as the others
     found = find_images(record.source, files, non_landmarks)
     missing = [m.image_id for m in pooled if m.image_id not in found]
     if missing:

@@ -34,8 +34,9 @@ COSINES = np.rint(
 def hash_image(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """Hash an upright image, (h, w, 3) uint8 -> (3,): rows, columns, frequencies.
 
-    An image without contrast, such as a black one, or without any bit, such as a gradient,
-    has a digest of its pixels instead, so that it is near its exact copies alone.
+    Some images have a digest of their pixels instead: those without contrast, such as a
+    black one, and those without any bit, such as a gradient. They are near their exact
+    copies alone.
     """
     grey = Image.fromarray(pixels).convert("L")
     rows, columns, square = (

@@ -1,8 +1,8 @@
 """Find near-duplicates: the same image scaled, compressed again or slightly cropped.
 
-Two images are near-duplicates if at most ``MAX_DISTANCE`` of the 128 bits of their
-difference hashes differ, and at most ``MAX_CHECK`` of the 64 bits of their frequency hashes
-(see ``data.image_hash``). Of 4,798 real images these are 360 pairs, and local features
+Two images are near-duplicates if their hashes (``data.image_hash``) differ in few bits: at
+most ``MAX_DISTANCE`` of the 128 of the difference hash, and at most ``MAX_CHECK`` of the 64
+of the frequency hash. Of 4,798 real images these are 360 pairs, and local features
 confirm them all; with a difference hash of 64 bits alone, 26 of 378 pairs are wrong at 4
 bits. Of 400 images scaled to a half or a quarter, compressed at JPEG quality 30, or with 1% of
 each side cut off, 99% or more are found; with 2.5% cut off 87%, with 5% cut off 18%. Of 383,726

@@ -19,8 +19,8 @@ def find_images(
 ) -> dict[str, Path]:
     """The images of a source, by id.
 
-    The id of an image in a folder of the user's is the SHA-256 of its content, shortened
-    to 16 digits, as its name may be that of another image.
+    A user's folder may have two images of one name. So the id of such an image is the
+    SHA-256 of its content, shortened to 16 digits.
 
     Raises:
         DataError: the files that the source needs are missing.

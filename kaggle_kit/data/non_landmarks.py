@@ -114,9 +114,10 @@ def make_pools(
 ) -> Pools:
     """Draw the pools from the candidates that are fit.
 
-    Left out are test images, by id and by file name, and with hashes also near-duplicates
-    of landmark images, of test images and of one another, and what does not decode. The
-    draw depends on the seed and on the images that remain alone.
+    Test images are left out, by id and by file name. With hashes, three more kinds are:
+    near-duplicates of landmark or test images, all but one of near-duplicates among the
+    candidates, and what does not decode. The draw depends on the seed and on the images
+    that remain alone.
 
     Args:
         candidates: of ``find_candidates``.
@@ -140,11 +141,16 @@ def make_pools(
             len(candidates),
         )
     members = draw_pools(fit, pools, np.random.default_rng([seed, STREAM]))
-    sizes = {name: sum(m.split == name for m in members) for name in POOLS}
-    counts = PoolCounts(
-        pools.source, ORIGINS[pools.source], **sizes, left_out=n_left_out
-    )
+    counts = count_pools(pools.source, members, n_left_out)
     return Pools(members, dict(candidates), counts)
+
+
+def count_pools(
+    source: str, members: Sequence[Member], n_left_out: int = 0
+) -> PoolCounts:
+    """The counts of the images in pools."""
+    sizes = {name: sum(m.split == name for m in members) for name in POOLS}
+    return PoolCounts(source, ORIGINS[source], **sizes, left_out=n_left_out)
 
 
 def draw_pools(
