@@ -14,6 +14,15 @@ from kaggle_kit.storage.tables import Truth
 A, B, C, D = (letter * 16 for letter in "abcd")
 
 
+def check_refused(read, path, text, expected):
+    """One line: the file, what was expected, and what to do."""
+    path.write_text(text)
+    with pytest.raises(TableError) as caught:
+        read(path)
+    line = str(caught.value)
+    assert line.startswith(f"{path}: ") and expected in line and "; " in line
+
+
 def test_a_solution_is_read_as_it_is_published(tmp_path):
     path = tmp_path / "recognition_solution_v2.1.csv"
     path.write_text(
@@ -50,11 +59,7 @@ def test_a_solution_is_read_as_it_is_published(tmp_path):
 )
 def test_a_malformed_solution_is_one_line(tmp_path, text, expected):
     path = tmp_path / "recognition_solution_v2.1.csv"
-    path.write_text(text)
-    with pytest.raises(TableError) as caught:
-        read_public_solution(path)
-    line = str(caught.value)
-    assert line.startswith(f"{path}: ") and expected in line and "; " in line
+    check_refused(read_public_solution, path, text, expected)
 
 
 def test_clean_labels_are_read_as_they_are_published(tmp_path):
@@ -75,11 +80,7 @@ def test_clean_labels_are_read_as_they_are_published(tmp_path):
 )
 def test_malformed_clean_labels_are_one_line(tmp_path, text, expected):
     path = tmp_path / "train_clean.csv"
-    path.write_text(text)
-    with pytest.raises(TableError) as caught:
-        read_clean_labels(path)
-    line = str(caught.value)
-    assert line.startswith(f"{path}: ") and expected in line and "; " in line
+    check_refused(read_clean_labels, path, text, expected)
 
 
 def test_ids_of_other_tables_are_checked_by_column(tmp_path):
