@@ -18,8 +18,9 @@ from kaggle_kit.metrics.score import Score, gap_of_sample
 from kaggle_kit.rehearsal.rehearse import VISIBLE, Rehearsal, ReportPath, rehearse
 from kaggle_kit.report.page import report_if_possible
 from kaggle_kit.report.plots import learning_curves
-from kaggle_kit.storage.files import atomic_write, lock
+from kaggle_kit.storage.files import atomic_write
 from kaggle_kit.storage.json_files import INLINE, write_json
+from kaggle_kit.storage.locks import lock
 from kaggle_kit.subprocess_call import run_in_subprocess
 from kaggle_kit.training.result import ShardCounts, ShardsAndTraining, TrainingResult
 

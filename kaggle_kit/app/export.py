@@ -20,12 +20,13 @@ from kaggle_kit.errors import ArtefactError, DataError
 from kaggle_kit.progress import progress
 from kaggle_kit.retrieval.gallery import sort_rarest_first
 from kaggle_kit.storage import tables
-from kaggle_kit.storage.files import atomic_write_dir
+from kaggle_kit.storage.folders import FolderKind, atomic_write_dir, list_files
 from kaggle_kit.storage.json_files import json_text
 from kaggle_kit.storage.manifest import (
     MANIFEST,
     BundleManifest,
     describe_file,
+    read_manifest,
     upload_names,
     verify,
 )
@@ -113,7 +114,7 @@ def export(bundle: Path, out: Path, images: Path | None) -> AppExport:
             )
     has_local = manifest.measure("local") <= MAX_MB * 1e6
     n_thumbnails = 0
-    with atomic_write_dir(out, PAGE) as folder:
+    with atomic_write_dir(out, EXPORT) as folder:
         _copy_bundle(manifest, folder / "bundle", has_local)
         if images:
             competition = Competition(images).require("train")
@@ -128,6 +129,25 @@ def export(bundle: Path, out: Path, images: Path | None) -> AppExport:
         files = [path for path in folder.rglob("*") if path.is_file()]
         size = sum(path.stat().st_size for path in files)
     return AppExport(len(files), round(size / 1e6, 1), n_thumbnails, str(out))
+
+
+def _read_record(folder: Path) -> list[str]:
+    """The files of an earlier export; its bundle has a list of its own."""
+    bundle = [
+        f"bundle/{name}" for name in (*read_manifest(folder / "bundle").files, MANIFEST)
+    ]
+    others = (name for name in list_files(folder) if not name.startswith("bundle/"))
+    return bundle + [name for name in others if EXPORT.has_name(name)]
+
+
+EXPORT = FolderKind(
+    PAGE,
+    (
+        *("requirements.txt", ".streamlit/config.toml", "bundle/*"),
+        *(f"photos/{THUMBNAILS}", f"photos/{EXAMPLES}/*"),
+    ),
+    _read_record,
+)
 
 
 def _extra_requirements(bundle: Path) -> str:

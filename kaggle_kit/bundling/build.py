@@ -21,6 +21,7 @@ from typing import Any
 import kaggle_kit
 from kaggle_kit.bundling.calibrate import write_calibrations
 from kaggle_kit.bundling.contents import (
+    BUNDLE,
     BundleSizes,
     write_config,
     write_listing,
@@ -48,9 +49,9 @@ from kaggle_kit.data.layout import Competition
 from kaggle_kit.data.non_landmarks import PoolCounts, write_record
 from kaggle_kit.inference.embedder import load_embedder
 from kaggle_kit.limits import require_limit
-from kaggle_kit.storage.files import atomic_write_dir
+from kaggle_kit.storage.folders import atomic_write_dir
 from kaggle_kit.storage.json_files import JsonObject, json_text, read_json
-from kaggle_kit.storage.manifest import MANIFEST, describe_file
+from kaggle_kit.storage.manifest import describe_file
 
 SUBTITLE = "Library, model and gallery for the landmark inference kernel"
 DESCRIPTION = """\
@@ -149,7 +150,7 @@ def build_bundle(
     listed = [Path(path) for path in non_landmarks]
     queries = subset_queries(run_dirs[0], settings, files, listed)
     check_share(settings.recognition, queries.by_split)
-    with atomic_write_dir(out, MANIFEST) as folder:
+    with atomic_write_dir(out, BUNDLE) as folder:
         copy_library(folder)
         stop_former_kernels(folder)
         report = _write_recogniser(run_dirs, settings, files, queries, folder)

@@ -8,18 +8,38 @@ from typing import Any
 from kaggle_kit import config
 from kaggle_kit.bundling.leaks import check_no_leaks
 from kaggle_kit.bundling.metadata import check_files
+from kaggle_kit.bundling.notice import ATTRIBUTION
 from kaggle_kit.config import Config
+from kaggle_kit.data.non_landmarks import RECORD
 from kaggle_kit.errors import ArtefactError
+from kaggle_kit.inference.calibration import CALIBRATION, PLAIN_CALIBRATION
+from kaggle_kit.storage.folders import FolderKind
 from kaggle_kit.storage.json_files import JsonObject, json_text
 from kaggle_kit.storage.manifest import (
     MANIFEST,
     METADATA,
     FileEntry,
     describe_file,
+    read_manifest,
     upload_names,
 )
 from kaggle_kit.training.environment import read_environment
 
+
+def _read_record(folder: Path) -> list[str]:
+    """The files of an earlier bundle."""
+    return [*read_manifest(folder).files, METADATA]
+
+
+BUNDLE = FolderKind(
+    MANIFEST,
+    (
+        *("kaggle_kit/*", "embedders/*", "gallery/*", "local/*", "*.npz", "LICENSE"),
+        *("NOTICE.md", ATTRIBUTION, "classes.csv", "config.json", "names.csv"),
+        *("tuning.json", RECORD, CALIBRATION, PLAIN_CALIBRATION, METADATA),
+    ),
+    _read_record,
+)
 LIBRARY, OTHER = "library", "other"
 ADVICE = {  # for a part that is too large
     "embedders": "choose a smaller model.backbone, or fewer runs",

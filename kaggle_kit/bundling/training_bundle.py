@@ -5,6 +5,7 @@ from pathlib import Path
 
 import kaggle_kit
 from kaggle_kit.bundling.contents import (
+    BUNDLE,
     BundleSizes,
     write_config,
     write_listing,
@@ -16,8 +17,7 @@ from kaggle_kit.config import Config
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.limits import require_limit
 from kaggle_kit.model.pretrained import IMAGENET, imagenet_package
-from kaggle_kit.storage.files import atomic_write_dir
-from kaggle_kit.storage.manifest import MANIFEST
+from kaggle_kit.storage.folders import atomic_write_dir
 
 SUBTITLE = "Library and config for the landmark training kernel"
 DESCRIPTION = """\
@@ -52,7 +52,7 @@ def build_training_bundle(
     require_limit("max_mb", max_mb, "MB")
     out = Path(out)
     title = make_title(handle, title)
-    with atomic_write_dir(out, MANIFEST) as folder:
+    with atomic_write_dir(out, BUNDLE) as folder:
         copy_library(folder)
         stop_former_kernels(folder)
         write_config(settings, folder)

@@ -28,11 +28,14 @@ from kaggle_kit.data.subset import same_split
 from kaggle_kit.errors import ArtefactError, DataError
 from kaggle_kit.progress import progress
 from kaggle_kit.storage import json_files, tables
-from kaggle_kit.storage.files import atomic_write, atomic_write_dir, lock
+from kaggle_kit.storage.files import atomic_write
+from kaggle_kit.storage.folders import FolderKind, atomic_write_dir
+from kaggle_kit.storage.locks import lock
 from kaggle_kit.storage.manifest import describe_file
 from kaggle_kit.storage.tables import Member
 
 logger = logging.getLogger(__name__)
+SHARDS = FolderKind(MARKER, (*TABLES, *(f"{split}-*.tfrecord" for split in SPLITS)))
 
 # As ``map`` of a function over jobs: the results are in the order of the jobs.
 ParallelMap = Callable[[Callable[[Job], JobResult], Sequence[Job]], Iterable[JobResult]]
@@ -86,7 +89,7 @@ def _write(
     broken: list[str] = []
     labelled = [m for m in members if m.landmark_id in class_of]
     n_left = sum(m.split in SPLITS for m in labelled)
-    with atomic_write_dir(out, MARKER) as part:
+    with atomic_write_dir(out, SHARDS) as part:
         for split in SPLITS:
             images = [m for m in labelled if m.split == split]
             jobs = _jobs(settings, place, split, images, class_of, part)

@@ -15,6 +15,7 @@ from kaggle_kit.data.index import read_hashes
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.data.near_duplicates import group, hash_files
 from kaggle_kit.data.non_landmarks import (
+    RECORD,
     PoolCounts,
     find_candidates,
     make_pools,
@@ -31,12 +32,13 @@ from kaggle_kit.errors import DataError
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.columns import Columns
 from kaggle_kit.storage.csv_files import write_rows
-from kaggle_kit.storage.files import atomic_write_dir
+from kaggle_kit.storage.folders import FolderKind, atomic_write_dir, check_replaceable
 from kaggle_kit.storage.json_files import JsonObject
 from kaggle_kit.storage.tables import Label, Member
 
 logger = logging.getLogger(__name__)
 MARKER = "subset.csv"
+SUBSET = FolderKind(MARKER, ("classes.csv", RECORD))
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def subset(
         TableError: ``train.csv`` is malformed.
     """
     place = Competition(Path(competition)).require("train.csv")
+    check_replaceable(out, SUBSET)
     labels = tables.read_labels(place.train_csv, settings.group_column)
     rng = np.random.default_rng(seed)
     selection = choose(labels, settings, rng)
@@ -112,7 +115,7 @@ def subset(
     if pools:
         members += pools.members
     classes = count_classes(members)
-    with atomic_write_dir(out, MARKER) as part:
+    with atomic_write_dir(out, SUBSET) as part:
         columns = ("id", "landmark_id", "split")
         write_rows(part / MARKER, columns, members.tuples())
         rows = [(i, *row) for i, row in enumerate(classes)]

@@ -18,7 +18,7 @@ from kaggle_kit.demo.buildings import Face, random_building
 from kaggle_kit.demo.pictures import draw_building, draw_non_landmark
 from kaggle_kit.progress import progress
 from kaggle_kit.storage.csv_files import write_rows
-from kaggle_kit.storage.files import atomic_write_dir
+from kaggle_kit.storage.folders import FolderKind, atomic_write_dir
 from kaggle_kit.storage.json_files import JsonObject
 
 Subject = tuple[
@@ -63,12 +63,33 @@ def draw(out: Path, seed: int = 0) -> DemoCounts:
         test += [(landmark_id, faces)] * TEST_IMAGES
     train += [(None, None)] * TRAIN_OTHERS
     test += [(None, None)] * TEST_OTHERS
-    with atomic_write_dir(out, MARKER) as part:
+    with atomic_write_dir(out, DRAWN) as part:
         train_ids = _draw_images(part / "train", train, seed)
         test_ids = _draw_images(part / "test", test, seed)
         _write_tables(part, train_ids, test_ids, landmark_ids[0])
         (part / MARKER).write_text(f"drawn by kaggle-kit, seed {seed}\n", "utf-8")
     return DemoCounts(N_LANDMARKS, len(train), len(test))
+
+
+def _read_record(folder: Path) -> list[str]:
+    """The files of an earlier competition, whose image ids follow from its seed."""
+    seed = int((folder / MARKER).read_text("utf-8").split()[-1])
+    images = [
+        image_path(Path(part), _image_id(seed, part, i)).as_posix()
+        for part in ("train", "test")
+        for i in range(
+            N_LANDMARKS * TRAIN_IMAGES[1] + TRAIN_OTHERS
+        )  # the most there are
+    ]
+    return [*images, *TABLES]
+
+
+TABLES = ("train.csv", "sample_submission.csv", "solution.csv")
+DRAWN = FolderKind(MARKER, TABLES, _read_record)
+
+
+def _image_id(seed: int, part: str, index: int) -> str:
+    return hashlib.sha256(f"{seed} {part} {index}".encode()).hexdigest()[:16]
 
 
 def _draw_images(
@@ -82,8 +103,7 @@ def _draw_images(
 
     def draw_image(index: int) -> tuple[str, int | None]:
         landmark_id, faces = subjects[index]
-        key = f"{seed} {folder.name} {index}"
-        image_id = hashlib.sha256(key.encode()).hexdigest()[:16]
+        image_id = _image_id(seed, folder.name, index)
         rng = np.random.default_rng(int(image_id, 16))
         picture = draw_building(faces, rng) if faces else draw_non_landmark(rng)
         path = image_path(folder, image_id)

@@ -1,12 +1,11 @@
 """Checks that are made before anything is sent to Kaggle."""
 
-import os
 import shutil
-import tempfile
 import unicodedata
 from pathlib import Path
 
 from kaggle_kit.errors import ArtefactError, KitError
+from kaggle_kit.storage import places
 
 # The kit's own limit. A submission is recognised by the end of its description, which
 # must not be cut off, and a row of the ledger should stay readable.
@@ -51,18 +50,14 @@ def check_writable(folder: Path) -> None:
     Raises:
         ArtefactError: names the folder and the reason.
     """
-    parent = Path(folder).absolute()
-    while not os.path.lexists(parent) and parent != parent.parent:
-        parent = parent.parent
-    try:
-        with tempfile.TemporaryFile(dir=parent) as file:
-            file.write(b"test")
-        free_mb = shutil.disk_usage(parent).free / 1e6
-    except OSError as error:
+    parent = places.nearest_folder(folder)
+    reason = places.find_obstacle(parent)
+    if reason:
         raise ArtefactError(
-            f"{parent}: expected a writable folder, got: {error.strerror}; nothing was "
-            f"sent: make it writable, then run the same command again"
-        ) from None
+            f"{parent}: expected a writable folder, got: {reason}; nothing was sent: make "
+            f"it writable, then run the same command again"
+        )
+    free_mb = shutil.disk_usage(parent).free / 1e6
     if free_mb < MIN_FREE_MB:
         raise ArtefactError(
             f"{parent}: expected {MIN_FREE_MB} MB of free space, got {free_mb:.0f} MB; "

@@ -21,6 +21,7 @@ from kaggle_kit.errors import (
 from kaggle_kit.kaggle import client
 from kaggle_kit.kaggle.dataset import download_file
 from kaggle_kit.kaggle.kernel_run import (
+    OUTPUT,
     RESULT,
     BundleInfo,
     KernelRun,
@@ -31,7 +32,7 @@ from kaggle_kit.kaggle.polling import wait_for
 from kaggle_kit.metrics.score import Validation, validate
 from kaggle_kit.rehearsal.kernel_folder import KernelMetadata
 from kaggle_kit.storage import json_files
-from kaggle_kit.storage.files import atomic_write_dir
+from kaggle_kit.storage.folders import atomic_write_dir
 from kaggle_kit.storage.manifest import MANIFEST, read_scores
 
 logger = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ def collect(
     what = f"kernel {kernel} version {version}"
     status = wait_for(_end_status_check(kernel), RUN_TIMEOUT_S, what)
     folder = output_folder(kernel, version)
-    with atomic_write_dir(folder, RESULT) as part:
+    with atomic_write_dir(folder, OUTPUT) as part:
         _download(kernel, part)
         if status != "complete":
             raise _run_failure(kernel, version, status, part)

@@ -10,10 +10,11 @@ from kaggle_kit.errors import ArtefactError, KitError
 from kaggle_kit.kaggle.checks import check_text, check_writable
 from kaggle_kit.metrics.score import Validation
 from kaggle_kit.storage import json_files
-from kaggle_kit.storage.files import replaceable
+from kaggle_kit.storage.folders import FolderKind
 from kaggle_kit.storage.json_files import INLINE, OPTIONAL
 
 RESULT = "push.json"  # in the output folder of a version
+OUTPUT = FolderKind(RESULT)
 SUBMISSIONS = Path("submissions")
 COUNTS = ("valid", "n_images", "n_guesses")  # the keys that ``validate`` returns
 _MALFORMED = (*json_files.DAMAGE, KeyError, TypeError, AttributeError)
@@ -98,7 +99,7 @@ def check_output_folders(kernel: str) -> None:
         number = re.fullmatch(r"[1-9]\d*", folder.name.rpartition("-v")[2])
         if number is None:
             continue
-        if not replaceable(folder, RESULT):
+        if not OUTPUT.is_replaceable(folder):
             raise ArtefactError(
                 f"{folder}: expected the output of {kernel}, which has {RESULT}, found "
                 f"other files; move the folder away"

@@ -6,7 +6,7 @@ from pathlib import Path
 from kaggle_kit.kaggle.checks import check_writable
 from kaggle_kit.kaggle.replies import Submission
 from kaggle_kit.storage.csv_files import read_rows, write_rows
-from kaggle_kit.storage.files import lock
+from kaggle_kit.storage.locks import lock
 
 LEDGER = Path("submissions") / "ledger.csv"
 

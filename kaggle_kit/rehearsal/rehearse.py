@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kaggle_kit.bundling.library import check_fit
 from kaggle_kit.data.layout import Competition
-from kaggle_kit.errors import ArtefactError, KitError, RehearsalError
+from kaggle_kit.errors import KitError, RehearsalError
 from kaggle_kit.limits import require_limit
 from kaggle_kit.metrics.score import Score, Validation, score, validate
 from kaggle_kit.rehearsal.kernel_folder import find_code_file, read_kernel_metadata
@@ -16,8 +16,16 @@ from kaggle_kit.rehearsal.kernel_sources import (
     make_sources,
     require_one_competition,
 )
-from kaggle_kit.storage.files import atomic_write, package_path, replaceable
-from kaggle_kit.storage.json_files import INLINE, OPTIONAL, to_json, write_json
+from kaggle_kit.storage import places
+from kaggle_kit.storage.files import package_path
+from kaggle_kit.storage.folders import FolderKind, list_files
+from kaggle_kit.storage.json_files import (
+    INLINE,
+    OPTIONAL,
+    read_json,
+    to_json,
+    write_json,
+)
 from kaggle_kit.storage.manifest import (
     MANIFEST,
     describe_file,
@@ -25,13 +33,31 @@ from kaggle_kit.storage.manifest import (
     verify_upload,
 )
 
-RESULT = "rehearsal.json"
+RESULT, RECORD = "rehearsal.json", "rehearsal.files.json"
+FOLDERS = ("input", "working", "kernel", "scratch")
 SUBMISSION = Path("working", "submission.csv")
 RESAMPLES = 1000  # for the bootstrap intervals of the score
 TIME_LIMIT_S = 12 * 3600.0  # of Kaggle's scoring run
 MEMORY_GB = 29.0  # of Kaggle's GPU machines
 SLUG = "landmark-recognition-2021"
 VISIBLE = ("train", "test", "train.csv", "sample_submission.csv")  # not the solution
+
+
+def _read_record(folder: Path) -> list[str]:
+    """The files that an earlier rehearsal left; before it ended, all with its names."""
+    if (folder / RECORD).exists():
+        return [*read_json(folder / RECORD), RECORD]
+    return [name for name in list_files(folder) if REHEARSAL.has_name(name)]
+
+
+REHEARSAL = FolderKind(
+    RESULT,
+    (
+        *(f"{name}/*" for name in FOLDERS),
+        *("log.txt", "broken-rules.txt", "report.html", RECORD),
+    ),
+    _read_record,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +164,8 @@ def rehearse(
         result = replace(result, failed=str(error))
         raise
     finally:
+        names = [name for name in list_files(out) if REHEARSAL.has_name(name)]
+        write_json(names, out / RECORD)
         write_json(result, out / RESULT)
 
 
@@ -164,20 +192,17 @@ def _lay_out(out: Path, layout: Competition, bundle: Path, slug: str = SLUG) -> 
     The bundle appears as it would after the upload: without empty folders, and without
     the files that only the client reads.
     """
-    if out.exists() and not replaceable(out, RESULT):
-        raise ArtefactError(
-            f"{out}: expected a new or empty folder or an earlier rehearsal, found other "
-            f"files; choose another --out"
-        )
+    out = places.check_folder(out)
+    REHEARSAL.check(out)
+    own = REHEARSAL.list_own(out) if out.exists() else set()
     out.mkdir(parents=True, exist_ok=True)
-    with atomic_write(out / RESULT) as part:
-        part.write_text('{"failed": "interrupted"}\n', encoding="utf-8")
-    for path in out.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != RESULT:
-            path.unlink()
-    out = out.resolve()
+    write_json({"failed": "interrupted"}, out / RESULT)
+    (out / RECORD).unlink(missing_ok=True)  # what the kernel leaves is not known yet
+    for name in own - {RESULT, RECORD}:
+        (out / name).unlink()
+    for name in FOLDERS:  # in which nothing else is
+        if (out / name).exists():
+            shutil.rmtree(out / name)
     competition = out / "input" / "competitions" / slug
     dataset = out / "input" / "datasets" / "owner" / "landmark-kit"
     for folder in (competition, dataset.parent, out / "working", out / "scratch"):

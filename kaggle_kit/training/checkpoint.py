@@ -4,7 +4,6 @@ The format is ``.npz``. Variables are named by their numbers; the entry ``place`
 progress within the epoch: batches, seconds and sums, or nothing between epochs.
 """
 
-import os
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit.errors import ArtefactError, ConfigError
-from kaggle_kit.storage import arrays
+from kaggle_kit.storage import arrays, flush
 
 PROGRESS = "place"
 LARGEST = float(np.finfo(np.float32).max)  # of the optimizer's state
@@ -124,14 +123,15 @@ def require_converged(
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file whole or not at all.
+    """Write a file whole or not at all, also after power loss.
 
     The partial file has the same suffix, because Keras chooses the format by the suffix.
     """
     part = path.with_name(f"part-{path.name}")
     try:
         write(part)
-        os.replace(part, path)
+        flush.flush_file(part)
+        flush.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
 

@@ -8,6 +8,7 @@ format. The command ``train`` adds ``learning_curves.png``.
 """
 
 import math
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -24,13 +25,10 @@ from kaggle_kit.data.subset import same_split
 from kaggle_kit.errors import ArtefactError, ConfigError
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
-from kaggle_kit.storage.files import (
-    atomic_write,
-    atomic_write_dir,
-    lock,
-    report_full_disk,
-)
+from kaggle_kit.storage.files import atomic_write, report_full_disk
+from kaggle_kit.storage.folders import FolderKind, atomic_write_dir
 from kaggle_kit.storage.json_files import json_text
+from kaggle_kit.storage.locks import lock
 from kaggle_kit.storage.tables import Class, Member
 from kaggle_kit.training.checkpoint import (
     EpochProgress,
@@ -45,6 +43,12 @@ from kaggle_kit.training.history import read_history
 
 CONFIG, WEIGHTS, HISTORY = "config.json", "model.weights.h5", "history.csv"
 CLASSES, SUBSET, ENVIRONMENT = "classes.csv", "subset.csv", "environment.json"
+# What a killed process leaves: no name that a user would choose.
+LEFTOVER = re.compile(
+    r"(part-)?checkpoint-\d{4,}(-within)?\.npz|part-model\.weights\.h5|.+\.kit\.(part|lock|soft)",
+    re.ASCII,
+)
+RUN = FolderKind(CONFIG)  # a new one: the files of a run are written one by one
 
 History = list[dict[str, float]]  # the rows of history.csv: one per whole epoch
 
@@ -111,7 +115,7 @@ class RunDirectory:
                 f"{self.path}: expected a new or empty directory, found other files; "
                 f"choose another --run"
             )
-        with atomic_write_dir(self.path, CONFIG) as part:
+        with atomic_write_dir(self.path, RUN) as part:
             for name in (CLASSES, SUBSET, RECORD):
                 if name != RECORD or (shards_dir / name).exists():
                     shutil.copyfile(shards_dir / name, part / name)
@@ -145,7 +149,7 @@ class RunDirectory:
                 f"{', '.join(missing)}; give the whole output of the earlier session, or "
                 f"begin without it"
             )
-        with atomic_write_dir(self.path, CONFIG) as part:
+        with atomic_write_dir(self.path, RUN) as part:
             for name in names:
                 shutil.copyfile(source.path / name, part / name)  # without its mode
 
@@ -236,8 +240,8 @@ class RunDirectory:
         """Delete the partial files and old checkpoints that a killed process left."""
         n_epochs = len(self.read_history())
         newest = {self.checkpoint_path(n_epochs), self.progress_path(n_epochs)}
-        for pattern in ("part-*", "*.part", "*.kit.lock", "checkpoint-*"):
-            for path in set(self.path.glob(pattern)) - newest:
+        for path in set(self.path.iterdir()) - newest:
+            if LEFTOVER.fullmatch(path.name):
                 path.unlink()
 
     def _require_same(self, settings: Config, shards_dir: Path) -> None:

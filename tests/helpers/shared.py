@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kaggle_kit.storage.files import lock
+from kaggle_kit.storage.locks import lock
 
 
 class Shared:

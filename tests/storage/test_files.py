@@ -7,7 +7,10 @@ import pytest
 
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.errors import ArtefactError, DataError
-from kaggle_kit.storage.files import atomic_write, atomic_write_dir
+from kaggle_kit.storage.files import atomic_write
+from kaggle_kit.storage.folders import FolderKind, atomic_write_dir
+
+KIND = FolderKind("marker", ("one", "two"))
 
 
 def names(folder: Path) -> list[str]:
@@ -34,7 +37,7 @@ def test_a_file_that_failed_leaves_the_old_one(tmp_path):
 def test_a_folder_appears_when_it_is_whole_and_replaces_its_kind(tmp_path):
     target = tmp_path / "made"
     for content in ("one", "two"):
-        with atomic_write_dir(target, "marker") as part:
+        with atomic_write_dir(target, KIND) as part:
             (part / "marker").touch()
             (part / content).touch()
     assert names(target) == ["marker", "two"] and names(tmp_path) == ["made"]
@@ -42,11 +45,11 @@ def test_a_folder_appears_when_it_is_whole_and_replaces_its_kind(tmp_path):
 
 def test_a_folder_that_failed_leaves_the_old_one(tmp_path):
     target = tmp_path / "made"
-    with atomic_write_dir(target, "marker") as part:
+    with atomic_write_dir(target, KIND) as part:
         (part / "marker").write_text("old")
     with (
         pytest.raises(ValueError, match="lost"),
-        atomic_write_dir(target, "marker") as part,
+        atomic_write_dir(target, KIND) as part,
     ):
         (part / "marker").write_text("half")
         raise ValueError("lost")
@@ -56,10 +59,10 @@ def test_a_folder_that_failed_leaves_the_old_one(tmp_path):
 def test_a_folder_of_other_files_is_not_replaced(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ArtefactError, match="found other files"):
-        atomic_write_dir(tmp_path, "marker").__enter__()
+        atomic_write_dir(tmp_path, KIND).__enter__()
     file = tmp_path / "thesis.txt"
     with pytest.raises(ArtefactError):
-        atomic_write_dir(file, "marker").__enter__()
+        atomic_write_dir(file, KIND).__enter__()
     assert file.read_text() == "mine"
 
 
@@ -78,7 +81,7 @@ def test_a_competition_says_what_it_lacks(tmp_path):
 def test_an_empty_folder_is_filled(tmp_path):
     target = tmp_path / "made"
     target.mkdir()
-    with atomic_write_dir(target, "marker") as part:
+    with atomic_write_dir(target, KIND) as part:
         assert names(part) == []
         (part / "marker").touch()
     assert names(target) == ["marker"] and names(tmp_path) == ["made"]
@@ -86,7 +89,7 @@ def test_an_empty_folder_is_filled(tmp_path):
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_a_first_attempt_that_failed_leaves_nothing(error, tmp_path):
-    with pytest.raises(error), atomic_write_dir(tmp_path / "made", "marker") as part:
+    with pytest.raises(error), atomic_write_dir(tmp_path / "made", KIND) as part:
         (part / "deep").mkdir()
         (part / "deep" / "half").touch()
         raise error
@@ -98,9 +101,9 @@ def test_a_first_attempt_that_failed_leaves_nothing(error, tmp_path):
 
 def test_what_is_half_written_is_not_seen_under_its_name(tmp_path):
     target = tmp_path / "made"
-    with atomic_write_dir(target, "marker") as part:
+    with atomic_write_dir(target, KIND) as part:
         (part / "marker").write_text("old")
-    with atomic_write_dir(target, "marker") as part:
+    with atomic_write_dir(target, KIND) as part:
         (part / "marker").write_text("new")
         assert (target / "marker").read_text() == "old"
     assert (target / "marker").read_text() == "new"
@@ -124,7 +127,7 @@ def test_a_whole_competition_lacks_nothing(competition):
 
 def test_a_replacement_that_fails_gives_the_old_folder_back(tmp_path, monkeypatch):
     target = tmp_path / "made"
-    with atomic_write_dir(target, "marker") as part:
+    with atomic_write_dir(target, KIND) as part:
         (part / "marker").write_text("old")
     replace = os.replace
 
@@ -136,7 +139,7 @@ def test_a_replacement_that_fails_gives_the_old_folder_back(tmp_path, monkeypatc
     monkeypatch.setattr("os.replace", failing)
     with (
         pytest.raises(OSError, match="gone"),
-        atomic_write_dir(target, "marker") as part,
+        atomic_write_dir(target, KIND) as part,
     ):
         (part / "marker").write_text("new")
     assert (target / "marker").read_text() == "old" and names(tmp_path) == ["made"]
