@@ -20,6 +20,7 @@ from kaggle_kit.download.resize import shrink
 from kaggle_kit.download.staging import FOLDER, BrokenImages, StagingFolder
 from kaggle_kit.errors import DataError
 from kaggle_kit.progress import progress
+from kaggle_kit.storage import flush
 
 # What reading a damaged archive may raise
 ARCHIVE_ERRORS = (
@@ -116,6 +117,7 @@ def unpack_zip(archive_path: Path, staging: StagingFolder) -> UnpackCounts:
             for batch in _batches(missing):
                 for _ in pool.map(unpack_member, batch):
                     bar.update()
+    flush.flush_disk(staging.root)  # before a record says that all is there
     return UnpackCounts(
         fetched=len(missing),
         there=len(members) - len(missing),
@@ -178,6 +180,7 @@ def unpack_tar(
                         most -= decodes
                         bar.update()
                 unpacked += missing
+    flush.flush_disk(staging.root)  # before a record says that all is there
     here = existing.union(unpacked)
     return UnpackCounts(
         fetched=len(unpacked),

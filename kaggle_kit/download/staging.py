@@ -5,7 +5,7 @@ client that outlives a killed run keeps the lock while it writes, and the next r
 for it. The next run then uses the complete files that such clients left.
 """
 
-import fcntl
+import errno
 import json
 import logging
 import os
@@ -16,12 +16,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kaggle_kit.errors import ArtefactError, DataError, WaitError
 from kaggle_kit.kaggle import client
+from kaggle_kit.storage import flush, places
 from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.files import atomic_write
 from kaggle_kit.storage.json_files import read_json
+from kaggle_kit.storage.locks import NO_LOCKS
+
+if TYPE_CHECKING:
+    from filelock import SoftFileLock
 
 logger = logging.getLogger(__name__)
 FOLDER = ".download"
@@ -70,14 +76,25 @@ class StagingFolder:
         )
 
     def install(self, path: Path, name: str) -> None:
-        """Move a complete file atomically to the relative path ``name`` below ``root``."""
+        """Move a complete file atomically to the relative path ``name`` below ``root``.
+
+        Its content is on the disk before; for its name call ``flush.flush_disk``.
+        """
         with self._source_lock:
             if self.source and not (self.folder / "source").exists():
                 with atomic_write(self.folder / "source") as part:
                     part.write_text(self.source, "utf-8")
         target = self.root / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(path, target)
+        flush.flush_file(path)
+        try:
+            os.replace(path, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            with atomic_write(target) as part:  # a folder of images is on another disk
+                shutil.copyfile(path, part)
+            path.unlink()
 
     def empty_folder(self, name: str) -> Path:
         """Create an empty folder in the staging folder, replacing an earlier one."""
@@ -157,13 +174,14 @@ def open_staging(root: Path, source: str | None) -> Iterator[StagingFolder]:
         WaitError: timed out waiting for another run, or for a client of a killed run.
     """
     root = Path(root)
+    places.check_folder(root)
     (root / FOLDER).mkdir(parents=True, exist_ok=True)
     with (root / FOLDER / "lock").open("wb") as lock:
         staging = StagingFolder(root, source, lock.fileno())
         staging._require_same_source()
-        _acquire_lock(lock.fileno(), root)
-        staging._require_same_source()
-        yield staging
+        with _hold(lock.fileno(), root):
+            staging._require_same_source()
+            yield staging
 
 
 def free_bytes(folder: Path) -> int:
@@ -210,15 +228,32 @@ def drop_unusable_partial(path: Path) -> None:
     sidecar.unlink(missing_ok=True)
 
 
-def _acquire_lock(descriptor: int, root: Path) -> None:
+@contextmanager
+def _hold(descriptor: int, root: Path) -> Iterator[None]:
+    """Hold the lock of a staging folder.
+
+    On a file system without locks, clients that outlive a killed run are not waited for.
+    """
+    from filelock import SoftFileLock
+
     end = time.monotonic() + WAIT_TIMEOUT_S
+    if _acquire(lambda: _lock_descriptor(descriptor), root, end):
+        yield
+        return
+    soft = SoftFileLock(root / FOLDER / "lock.soft", thread_local=False)
+    _acquire(lambda: _lock_softly(soft), root, end)
+    try:
+        yield
+    finally:
+        soft.release()
+
+
+def _acquire(attempt: Callable[[], bool | None], root: Path, end: float) -> bool:
+    """Try to lock until that succeeds; False if ``attempt`` returns None: impossible."""
     logged = False
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            pass
+    while not (result := attempt()):
+        if result is None:
+            return False
         if time.monotonic() > end:
             raise WaitError(
                 f"{root}: expected no other download into this folder, found one that "
@@ -229,3 +264,25 @@ def _acquire_lock(descriptor: int, root: Path) -> None:
             logger.info("%s: waiting for another download into this folder", root)
             logged = True
         time.sleep(POLL_S)
+    return True
+
+
+def _lock_descriptor(descriptor: int) -> bool | None:
+    from filelock import lock_descriptor
+
+    try:
+        return lock_descriptor(descriptor, blocking=False)
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            return None
+        raise
+
+
+def _lock_softly(soft: "SoftFileLock") -> bool:
+    from filelock import Timeout
+
+    try:
+        soft.acquire(blocking=False)
+        return True
+    except Timeout:
+        return False
