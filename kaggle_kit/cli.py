@@ -19,6 +19,7 @@ from kaggle_kit.commands.data import DATA
 from kaggle_kit.commands.group import Command
 from kaggle_kit.commands.inspection import INSPECTION
 from kaggle_kit.commands.kaggle import KAGGLE
+from kaggle_kit.commands.outputs import check_outputs
 from kaggle_kit.commands.training import TRAINING
 from kaggle_kit.errors import KitError
 from kaggle_kit.storage.json_files import to_json
@@ -88,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     name = f"{PROG} {args.command.name}"
     try:
+        check_outputs(args.command, args)
         result = args.command.function(args)
         if isinstance(result, str):
             _print(result)

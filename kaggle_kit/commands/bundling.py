@@ -12,7 +12,8 @@ from kaggle_kit.commands.options import (
     HANDLE,
     KERNEL,
     NON_LANDMARKS,
-    OUT,
+    OUT_FILE,
+    OUT_FOLDER,
     RUNS,
     SET,
     TIME_LIMIT_S,
@@ -31,7 +32,7 @@ BUNDLING = Group("Bundle")
     COMPETITION.but(required=False),
     CONFIG.but(required=False),
     NON_LANDMARKS,
-    OUT,
+    OUT_FOLDER,
     SET,
     HANDLE,
     argument("--title", metavar="TEXT", help="its title (made from the slug)"),
@@ -82,7 +83,7 @@ def bundle(args: argparse.Namespace) -> Result:
     RUNS,
     COMPETITION,
     NON_LANDMARKS,
-    OUT,
+    OUT_FILE,
     SET,
     example="kaggle-kit ablate --run runs/demo --competition demo/competition "
     "--out ablation.md",
@@ -99,7 +100,7 @@ def ablate(args: argparse.Namespace) -> Result:
 @BUNDLING.command(
     BUNDLE,
     COMPETITION,
-    OUT,
+    OUT_FILE,
     TIME_LIMIT_S,
     example="""kaggle-kit predict --bundle bundle --competition demo/competition \\
       --out submission.csv""",
@@ -115,7 +116,7 @@ def predict(args: argparse.Namespace) -> Result:
 @BUNDLING.command(
     BUNDLE,
     COMPETITION,
-    OUT,
+    OUT_FOLDER,
     TIME_LIMIT_S,
     argument("--memory-gb", type=positive_number, help="memory limit in GB (29)"),
     KERNEL,

@@ -1,15 +1,18 @@
 """Commands that make data: from Kaggle's tables and images to shards."""
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 from kaggle_kit.commands.checks import require, require_one
-from kaggle_kit.commands.group import Group, Result, argument
+from kaggle_kit.commands.group import Group, Output, Result, argument
 from kaggle_kit.commands.options import (
     COMPETITION,
     CONFIG,
     NON_LANDMARKS,
-    OUT,
+    OUT_FILE,
+    OUT_FOLDER,
+    OUT_PLACE,
     RAY,
     SET,
     SLUG,
@@ -24,6 +27,9 @@ from kaggle_kit.errors import KitError
 from kaggle_kit.storage.json_files import to_json
 
 DATA = Group("Make data")
+INDEX = Output(
+    "file", ((".broken.csv", "id,reason\n"), (".report.html", "<title>Data set: "))
+)
 
 
 @DATA.command(
@@ -40,7 +46,7 @@ DATA = Group("Make data")
         help="the part of the public data set (train); images of index and test are put "
         "into gldv2_index and gldv2_test",
     ),
-    OUT,
+    OUT_PLACE,
     argument("--tables", action="store_true", help="only the tables, no images"),
     SUBSET.but(required=False),
     path("--ids", "a file with the ids of the images to download", required=False),
@@ -144,7 +150,7 @@ def _given(args: argparse.Namespace, *names: str) -> list[str]:
 
 @DATA.command(
     COMPETITION,
-    OUT,
+    replace(OUT_FILE, role=INDEX),
     argument(
         "--report",
         action="store_true",
@@ -173,7 +179,7 @@ def index(args: argparse.Namespace) -> Result:
         "the index of the images, with their hashes (read again)",
         required=False,
     ),
-    OUT,
+    OUT_FOLDER,
     SET,
     example="kaggle-kit subset --config demo.yaml --competition demo/competition "
     "--out subset",
@@ -197,7 +203,7 @@ def subset(args: argparse.Namespace) -> Result:
     CONFIG,
     COMPETITION,
     SUBSET,
-    OUT,
+    OUT_FOLDER,
     SET,
     RAY,
     example="""kaggle-kit shards --config demo.yaml --competition demo/competition \\

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 # What a command prints: a dataclass or a dict as JSON, a text as it is
 Result = object
@@ -11,11 +11,47 @@ Function = Callable[[argparse.Namespace], Result]
 
 
 @dataclass(frozen=True)
+class Input:
+    """A file or folder that a command reads.
+
+    Attributes:
+        content: patterns of the names in a folder that no output may have.
+    """
+
+    content: tuple[str, ...] = ("*",)
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file or folder that a command writes.
+
+    Attributes:
+        kind: "file" and "folder" are replaced as a whole, though the user's files in a
+            folder stay. To "place", a folder, and to "record", a file, a command adds.
+        beside: ends of the names of further files, after the stem of a file, each with a
+            text that is at the beginning of such a file of the kit.
+    """
+
+    kind: Literal["file", "folder", "place", "record"]
+    beside: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Argument:
-    """An option or a positional argument, with its options for ``argparse``."""
+    """An option or a positional argument, with its options for ``argparse``.
+
+    Attributes:
+        role: what the command does with a path; None: it is no path.
+    """
 
     flag: str
     options: Mapping[str, Any]
+    role: Input | Output | None = None
+
+    @property
+    def dest(self) -> str:
+        """The name of the attribute with its value."""
+        return self.flag.lstrip("-").replace("-", "_")
 
     def but(self, **changes: Any) -> "Argument":
         """The same argument with some options changed."""

@@ -1,16 +1,16 @@
 """Commands that inspect submissions, images and settings, and the app."""
 
 import argparse
-from pathlib import Path
 
 from kaggle_kit.commands.checks import require, require_bundle
-from kaggle_kit.commands.group import Group, Result, argument
+from kaggle_kit.commands.group import Group, Output, Result, argument
 from kaggle_kit.commands.options import (
     BUNDLE,
     COMPETITION,
     CONFIG,
-    OUT,
+    OUT_FILE,
     PHOTO,
+    RUN_FILES,
     SET,
     count,
     load_settings,
@@ -22,7 +22,7 @@ INSPECTION = Group("Inspect")
 
 
 @INSPECTION.command(
-    argument("submission", type=Path, metavar="SUBMISSION", help="id, landmarks"),
+    path("submission", "id, landmarks", metavar="SUBMISSION"),
     path("--sample", "the competition's sample_submission.csv"),
     example="""kaggle-kit validate submission.csv \\
       --sample demo/competition/sample_submission.csv""",
@@ -35,8 +35,8 @@ def validate(args: argparse.Namespace) -> Result:
 
 
 @INSPECTION.command(
-    argument("submission", type=Path, metavar="SUBMISSION", help="id, landmarks"),
-    argument("solution", type=Path, metavar="SOLUTION", help="id, landmarks, Usage"),
+    path("submission", "id, landmarks", metavar="SUBMISSION"),
+    path("solution", "id, landmarks, Usage", metavar="SOLUTION"),
     argument("--intervals", action="store_true", help="add 95%% bootstrap intervals"),
     BUNDLE.but(
         required=False,
@@ -56,7 +56,7 @@ def score(args: argparse.Namespace) -> Result:
 
 
 @INSPECTION.command(
-    path("--run", "a folder made by 'train', 'run' or 'bundle'"),
+    path("--run", "a folder made by 'train', 'run' or 'bundle'", RUN_FILES),
     path("--submission", "a submission.csv"),
     path("--solution", "the solution.csv to score it with"),
     COMPETITION.but(required=False, help="the competition's folder, to show images"),
@@ -66,13 +66,14 @@ def score(args: argparse.Namespace) -> Result:
     path(
         "--against",
         "runs to compare with: folders with config.json and submission.csv",
+        RUN_FILES,
         required=False,
         nargs="+",
         action="extend",
         default=[],
         metavar="OTHER_RUN",
     ),
-    OUT,
+    OUT_FILE,
     example="""kaggle-kit report --run demo --submission demo/submission.csv \\
       --solution demo/competition/solution.csv \\
       --competition demo/competition --out report.html""",
@@ -123,8 +124,8 @@ def similar(args: argparse.Namespace) -> Result:
 
 @INSPECTION.command(
     PHOTO,
-    argument("other", type=Path, metavar="OTHER", help="another image"),
-    OUT,
+    path("other", "another image", metavar="OTHER"),
+    OUT_FILE,
     example="kaggle-kit match image.jpg other.jpg --out matched.png",
 )
 def match(args: argparse.Namespace) -> Result:
@@ -145,6 +146,7 @@ def match(args: argparse.Namespace) -> Result:
     path(
         "--export",
         "write a folder for a Streamlit host, instead of serving",
+        Output("folder"),
         required=False,
     ),
     example="kaggle-kit app --bundle demo/bundle --photos demo/competition",
@@ -163,12 +165,7 @@ def app(args: argparse.Namespace) -> Result:
 
 
 @INSPECTION.command(
-    argument(
-        "config",
-        type=Path,
-        metavar="CONFIG",
-        help=CONFIG.options["help"],
-    ),
+    path("config", CONFIG.options["help"], metavar="CONFIG"),
     SET,
     example="kaggle-kit config show demo.yaml --set train.epochs=3",
 )

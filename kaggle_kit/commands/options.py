@@ -5,17 +5,32 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kaggle_kit.commands.group import Argument, argument
+from kaggle_kit.commands.group import Argument, Input, Output, argument
 from kaggle_kit.limits import is_limit
 
 if TYPE_CHECKING:
     from kaggle_kit.config import Config
 
 
-def path(flag: str, help: str, **options: Any) -> Argument:
-    """An option for a file or folder; required unless ``options`` say otherwise."""
-    defaults = {"type": Path, "required": True, "metavar": "PATH", "help": help}
-    return Argument(flag, defaults | options)
+def path(
+    flag: str, help: str, role: Input | Output | None = None, **options: Any
+) -> Argument:
+    """An argument for a file or folder; required unless ``options`` say otherwise.
+
+    Args:
+        role: what the command does with it; None: it is read.
+    """
+    defaults: dict[str, Any] = {"type": parse_path, "metavar": "PATH", "help": help}
+    if flag.startswith("-"):
+        defaults["required"] = True
+    return Argument(flag, defaults | options, role or Input())
+
+
+def parse_path(text: str) -> Path:
+    """Parse a path. An empty one, as of a variable that is not set, is not ``.``."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, got an empty text")
+    return Path(text)
 
 
 def md5(text: str) -> str:
@@ -52,9 +67,26 @@ SET = argument(
     metavar="SETTING=VALUE",
     help="settings to change, such as train.epochs=3",
 )
-COMPETITION = path("--competition", "a folder in the competition's layout")
+COMPETITION = path(
+    "--competition",
+    "a folder in the competition's layout",
+    Input(
+        (
+            *("train/*", "test/*", "gldv2_*", "*train*.csv", "index_*.csv"),
+            *("sample_submission.csv", "*solution*.csv", "landmarks.csv"),
+            *("non_landmarks.csv", "tars.json", "download.*"),
+        )
+    ),
+)
 SUBSET = path("--subset", "a folder made by 'subset'")
-RUNS = path("--run", "one or more folders made by 'train'", nargs="+")
+RUN_FILES = Input(
+    (
+        *("*/*", "config.json", "classes.csv", "subset.csv", "non_landmarks.json"),
+        *("environment.json", "model.weights.h5", "history.csv", "checkpoint-*"),
+        *("learning_curves.png", "result.json", "submission.csv"),
+    )
+)
+RUNS = path("--run", "one or more folders made by 'train'", RUN_FILES, nargs="+")
 BUNDLE = path("--bundle", "a folder made by 'bundle'")
 NON_LANDMARKS = path(
     "--non-landmarks",
@@ -64,7 +96,9 @@ NON_LANDMARKS = path(
     default=[],
     required=False,
 )
-OUT = path("--out", "the output")
+OUT_FILE = path("--out", "the output", Output("file"))
+OUT_FOLDER = path("--out", "the output", Output("folder"))
+OUT_PLACE = path("--out", "the output", Output("place"))
 RAY = argument(
     "--ray",
     metavar="ADDRESS",
@@ -95,9 +129,10 @@ DRY_RUN = argument(
 LEDGER = path(
     "--ledger",
     "the table of all submissions (submissions/ledger.csv)",
+    Output("record"),
     required=False,
 )
-PHOTO = argument("photo", type=Path, metavar="PHOTO", help="an image")
+PHOTO = path("photo", "an image", metavar="PHOTO")
 
 
 def load_settings(args: argparse.Namespace) -> "Config":

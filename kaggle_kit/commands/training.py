@@ -4,12 +4,12 @@ import argparse
 from pathlib import Path
 
 from kaggle_kit.commands.checks import require
-from kaggle_kit.commands.group import Group, Result, argument
+from kaggle_kit.commands.group import Group, Output, Result, argument
 from kaggle_kit.commands.options import (
     COMPETITION,
     CONFIG,
     NON_LANDMARKS,
-    OUT,
+    OUT_PLACE,
     RAY,
     SET,
     load_settings,
@@ -23,7 +23,7 @@ TRAINING = Group("Train")
 @TRAINING.command(
     CONFIG,
     path("--shards", "a folder made by 'shards'"),
-    path("--run", "the folder of the run, which 'train' makes"),
+    path("--run", "the folder of the run, which 'train' makes", Output("place")),
     SET,
     argument("--resume", action="store_true", help="resume the run in --run"),
     RAY,
@@ -58,7 +58,7 @@ def train(args: argparse.Namespace) -> Result:
     CONFIG,
     COMPETITION,
     NON_LANDMARKS,
-    OUT,
+    OUT_PLACE,
     SET,
     example="kaggle-kit run --config lite0_320.yaml --competition data "
     "--out runs/lite0_320",
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> Result:
 
 @TRAINING.command(
     CONFIG.but(required=False, default=Path("configs/demo.yaml")),
-    OUT.but(required=False, default=Path("demo")),
+    OUT_PLACE.but(required=False, default=Path("demo")),
     SET,
     example="kaggle-kit demo --out demo",
 )
