@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kaggle_kit.errors import KitError
+from kaggle_kit.storage.folders import require_complete
 
 
 def require_one(options: str, given: Sequence[str]) -> None:
@@ -34,6 +35,7 @@ def require(path: Path, what: str, command: str) -> None:
     Raises:
         KitError: there is no such file.
     """
+    require_complete(path.parent)
     if not path.exists():
         raise KitError(
             f"{path.parent}: expected {what}, found no {path.name}; make it with "

@@ -140,6 +140,19 @@ def check_replaceable(path: Path, kind: FolderKind) -> None:
         kind.check(path)
 
 
+def require_complete(folder: Path) -> None:
+    """Check that no killed command left a folder half filled.
+
+    Raises:
+        ArtefactError: one did.
+    """
+    if (Path(folder) / INCOMPLETE).exists():
+        raise ArtefactError(
+            f"{folder}: expected a whole folder, found one that a killed command left "
+            f"incomplete ({INCOMPLETE}); run the command that makes it again"
+        )
+
+
 def list_files(folder: Path) -> list[str]:
     """The files and links below a folder, without the kit's temporary ones, sorted."""
     found = []
