@@ -76,7 +76,16 @@ WITHOUT_TENSORFLOW = [
     "kaggle_kit.run",
     "kaggle_kit.metrics.score",
 ]
-IN_KERNEL = {"PIL", "keras", "numpy", "pandas", "pydantic", "tensorflow", "tqdm"}
+IN_KERNEL = {
+    "PIL",
+    "filelock",
+    "keras",
+    "numpy",
+    "pandas",
+    "pydantic",
+    "tensorflow",
+    "tqdm",
+}
 # In Kaggle's image too, for local features alone.
 ON_DEMAND = {"cv2", "threadpoolctl"}
 

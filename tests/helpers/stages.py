@@ -29,7 +29,7 @@ train: {{epochs: 2, batch_size: 16, warmup_epochs: 0, checkpoint_minutes: 0.001}
 recognition: {{batch_size: 8}}
 """
 # What a name ends in that stands for nothing yet.
-UNFINISHED = (".kit.part", ".kit.old", ".kit.lock")
+UNFINISHED = (".kit.part", ".kit.old", ".kit.lock", ".kit.soft")
 N_ROWS = 4
 
 
