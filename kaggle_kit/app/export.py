@@ -144,7 +144,7 @@ EXPORT = FolderKind(
     PAGE,
     (
         *("requirements.txt", ".streamlit/config.toml", "bundle/*"),
-        *(f"photos/{THUMBNAILS}", f"photos/{EXAMPLES}/*"),
+        *(f"photos/{THUMBNAILS}", f"photos/{EXAMPLES}/[1-9].*"),
     ),
     _read_record,
 )

@@ -34,7 +34,7 @@ def _read_record(folder: Path) -> list[str]:
 BUNDLE = FolderKind(
     MANIFEST,
     (
-        *("kaggle_kit/*", "embedders/*", "gallery/*", "local/*", "*.npz", "LICENSE"),
+        *("kaggle_kit/*", "embedders/*", "gallery/*", "local/*", "LICENSE"),
         *("NOTICE.md", ATTRIBUTION, "classes.csv", "config.json", "names.csv"),
         *("tuning.json", RECORD, CALIBRATION, PLAIN_CALIBRATION, METADATA),
     ),

@@ -35,7 +35,9 @@ from kaggle_kit.storage.manifest import describe_file
 from kaggle_kit.storage.tables import Member
 
 logger = logging.getLogger(__name__)
-SHARDS = FolderKind(MARKER, (*TABLES, *(f"{split}-*.tfrecord" for split in SPLITS)))
+SHARDS = FolderKind(
+    MARKER, (*TABLES, *(f"{split}-{'[0-9]' * 5}*.tfrecord" for split in SPLITS))
+)
 
 # As ``map`` of a function over jobs: the results are in the order of the jobs.
 ParallelMap = Callable[[Callable[[Job], JobResult], Sequence[Job]], Iterable[JobResult]]

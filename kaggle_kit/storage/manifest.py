@@ -175,7 +175,7 @@ def verify_upload(folder: Path) -> BundleManifest:
         if name not in manifest.files and name != MANIFEST:
             raise ArtefactError(
                 f"{folder / name}: expected only files that {MANIFEST} lists, got one that "
-                f"it does not list; remove it or make the bundle again"
+                f"it does not list; move it out of the bundle"
             )
     return manifest
 

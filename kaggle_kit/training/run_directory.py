@@ -110,7 +110,7 @@ class RunDirectory:
             self._take_over_pools(shards_dir)
             self._delete_leftovers()
             return
-        if self.path.exists() and any(self.path.iterdir()):
+        if self.path.exists() and not RUN.is_replaceable(self.path):
             raise ArtefactError(
                 f"{self.path}: expected a new or empty directory, found other files; "
                 f"choose another --run"

@@ -12,10 +12,11 @@ from importlib.util import find_spec
 import psutil
 import pytest
 
-from kaggle_kit.app.export import PAGE, REQUIREMENTS, export
+from kaggle_kit.app.export import EXPORT, PAGE, REQUIREMENTS, export
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.storage import tables
+from kaggle_kit.storage.folders import list_files
 from kaggle_kit.storage.manifest import verify
 from tests.helpers.app_answers import answer_images
 from tests.helpers.browsing import upload_files
@@ -47,6 +48,8 @@ def test_the_folder_has_the_files_of_a_page_and_no_savedmodel(exported, bundle_d
         verify(folder).content["validation"] for folder in (out / "bundle", bundle_dir)
     )
     assert exported_scores == scores
+    assert EXPORT.list_others(out) == []
+    assert all(EXPORT.has_name(name) for name in list_files(out))
 
 
 def test_thumbnails_are_small_and_examples_exist(exported, competition):

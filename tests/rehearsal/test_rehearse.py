@@ -93,6 +93,23 @@ def test_a_good_kernel_passes_and_is_scored(outcome, network, tmp_path):
     assert 'value="1.0"' in Path(result["report"]).read_text("utf-8")
 
 
+def test_files_of_the_users_stay_or_are_in_the_way(outcome, small, tmp_path):
+    """In the folders that the kernel sees they are refused, and nothing is removed."""
+    outcome(GOOD + 'Path("model.bin").write_text("of the kernel")')
+    out = tmp_path / "out"
+    (out / "notes").mkdir()
+    (out / "notes" / "thesis.txt").write_text("mine")
+    assert outcome(GOOD)["n_images"] == 2
+    assert (out / "notes" / "thesis.txt").read_text() == "mine"
+    assert not (out / "working" / "model.bin").exists()
+    (out / "working" / "mine.csv").write_text("mine")
+    root, bundle = small
+    with pytest.raises(ArtefactError, match=r"working/mine\.csv: .*does not list"):
+        rehearse(bundle, root, out, kernel=tmp_path / "kernel")
+    assert (out / "working" / "mine.csv").read_text() == "mine"
+    assert (out / "working" / "submission.csv").exists()
+
+
 def test_landmarks_that_the_bundle_does_not_hold_are_a_loss_of_their_own(
     outcome, small, tmp_path
 ):
