@@ -1,12 +1,15 @@
 """The staging folder: partial files, the source and the reserve."""
 
+import errno
 import json
+import os
 
 import pytest
 
 from kaggle_kit.download import staging
 from kaggle_kit.download.staging import drop_unusable_partial, open_staging
-from kaggle_kit.errors import ArtefactError, DataError
+from kaggle_kit.errors import ArtefactError, DataError, WaitError
+from tests.helpers.mounts import run_among_mounts
 
 
 @pytest.mark.parametrize(
@@ -61,3 +64,40 @@ def test_the_reserve_is_left_free(tmp_path, monkeypatch):
         here.require_space(10, "it")
         with pytest.raises(DataError, match="free for it"):
             here.require_space(11, "it")
+
+
+def test_a_folder_of_images_on_another_disk_is_filled(tmp_path):
+    """No file can be renamed to there."""
+    code = (
+        "from pathlib import Path; from kaggle_kit.download.staging import open_staging\n"
+        "with open_staging(Path('out'), None) as staging:\n"
+        "    (staging.folder / 'image').write_text('x')\n"
+        "    staging.install(staging.folder / 'image', 'train/0/1/2/0123.jpg')\n"
+        "    assert not (staging.folder / 'image').exists()\n"
+    )
+    (tmp_path / "script.py").write_text(code)
+    done = run_among_mounts(
+        tmp_path,
+        "mkdir -p out/train && mount -t tmpfs none out/train",
+        "$PYTHON script.py && find out/train -type f",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "out/train/0/1/2/0123.jpg\n"
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+def test_without_locks_of_the_system_one_download_waits_for_another(
+    number, tmp_path, monkeypatch
+):
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    monkeypatch.setattr(staging, "WAIT_TIMEOUT_S", 0.0)
+    second = open_staging(tmp_path, None)
+    message = "one that is still running"
+    with open_staging(tmp_path, None), pytest.raises(WaitError, match=message):
+        second.__enter__()
+    with open_staging(tmp_path, None):
+        pass
+    assert sorted(os.listdir(tmp_path / ".download")) == ["lock"]

@@ -1,5 +1,6 @@
 """A folder that is replaced keeps what the user put into it, whenever the kit is killed."""
 
+import errno
 import itertools
 import json
 import os
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kaggle_kit.errors import ArtefactError
+from kaggle_kit.errors import ArtefactError, DataError
 from kaggle_kit.storage import folders, places
 from kaggle_kit.storage.folders import (
     INCOMPLETE,
@@ -202,3 +203,23 @@ def test_killed_before_any_change_nothing_of_the_users_is_lost(out, tried, monke
         assert sorted(os.listdir(out.parent)) == ["earlier", "out"]
         tried["kills survived: folders"] += 1
     assert states >= {False, True} and kill_at > 20
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_without_room_for_a_rename_the_earlier_folder_stays(
+    number, tmp_path, monkeypatch
+):
+    write(tmp_path / "out", OLD)
+    fill(tmp_path / "out", MINE)
+    replace = os.replace
+
+    def refuse(source, target):
+        if str(source).endswith(".part"):
+            raise OSError(number, os.strerror(number), str(target))
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", refuse)
+    with pytest.raises(DataError, match="found the disk full"):
+        write(tmp_path / "out", NEW)
+    monkeypatch.undo()
+    assert contents(tmp_path / "out") == OLD | MINE and os.listdir(tmp_path) == ["out"]
