@@ -133,7 +133,7 @@ def test_a_misspelt_setting_is_named_with_the_nearest(tmp_path):
     line = complaint("subset", "--config", config, "--competition", ".", "--out", "x")
     assert "train.epoch" in line and "did you mean 'epochs'" in line
     line = complaint(
-        *("train", "--config", "demo.yaml", "--shards", tmp_path, "--run", tmp_path),
+        *("train", "--config", "demo.yaml", "--shards", tmp_path, "--run", "run"),
         *("--set", "train.epoch=3"),
     )
     assert "did you mean 'epochs'" in line
@@ -188,9 +188,9 @@ def test_a_bad_line_of_train_csv_is_named(tmp_path):
     ],
 )
 def test_a_stage_without_its_input_says_which_command_makes_it(tmp_path, args, missing):
-    line = complaint(
-        *args, tmp_path, "--competition", tmp_path, "--out", tmp_path / "o"
-    )
+    there = tmp_path / "there"
+    there.mkdir()
+    line = complaint(*args, there, "--competition", there, "--out", tmp_path / "o")
     assert missing in line and "make it with kaggle-kit" in line
 
 
@@ -209,9 +209,11 @@ def test_a_stage_without_its_input_says_which_command_makes_it(tmp_path, args, m
     ],
 )
 def test_what_a_bundle_cannot_be_made_of_is_one_line(args, expected, tmp_path):
+    there = tmp_path / "there"
+    there.mkdir()
     if "r" in args:
-        (tmp_path / "config.json").write_text("{}")
-    args = [tmp_path if arg in ("r", "c") else arg for arg in args]
+        (there / "config.json").write_text("{}")
+    args = [there if arg in ("r", "c") else arg for arg in args]
     assert expected in complaint("bundle", *args, "--out", tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
