@@ -16,7 +16,8 @@ from kaggle_kit.backends.litert import LiteRunner, concatenate_outputs
 from kaggle_kit.data.decode import count_decoders, decode_file
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.convert_litert import hide_interpreter_warning
-from kaggle_kit.model.safety import check_lite, check_saved_model
+from kaggle_kit.model.safety import check_lite
+from kaggle_kit.model.saved_model_check import check_saved_model
 
 logger = logging.getLogger(__name__)
 OUT_OF_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)

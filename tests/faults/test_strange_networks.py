@@ -15,7 +15,8 @@ from kaggle_kit.backends.base import VIEWS
 from kaggle_kit.backends.tensorflow import SavedModelRunner, load_runner
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.pretrained import load_weights
-from kaggle_kit.model.safety import check_lite, check_saved_model
+from kaggle_kit.model.safety import check_lite
+from kaggle_kit.model.saved_model_check import check_saved_model
 from tests.helpers.complaints import check_complaint
 
 KIT = Path(__file__).parents[2] / "kaggle_kit"
