@@ -69,10 +69,7 @@ class SavedModelRunner:
             AttributeError,
             tf.errors.OpError,
         ) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ArtefactError(
-                f"{model_dir}: expected a SavedModel, got {reason}; make the bundle again"
-            ) from None
+            raise _not_a_network(model_dir, error) from None
         self._threads = ThreadPoolExecutor(len(self.devices))
 
     def start(
@@ -118,6 +115,8 @@ class SavedModelRunner:
                 logger.warning(
                     "out of memory: running %d images at a time", self.max_batch
                 )
+            except tf.errors.OpError as error:
+                raise _not_a_network(self.model_dir, error) from None
         return concatenate_outputs(batches)
 
 
@@ -163,6 +162,14 @@ def gpus() -> list[str]:
 def enable_mixed_precision() -> None:
     """Let TensorFlow compute in float16 on GPUs where it is safe, in this process."""
     tf.config.optimizer.set_experimental_options({"auto_mixed_precision": True})
+
+
+def _not_a_network(model_dir: Path, error: Exception) -> ArtefactError:
+    """The error of a SavedModel that does not load, or does not run."""
+    reason = " ".join(str(error).split())[:200]
+    return ArtefactError(
+        f"{model_dir}: expected a SavedModel, got {reason}; make the bundle again"
+    )
 
 
 def _create_interpreter(path: str) -> Any:
