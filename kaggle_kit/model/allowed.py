@@ -88,6 +88,12 @@ def quote(name: str) -> str:
     return repr(name[:SHOWN])
 
 
+def name_type(dtype: int) -> str:
+    """The name of a data type of TensorFlow, or its number."""
+    known = dtype in types_pb2.DataType.values()
+    return types_pb2.DataType.Name(dtype) if known else str(dtype)
+
+
 def require_fields(message: Any, allowed: Iterable[str], place: str) -> None:
     """Check that a protobuf message holds nothing but certain fields.
 

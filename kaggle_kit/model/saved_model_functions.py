@@ -20,7 +20,7 @@ from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 from tensorflow.python.framework import op_def_registry
 
 from kaggle_kit.model import allowed
-from kaggle_kit.model.allowed import NotAllowed, quote, require_fields
+from kaggle_kit.model.allowed import NotAllowed, name_type, quote, require_fields
 
 MAX_CONSTANTS = 2**26  # bytes of all constants: 64 MiB
 MAX_NODES = 500_000  # of a function, with those of all functions that it calls
@@ -61,12 +61,12 @@ class Functions:
         for function in library.function:
             name = function.signature.name
             is_saver = name in self.savers
-            _check_signature(function, is_saver)
             operations = allowed.IN_SAVERS if is_saver else allowed.IN_FUNCTIONS
             place = f" in the function {quote(name)}"
             calls[name] = self._check_nodes(
                 function.node_def, operations, is_saver, place
             )
+            _check_signature(function, is_saver)
             if not is_saver:
                 self.by_name[name] = function
         for name in called:
@@ -76,18 +76,19 @@ class Functions:
 
     def _check_nodes(
         self,
-        nodes: Iterable[node_def_pb2.NodeDef],
+        nodes: Collection[node_def_pb2.NodeDef],
         operations: Collection[str],
         has_strings: bool,
         place: str,
     ) -> list[str]:
         """Check nodes, and list the functions that they call."""
         called = []
+        for node in nodes:  # first, since the operation says best what it is
+            if node.op not in operations:
+                name = f"{quote(node.op)} of the node {quote(node.name)}"
+                raise NotAllowed(f"the operation {name}{place or ' of the graph'}")
         for node in nodes:
             operation = node.op
-            if operation not in operations:
-                name = f"{quote(operation)} of the node {quote(node.name)}"
-                raise NotAllowed(f"the operation {name}{place or ' of the graph'}")
             if node.device not in allowed.DEVICES:
                 raise NotAllowed(f"the device {quote(node.device)}{place}")
             if node.HasField("experimental_type"):
@@ -268,7 +269,7 @@ def _count_bytes(tensor: tensor_pb2.TensorProto, has_strings: bool, where: str) 
 
 def _require_type(dtype: int, has_strings: bool, where: str) -> None:
     if dtype not in allowed.NUMBERS and not (has_strings and dtype == allowed.STRING):
-        raise NotAllowed(f"the data type {dtype} of {where}")
+        raise NotAllowed(f"the data type {name_type(dtype)} of {where}")
 
 
 def _check_full_type(full_type: FullTypeDef, node: str) -> None:

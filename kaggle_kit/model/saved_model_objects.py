@@ -17,7 +17,7 @@ from tensorflow.core.protobuf.saved_object_graph_pb2 import (
 )
 
 from kaggle_kit.model import allowed
-from kaggle_kit.model.allowed import NotAllowed, quote, require_fields
+from kaggle_kit.model.allowed import NotAllowed, name_type, quote, require_fields
 
 # The kinds of objects in a ``tf.Module``. Others have functions that run on loading.
 KINDS = ("user_object", "function", "bare_concrete_function", "variable")
@@ -116,7 +116,7 @@ def _check_variable(node: SavedObject, place: str) -> None:
     fields = {"dtype", "shape", "trainable", "synchronization", "aggregation", "name"}
     require_fields(node.variable, fields, place)
     if node.variable.dtype not in allowed.NUMBERS:
-        raise NotAllowed(f"the data type {node.variable.dtype} of {place}")
+        raise NotAllowed(f"the data type {name_type(node.variable.dtype)} of {place}")
     shape_of(node.variable.shape, place)
 
 
@@ -184,7 +184,7 @@ def _check_value(value: Any, place: str) -> None:
     if kind == "tensor_spec_value":
         spec = value.tensor_spec_value
         if spec.dtype not in allowed.NUMBERS:
-            raise NotAllowed(f"the data type {spec.dtype} in {place}")
+            raise NotAllowed(f"the data type {name_type(spec.dtype)} in {place}")
     elif kind in ("list_value", "tuple_value"):
         for item in getattr(value, kind).values:
             _check_value(item, place)

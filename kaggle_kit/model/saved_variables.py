@@ -21,7 +21,7 @@ from tensorflow.core.protobuf.tensor_bundle_pb2 import (
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
 from kaggle_kit.model import allowed
-from kaggle_kit.model.allowed import NotAllowed, quote, require_fields
+from kaggle_kit.model.allowed import NotAllowed, name_type, quote, require_fields
 from kaggle_kit.model.saved_model_objects import shape_of
 from kaggle_kit.storage.regular_files import open_regular, read_regular
 
@@ -81,7 +81,7 @@ def _read_entries(folder: Path) -> dict[str, BundleEntryProto]:
     """The entries of the index, which lie within the data files and do not overlap."""
     content = read_regular(folder / INDEX, MAX_INDEX)
     try:
-        pairs = list(_read_table(content))
+        pairs = list(read_table(content))
         if not pairs or pairs[0][0]:
             raise ValueError("no header")
         header = BundleHeaderProto.FromString(pairs[0][1])
@@ -121,7 +121,7 @@ def _check_entry(key: str, entry: BundleEntryProto) -> None:
         if entry.dtype != allowed.STRING or n_values != 1 or len(entry.shape.dim):
             raise NotAllowed(f"no single text as {place}")
     elif entry.dtype not in allowed.NUMBERS:
-        raise NotAllowed(f"the data type {entry.dtype} of {place}")
+        raise NotAllowed(f"the data type {name_type(entry.dtype)} of {place}")
     elif entry.size != n_values * allowed.NUMBERS[entry.dtype]:
         raise NotAllowed(f"{entry.size} bytes for {n_values} numbers of {place}")
     if entry.offset < 0 or entry.size < 0:
@@ -152,7 +152,7 @@ def _read_string(folder: Path, entry: BundleEntryProto) -> bytes:
         file.seek(entry.offset)
         content = file.read(entry.size)
     try:
-        length, start = _varint(content, 0)
+        length, start = read_varint(content, 0)
     except (ValueError, IndexError):
         raise ValueError(f"damaged data of {OBJECTS}") from None
     start += CHECKSUM
@@ -170,7 +170,7 @@ def _parse_objects(content: bytes) -> TrackableObjectGraph:
     return graph
 
 
-def _read_table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+def read_table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The keys and values of a table, whose keys rise.
 
     Raises:
@@ -202,9 +202,9 @@ def _read_block(content: bytes, start: int, size: int) -> Iterator[tuple[bytes, 
         raise ValueError("a block without an end")
     key, position = b"", 0
     while position < end:
-        n_shared, position = _varint(block, position)
-        n_own, position = _varint(block, position)
-        n_value, position = _varint(block, position)
+        n_shared, position = read_varint(block, position)
+        n_own, position = read_varint(block, position)
+        n_value, position = read_varint(block, position)
         if n_shared > len(key) or position + n_own + n_value > end:
             raise ValueError("a key or a value that is cut")
         key = key[:n_shared] + block[position : position + n_own]
@@ -215,12 +215,12 @@ def _read_block(content: bytes, start: int, size: int) -> Iterator[tuple[bytes, 
 
 def _handle(content: bytes, position: int) -> tuple[tuple[int, int], int]:
     """The start and the size of a block, and the position behind them."""
-    start, position = _varint(content, position)
-    size, position = _varint(content, position)
+    start, position = read_varint(content, position)
+    size, position = read_varint(content, position)
     return (start, size), position
 
 
-def _varint(content: bytes, position: int) -> tuple[int, int]:
+def read_varint(content: bytes, position: int) -> tuple[int, int]:
     """A number of up to 64 bits, seven to a byte, and the position behind it."""
     value = 0
     for shift in range(0, 64, 7):
