@@ -139,6 +139,8 @@ def _check_function(
     for name in names or [""]:
         if name not in concrete:
             raise NotAllowed(f"the function {quote(name)} as {place}")
+    if kind == FUNCTIONS[1] and not function.HasField("function_spec"):
+        return  # a signature, which is called by keywords
     spec = function.function_spec
     require_fields(spec, {"fullargspec", "is_method", "input_signature"}, place)
     _check_value(spec.fullargspec, place)
@@ -177,8 +179,6 @@ def _require_variables(
 
 def _check_value(value: Any, place: str) -> None:
     kind = value.WhichOneof("kind")
-    if kind is None:
-        return
     if kind not in VALUES:
         raise NotAllowed(f"a value of kind {kind!r} in {place}")
     if kind == "tensor_spec_value":
