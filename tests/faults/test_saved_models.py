@@ -15,9 +15,10 @@ from tensorflow.core.protobuf.config_pb2 import ConfigProto
 from tensorflow.python.framework import op_def_registry
 from tensorflow.python.trackable.resource import CapturableResource
 
-from kaggle_kit.backends.base import VIEWS
+from kaggle_kit.backends.base import MODEL, VIEWS
 from kaggle_kit.backends.tensorflow import SavedModelRunner, load_runner
 from kaggle_kit.errors import ArtefactError
+from kaggle_kit.inference.predict import predict
 from kaggle_kit.model import allowed
 from kaggle_kit.model.saved_model_check import check_saved_model
 from tests.helpers.complaints import check_complaint
@@ -29,6 +30,7 @@ from tests.helpers.saved_models import (
     read_altered,
     save_network,
 )
+from tests.helpers.signed_bundles import sign
 
 CANARY = "canary"  # what an attack writes, in the working folder
 
@@ -185,6 +187,21 @@ def test_an_attack_that_works_is_refused(name, tmp_path, here):
         assert not list(here.iterdir())
         loaded.serve(np.zeros((1, SIDE, SIDE, 3), np.uint8))
     assert (here / CANARY).exists()
+
+
+def test_predict_refuses_a_bundle_whose_network_writes(
+    bundle_dir, competition, tmp_path, here
+):
+    """Its manifest lists the network; it is not signed."""
+    bundle = shutil.copytree(bundle_dir, tmp_path / "bundle")
+    model = bundle / "embedders" / "0" / MODEL
+    shutil.rmtree(model)
+    restored(model)
+    sign(bundle)
+    with pytest.raises(ArtefactError, match="'WriteFile'") as caught:
+        predict(bundle, competition, here / "submission.csv")
+    check_complaint(caught.value, model)
+    assert not (here / CANARY).exists()
 
 
 # Attacks that are written into a network by hand. Each has to be refused for itself, with
