@@ -67,6 +67,8 @@ AT_TOP = _names(
     "VarHandleOp"
 )
 
+OPERATIONS = IN_FUNCTIONS | IN_SAVERS | AT_TOP
+
 DEVICES = frozenset({"", "/device:CPU:0", "/device:CPU:*", "/device:GPU:0"})
 # Attributes that any node may have, beside those of its operation; they begin with "_".
 NODE_ATTRIBUTES = frozenset(

@@ -60,6 +60,8 @@ class Functions:
         called = self._check_nodes(graph.graph_def.node, allowed.AT_TOP, True, "")
         for function in library.function:
             name = function.signature.name
+            if name in allowed.OPERATIONS:  # each such node would call it
+                raise NotAllowed(f"a function with the name of an operation, {name!r}")
             is_saver = name in self.savers
             operations = allowed.IN_SAVERS if is_saver else allowed.IN_FUNCTIONS
             place = f" in the function {quote(name)}"

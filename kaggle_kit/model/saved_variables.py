@@ -9,6 +9,7 @@ Source: tensorflow/core/util/tensor_bundle and tensorflow/core/lib/io/table_form
 """
 
 import math
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,9 @@ from kaggle_kit.model.saved_model_objects import shape_of
 from kaggle_kit.storage.regular_files import open_regular, read_regular
 
 INDEX = "variables.index"
-MAX_INDEX = 2**24  # bytes
+MAX_INDEX = 2**20  # bytes: some 20,000 weights; ResNet-50 has 271, in 16 kB
+MAX_KEY = 500  # bytes of the name of a weight
+MAX_OBJECTS = 2**24  # bytes of the description of the objects
 MAX_WEIGHTS = 2**33  # bytes of all weights: 8 GiB
 MAX_SHARDS = 100
 OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"  # key of the description of the objects
@@ -145,8 +148,8 @@ def _data_sizes(folder: Path, n_shards: int) -> list[int]:
 
 def _read_string(folder: Path, entry: BundleEntryProto) -> bytes:
     """The text of an entry: its length, a checksum of the length, and itself."""
-    if entry.size > MAX_INDEX:
-        raise NotAllowed(f"more than {MAX_INDEX} bytes of objects")
+    if entry.size > MAX_OBJECTS:
+        raise NotAllowed(f"more than {MAX_OBJECTS} bytes of objects")
     name = next(folder.glob(f"variables.data-{entry.shard_id:05}-of-*"))
     with open_regular(name) as file:
         file.seek(entry.offset)
@@ -173,6 +176,9 @@ def _parse_objects(content: bytes) -> TrackableObjectGraph:
 def read_table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The keys and values of a table, whose keys rise.
 
+    TensorFlow may begin to read at any restart of a block. All are checked, so that it
+    finds no other pairs than these.
+
     Raises:
         ValueError, IndexError: it is malformed.
     """
@@ -182,8 +188,12 @@ def read_table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     _, position = _handle(footer, 0)  # of an empty block
     (start, size), _ = _handle(footer, position)
     previous: bytes | None = None
+    end = 0
     for _, handle in _read_block(content, start, size):
         (start, size), _ = _handle(handle, 0)
+        if start < end:
+            raise ValueError("blocks out of order")
+        end = start + size
         for key, value in _read_block(content, start, size):
             if previous is not None and key <= previous:
                 raise ValueError("keys out of order")
@@ -191,7 +201,7 @@ def read_table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
             yield key, value
 
 
-def _read_block(content: bytes, start: int, size: int) -> Iterator[tuple[bytes, bytes]]:
+def _read_block(content: bytes, start: int, size: int) -> list[tuple[bytes, bytes]]:
     """The pairs of a block. Each key shares a first part with the one before it."""
     block = content[start : start + size]
     if len(block) != size or size < 4 or content[start + size] != 0:
@@ -200,17 +210,27 @@ def _read_block(content: bytes, start: int, size: int) -> Iterator[tuple[bytes, 
     end = size - 4 - 4 * n_restarts
     if end < 0:
         raise ValueError("a block without an end")
+    pairs: list[tuple[bytes, bytes]] = []
+    starts = {0}  # of pairs whose key stands there in full
     key, position = b"", 0
     while position < end:
+        first = position
         n_shared, position = read_varint(block, position)
         n_own, position = read_varint(block, position)
         n_value, position = read_varint(block, position)
-        if n_shared > len(key) or position + n_own + n_value > end:
-            raise ValueError("a key or a value that is cut")
+        n_key = n_shared + n_own
+        if n_shared > len(key) or n_key > MAX_KEY or position + n_own + n_value > end:
+            raise ValueError("a key or a value that is cut or too long")
+        if not n_shared:
+            starts.add(first)
         key = key[:n_shared] + block[position : position + n_own]
         position += n_own
-        yield key, block[position : position + n_value]
+        pairs.append((key, block[position : position + n_value]))
         position += n_value
+    restarts = struct.unpack(f"<{n_restarts}I", block[end:-4])
+    if position != end or not set(restarts) <= starts:
+        raise ValueError("a restart within a pair")
+    return pairs
 
 
 def _handle(content: bytes, position: int) -> tuple[tuple[int, int], int]:

@@ -21,6 +21,7 @@ from kaggle_kit.errors import ArtefactError
 from kaggle_kit.inference.predict import predict
 from kaggle_kit.model import allowed
 from kaggle_kit.model.saved_model_check import check_saved_model
+from kaggle_kit.model.saved_variables import read_table
 from tests.helpers.complaints import check_complaint
 from tests.helpers.saved_models import (
     SIDE,
@@ -29,6 +30,8 @@ from tests.helpers.saved_models import (
     network,
     read_altered,
     save_network,
+    write_table,
+    write_varint,
 )
 from tests.helpers.signed_bundles import sign
 
@@ -567,6 +570,18 @@ def with_the_network_for_a_saver(a):
     node.attr["f"].func.name = a.serve.signature.name
 
 
+@attack("the name of an operation, 'Relu'")
+def with_the_saver_by_the_name_of_an_operation(a):
+    """The loader takes each node for a call whose operation is the name of a function."""
+    call_node = next(
+        node
+        for node in a.graph.graph_def.node
+        if node.name == a.graph.saver_def.restore_op_name
+    )
+    a.function("traced_restore").signature.name = "Relu"
+    call_node.attr["f"].func.name = "Relu"
+
+
 @attack("a call of 'x', which is no function")
 def calling_nothing_in_the_graph(a):
     call(a.graph.graph_def.node, "x")
@@ -894,6 +909,28 @@ def test_a_weight_in_a_file_that_is_mostly_a_hole_is_refused(altered, tmp_path, 
     (data,) = folder.glob("variables/*data*")
     os.truncate(data, 2**34)
     check_refused(folder, here, "more than 8589934592 bytes of weights")
+
+
+def test_a_second_entry_hidden_in_a_value_is_found(source, tmp_path, here):
+    """A restart of the block points into the middle of a value, where another pair is."""
+    folder = shutil.copytree(source, tmp_path / "model")
+    path = folder / "variables" / "variables.index"
+    index = dict(read_table(path.read_bytes()))
+    hidden = write_varint(0) + write_varint(3) + write_varint(1) + b"abc" + b"x"
+    index[b"\xfe"] = b"1234" + hidden
+    content = write_table(index, restart=hidden)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="a restart within a pair"):
+        check_saved_model(folder, VIEWS)
+
+
+def test_an_index_whose_keys_grow_takes_no_time(source, tmp_path):
+    """Each shares all of the one before: a megabyte stands for a hundred gigabytes."""
+    folder = shutil.copytree(source, tmp_path / "model")
+    index = {b"a" * (i + 1): b"" for i in range(600)}
+    (folder / "variables" / "variables.index").write_bytes(write_table(index))
+    with pytest.raises(ValueError, match="too long"):
+        check_saved_model(folder, VIEWS)
 
 
 # around the graph

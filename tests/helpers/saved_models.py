@@ -136,9 +136,13 @@ def read_altered(folder: Path) -> Altered:
     return Altered(saved, index, objects, folder)
 
 
-def write_table(index: dict[bytes, bytes]) -> bytes:
-    """A table of LevelDB with one block."""
-    block = _write_block(list(index.items()))
+def write_table(index: dict[bytes, bytes], restart: bytes | None = None) -> bytes:
+    """A table of LevelDB with one block.
+
+    Args:
+        restart: content of the block where its second restart is; None: there is none.
+    """
+    block = _write_block(list(index.items()), restart)
     handle = write_varint(0) + write_varint(len(block) - TRAILER)
     empty = _write_block([])
     of_empty = write_varint(len(block)) + write_varint(len(empty) - TRAILER)
@@ -158,11 +162,16 @@ def write_varint(value: int) -> bytes:
     return bytes([*more, value])
 
 
-def _write_block(pairs: list[tuple[bytes, bytes]]) -> bytes:
+def _write_block(
+    pairs: list[tuple[bytes, bytes]], restart: bytes | None = None
+) -> bytes:
     """A block in which no key shares a part with another, and its checksum."""
     block = b""
     for key, value in pairs:
         sizes = (0, len(key), len(value))
         block += b"".join(map(write_varint, sizes)) + key + value
-    block += bytes(4) + (1).to_bytes(4, "little") + b"\0"  # one restart; no compression
+    restarts = [0] if restart is None else [0, block.index(restart)]
+    for number in (*restarts, len(restarts)):
+        block += number.to_bytes(4, "little")
+    block += b"\0"  # no compression
     return block + masked_crc32c(block).to_bytes(CHECKSUM, "little")
