@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tensorflow.core.framework import types_pb2
+from tensorflow.python.saved_model.loader_impl import message  # google.protobuf's
 
 SHOWN = 80  # characters of a stranger's name in a message
 
@@ -90,18 +91,34 @@ def quote(name: str) -> str:
     return repr(name[:SHOWN])
 
 
+def parse(kind: Any, content: bytes, what: str) -> Any:
+    """Parse a protobuf message.
+
+    Args:
+        kind: its class.
+        what: it is, for the error message.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        return kind.FromString(content)
+    except message.DecodeError as error:
+        raise ValueError(f"a damaged {what} ({error})") from None
+
+
 def name_type(dtype: int) -> str:
     """The name of a data type of TensorFlow, or its number."""
     known = dtype in types_pb2.DataType.values()
     return types_pb2.DataType.Name(dtype) if known else str(dtype)
 
 
-def require_fields(message: Any, allowed: Iterable[str], place: str) -> None:
+def require_fields(parent: Any, allowed: Iterable[str], place: str) -> None:
     """Check that a protobuf message holds nothing but certain fields.
 
     Raises:
         NotAllowed: names the first other field.
     """
-    for field, _ in message.ListFields():
+    for field, _ in parent.ListFields():
         if field.name not in allowed:
             raise NotAllowed(f"{field.name!r} in {place}")

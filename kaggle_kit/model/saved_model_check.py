@@ -23,13 +23,12 @@ more memory than there is.
 from collections.abc import Iterable
 from pathlib import Path
 
-from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.fingerprint_pb2 import FingerprintDef
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.model.allowed import NotAllowed, quote, require_fields
+from kaggle_kit.model.allowed import NotAllowed, parse, quote, require_fields
 from kaggle_kit.model.saved_model_functions import Functions
 from kaggle_kit.model.saved_model_objects import check_objects
 from kaggle_kit.model.saved_variables import check_variables
@@ -56,7 +55,7 @@ def check_saved_model(folder: Path, names: Iterable[str]) -> None:
     """
     try:
         _check_files(folder)
-        graph = _parse(read_regular(folder / GRAPH, MAX_GRAPH))
+        graph = _parse_graph(read_regular(folder / GRAPH, MAX_GRAPH))
         functions = Functions(graph)
         objects = graph.object_graph_def
         check_objects(objects, functions.by_name)
@@ -83,17 +82,11 @@ def _check_files(folder: Path) -> None:
         raise NotAllowed(f"files in {EMPTY!r}")
     if (folder / FINGERPRINT).exists():
         content = read_regular(folder / FINGERPRINT, MAX_FINGERPRINT)
-        try:
-            FingerprintDef.FromString(content)
-        except DecodeError:
-            raise NotAllowed(f"a damaged {FINGERPRINT}") from None
+        parse(FingerprintDef, content, FINGERPRINT)
 
 
-def _parse(content: bytes) -> MetaGraphDef:
-    try:
-        saved = SavedModel.FromString(content)
-    except DecodeError as error:
-        raise ValueError(f"a damaged {GRAPH} ({error})") from None
+def _parse_graph(content: bytes) -> MetaGraphDef:
+    saved = parse(SavedModel, content, GRAPH)
     if not saved.meta_graphs:
         raise ValueError("no SavedModel with a graph")
     if len(saved.meta_graphs) > 1:

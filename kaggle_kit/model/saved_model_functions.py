@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from graphlib import CycleError, TopologicalSorter
 
-from google.protobuf.message import DecodeError
 from tensorflow.core.framework import (
     full_type_pb2,
     node_def_pb2,
@@ -20,7 +19,7 @@ from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 from tensorflow.python.framework import op_def_registry
 
 from kaggle_kit.model import allowed
-from kaggle_kit.model.allowed import NotAllowed, name_type, quote, require_fields
+from kaggle_kit.model.allowed import NotAllowed, name_type, parse, quote, require_fields
 
 MAX_CONSTANTS = 2**26  # bytes of all constants: 64 MiB
 MAX_NODES = 500_000  # of a function, with those of all functions that it calls
@@ -222,10 +221,7 @@ def _check_call_option(name: str, value: bytes, where: str) -> None:
         if value:
             raise NotAllowed(where)
         return
-    try:
-        config = ConfigProto.FromString(value)
-    except DecodeError:
-        raise NotAllowed(f"a damaged {name} in {where}") from None
+    config = parse(ConfigProto, value, name)
     fields = {
         *("device_count", "gpu_options", "allow_soft_placement", "experimental"),
         *("pluggable_device_options", "graph_options"),

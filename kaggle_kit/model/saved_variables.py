@@ -13,7 +13,6 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.saved_object_graph_pb2 import SavedObject
 from tensorflow.core.protobuf.tensor_bundle_pb2 import (
     BundleEntryProto,
@@ -22,7 +21,7 @@ from tensorflow.core.protobuf.tensor_bundle_pb2 import (
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
 from kaggle_kit.model import allowed
-from kaggle_kit.model.allowed import NotAllowed, name_type, quote, require_fields
+from kaggle_kit.model.allowed import NotAllowed, name_type, parse, quote, require_fields
 from kaggle_kit.model.saved_model_objects import shape_of
 from kaggle_kit.storage.regular_files import open_regular, read_regular
 
@@ -87,12 +86,12 @@ def _read_entries(folder: Path) -> dict[str, BundleEntryProto]:
         pairs = list(read_table(content))
         if not pairs or pairs[0][0]:
             raise ValueError("no header")
-        header = BundleHeaderProto.FromString(pairs[0][1])
+        header = parse(BundleHeaderProto, pairs[0][1], "header")
         entries = {
-            key.decode("utf-8"): BundleEntryProto.FromString(value)
+            key.decode("utf-8"): parse(BundleEntryProto, value, "entry")
             for key, value in pairs[1:]
         }
-    except (ValueError, IndexError, DecodeError) as error:
+    except (ValueError, IndexError) as error:
         raise ValueError(f"a damaged {INDEX} ({error})") from None
     if header.endianness != BundleHeaderProto.LITTLE:
         raise NotAllowed(f"numbers of another byte order in {INDEX}")
@@ -165,10 +164,7 @@ def _read_string(folder: Path, entry: BundleEntryProto) -> bytes:
 
 
 def _parse_objects(content: bytes) -> TrackableObjectGraph:
-    try:
-        graph = TrackableObjectGraph.FromString(content)
-    except DecodeError as error:
-        raise ValueError(f"damaged objects in {INDEX} ({error})") from None
+    graph: TrackableObjectGraph = parse(TrackableObjectGraph, content, OBJECTS)
     require_fields(graph, {"nodes"}, INDEX)
     return graph
 

@@ -693,10 +693,12 @@ def with_other_machines(a):
     with_config(a, "cluster_def { job { name: 'x' } }")
 
 
-@attack("damaged config_proto")
-def with_damaged_options(a):
-    add_function(a)
-    call(a.serve.node_def, "evil").attr["config_proto"].s = b"\xff"
+def test_a_call_with_damaged_options_is_malformed(altered, tmp_path):
+    add_function(altered)
+    node = call(altered.serve.node_def, "evil")
+    node.attr["config_proto"].s = b"\xff"
+    with pytest.raises(ValueError, match="a damaged config_proto"):
+        check_saved_model(altered.write(tmp_path / "model"), VIEWS)
 
 
 # the memory that little needs
