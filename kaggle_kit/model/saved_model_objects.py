@@ -67,6 +67,7 @@ def check_objects(
             _check_function(node, kind, objects.concrete_functions, place)
     if nodes[0].user_object.identifier != IDENTIFIERS[0]:
         raise NotAllowed(f"an object {quote(nodes[0].user_object.identifier)} as root")
+    _require_held(nodes)
     for name, concrete in objects.concrete_functions.items():
         if name not in functions:
             raise NotAllowed(f"an object that calls the function {quote(name)}")
@@ -110,6 +111,18 @@ def _check_children(node: SavedObject, n_objects: int, place: str) -> None:
         odd = set(names)
     if odd:
         raise NotAllowed(f"a child {quote(min(odd))} of {place}")
+
+
+def _require_held(nodes: Sequence[SavedObject]) -> None:
+    """Check that the root holds all objects, which would be deleted otherwise."""
+    waiting, held = [0], {0}
+    while waiting:
+        children = {child.node_id for child in nodes[waiting.pop()].children} - held
+        waiting += children
+        held |= children
+    if len(held) < len(nodes):
+        first = min(set(range(len(nodes))) - held)
+        raise NotAllowed(f"object {first}, which no other object holds")
 
 
 def _check_variable(node: SavedObject, place: str) -> None:

@@ -373,6 +373,14 @@ def with_a_child_that_is_not_there(a):
     a.nodes[0].children.add(local_name="x", node_id=999)
 
 
+@attack("which no other object holds")
+def with_weights_that_nothing_holds(a):
+    """They are deleted before the network is called."""
+    for root in (a.nodes[0], a.objects.nodes[0]):
+        (i,) = (i for i, c in enumerate(root.children) if c.local_name == "weights")
+        del root.children[i]
+
+
 @attack("a child '_python_function'")
 def with_a_child_of_a_function(a):
     a.object("function").children.add(local_name="_python_function", node_id=0)

@@ -40,7 +40,7 @@ def _run_and_exit(folder: Path) -> NoReturn:
     try:
         code = _run(folder)
     finally:
-        if code:
+        if code == 4:
             print(json.dumps({"says": repr(sys.exc_info()[1])}), flush=True)
         os._exit(code)
 
