@@ -8,7 +8,7 @@ What is refused, and why:
   by running constant parts, and the optimiser swaps functions by their attributes, such as
   ``api_implements``. Saving and restoring stand in functions that only the saver names,
   and the loader never calls those;
-- an object that is no variable, function or plain holder; ``saveable_objects``,
+- an object that is no weight, constant, function or plain holder; ``saveable_objects``,
   ``registered_name`` and the names of children, by which the loader runs code;
 - gradients, assets, initialisers, collections and a second graph; two functions of one
   name, of which one would be looked at and the other be run;
@@ -20,7 +20,7 @@ How much a network computes is not bounded here: a product of two constants may 
 more memory than there is.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 from tensorflow.core.protobuf.fingerprint_pb2 import FingerprintDef
@@ -42,7 +42,7 @@ MAX_FINGERPRINT = 4096  # bytes
 INIT, MAIN = "__saved_model_init_op", "saved_model_main_op"
 
 
-def check_saved_model(folder: Path, names: Iterable[str]) -> None:
+def check_saved_model(folder: Path, names: Collection[str]) -> None:
     """Refuse a SavedModel with anything that no network of this kit contains.
 
     Args:
@@ -58,7 +58,7 @@ def check_saved_model(folder: Path, names: Iterable[str]) -> None:
         graph = _parse_graph(read_regular(folder / GRAPH, MAX_GRAPH))
         functions = Functions(graph)
         objects = graph.object_graph_def
-        check_objects(objects, functions.by_name)
+        check_objects(objects, functions)
         for child in objects.nodes[0].children:
             kind = objects.nodes[child.node_id].WhichOneof("kind")
             if child.local_name in names and kind != "function":

@@ -22,7 +22,9 @@ from kaggle_kit.model import allowed
 from kaggle_kit.model.allowed import NotAllowed, name_type, parse, quote, require_fields
 
 MAX_CONSTANTS = 2**26  # bytes of all constants: 64 MiB
-MAX_NODES = 500_000  # of a function, with those of all functions that it calls
+MAX_NODES = (
+    100_000  # of a function, with those that it calls; ResNet-50 has 1,300 a view
+)
 STRING_BYTES = 24  # of an empty string in a tensor
 CONTEXT = b"kEagerRuntime"
 FULL_TYPES = {
@@ -39,6 +41,7 @@ class Functions:
     Attributes:
         savers: the names of those that nothing but the saver may call.
         by_name: all others.
+        constants: the data types of the constants of the graph, by name.
     """
 
     def __init__(self, graph: MetaGraphDef):
@@ -57,6 +60,11 @@ class Functions:
         self._n_bytes = 0
         calls: dict[str, list[str]] = {}
         called = self._check_nodes(graph.graph_def.node, allowed.AT_TOP, True, "")
+        self.constants = {
+            node.name: node.attr["value"].tensor.dtype
+            for node in graph.graph_def.node
+            if node.op == "Const" and "value" in node.attr
+        }
         for function in library.function:
             name = function.signature.name
             if name in allowed.OPERATIONS:  # each such node would call it

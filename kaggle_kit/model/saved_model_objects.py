@@ -6,7 +6,7 @@ number that is the name of a child.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tensorflow.core.framework.function_pb2 import FunctionDef
@@ -18,16 +18,19 @@ from tensorflow.core.protobuf.saved_object_graph_pb2 import (
 
 from kaggle_kit.model import allowed
 from kaggle_kit.model.allowed import NotAllowed, name_type, quote, require_fields
+from kaggle_kit.model.saved_model_functions import Functions
 
 # The kinds of objects in a ``tf.Module``. Others have functions that run on loading.
-KINDS = ("user_object", "function", "bare_concrete_function", "variable")
+KINDS = ("user_object", "function", "bare_concrete_function", "variable", "constant")
 FUNCTIONS = KINDS[1:3]
+CONSTANT = "tf.TrackableConstant"  # the registered name of every constant
 LISTS = ("trackable_list_wrapper", "trackable_tuple_wrapper")
 IDENTIFIERS = ("_generic_user_object", "signature_map", "trackable_dict_wrapper")
 CHILD = re.compile(
     r"[A-Za-z]\w{0,99}", re.ASCII
 )  # none of Python's or TensorFlow's own
 TRACE = re.compile(r"trace_\d{1,9}", re.ASCII)
+CAPTURE = re.compile(r"capture_\d{1,9}", re.ASCII)
 MAX_RANK = 8
 # The arguments and results of functions: plain values and tensors.
 VALUES = {
@@ -37,14 +40,12 @@ VALUES = {
 }
 
 
-def check_objects(
-    objects: SavedObjectGraph, functions: Mapping[str, FunctionDef]
-) -> None:
-    """Refuse objects other than variables, functions, and plain holders of them.
+def check_objects(objects: SavedObjectGraph, functions: Functions) -> None:
+    """Refuse objects other than weights, constants, functions, and plain holders of them.
 
     Args:
         objects: of the SavedModel.
-        functions: those that an object may call, by name.
+        functions: of the SavedModel, checked.
 
     Raises:
         NotAllowed: there is anything that no network of the kit contains.
@@ -59,19 +60,23 @@ def check_objects(
         if kind not in KINDS:
             raise NotAllowed(f"an object of kind {kind!r} as {place}")
         more = {"dependencies"} if kind in FUNCTIONS else set()
+        if kind == "constant" and node.registered_name == CONSTANT:
+            more = {"registered_name"}
         require_fields(node, {"children", kind, *more}, place)
         _check_children(node, len(nodes), place)
         if kind == "variable":
             _check_variable(node, place)
+        elif kind == "constant":
+            _check_constant(node, functions.constants, place)
         elif kind in FUNCTIONS:
             _check_function(node, kind, objects.concrete_functions, place)
     if nodes[0].user_object.identifier != IDENTIFIERS[0]:
         raise NotAllowed(f"an object {quote(nodes[0].user_object.identifier)} as root")
     _require_held(nodes)
     for name, concrete in objects.concrete_functions.items():
-        if name not in functions:
+        if name not in functions.by_name:
             raise NotAllowed(f"an object that calls the function {quote(name)}")
-        _check_concrete(name, concrete, functions[name], nodes)
+        _check_concrete(concrete, functions.by_name[name], functions.constants, nodes)
 
 
 def shape_of(proto: Any, place: str) -> tuple[int, ...]:
@@ -105,8 +110,9 @@ def _check_children(node: SavedObject, n_objects: int, place: str) -> None:
             odd = {name for name in names if not CHILD.fullmatch(name)}
         else:
             raise NotAllowed(f"an object {quote(identifier)} as {place}")
-    elif kind == "function":
-        odd = {name for name in names if not TRACE.fullmatch(name)}
+    elif kind in FUNCTIONS:
+        pattern = TRACE if kind == FUNCTIONS[0] else CAPTURE
+        odd = {name for name in names if not pattern.fullmatch(name)}
     else:
         odd = set(names)
     if odd:
@@ -131,6 +137,16 @@ def _check_variable(node: SavedObject, place: str) -> None:
     if node.variable.dtype not in allowed.NUMBERS:
         raise NotAllowed(f"the data type {name_type(node.variable.dtype)} of {place}")
     shape_of(node.variable.shape, place)
+
+
+def _check_constant(
+    node: SavedObject, constants: Mapping[str, int], place: str
+) -> None:
+    require_fields(node.constant, {"operation"}, place)
+    if constants.get(node.constant.operation) not in allowed.NUMBERS:
+        raise NotAllowed(
+            f"{quote(node.constant.operation)}, which is no constant of numbers, as {place}"
+        )
 
 
 def _check_function(
@@ -161,33 +177,33 @@ def _check_function(
 
 
 def _check_concrete(
-    name: str,
     concrete: SavedConcreteFunction,
     function: FunctionDef,
+    constants: Mapping[str, int],
     nodes: Sequence[SavedObject],
 ) -> None:
-    """Check that a function is given variables, of the data types and shapes it names."""
-    place = f"the function {quote(name)}"
+    """Check that the last arguments of a function are weights and constants that fit."""
+    place = f"the function {quote(function.signature.name)}"
     fields = {"bound_inputs", "canonicalized_input_signature", "output_signature"}
     require_fields(concrete, fields, place)
     _check_value(concrete.canonicalized_input_signature, place)
     _check_value(concrete.output_signature, place)
-    handles = [a for a in function.signature.input_arg if a.type == allowed.RESOURCE]
-    if len(handles) != len(concrete.bound_inputs):
-        raise NotAllowed(f"{len(concrete.bound_inputs)} objects bound to {place}")
-    _require_variables(concrete.bound_inputs, nodes, place)
-    for argument, i in zip(handles, concrete.bound_inputs, strict=True):
-        (handle,), variable = argument.handle_data, nodes[i].variable
-        if handle.dtype != variable.dtype or handle.shape != variable.shape:
-            raise NotAllowed(f"a variable of another shape, bound to {place}")
-
-
-def _require_variables(
-    indices: Iterable[int], nodes: Sequence[SavedObject], place: str
-) -> None:
-    for i in indices:
-        if not 0 <= i < len(nodes) or nodes[i].WhichOneof("kind") != "variable":
-            raise NotAllowed(f"an object that is no variable, bound to {place}")
+    arguments = function.signature.input_arg
+    bound = concrete.bound_inputs
+    n_free = len(arguments) - len(bound)
+    if n_free < 0 or any(a.type == allowed.RESOURCE for a in arguments[:n_free]):
+        raise NotAllowed(f"{len(bound)} objects bound to {place}")
+    for argument, i in zip(arguments[n_free:], bound, strict=True):
+        kind = nodes[i].WhichOneof("kind") if 0 <= i < len(nodes) else None
+        if kind == "constant":
+            fits = argument.type == constants[nodes[i].constant.operation]
+        elif kind == "variable" and argument.type == allowed.RESOURCE:
+            (handle,), variable = argument.handle_data, nodes[i].variable
+            fits = handle.dtype == variable.dtype and handle.shape == variable.shape
+        else:
+            fits = False
+        if not fits:
+            raise NotAllowed(f"object {i}, which does not fit, bound to {place}")
 
 
 def _check_value(value: Any, place: str) -> None:

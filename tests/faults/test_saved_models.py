@@ -301,9 +301,27 @@ def with_an_asset_object(a):
     add_object(a, "asset")
 
 
-@attack("kind 'constant'")
-def with_a_constant_object(a):
+@attack("'Const', which is no constant of numbers")
+def with_a_constant_object_of_text(a):
     add_object(a, "constant").constant.operation = "Const"
+
+
+@attack("'NoOp', which is no constant of numbers")
+def with_a_constant_object_that_is_none(a):
+    add_object(a, "constant").constant.operation = "NoOp"
+
+
+@attack("which does not fit, bound")
+def with_a_constant_in_place_of_a_weight(a):
+    constant(a, 1, [], a.graph.graph_def.node, float_val=[0.0])
+    add_object(a, "constant").constant.operation = "evil"
+    for concrete in a.graph.object_graph_def.concrete_functions.values():
+        concrete.bound_inputs[0] = len(a.nodes) - 1
+
+
+@attack("a child '_call_flat'")
+def with_a_child_of_a_concrete_function(a):
+    a.object("bare_concrete_function").children.add(local_name="_call_flat", node_id=0)
 
 
 @attack("kind 'resource'")
@@ -402,22 +420,22 @@ def with_a_view_that_is_no_function(a):
     add_object(a, "user_object", "one").user_object.identifier = "signature_map"
 
 
-@attack("no variable, bound")
+@attack("object 0, which does not fit, bound")
 def with_an_object_bound_that_is_no_weight(a):
     for concrete in a.graph.object_graph_def.concrete_functions.values():
         concrete.bound_inputs[0] = 0
 
 
-@attack("another shape, bound")
+@attack("which does not fit, bound")
 def with_a_weight_bound_in_place_of_another(a):
     for concrete in a.graph.object_graph_def.concrete_functions.values():
         concrete.bound_inputs[:] = concrete.bound_inputs[::-1]
 
 
-@attack("3 objects bound")
-def with_one_weight_bound_too_many(a):
+@attack("4 objects bound")
+def with_weights_bound_twice(a):
     for concrete in a.graph.object_graph_def.concrete_functions.values():
-        concrete.bound_inputs.append(concrete.bound_inputs[0])
+        concrete.bound_inputs.extend(list(concrete.bound_inputs))
 
 
 @attack("calls the function '__inference__traced_save")
@@ -605,7 +623,7 @@ def calling_itself(a):
     call(add_function(a).node_def, "evil")
 
 
-@attack("more than 500000 nodes")
+@attack("more than 100000 nodes")
 def calling_twice_what_calls_twice(a):
     """Thirty times: 2 ** 30 calls, once they are put in line."""
     add_function(a, "call_0")

@@ -45,7 +45,7 @@ def check_runs(folder, side=32):
     for view in runner.views:
         vectors = runner.start(np.full((2, side, side, 3), 9, np.uint8), view)()
         lengths = np.linalg.norm(vectors["embedding"], axis=1)
-        np.testing.assert_allclose(lengths, 1, atol=1e-4)
+        np.testing.assert_allclose(lengths, 1, atol=1e-3)
 
 
 BACKBONES = [name for name in choices("backbone") if name != "none"]
@@ -53,7 +53,7 @@ BACKBONES = [name for name in choices("backbone") if name != "none"]
 
 @pytest.mark.parametrize("backbone", but_for(["tiny", "resnet50"], BACKBONES))
 def test_each_backbone_passes(backbone, settings, tmp_path):
-    changes = HEADED | {"model.backbone": backbone, "model.zero_residual": True}
+    changes = HEADED | {"model.backbone": backbone, "recognition.flip": False}
     folder = exported(settings, changes, tmp_path / "model")
     check_saved_model(folder, VIEWS)
     if backbone == "tiny":
@@ -65,10 +65,11 @@ HEADS = [
     {"model.head": "arcface", "model.sub_centres": 3, "model.scale": 20.0},
     {"model.head": "arcface", "model.sampled_classes": 30},
 ]
+PIXELS = [{"model.pixels": pixels} for pixels in choices("pixels")]
 PARTS = [
     *({"model.pooling": pooling} for pooling in choices("pooling")),
     {"model.pooling": "gem", "model.gem_trainable": True, "model.embedding": None},
-    *({"model.pixels": pixels} for pixels in choices("pixels")),
+    *PIXELS,
     {"train.mixed_precision": True},
     {"recognition.scales": [1.0, 0.5, 2.0], "recognition.flip": True},
     {"recognition.scales": [1.0, 2.0], "recognition.flip": False},
@@ -76,14 +77,16 @@ PARTS = [
 ]
 
 
-@pytest.mark.parametrize("changes", HEADS, ids=str)
+@pytest.mark.parametrize("changes", but_for([HEADS[0], *HEADS[-2:]], HEADS), ids=str)
 def test_each_head_passes(changes, settings, tmp_path):
     folder = exported(settings, HEADED | changes, tmp_path / "model")
     check_saved_model(folder, VIEWS)
 
 
 @pytest.mark.parametrize(
-    "changes", but_for([PARTS[3], PARTS[-3]], PARTS), ids=lambda changes: str(changes)
+    "changes",
+    but_for([PARTS[3], PIXELS[-1], PARTS[-3]], PARTS),
+    ids=lambda changes: str(changes),
 )
 def test_each_part_and_view_passes(changes, settings, tmp_path):
     folder = exported(settings, HEADED | changes, tmp_path / "model")
