@@ -16,9 +16,16 @@ from kaggle_kit.backends.litert import LiteRunner, concatenate_outputs
 from kaggle_kit.data.decode import count_decoders, decode_file
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.convert_litert import hide_interpreter_warning
-from kaggle_kit.model.safety import check_lite, check_saved_model
+from kaggle_kit.model.safety import check_lite
+from kaggle_kit.model.saved_model_check import check_saved_model
 
 logger = logging.getLogger(__name__)
+MAX_SIDE = 8192  # of images, in pixels: the largest of any config
+# What is raised for a file that is no network; by the loader, nearly anything.
+NO_NETWORK = (
+    *(OSError, ValueError, TypeError, LookupError, AttributeError, AssertionError),
+    *(RuntimeError, tf.errors.OpError),
+)
 OUT_OF_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)
 
 
@@ -51,27 +58,20 @@ class SavedModelRunner:
             for device in self.devices:
                 with tf.device(device):
                     self.models.append(tf.saved_model.load(str(model_dir)))
-            (serve,) = self.models[0].serve.concrete_functions
-            (images,), _ = serve.structured_input_signature
-            self.side = int(images.shape[1])
-            widths = {k: int(v.shape[1]) for k, v in serve.structured_outputs.items()}
+            first = self.models[0]
+            self.views: Sequence[str] = [name for name in VIEWS if hasattr(first, name)]
+            signatures = [_signature(getattr(first, view)) for view in self.views]
+            if VIEWS[0] not in self.views or signatures != signatures[:1] * len(
+                signatures
+            ):
+                raise ValueError(
+                    "views that differ in their inputs or outputs, or none"
+                )
+            self.side, widths = signatures[0]
             self.width = widths["embedding"]
             self.n_classes = widths.get("log_probability", 0)
-            self.views: Sequence[str] = [
-                name for name in VIEWS if hasattr(self.models[0], name)
-            ]
-        except (
-            OSError,
-            ValueError,
-            TypeError,
-            LookupError,
-            AttributeError,
-            tf.errors.OpError,
-        ) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ArtefactError(
-                f"{model_dir}: expected a SavedModel, got {reason}; make the bundle again"
-            ) from None
+        except NO_NETWORK as error:
+            raise _not_a_network(model_dir, error) from None
         self._threads = ThreadPoolExecutor(len(self.devices))
 
     def start(
@@ -117,6 +117,8 @@ class SavedModelRunner:
                 logger.warning(
                     "out of memory: running %d images at a time", self.max_batch
                 )
+            except tf.errors.OpError as error:
+                raise _not_a_network(self.model_dir, error) from None
         return concatenate_outputs(batches)
 
 
@@ -162,6 +164,35 @@ def gpus() -> list[str]:
 def enable_mixed_precision() -> None:
     """Let TensorFlow compute in float16 on GPUs where it is safe, in this process."""
     tf.config.optimizer.set_experimental_options({"auto_mixed_precision": True})
+
+
+def _signature(function: Any) -> tuple[int, dict[str, int]]:
+    """The side of the images of a view, and the width of each of its outputs.
+
+    Raises:
+        ValueError, TypeError, IndexError: it is no view as ``model.export`` makes them.
+    """
+    (concrete,) = function.concrete_functions
+    (images,), _ = concrete.structured_input_signature
+    side = int(images.shape[1])
+    is_square = images.shape.as_list() == [None, side, side, 3]
+    if not is_square or images.dtype != tf.uint8 or not 0 < side <= MAX_SIDE:
+        raise ValueError(
+            f"a view of {images.dtype.name} images of shape {images.shape}"
+        )
+    if not isinstance(concrete.structured_outputs, dict):
+        raise TypeError("a view without named outputs")
+    outputs = concrete.structured_outputs.items()
+    return side, {name: int(value.shape[1]) for name, value in outputs}
+
+
+def _not_a_network(model_dir: Path, error: Exception) -> ArtefactError:
+    """The error of a SavedModel that does not load, or does not run."""
+    kind = f"{type(error).__name__}: " if isinstance(error, LookupError) else ""
+    reason = kind + " ".join(str(error).split())[:200]
+    return ArtefactError(
+        f"{model_dir}: expected a SavedModel, got {reason}; make the bundle again"
+    )
 
 
 def _create_interpreter(path: str) -> Any:

@@ -160,13 +160,56 @@ def test_a_network_whose_embedding_has_no_fixed_width_is_refused(tmp_path):
     @tf.function(input_signature=signature)
     def serve(images):
         flat = tf.reshape(tf.cast(images, tf.float32), (-1, 32 * 32 * 3))
-        return {"embedding": tf.boolean_mask(flat, flat[0] >= 0, axis=1)}
+        return {"embedding": flat[:, : tf.shape(flat)[0]]}
 
     module = tf.Module()
     module.serve = serve
     tf.saved_model.save(module, str(tmp_path / "model"), signatures=serve)
     with pytest.raises(ArtefactError, match="expected a SavedModel"):
         load_runner(tmp_path / "model")
+
+
+def save_views(folder, **views):
+    """A SavedModel with a function for each view: images of a side to a dictionary."""
+    module = tf.Module()
+    module.weight = tf.Variable(1.0)
+    for name, (function, side) in views.items():
+        spec = [tf.TensorSpec((None, side, side, 3), tf.uint8, "images")]
+        setattr(module, name, tf.function(function, input_signature=spec))
+    tf.saved_model.save(module, str(folder))
+    return folder
+
+
+def mean(images):
+    return {"embedding": tf.reduce_mean(tf.cast(images, tf.float32), [1, 2])}
+
+
+def folded(images):
+    """Runs for an even number of images alone."""
+    rows = tf.reshape(mean(images)["embedding"], (-1, 2, 3))
+    return {"embedding": tf.reduce_mean(rows, 1)}
+
+
+@pytest.mark.parametrize(
+    "views",
+    [
+        {"one": (mean, 32)},
+        {"serve": (mean, 32), "small": (mean, 64)},
+        {"serve": (mean, 32), "one": (lambda x: {"other": mean(x)["embedding"]}, 32)},
+        {"serve": (lambda x: mean(x)["embedding"], 32)},
+        {"serve": (mean, 8193)},
+    ],
+)
+def test_views_that_do_not_go_together_are_refused(views, tmp_path):
+    with pytest.raises(ArtefactError, match="expected a SavedModel"):
+        load_runner(save_views(tmp_path / "model", **views))
+
+
+def test_a_network_that_fails_as_it_runs_is_an_error_of_its_file(tmp_path):
+    runner = load_runner(save_views(tmp_path / "model", serve=(folded, 32)))
+    assert len(runner.start(pixels(4))()["embedding"]) == 2
+    with pytest.raises(ArtefactError, match=r"model: expected a SavedModel, got"):
+        runner.start(pixels(3))()
 
 
 def test_files_that_are_no_network_are_refused(tmp_path):
