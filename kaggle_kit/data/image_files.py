@@ -9,21 +9,27 @@ JPEGs with TensorFlow, in less time and to the same pixels, and all else with it
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from kaggle_kit.data.image_parts import read_webp_size, strip_metadata
 from kaggle_kit.data.orientation import read_orientation, turn_upright
 from kaggle_kit.data.resize import choose_ratio
+from kaggle_kit.storage.regular_files import read_regular
 
 # Names of Pillow's plugins. No other is used: some start programs, as Ghostscript.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 FORMAT_NAMES = "JPEG, PNG, GIF, BMP or WebP"
+MOST_BYTES = 2**28  # of a file
 MOST_PIXELS = 2**29 // 3  # of a JPEG: TensorFlow's limit for one at full size
 # Of other formats: they are decoded at full size, and converted, which takes up to 10 bytes
 # for a pixel.
 MOST_WHOLE_PIXELS = MOST_PIXELS // 2
+# Of a BMP with run lengths, which Pillow decodes in Python: pixels, bytes, and its width.
+MOST_RUN_LENGTH, MOST_RUN_WIDTH = 4_000_000, 16_384
 # Pillow and its plugins raise one of these for a damaged image.
 DAMAGE = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, MemoryError),
@@ -37,26 +43,48 @@ def is_jpeg(content: bytes) -> bool:
     return content[:3] == b"\xff\xd8\xff"
 
 
+def read_image(path: Path) -> bytes:
+    """Read an image file; a pipe or a device is refused, which might never end.
+
+    Raises:
+        OSError: the file is missing, not a regular one or of more than ``MOST_BYTES``.
+    """
+    return read_regular(path, MOST_BYTES)
+
+
 def open_image(content: bytes) -> Image.Image:
     """Open an image file of one of the ``FORMATS`` by its header; nothing is decoded.
+
+    Its metadata are not read: ``data.image_parts`` says why.
 
     Raises:
         PIL.UnidentifiedImageError: the file is of another format.
         PIL.Image.DecompressionBombError: it has more than ``MOST_PIXELS`` pixels, or more
-            than ``MOST_WHOLE_PIXELS`` and is no JPEG.
+            than ``MOST_WHOLE_PIXELS`` and is no JPEG; or it would take too long to decode.
         DAMAGE: the header is damaged.
     """
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        _require_pixels(*read_webp_size(content), MOST_WHOLE_PIXELS)
     try:
-        image = Image.open(io.BytesIO(content), "r", FORMATS)
+        image = Image.open(io.BytesIO(strip_metadata(content)), "r", FORMATS)
     except Image.UnidentifiedImageError:  # its text has an address in memory
         raise Image.UnidentifiedImageError(f"no {FORMAT_NAMES} file") from None
     width, height = image.size
-    most = MOST_PIXELS if is_jpeg(content) else MOST_WHOLE_PIXELS
-    if width * height > most:  # Pillow's own limit can be changed
+    # Pillow's own limit can be changed.
+    _require_pixels(width, height, MOST_PIXELS if is_jpeg(content) else MOST_WHOLE_PIXELS)
+    if any(tile[0] == "bmp_rle" for tile in image.tile):
+        _require_pixels(width, height, MOST_RUN_LENGTH)
+        if len(content) > MOST_RUN_LENGTH or width > MOST_RUN_WIDTH:
+            raise Image.DecompressionBombError("too many run lengths")
+    return image
+
+
+def _require_pixels(width: int, height: int, most: int) -> None:
+    """Refuse an image of more than ``most`` pixels."""
+    if width * height > most:
         raise Image.DecompressionBombError(
             f"{width} x {height} pixels, more than {most}"
         )
-    return image
 
 
 def decode_image(content: bytes, side: int | None = None) -> NDArray[np.uint8]:
