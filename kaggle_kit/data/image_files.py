@@ -71,7 +71,9 @@ def open_image(content: bytes) -> Image.Image:
         raise Image.UnidentifiedImageError(f"no {FORMAT_NAMES} file") from None
     width, height = image.size
     # Pillow's own limit can be changed.
-    _require_pixels(width, height, MOST_PIXELS if is_jpeg(content) else MOST_WHOLE_PIXELS)
+    _require_pixels(
+        width, height, MOST_PIXELS if is_jpeg(content) else MOST_WHOLE_PIXELS
+    )
     if any(tile[0] == "bmp_rle" for tile in image.tile):
         _require_pixels(width, height, MOST_RUN_LENGTH)
         if len(content) > MOST_RUN_LENGTH or width > MOST_RUN_WIDTH:

@@ -149,7 +149,8 @@ def _count_scans(content: bytes, at: int) -> int:
 
 def _needed_chunks(content: bytes) -> list[bytes]:
     """The chunks of a PNG that a decoder needs."""
-    needed, at = [], 8
+    needed: list[bytes] = []
+    at = 8
     for _ in range(MOST_PARTS):
         kind = content[at + 4 : at + 8]
         if len(kind) < 4:
