@@ -52,7 +52,7 @@ def read(folder, seconds):
     ("n", "seconds"),
     [
         pytest.param(400, 200, id="more", marks=pytest.mark.extended),
-        pytest.param(8000, 1200, id="thousands", marks=pytest.mark.slow),
+        pytest.param(8000, 3600, id="thousands", marks=pytest.mark.slow),
     ],
 )
 def test_changed_images_neither_crash_nor_hang_nor_harm_the_others(

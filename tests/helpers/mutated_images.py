@@ -318,7 +318,7 @@ def _runs(rng: random.Random, content: bytes, _: bytes) -> bytes:
     return hostile.bmp_of_runs(*size, runs, rng.random() < 0.5)
 
 
-LARGE = [64, 500, 2000, 9000, 65_000]
+LARGE = [8, 64, 64, 500, 500, 2000, 9000, 65_000]
 N = [10, 100, 1000, 5000]
 ANY = [_bits, _cut, _spliced, _joined, _emptied, _sized]
 JPEG = [_segment, _marker, _scans, _progressive, _segments_again]
