@@ -21,6 +21,7 @@ from kaggle_kit.data.image_files import (
     open_image,
     read_image,
 )
+from kaggle_kit.data.image_parts import TooMuchWorkError
 from kaggle_kit.data.orientation import read_orientation
 from kaggle_kit.data.resize import RATIOS, choose_ratio
 from kaggle_kit.errors import DataError
@@ -147,6 +148,8 @@ class CheckedImage:
                 "far too many pixels",
                 f"make it smaller than {MAX_PIXELS / 1e6:.0f} million pixels",
             ) from None
+        except TooMuchWorkError as error:
+            raise self._error(str(error), "save it again as JPEG") from None
         except Image.UnidentifiedImageError:
             raise self._error(
                 "a file of another format",

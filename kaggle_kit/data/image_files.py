@@ -15,7 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from kaggle_kit.data.image_parts import read_webp_size, strip_metadata
+from kaggle_kit.data.image_parts import (
+    TooMuchWorkError,
+    read_webp_size,
+    strip_metadata,
+)
 from kaggle_kit.data.orientation import read_orientation, turn_upright
 from kaggle_kit.data.resize import choose_ratio
 from kaggle_kit.storage.regular_files import read_regular
@@ -60,7 +64,8 @@ def open_image(content: bytes) -> Image.Image:
     Raises:
         PIL.UnidentifiedImageError: the file is of another format.
         PIL.Image.DecompressionBombError: it has more than ``MOST_PIXELS`` pixels, or more
-            than ``MOST_WHOLE_PIXELS`` and is no JPEG; or it would take too long to decode.
+            than ``MOST_WHOLE_PIXELS`` and is no JPEG.
+        TooMuchWorkError: it would take too long to decode.
         DAMAGE: the header is damaged.
     """
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
@@ -75,9 +80,7 @@ def open_image(content: bytes) -> Image.Image:
         width, height, MOST_PIXELS if is_jpeg(content) else MOST_WHOLE_PIXELS
     )
     if any(tile[0] == "bmp_rle" for tile in image.tile):
-        _require_pixels(width, height, MOST_RUN_LENGTH)
-        if len(content) > MOST_RUN_LENGTH or width > MOST_RUN_WIDTH:
-            raise Image.DecompressionBombError("too many run lengths")
+        _require_few_runs(width, height, len(content))
     return image
 
 
@@ -87,6 +90,12 @@ def _require_pixels(width: int, height: int, most: int) -> None:
         raise Image.DecompressionBombError(
             f"{width} x {height} pixels, more than {most}"
         )
+
+
+def _require_few_runs(width: int, height: int, n_bytes: int) -> None:
+    """Refuse a BMP with run lengths that is not small."""
+    if max(width * height, n_bytes) > MOST_RUN_LENGTH or width > MOST_RUN_WIDTH:
+        raise TooMuchWorkError(f"run lengths of {width} x {height} pixels")
 
 
 def decode_image(content: bytes, side: int | None = None) -> NDArray[np.uint8]:

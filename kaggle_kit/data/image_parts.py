@@ -9,8 +9,6 @@ import re
 import struct
 from typing import NamedTuple
 
-from PIL.Image import DecompressionBombError
-
 PNG = b"\x89PNG\r\n\x1a\n"
 GIF = (b"GIF87a", b"GIF89a")
 MOST_PARTS = 100_000  # segments, chunks or blocks of a file
@@ -28,6 +26,10 @@ FRAMES = frozenset(range(0xC0, 0xD0)) - frozenset(TABLES)
 NEEDED = FRAMES | {*TABLES, *range(0xDA, 0xE0), 0xE0, 0xEE}
 PNG_NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 GIF_CONTROL = 0xF9  # the extension with the transparent colour
+
+
+class TooMuchWorkError(OSError):
+    """An image would take too long to decode for its pixels."""
 
 
 class JpegHead(NamedTuple):
@@ -51,15 +53,15 @@ def check_scans(content: bytes) -> JpegHead:
     Most JPEGs have one scan, and only their first segments are looked at.
 
     Raises:
-        PIL.Image.DecompressionBombError: it has more than ``MOST_SCANS`` or
+        TooMuchWorkError: it has more than ``MOST_SCANS`` or
             ``MOST_SCANNED_PIXELS``, or more than ``MOST_PARTS``.
-        OSError, struct.error, IndexError: it is cut off before the first scan.
+        OSError, struct.error, IndexError: it is truncated before the first scan.
     """
     head = _read_jpeg_head(content)
     if head.has_more_scans:
         n = _count_scans(content, head.scan)
         if n > MOST_SCANS or n * head.n_pixels > MOST_SCANNED_PIXELS:
-            raise DecompressionBombError(f"{n} scans of {head.n_pixels} pixels")
+            raise TooMuchWorkError(f"{n} scans of {head.n_pixels} pixels")
     return head
 
 
@@ -69,17 +71,18 @@ def strip_metadata(content: bytes) -> bytes:
     A BMP or WebP file is unchanged, as one of another format.
 
     Raises:
-        PIL.Image.DecompressionBombError: see ``check_scans``.
-        OSError, struct.error, IndexError: the file is cut off.
+        TooMuchWorkError: see ``check_scans``.
+        OSError: the file is truncated.
     """
-    if content[:3] == b"\xff\xd8\xff":
-        head = check_scans(content)
-        needed = [content[start:end] for start, end in head.needed]
-        return b"".join([b"\xff\xd8", *needed, content[head.scan :]])
-    if content[:8] == PNG:
-        return PNG + b"".join(_needed_chunks(content))
-    if content[:6] in GIF:
-        return _strip_gif(content)
+    try:
+        if content[:3] == b"\xff\xd8\xff":
+            return _strip_jpeg(content)
+        if content[:8] == PNG:
+            return PNG + b"".join(_needed_chunks(content))
+        if content[:6] in GIF:
+            return _strip_gif(content)
+    except (struct.error, IndexError):
+        raise OSError("truncated header") from None
     return content
 
 
@@ -87,8 +90,10 @@ def read_webp_size(content: bytes) -> tuple[int, int]:
     """Width and height of a WebP file: its decoder would take memory for them first.
 
     Raises:
-        OSError, struct.error: the header is damaged.
+        OSError: the header is damaged or truncated.
     """
+    if len(content) < 30:
+        raise OSError("truncated header")
     kind = content[12:16]
     if kind == b"VP8X":
         width, height = (
@@ -127,8 +132,8 @@ def _read_jpeg_head(content: bytes) -> JpegHead:
         if marker in NEEDED:
             needed.append((start, at))
     else:
-        raise DecompressionBombError(f"more than {MOST_PARTS} segments")
-    raise OSError("a JPEG without a scan")
+        raise TooMuchWorkError(f"more than {MOST_PARTS} segments")
+    raise OSError("truncated before the first scan")
 
 
 def _count_scans(content: bytes, at: int) -> int:
@@ -144,7 +149,13 @@ def _count_scans(content: bytes, at: int) -> int:
         if marker == END or n > MOST_SCANS or at + 4 > len(content):
             return n
         at += 2 + max(2, content[at + 2] << 8 | content[at + 3])
-    raise DecompressionBombError(f"more than {MOST_PARTS} segments")
+    raise TooMuchWorkError(f"more than {MOST_PARTS} segments")
+
+
+def _strip_jpeg(content: bytes) -> bytes:
+    head = check_scans(content)
+    needed = [content[start:end] for start, end in head.needed]
+    return b"".join([b"\xff\xd8", *needed, content[head.scan :]])
 
 
 def _needed_chunks(content: bytes) -> list[bytes]:
@@ -162,7 +173,7 @@ def _needed_chunks(content: bytes) -> list[bytes]:
         if kind == b"IEND" or not kind.isalpha():
             return needed
         at = end
-    raise DecompressionBombError(f"more than {MOST_PARTS} chunks")
+    raise TooMuchWorkError(f"more than {MOST_PARTS} chunks")
 
 
 def _strip_gif(content: bytes) -> bytes:
@@ -177,7 +188,7 @@ def _strip_gif(content: bytes) -> bytes:
             at += 1 + content[at]
             n_parts += 1
             if n_parts > MOST_PARTS:
-                raise DecompressionBombError(f"more than {MOST_PARTS} blocks")
+                raise TooMuchWorkError(f"more than {MOST_PARTS} blocks")
         at += 1
         n_parts += 1
         if content[start + 1] == GIF_CONTROL:

@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 from kaggle_kit.backends.uploads import CheckedImage
 from kaggle_kit.data import image_parts
 from kaggle_kit.data.image_files import DAMAGE, convert_to_rgb, decode_image, open_image
-from kaggle_kit.data.image_parts import check_scans, strip_metadata
+from kaggle_kit.data.image_parts import TooMuchWorkError, check_scans, strip_metadata
 from kaggle_kit.data.index import look
 from kaggle_kit.errors import DataError
 from tests.helpers import hostile_images as hostile
@@ -101,13 +101,13 @@ def write_scans(n, *, progressive=True):
 def test_scans_are_counted_up_to_the_limit(progressive):
     most = image_parts.MOST_SCANS
     check_scans(write_scans(most, progressive=progressive))
-    with pytest.raises(Image.DecompressionBombError, match=f"{most + 1} scans"):
+    with pytest.raises(TooMuchWorkError, match=f"{most + 1} scans"):
         check_scans(write_scans(most + 1, progressive=progressive))
 
 
 def test_scans_of_many_pixels_may_be_fewer():
     check_scans(hostile.jpeg_of_scans(12, 13_000, 13_000))
-    with pytest.raises(Image.DecompressionBombError, match="13 scans"):
+    with pytest.raises(TooMuchWorkError, match="13 scans"):
         check_scans(hostile.jpeg_of_scans(13, 13_000, 13_000))
 
 
@@ -237,6 +237,14 @@ def test_what_takes_longest_takes_seconds(name, tmp_path, capsys):
     seconds, mb, said = done.stdout.split(maxsplit=2)
     assert "more than" not in said and "scans of" not in said
     assert float(seconds) < MOST_S and float(mb) < MOST_MB
+
+
+def test_the_app_says_what_is_too_much():
+    for content in (SMALL_FILES["scans"](), SMALL_FILES["runs"]()):
+        with pytest.raises(DataError, match="expected an image.*pixels; save it again"):
+            CheckedImage("x", content)
+    with pytest.raises(DataError, match="truncated"):
+        CheckedImage("x", saved("JPEG")[:50])
 
 
 FOR_THE_APP = {
