@@ -34,6 +34,7 @@ MOST_PIXELS = 2**29 // 3  # of a JPEG: TensorFlow's limit for one at full size
 MOST_WHOLE_PIXELS = MOST_PIXELS // 2
 # Of a BMP with run lengths, which Pillow decodes in Python: pixels, bytes, and its width.
 MOST_RUN_LENGTH, MOST_RUN_WIDTH = 4_000_000, 16_384
+CONVERTED = 2**20  # pixels of a CMYK image that are converted at a time
 # Pillow and its plugins raise one of these for a damaged image.
 DAMAGE = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, MemoryError),
@@ -147,11 +148,20 @@ def convert_to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode in ("I", "F"):
         return _scale_grey(np.asarray(image).astype(np.float32))
     if image.mode == "CMYK":
-        light = 255 - np.asarray(image).astype(np.uint16)
-        return (light[:, :, :3] * light[:, :, 3:] // 255).astype(np.uint8)
+        return _convert_cmyk(np.asarray(image))
     if image.mode in ("La", "RGBa"):  # colours are multiplied by their opacity
         image = image.convert(image.mode.upper())
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _convert_cmyk(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Convert (h, w, 4) to (h, w, 3), some rows at a time: the products have 16 bits."""
+    pixels = np.empty((*values.shape[:2], 3), np.uint8)
+    n = max(1, CONVERTED // values.shape[1])
+    for start in range(0, len(values), n):
+        light = 255 - values[start : start + n].astype(np.uint16)
+        pixels[start : start + n] = light[:, :, :3] * light[:, :, 3:] // 255
+    return pixels
 
 
 def _scale_grey(values: NDArray[np.float32]) -> NDArray[np.uint8]:
