@@ -41,7 +41,8 @@ def embed_in_time(
         for embeddings, last in _embed_rows(embedder, budget, kind, paths, rows):
             n_reached = max(n_reached, last + 1)
             yield n_reached, embeddings
-        rows = np.array([i for i in rows if paths[i] in late], np.int64)
+        # The first of a batch may have made others late, so they are tried before it.
+        rows = np.array([i for i in reversed(rows) if paths[i] in late], np.int64)
         if not len(rows):
             return
         if (share, most_s) != PATIENCE[-1]:
