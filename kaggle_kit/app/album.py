@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_kit.backends.uploads import CheckedImage
+from kaggle_kit.backends.uploads import CheckedImage, read_upload
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.errors import DataError
 from kaggle_kit.storage import tables
@@ -40,7 +40,7 @@ class Album:
         self._thumbnails: zipfile.ZipFile | None = None
         if images and (images / THUMBNAILS).exists():
             self._thumbnails = zipfile.ZipFile(images / THUMBNAILS)
-            files = sorted((images / EXAMPLES).glob("*"))
+            files = [f for f in sorted((images / EXAMPLES).glob("*")) if f.is_file()]
         elif images:
             competition = Competition(images).require("train")
             self._train_dir = competition.train_dir
@@ -70,7 +70,7 @@ class Album:
             return None
         path = image_path(self._train_dir, image_id)
         try:
-            return CheckedImage(path.name, path.read_bytes())
+            return read_upload(path)
         except (OSError, DataError):
             return None
 

@@ -19,6 +19,7 @@ from kaggle_kit.app.answers import AnswerService, TimedAnswer
 from kaggle_kit.app.model_view import show_model
 from kaggle_kit.app.text import escape_markdown
 from kaggle_kit.backends.uploads import MAX_MB, CheckedImage
+from kaggle_kit.data.image_files import read_image
 from kaggle_kit.errors import KitError
 
 MAX_IMAGES = 12  # answered on one page
@@ -87,7 +88,7 @@ def _collect_images(album: Album) -> Iterator[tuple[str, bytes]]:
     if len(files) > MAX_IMAGES:
         st.warning(f"Only the first {MAX_IMAGES} images are recognised.")
     if example:
-        yield example, album.examples[example].read_bytes()
+        yield example, read_image(album.examples[example])
     if camera_image is not None:
         yield "Your camera", camera_image.getvalue()
 

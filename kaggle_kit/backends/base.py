@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from kaggle_kit.data.decode_threads import Deadline
+
 Outputs = dict[str, NDArray[np.float32]]
 # Networks in an embedder's folder: a SavedModel for TensorFlow, a LiteRT file in floats
 # for the app, and a LiteRT file in 8-bit integers for both.
@@ -69,10 +71,12 @@ class Engine(Protocol):
     Attributes:
         network: name of the network in floats, in an embedder's folder.
         n_threads: how many images to decode at the same time.
+        deadline: how long whoever calls ``decode`` in a thread waits for it.
     """
 
     network: str
     n_threads: int
+    deadline: Deadline
 
     def decode(self, image: Image, side: int | None = None) -> NDArray[np.uint8] | None:
         """Decode an image, or return None if it is missing or damaged.

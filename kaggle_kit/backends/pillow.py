@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from kaggle_kit.backends.base import LITE, Image, Runner
 from kaggle_kit.backends.images import decode_memory
 from kaggle_kit.backends.litert import LiteRunner
-from kaggle_kit.backends.uploads import CheckedImage
+from kaggle_kit.backends.uploads import read_upload
+from kaggle_kit.data.decode_threads import Deadline
 from kaggle_kit.errors import DataError, KitError
 
 THREADS = 2  # per image; a free host has no more cores
@@ -21,11 +22,14 @@ class LightEngine:
     network = LITE
     n_threads = 1  # a thread does not return all of its memory to the system
 
+    def __init__(self) -> None:
+        self.deadline = Deadline()
+
     def decode(self, image: Image, side: int | None = None) -> NDArray[np.uint8] | None:
         """Decode an image, or return None if it is missing or damaged."""
         if isinstance(image, Path):
             try:
-                image = CheckedImage(image.name, image.read_bytes())
+                image = read_upload(image)
             except (DataError, OSError):
                 return None
         return decode_memory(image, side)

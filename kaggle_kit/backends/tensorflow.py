@@ -14,6 +14,7 @@ from kaggle_kit.backends.base import MODEL, VIEWS, Image, Outputs, Runner
 from kaggle_kit.backends.images import decode_memory
 from kaggle_kit.backends.litert import LiteRunner, concatenate_outputs
 from kaggle_kit.data.decode import count_decoders, decode_file
+from kaggle_kit.data.decode_threads import Deadline
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.convert_litert import hide_interpreter_warning
 from kaggle_kit.model.safety import check_lite
@@ -129,6 +130,7 @@ class TensorFlowEngine:
 
     def __init__(self) -> None:
         self.n_threads = count_decoders()
+        self.deadline = Deadline()
 
     def decode(self, image: Image, side: int | None = None) -> NDArray[np.uint8] | None:
         """Decode an image, or return None if it is missing or damaged."""

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -18,7 +19,9 @@ from kaggle_kit.data.image_files import (
     decode_opened,
     is_jpeg,
     open_image,
+    read_image,
 )
+from kaggle_kit.data.image_parts import TooMuchWorkError
 from kaggle_kit.data.orientation import read_orientation
 from kaggle_kit.data.resize import RATIOS, choose_ratio
 from kaggle_kit.errors import DataError
@@ -44,6 +47,16 @@ def run_on_decode_thread(work: Callable[[], T]) -> T:
     memory to the system. ``work`` must not call this function: it would deadlock.
     """
     return _DECODE_THREAD.submit(work).result()
+
+
+def read_upload(path: Path) -> CheckedImage:
+    """Read a file as if it were uploaded.
+
+    Raises:
+        OSError: it is missing, or not a regular file.
+        DataError: as for ``CheckedImage``.
+    """
+    return CheckedImage(path.name, read_image(path))
 
 
 class CheckedImage:
@@ -135,6 +148,8 @@ class CheckedImage:
                 "far too many pixels",
                 f"make it smaller than {MAX_PIXELS / 1e6:.0f} million pixels",
             ) from None
+        except TooMuchWorkError as error:
+            raise self._error(str(error), "save it again as JPEG") from None
         except Image.UnidentifiedImageError:
             raise self._error(
                 "a file of another format",

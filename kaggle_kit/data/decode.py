@@ -17,7 +17,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kaggle_kit.data.image_files import DAMAGE, MOST_PIXELS, decode_image, is_jpeg
+from kaggle_kit.data.image_files import (
+    DAMAGE,
+    MOST_PIXELS,
+    decode_image,
+    is_jpeg,
+    read_image,
+)
+from kaggle_kit.data.image_parts import check_scans
 from kaggle_kit.data.orientation import UPRIGHT, read_orientation, turn_upright
 from kaggle_kit.data.resize import RATIOS
 
@@ -72,7 +79,7 @@ def _resize_rows(pixels: tf.Tensor, n: int) -> tf.Tensor:
 
 
 def decode_file(path: Path, side: int | None = None) -> NDArray[np.uint8] | None:
-    """Decode an image file upright; None if it is missing, damaged or of another format.
+    """Decode an image file upright; None if it is no image file that decodes.
 
     It decodes what ``data.image_files.decode_image`` decodes, to the same pixels. That
     function decodes whatever is no JPEG, and a JPEG that TensorFlow refuses.
@@ -84,8 +91,10 @@ def decode_file(path: Path, side: int | None = None) -> NDArray[np.uint8] | None
         (side, side, 3), or (h, w, 3).
     """
     try:
-        content = path.read_bytes()
-    except (OSError, ValueError, MemoryError):
+        content = read_image(path)
+        if is_jpeg(content):
+            check_scans(content)
+    except DAMAGE:
         return None
     try:
         if is_jpeg(content):

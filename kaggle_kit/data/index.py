@@ -9,7 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_kit.data.image_files import DAMAGE, decode_opened, is_jpeg, open_image
+from kaggle_kit.data.image_files import (
+    DAMAGE,
+    decode_opened,
+    is_jpeg,
+    open_image,
+    read_image,
+)
 from kaggle_kit.data.image_hash import (
     DIGITS,
     SIDE,
@@ -130,7 +136,7 @@ def decode_small(path: Path) -> tuple[tuple[int, int], NDArray[np.uint8]] | str:
     """
     content = b""
     try:
-        content = path.read_bytes()
+        content = read_image(path)
         orientation = read_orientation(content)
         with open_image(content) as image:
             size = turn_size(image.size, orientation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 
 from kaggle_kit import config
 from kaggle_kit.backends.base import Image
+from kaggle_kit.data.decode_threads import Deadline
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.inference.embedder_parts import Part, load_parts
+from kaggle_kit.inference.levels import build_levels
 from kaggle_kit.inference.time_budget import Level, Rates
 from kaggle_kit.local_features.extract import LocalReader
 from kaggle_kit.progress import progress
@@ -56,10 +59,17 @@ class Embedder:
     Attributes:
         levels: ways to embed, the most expensive first; see ``build_levels``.
         rates: measured seconds per image of each part and view.
+        deadline: for decoding an image, of the engine.
     """
 
-    def __init__(self, parts: Sequence[Part], settings: config.Recognition):
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        settings: config.Recognition,
+        deadline: Deadline | None = None,
+    ):
         self.parts = parts
+        self.deadline = deadline or Deadline()
         self.settings = settings
         self.levels = build_levels(parts, settings)
         keys = {(i, view) for i, part in enumerate(parts) for view in part.views}
@@ -137,24 +147,31 @@ class Embedder:
         with self._lock:
             for i, view in level.uses:
                 start = time.monotonic()
-                positions, inputs = self._read(i, images)
+                (positions, inputs), waited_s = self._read(i, images)
+                start += min(waited_s, time.monotonic() - start)
                 if upcoming:
-                    future = self._reader.submit(self.parts[i].read, upcoming)
+                    future = self._reader.submit(self._read_now, i, upcoming)
                     self._upcoming[i] = list(upcoming), future
                 vectors, scores = self._run_part(i, view, inputs, len(positions))
                 self.rates.add((i, view), len(images), time.monotonic() - start)
                 is_embedded = np.ones((len(positions), 1), np.bool_)
                 raw = Embeddings(positions, vectors, scores, is_embedded)
                 by_part[i] = apply_whitening(raw, self.parts[i].whitening)
-        return by_part
+        return select_common(by_part)
 
-    def _read(self, i: int, images: Sequence[Image]) -> tuple[NDArray[np.int64], Any]:
-        """The inputs of a part, from the background thread if it decoded these images."""
+    def _read(self, i: int, images: Sequence[Image]) -> tuple[Any, float]:
+        """``_read_now``, or what the background thread read, if it read these images."""
         upcoming, future = self._upcoming.pop(i, (None, None))
         if future is not None and upcoming == list(images):
-            result: tuple[NDArray[np.int64], Any] = future.result()
+            result: tuple[Any, float] = future.result()
             return result
-        return self.parts[i].read(images)
+        return self._read_now(i, images)
+
+    def _read_now(self, i: int, images: Sequence[Image]) -> tuple[Any, float]:
+        """What part i reads, and the seconds waited for images that are late."""
+        before_s = self.deadline.waited_s
+        result = self.parts[i].read(images)
+        return result, self.deadline.waited_s - before_s
 
     def _run_part(
         self, i: int, view: str, inputs: Any, n: int
@@ -207,6 +224,15 @@ def split_batches(
         yield start, images[start:end], images[end : end + size]
 
 
+def select_common(by_part: dict[int, Embeddings]) -> dict[int, Embeddings]:
+    """The embeddings of the images that all parts read: one may be late for some alone."""
+    first, *others = (e.positions for e in by_part.values())
+    if all(np.array_equal(first, other) for other in others):
+        return by_part
+    common = functools.reduce(np.intersect1d, others, first)
+    return {i: e.select(np.isin(e.positions, common)) for i, e in by_part.items()}
+
+
 def apply_whitening(embeddings: Embeddings, whitening: Whitening | None) -> Embeddings:
     """Whiten the vectors, unless ``whitening`` is None."""
     if whitening is None:
@@ -238,42 +264,6 @@ def concatenate(batches: Sequence[Embeddings]) -> Embeddings:
     return Embeddings._make(np.concatenate(c) for c in zip(*batches, strict=True))
 
 
-def build_levels(parts: Sequence[Part], settings: config.Recognition) -> list[Level]:
-    """Build the levels: drop views first, then parts from the last one, then the size.
-
-    All levels use the first part with a weight. If the ranking is by class scores, they
-    use the first part with a weight and a head.
-    """
-    all_views = tuple((i, part.views[0]) for i, part in enumerate(parts))
-    one_view = tuple(
-        (i, "one" if "one" in part.views else part.views[0])
-        for i, part in enumerate(parts)
-    )
-    levels = [Level("", all_views)]
-    if one_view != all_views:
-        levels.append(Level("views", one_view))
-    levels += [
-        Level("embedders", one_view[:n])
-        for n in range(len(parts) - 1, _count_required(parts, settings) - 1, -1)
-    ]
-    small = tuple(
-        (i, "small" if "small" in parts[i].views else view)
-        for i, view in levels[-1].uses
-    )
-    if small != levels[-1].uses:
-        levels.append(Level("size", small))
-    return levels
-
-
-def _count_required(parts: Sequence[Part], settings: config.Recognition) -> int:
-    """How many of the first parts every level uses."""
-    weights = settings.weights or (1.0,) * len(parts)
-    by_head = settings.ranking == "head"
-    pairs = enumerate(zip(parts, weights, strict=True), 1)
-    required = (n for n, (part, w) in pairs if w and (part.n_classes or not by_head))
-    return next(required, len(parts))
-
-
 def load_embedder(
     folder: Path,
     settings: config.Recognition,
@@ -297,4 +287,4 @@ def load_embedder(
             f"{folder}: expected an embedder for each of recognition.weights "
             f"{settings.weights}, got {len(parts)}; make the bundle again"
         )
-    return Embedder(parts, settings)
+    return Embedder(parts, settings, reader.engine.deadline)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from kaggle_kit import config
 from kaggle_kit.backends.base import INT8, VIEWS, Engine, Image
+from kaggle_kit.data.decode_threads import DecodeThreads
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.local_features.extract import LocalReader
 from kaggle_kit.local_features.vlad import Vocabulary, vlad
@@ -81,15 +81,12 @@ class Network:
         self.width, self.n_classes = self.runner.width, self.runner.n_classes
         self.whitening: Whitening | None = None
         self.views = self.runner.views
-        self._decoders: ThreadPoolExecutor | None = None
-        if engine.n_threads > 1:
-            self._decoders = ThreadPoolExecutor(engine.n_threads)
+        self._decoders = DecodeThreads(engine.deadline, engine.n_threads)
 
     def read(self, images: Sequence[Image]) -> tuple[NDArray[np.int64], Any]:
         """Decode images to (b, side, side, 3) uint8."""
-        map_images = self._decoders.map if self._decoders else map
-        results = list(
-            map_images(lambda image: self.engine.decode(image, self.side), images)
+        results = self._decoders.map(
+            lambda image: self.engine.decode(image, self.side), images
         )
         positions = [i for i, pixels in enumerate(results) if pixels is not None]
         pixels = np.empty((len(positions), self.side, self.side, 3), np.uint8)
@@ -132,8 +129,7 @@ class Network:
 
     def close(self) -> None:
         """Stop the threads."""
-        if self._decoders:
-            self._decoders.shutdown()
+        self._decoders.close()
         self.runner.close()
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.errors import ArtefactError
-from kaggle_kit.inference.embedder import Embeddings, concatenate, split_batches
+from kaggle_kit.inference.embedder import Embeddings, concatenate
 from kaggle_kit.inference.recogniser import Recogniser
 from kaggle_kit.inference.submission_file import SubmissionFile
 from kaggle_kit.inference.time_budget import Budget, Drop, Work
+from kaggle_kit.inference.timely_batches import embed_in_time
 from kaggle_kit.limits import require_limit
 from kaggle_kit.local_features.extract import BLOCK
 from kaggle_kit.progress import progress
@@ -25,6 +26,7 @@ from kaggle_kit.storage.columns import Columns
 from kaggle_kit.storage.tables import Guess, Label
 
 logger = logging.getLogger(__name__)
+NAMED = 100  # unreadable images in the log
 PROBE = 8  # images verified after the first batch, to measure the rate
 
 
@@ -95,10 +97,15 @@ def predict(
         run = _Run(Path(bundle), recogniser, files, labels, submission, budget)
         run.predict()
     if run.unreadable:
-        logger.warning("%d images are missing or do not decode", run.unreadable)
+        named = ", ".join(path.name for path in run.unreadable[:NAMED])
+        more = ", ..." if len(run.unreadable) > NAMED else ""
+        logger.warning(
+            "%d images are missing or do not decode: %s%s",
+            *(len(run.unreadable), named, more),
+        )
     n, n_guesses = len(image_ids), len(submission.guesses)
     logger.info("%d guesses for %d images in %s", n_guesses, n, out)
-    return Prediction(n, n_guesses, run.unreadable, budget.list_drops())
+    return Prediction(n, n_guesses, len(run.unreadable), budget.list_drops())
 
 
 class _Run:
@@ -109,7 +116,7 @@ class _Run:
         new: images of ``train.csv`` to add to the gallery.
         recogniser: its gallery has only ``landmarks``; ``add_new_images`` extends it.
         paths: of the test images.
-        unreadable: number of test images that were reached and do not decode.
+        unreadable: the test images that were reached and do not decode.
     """
 
     def __init__(
@@ -130,7 +137,7 @@ class _Run:
         self.submission = submission
         self.budget = budget
         self.paths = [image_path(files.test_dir, i) for i in submission.image_ids]
-        self.unreadable = 0
+        self.unreadable: list[Path] = []
 
     def predict(self) -> None:
         """Run all passes."""
@@ -155,7 +162,10 @@ class _Run:
         """Embed the test images in order; rank them whenever ``submission.csv`` is stale."""
         batches: list[Embeddings] = []
         n_ranked = n_reached = 0
-        for n_reached, embeddings in self._embed_batches("test", self.paths):
+        embedder, budget = self.recogniser.embedder, self.budget
+        for n_reached, embeddings in embed_in_time(
+            embedder, budget, "test", self.paths
+        ):
             batches.append(embeddings)
             if len(batches) == 1 or self.submission.is_stale:
                 self._rank_first(concatenate(batches[n_ranked:]))
@@ -165,14 +175,19 @@ class _Run:
         if n_ranked < len(batches):
             self._rank_first(concatenate(batches[n_ranked:]))
         test = concatenate(batches)
-        self.unreadable = n_reached - len(test.positions)
+        found = set(test.positions.tolist())
+        self.unreadable = [
+            path for i, path in enumerate(self.paths[:n_reached]) if i not in found
+        ]
         return test
 
     def add_new_images(self) -> None:
         """Add new images to the gallery in their order, as many as time allows."""
         paths = [image_path(self.files.train_dir, x.image_id) for x in self.new]
-        batches = [embeddings for _, embeddings in self._embed_batches("new", paths)]
-        new = concatenate(batches)
+        embedder, budget = self.recogniser.embedder, self.budget
+        new = concatenate(
+            [found for _, found in embed_in_time(embedder, budget, "new", paths)]
+        )
         if not len(new.positions):
             return
         labels = [self.new[i] for i in new.positions]
@@ -230,28 +245,6 @@ class _Run:
                     self._write_guesses(test, evidence)
         if n_done:
             self._write_guesses(test, evidence)
-
-    def _embed_batches(
-        self, kind: str, paths: Sequence[Path]
-    ) -> Iterator[tuple[int, Embeddings]]:
-        """Embed images on the level that the budget chooses, as long as it admits them.
-
-        Yields:
-            The number of images reached so far, and the embeddings of a batch.
-        """
-        embedder, budget = self.recogniser.embedder, self.budget
-        label = {"test": "test images", "new": "gallery"}[kind]
-        size = embedder.settings.batch_size
-        with progress(total=len(paths), label=label) as bar:
-            for start, batch, upcoming in split_batches(paths, size):
-                if not budget.admit(kind, size):
-                    return
-                level = budget.levels[budget.level]
-                embeddings = embedder.embed(batch, level, upcoming)
-                budget.record_done(kind, len(batch))
-                bar.update(len(batch))
-                positions = embeddings.positions + start
-                yield start + len(batch), embeddings._replace(positions=positions)
 
     def _rank_first(self, test: Embeddings) -> None:
         """The first pass of ranking, of some test images."""

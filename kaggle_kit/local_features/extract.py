@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections.abc import MutableMapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kaggle_kit import config
 from kaggle_kit.backends.base import Engine, Image
+from kaggle_kit.data.decode_threads import DecodeThreads
 
 if TYPE_CHECKING:
     from kaggle_kit.local_features.sift import Features
@@ -56,8 +56,9 @@ class LocalReader:
         with self._lock:
             missing = [i for i in dict.fromkeys(images) if i not in self._cache(i)]
             for image, features in zip(missing, self._detect(missing), strict=True):
-                self._cache(image)[image] = features
-            result = [self._cache(image)[image] for image in images]
+                if not self.engine.deadline.is_late(image):
+                    self._cache(image)[image] = features
+            result = [self._cache(image).get(image) for image in images]
             for path in list(self._files)[: max(0, len(self._files) - self._n_cached)]:
                 del self._files[path]
             return result
@@ -75,10 +76,10 @@ class LocalReader:
         n_threads = cv2.getNumThreads()
         cv2.setNumThreads(1)
         try:
-            if len(images) == 1:
-                return [self._detect_one(images[0])]
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                return list(pool.map(self._detect_one, images))
+            n = 1 if len(images) == 1 else None
+            threads = DecodeThreads(self.engine.deadline, n)
+            with closing(threads):
+                return threads.map(self._detect_one, images)
         finally:
             cv2.setNumThreads(n_threads)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from kaggle_kit.data.image_files import DAMAGE, decode_image
+from kaggle_kit.data.image_files import DAMAGE, decode_image, read_image
 from kaggle_kit.report.html import Html, picture, tag
 
 SIDE = 256  # longer side of a thumbnail in pixels
@@ -19,7 +19,7 @@ def thumbnail(path: Path, side: int = SIDE) -> bytes | None:
     the camera's owner. JPEGs are decoded at the smallest size that suffices.
     """
     try:
-        small = Image.fromarray(decode_image(path.read_bytes(), side))
+        small = Image.fromarray(decode_image(read_image(path), side))
     except DAMAGE:
         return None
     small.thumbnail((side, side))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from kaggle_kit import config
-from kaggle_kit.data.image_files import DAMAGE, decode_image
+from kaggle_kit.data.image_files import DAMAGE, decode_image, read_image
 from kaggle_kit.errors import DataError
 from kaggle_kit.storage.files import atomic_write
 from kaggle_kit.storage.json_files import JsonObject
@@ -58,7 +58,7 @@ def match(image: Path, other: Path, out: Path) -> MatchPicture:
 
 def _pixels(path: Path) -> NDArray[np.uint8]:
     try:
-        return decode_image(path.read_bytes())
+        return decode_image(read_image(path))
     except FileNotFoundError:
         raise DataError(
             f"{path}: expected an image, found no file; check the path"

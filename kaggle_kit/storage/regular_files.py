@@ -28,8 +28,14 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
     Raises:
         OSError: as for ``open_regular``; or the file is larger, also if it grows meanwhile.
     """
+    content = b""
     with open_regular(path) as file:
-        content = file.read(max_bytes + 1)
-    if len(content) > max_bytes:
+        size = os.fstat(file.fileno()).st_size
+        if size <= max_bytes:
+            # Memory for max_bytes would take longer than to read a small file.
+            content = file.read(size + 1)
+        if size < len(content):  # it grows, or the system does not know its size
+            content += file.read(max_bytes + 1 - len(content))
+    if max(size, len(content)) > max_bytes:
         raise OSError(errno.EFBIG, f"more than {max_bytes} bytes", str(path))
     return content

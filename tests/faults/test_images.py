@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from importlib import util
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tests.helpers import mutated_images as mutants
 
 ROOT = Path(__file__).parents[2]
 MOST_MB = 3000  # TensorFlow alone takes some 500
+MOST_S = 30  # to decode an image on a busy machine; on an idle one it is less than 6
 HUGE = [
     (65_535, 65_535),
     (65_500, 65_500),  # the most that a JPEG may have
@@ -50,7 +52,7 @@ def read(folder, seconds):
     ("n", "seconds"),
     [
         pytest.param(400, 200, id="more", marks=pytest.mark.extended),
-        pytest.param(8000, 1200, id="thousands", marks=pytest.mark.slow),
+        pytest.param(8000, 3600, id="thousands", marks=pytest.mark.slow),
     ],
 )
 def test_changed_images_neither_crash_nor_hang_nor_harm_the_others(
@@ -72,7 +74,8 @@ def test_changed_images_neither_crash_nor_hang_nor_harm_the_others(
             wanted[f"{i:06}-good.jpg"] = f"{which}.jpg"
             (mixed / f"{i:06}-good.jpg").write_bytes(originals[which])
     expected, found = read(good, 120), read(mixed, seconds)
-    assert found["peak_mb"] < MOST_MB
+    assert found["peak_mb"] < MOST_MB and found["slowest_s"] < MOST_S
+    print(f"{n}: {found['peak_mb']:.0f} MB, {found['slowest_s']:.1f} s for an image")
     for kind in ("seen", "stored"):
         for name, original in wanted.items():
             assert found[kind][name] == expected[kind][original], (kind, name)
@@ -165,7 +168,9 @@ def test_the_index_says_of_every_image_its_size_or_what_is_wrong(n, tmp_path, tr
     path = tmp_path / "x.jpg"
     for _ in range(n):
         path.write_bytes(mutants.mutated(rng, originals))
+        start = time.monotonic()
         said = look(path)
+        assert time.monotonic() - start < MOST_S
         if isinstance(said, str):
             assert said.isprintable() and said
         else:
@@ -180,10 +185,12 @@ def test_the_app_sees_a_changed_image_or_says_in_one_line_what_is_wrong(n, tried
     rng = random.Random(n + 2)
     originals = mutants.originals()
     for _ in range(n):
+        start = time.monotonic()
         try:
             seen = CheckedImage("x.jpg", mutants.mutated(rng, originals)).pixels(48)
             assert seen.ndim == 3 and seen.shape[2] == 3 and seen.dtype == np.uint8
             assert min(seen.shape) > 0
         except DataError as error:
             assert str(error).isprintable() and "x.jpg" in str(error)
+        assert time.monotonic() - start < MOST_S
         tried["changed images shown to the app"] += 1

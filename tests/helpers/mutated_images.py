@@ -8,6 +8,9 @@ import zlib
 import numpy as np
 from PIL import Image
 
+from tests.helpers import hostile_images as hostile
+
+TEXT = b"a\0\0" + zlib.compress(bytes(10**6), 9)  # of a PNG, a megabyte
 SIZES = [0, 1, 2, 7, 255, 4096, 30_000, 65_500, 65_535]
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -52,8 +55,12 @@ def mutated(rng: random.Random, images: list[bytes]) -> bytes:
             changes = [*ANY, *JPEG * 3]
         elif content[:8] == PNG:
             changes = [*ANY, *CHUNKS * 3]
+        elif content[:3] == b"GIF":
+            changes = [*ANY, _field, _comments]
+        elif content[8:12] == b"WEBP":
+            changes = [*ANY, _field, _canvas]
         else:
-            changes = [*ANY, _field]
+            changes = [*ANY, _field, _runs]
         content = rng.choice(changes)(rng, content, rng.choice(images))
     return content
 
@@ -250,6 +257,69 @@ def _bomb(rng: random.Random, content: bytes, _: bytes) -> bytes:
     return _png([*chunks, (b"IDAT", packed), (b"IEND", b"")])
 
 
+def _scans(rng: random.Random, content: bytes, _: bytes) -> bytes:
+    """The scans of a JPEG again and again, of its own or another size, or empty ones."""
+    start = content.find(b"\xff\xda", 2)
+    if start < 0:
+        return content
+    if rng.random() < 0.5:
+        content = with_size(content, rng.choice(LARGE), rng.choice(LARGE))
+        start = content.find(b"\xff\xda", 2)
+    scans = content[start:].removesuffix(b"\xff\xd9")
+    kinds = [scans, scans[:20], hostile.scan(range(1), 1, 63, rng.randrange(2), 0)]
+    return content + rng.choice(kinds) * rng.choice([9, 90, 900]) + b"\xff\xd9"
+
+
+def _progressive(rng: random.Random, content: bytes, _: bytes) -> bytes:
+    """Another JPEG, of many scans."""
+    kind = rng.choice(["refine", "first", "dc", "empty"])
+    size = rng.choice(LARGE), rng.choice(LARGE)
+    return hostile.jpeg_of_scans(rng.choice(N), *size, rng.randrange(1, 5), kind)
+
+
+def _segments_again(rng: random.Random, content: bytes, _: bytes) -> bytes:
+    """Thousands of segments, of EXIF or any other, before those of a JPEG."""
+    data = rng.choice([b"", b"Exif\0\0" + hostile.exif_of_entries(3000), b"MPF\0II*\0"])
+    marker = rng.choice([0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE])
+    junk = rng.choice([b"", b"", b"x", b"\xff" * 9])
+    segments = (hostile.segment(marker, data) + junk) * rng.choice(N)
+    return content[:2] + segments + content[2:]
+
+
+def _texts(rng: random.Random, content: bytes, _: bytes) -> bytes:
+    """Many chunks that are no pixels, before and behind those of a PNG."""
+    kind = rng.choice([b"zTXt", b"iCCP", b"iTXt", b"eXIf", b"fcTL", b"IDAT", b"xxXx"])
+    chunks = _chunks(content)
+    more = [(kind, rng.choice([TEXT, b"", bytes(26)]))] * rng.choice(N)
+    at = rng.randrange(len(chunks) + 1)
+    return _png([*chunks[:at], *more, *chunks[at:]])
+
+
+def _comments(rng: random.Random, content: bytes, _: bytes) -> bytes:
+    """Comments in a GIF, or a screen that its picture does not fill."""
+    if rng.random() < 0.3:
+        return hostile.gif((rng.choice(LARGE), rng.choice(LARGE)), (1, 1))
+    at = 13 + (3 << (content[10] & 7) + 1 if len(content) > 10 else 0)
+    comments = hostile.gif_comments(rng.choice(N), rng.choice([1, 255]))
+    return content[:at] + comments + content[at:]
+
+
+def _canvas(rng: random.Random, content: bytes, _: bytes) -> bytes:
+    """A moving WebP, of any size."""
+    sides = [1, 8, *LARGE, 2**14, 2**24]
+    return hostile.webp_with_canvas(rng.choice(sides), rng.choice(sides))
+
+
+def _runs(rng: random.Random, content: bytes, _: bytes) -> bytes:
+    """A BMP with run lengths of all kinds."""
+    kinds = [b"\1\1", b"\0\0", b"\0\2\xff\xff", b"\xff\7", b"\0\5abcde\0", b"\0\1"]
+    runs = b"".join(rng.choices(kinds, k=rng.choice(N)))
+    size = rng.choice(LARGE), rng.choice([1, *LARGE])
+    return hostile.bmp_of_runs(*size, runs, rng.random() < 0.5)
+
+
+LARGE = [8, 64, 64, 500, 500, 2000, 9000, 65_000]
+N = [10, 100, 1000, 5000]
 ANY = [_bits, _cut, _spliced, _joined, _emptied, _sized]
-JPEG = [_segment, _marker]
-CHUNKS = [_chunk, _length, _bomb]
+JPEG = [_segment, _marker, _scans, _progressive, _segments_again]
+CHUNKS = [_chunk, _length, _bomb, _texts]

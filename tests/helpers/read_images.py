@@ -6,6 +6,7 @@ It runs in its own process, since a decoder may crash. It prints a JSON object.
 import hashlib
 import json
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.helpers.decoding import decode_batches
 from tests.helpers.memory import peak_mb
 
 SIDE = 48
+SECONDS: dict[str, float] = {}  # to decode an image at full size
 
 
 def digest(array) -> str:
@@ -29,7 +31,9 @@ def digest(array) -> str:
 
 def digest_whole(path: Path) -> str | None:
     """The digest of an image at full size; None if it does not decode."""
+    start = time.monotonic()
     pixels = decode_file(path)
+    SECONDS[path.name] = time.monotonic() - start
     return None if pixels is None else digest(pixels)
 
 
@@ -37,7 +41,7 @@ def main(folder: Path) -> None:
     """Print the digests of each image, by its name.
 
     seen: of the pixels for a network. stored: of those at full size. points: of its local
-    features. looked: what the index records.
+    features. looked: what the index records. slowest_s: the most seconds for an image.
     """
     paths = sorted(folder.iterdir())
     seen, stored, points = {}, {}, {}
@@ -62,6 +66,7 @@ def main(folder: Path) -> None:
                     points[path.name] = digest(features.points)
     looked = {path.name: look(path) for path in paths}
     result = {"seen": seen, "stored": stored, "points": points, "looked": looked}
+    result["slowest_s"] = max(SECONDS.values())
     print(json.dumps(result | {"peak_mb": peak_mb()}))
 
 

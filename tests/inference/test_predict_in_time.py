@@ -38,6 +38,7 @@ from kaggle_kit.storage.json_files import to_json
 from kaggle_kit.storage.tables import Label
 from kaggle_kit.training.network import load_best
 from tests.helpers.longer import but_for
+from tests.helpers.many_images import multiply_test_images
 
 KERNEL = Path(__file__).parents[2] / "kernels" / "inference" / "landmark-inference.py"
 
@@ -80,22 +81,6 @@ def clock(monkeypatch):
     budget = functools.partial(predict_module.Budget, clock=clock.monotonic)
     monkeypatch.setattr(predict_module, "Budget", budget)
     return clock
-
-
-def multiply_test_images(competition, place, times):
-    """Copy the competition with several copies of each test image, under other ids."""
-    shutil.copytree(competition, place)
-    rows = ["id,landmarks"]
-    for image_id in tables.read_sample(competition / "sample_submission.csv"):
-        for i in range(times):
-            new_id = f"{i:02x}{image_id[2:]}"
-            path = image_path(place / "test", new_id)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(image_path(competition / "test", image_id), path)
-            rows.append(f"{new_id},")
-    (place / "sample_submission.csv").write_text("\n".join(rows) + "\n")
-    (place / "solution.csv").unlink()
-    return place
 
 
 # Killed.
