@@ -127,7 +127,7 @@ def _work(block: Block, first: int, n: int, megabytes: int, writing: int) -> Non
             "slowest_s": round(meter.slowest_s, 3),
             "more_mb": round(peak_mb() - before, 1),
         }
-    except BaseException:
+    except BaseException:  # noqa: BLE001 (the parent process tells it)
         lines = "".join(traceback.format_exception(*sys.exc_info()))[-3000:]
         result = {"error": f"{meter.current!r:.300}: {lines}"}
     os.write(writing, json.dumps(result).encode())
