@@ -59,7 +59,7 @@ def open_text(
         ValueError: while it is read: it is not in this encoding; it has a line that is too
             long, or too many of them.
     """
-    raw = _Bounded(open_regular(path).detach())  # type: ignore[attr-defined]
+    raw = _Bounded(open_regular(path).detach())
     return io.TextIOWrapper(
         io.BufferedReader(raw, BLOCK), encoding, errors=errors, newline=newline
     )

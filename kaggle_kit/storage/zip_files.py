@@ -53,7 +53,7 @@ def open_zip(path: Path, most_members: int = MOST_MEMBERS) -> Iterator[zipfile.Z
         OSError: the file is missing or not a regular file.
         zipfile.BadZipFile: the list of members is damaged or too long, or as above.
     """
-    with _Source(open_regular(path).detach()) as source:  # type: ignore[attr-defined]
+    with _Source(open_regular(path).detach()) as source:
         source.most = most_members
         source.n_bytes = source.seek(0, io.SEEK_END)
         try:

@@ -256,7 +256,7 @@ def test_an_array_needs_no_more_memory_than_its_file(method, tmp_path, tried):
             refused(path, Whitening.load, meter)
         assert meter.counts["npz files refused, each in one line"]
 
-    run_blocks("whitening", 1, check, tried, megabytes=50)
+    run_blocks(None, 1, check, tried, megabytes=50)
 
 
 def test_a_whitening_of_more_dimensions_than_the_settings_is_refused(tmp_path):

@@ -110,10 +110,10 @@ def test_huge_and_empty_tables_are_refused_in_one_short_line(content, tmp_path):
 def test_a_table_without_an_end_is_refused_in_little_memory(
     separator, tmp_path, monkeypatch, tried
 ):
-    """A sparse file of a terabyte, or one line, or lines, of 100 MB."""
+    """A sparse file of a terabyte, or one line, or lines, of 30 MB."""
     monkeypatch.setattr("kaggle_kit.storage.text_files.MOST_LINES", 10**6)
     path = tmp_path / "train.csv"
-    path.write_bytes(b"id,landmark_id\nabc,7\n" + separator * 10**8)
+    path.write_bytes(b"id,landmark_id\nabc,7\n" + separator * (3 * 10**7))
     if separator == b"\0":
         os.truncate(path, 10**12)
 
@@ -123,7 +123,7 @@ def test_a_table_without_an_end_is_refused_in_little_memory(
         check_complaint(caught.value, path)
         meter.counts["tables without an end, each one line"] += 1
 
-    run_blocks("endless", 1, block, tried, seconds=5, megabytes=30)
+    run_blocks(None, 1, block, tried, seconds=5, megabytes=20)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])

@@ -46,7 +46,7 @@ Block = Callable[[int, int, Meter], None]
 
 
 def run_blocks(
-    name: str,
+    name: str | None,
     n: int,
     block: Block,
     tried: Counter[str],
@@ -58,7 +58,7 @@ def run_blocks(
     """Run ``block(first, n, meter)`` for the seeds 0 to n - 1 in blocks of ``size``.
 
     Args:
-        name: of the file of what is done.
+        name: of the file of what is done; None: nothing is recorded.
         tried: gets all counts.
         seconds: the most that an attempt may take.
         megabytes: the most memory that a block may need more than this process has.
@@ -140,12 +140,12 @@ def _address_space() -> int:
     return pages * resource.getpagesize()
 
 
-def _progress_path(name: str) -> Path | None:
+def _progress_path(name: str | None) -> Path | None:
     folder = os.environ.get(FOLDER)
-    return Path(folder) / f"{name}.jsonl" if folder else None
+    return Path(folder) / f"{name}.jsonl" if folder and name else None
 
 
-def _read_progress(name: str) -> dict[tuple[int, int], dict[str, Any]]:
+def _read_progress(name: str | None) -> dict[tuple[int, int], dict[str, Any]]:
     path = _progress_path(name)
     if path is None or not path.exists():
         return {}
@@ -159,7 +159,7 @@ def _read_progress(name: str) -> dict[tuple[int, int], dict[str, Any]]:
     return done
 
 
-def _append_progress(name: str, row: dict[str, Any]) -> None:
+def _append_progress(name: str | None, row: dict[str, Any]) -> None:
     path = _progress_path(name)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
