@@ -1,12 +1,14 @@
 """Open zip files from untrusted sources: regular files with a bounded number of members."""
 
 import io
+import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from kaggle_kit.storage import text_files
 from kaggle_kit.storage.regular_files import open_regular
 
 # Reading a damaged zip file raises one of these; ``open_zip`` converts the others. The
@@ -65,6 +67,18 @@ def open_zip(path: Path, most_members: int = MOST_MEMBERS) -> Iterator[zipfile.Z
             yield archive
 
 
+def extract_file(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
+    """Write a member of at most ``text_files.LARGEST`` bytes to a new file.
+
+    Raises:
+        DAMAGE: the member is damaged, or larger.
+    """
+    if member.file_size > text_files.LARGEST:
+        raise zipfile.BadZipFile(f"{member.file_size} bytes")
+    with archive.open(member) as source, path.open("wb") as out:
+        shutil.copyfileobj(source, out)
+
+
 def _require_bounded(archive: zipfile.ZipFile, size: int) -> None:
     members = archive.infolist()
     for member in members:
@@ -72,6 +86,8 @@ def _require_bounded(archive: zipfile.ZipFile, size: int) -> None:
             raise zipfile.BadZipFile(
                 f"{member.filename[:80]!r}, neither stored nor deflated"
             )
+        if not 0 <= member.header_offset < size:
+            raise zipfile.BadZipFile(f"{member.filename[:80]!r}, outside the file")
     total = sum(member.compress_size for member in members)
     if total > size:
         raise zipfile.BadZipFile(f"members of {total} bytes in a file of {size}")
