@@ -289,7 +289,7 @@ def odd_zip(rng):
     ids=["tar", "zip"],
 )
 @pytest.mark.parametrize(
-    "n", [pytest.param(150, id="some"), pytest.param(5000, marks=pytest.mark.slow)]
+    "n", [pytest.param(60, id="some"), pytest.param(5000, marks=pytest.mark.slow)]
 )
 def test_an_archive_of_odd_bytes_is_unpacked_or_refused(
     n, kind, make, read, tmp_path, tried
