@@ -17,7 +17,7 @@ from kaggle_kit.data.index import look
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.download.resize import shrink
 from kaggle_kit.download.staging import FOLDER, BrokenImages, StagingFolder
-from kaggle_kit.download.tar_checks import check_structure
+from kaggle_kit.download.tar_checks import open_tar
 from kaggle_kit.errors import DataError
 from kaggle_kit.progress import progress
 from kaggle_kit.storage import zip_files
@@ -145,8 +145,7 @@ def unpack_tar(
     """
     broken = BrokenImages(staging)
     folder = staging.empty_folder("unpacking")
-    check_structure(path)
-    with tarfile.open(path, "r:") as archive:
+    with open_tar(path) as archive:
         images = {image_id: m for m, image_id in _tar_images(path.name, archive)}
         existing = {i for i, m in images.items() if choice.has(staging.root, i, m.size)}
         chosen = images.keys() if choice.ids is None else images.keys() & choice.ids

@@ -25,6 +25,21 @@ HEADERS = (
 SPARSE = re.compile(rb"GNU\.sparse|\d size=|\d{20}")
 
 
+def open_tar(path: Path) -> tarfile.TarFile:
+    """Open a tar whose members have been read.
+
+    Raises:
+        OSError, tarfile.TarError, EOFError, DataError: as for ``check_structure``.
+    """
+    check_structure(path)
+    try:
+        archive = tarfile.open(path, "r:")
+        archive.getmembers()
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise tarfile.ReadError(f"malformed headers ({error})") from None
+    return archive
+
+
 def check_structure(path: Path) -> None:
     """Refuse a tar that ``tarfile`` could not read in bounded time and memory.
 
@@ -76,7 +91,8 @@ def _is_sparse(file: BinaryIO, header: tarfile.TarInfo, n_headers: int) -> bool:
     """Whether a header of a member says more than a name and plain attributes."""
     if header.size > LARGEST_HEADER or n_headers > MOST_HEADERS:
         raise tarfile.ReadError(f"{n_headers} headers, the last of {header.size} bytes")
-    return SPARSE.search(file.read(header.size)) is not None
+    # tarfile parses whole blocks, beyond what the header says.
+    return SPARSE.search(file.read(_count_data(header))) is not None
 
 
 def _count_data(member: tarfile.TarInfo) -> int:

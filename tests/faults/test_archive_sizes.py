@@ -84,6 +84,14 @@ TARS = {
     "a sparse file in attributes": pax(**{"GNU.sparse.size": b"9" * 12})
     + header()
     + END,
+    "an attribute beyond its size": header("x", b"x", 3)
+    + padded(b"20 size=-9999\n")
+    + header()
+    + END,
+    "a size of no digits in an attribute": header("x", b"g", 9)
+    + padded(b"9 mtime=\n")
+    + header()
+    + END,
     "a size that is no number": PICTURE + header("b", size=0, length=b"-0000000005"),
     "a link": header("b", b"2", link=b"/etc/passwd") + END,
     "a hard link": PICTURE + header("0123456789abcdee.jpg", b"1", link=b"/etc") + END,
