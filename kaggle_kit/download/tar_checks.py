@@ -7,6 +7,8 @@ whole, and takes quadratic time for some attributes.
 import io
 import re
 import tarfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,19 +27,21 @@ HEADERS = (
 SPARSE = re.compile(rb"GNU\.sparse|\d size=|\d{20}")
 
 
-def open_tar(path: Path) -> tarfile.TarFile:
+@contextmanager
+def open_tar(path: Path) -> Iterator[tarfile.TarFile]:
     """Open a tar whose members have been read.
 
     Raises:
         OSError, tarfile.TarError, EOFError, DataError: as for ``check_structure``.
     """
     check_structure(path)
-    try:
-        archive = tarfile.open(path, "r:")
-        archive.getmembers()
-    except (ValueError, OverflowError, RecursionError) as error:
-        raise tarfile.ReadError(f"malformed headers ({error})") from None
-    return archive
+    with ExitStack() as opened:
+        try:
+            archive = opened.enter_context(tarfile.open(path, "r:"))
+            archive.getmembers()
+        except (ValueError, OverflowError, RecursionError) as error:
+            raise tarfile.ReadError(f"malformed headers ({error})") from None
+        yield archive
 
 
 def check_structure(path: Path) -> None:

@@ -88,10 +88,6 @@ TARS = {
     + padded(b"20 size=-9999\n")
     + header()
     + END,
-    "a size of no digits in an attribute": header("x", b"g", 9)
-    + padded(b"9 mtime=\n")
-    + header()
-    + END,
     "a size that is no number": PICTURE + header("b", size=0, length=b"-0000000005"),
     "a link": header("b", b"2", link=b"/etc/passwd") + END,
     "a hard link": PICTURE + header("0123456789abcdee.jpg", b"1", link=b"/etc") + END,
