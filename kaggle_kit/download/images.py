@@ -264,7 +264,7 @@ def _fetch_table(staging: StagingFolder, slug: str, name: str) -> Path:
     except ARCHIVE_ERRORS as error:
         empty_folder()
         raise IncompleteError(
-            f"{slug}: expected {name}, got a damaged archive of it ({error}); run the "
+            f"{slug}: expected {name}, got a damaged archive of it ({str(error)[:200]}); run the "
             f"same command again"
         ) from None
 

@@ -191,7 +191,7 @@ class TarDownloader:
         except (tarfile.TarError, EOFError) as error:
             path.unlink()
             raise IncompleteError(
-                f"{name}: expected an intact tar, got a damaged one ({error}); run the "
+                f"{name}: expected an intact tar, got a damaged one ({str(error)[:200]}); run the "
                 f"same command again"
             ) from None
 

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -11,10 +12,11 @@ from pathlib import Path
 from kaggle_kit.storage import text_files
 from kaggle_kit.storage.regular_files import open_regular
 
-# Reading a damaged zip file raises one of these; ``open_zip`` converts the others. The
-# last two: a compression method that Python does not support, and a password.
+# Reading a damaged zip file raises one of these. NotImplementedError, RuntimeError: a
+# version of the format that Python does not support, and a password.
 DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
+    *(UnicodeDecodeError, struct.error),
 )
 # Members of the competition's archive: 1.59 million. Each takes 0.6 kB of memory.
 MOST_MEMBERS = 4 * 10**6

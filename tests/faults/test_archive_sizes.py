@@ -107,8 +107,7 @@ def unpack(path, root, read, meter):
         try:
             read(path, stage)
             meter.counts["odd archives that were unpacked"] += 1
-        except (*TAR_ERRORS, *ARCHIVE_ERRORS) as error:
-            assert len(str(error)) < 500
+        except (*TAR_ERRORS, *ARCHIVE_ERRORS):
             meter.counts["odd archives that were refused"] += 1
     after = sorted(p.name for p in root.parent.iterdir())
     assert after == sorted({*before, root.name})
