@@ -121,7 +121,7 @@ def test_a_checksum_that_does_not_end_is_one_line(what, mirror, kit, tried):
         assert len(line) < 500 and "md5.images_000.txt" in line
         meter.counts["answers of a hostile mirror, each one line"] += 1
 
-    run_blocks(None, 1, block, tried, seconds=15, megabytes=150)
+    run_blocks(None, 1, block, tried, seconds=4, megabytes=150)
 
 
 def files(folder):
