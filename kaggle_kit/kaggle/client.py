@@ -42,9 +42,9 @@ WEB = "https://www.kaggle.com"
 
 # Messages of failures after which the client still exits with 0
 SILENT_FAILURE = re.compile(
-    r"Upload unsuccessful.*|.*creation error:.*|.*push error:.*|.*are not valid .*"
+    r"Upload unsuccessful.*|^.*creation error:.*|^.*push error:.*|^.*are not valid .*"
     r"|Could not submit to competition.*|Skipping folder:.*",
-    re.IGNORECASE,
+    re.IGNORECASE | re.MULTILINE,  # from the start of a line: else quadratic
 )
 # Generic advice that client 2.2.5 appends to an error, whether or not it applies
 GENERIC_ADVICE = re.compile(
