@@ -99,7 +99,7 @@ def parse_json(text: str | bytes) -> Any:
     )
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _distinct(pairs: list[tuple[str, Any]]) -> Any:
     values = dict(pairs)
     if len(values) < len(pairs):
         seen: set[str] = set()
