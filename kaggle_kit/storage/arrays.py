@@ -27,6 +27,7 @@ DAMAGE = (
 )
 NUMBERS = "biuf"  # accepted NumPy dtype kinds: bool, signed and unsigned integer, float
 LONGEST_HEADER = 4096  # bytes; NumPy writes 128
+MOST_COLUMNS = 2**20  # of an array without rows
 MOST_ARRAYS = 20_000  # in a file; a checkpoint has one for each variable
 BLOCK = (
     2**21
@@ -215,8 +216,9 @@ def _read_header(start: bytes, size: int) -> Header:
     if dtype.kind not in NUMBERS:
         raise TypeError(f"{dtype} instead of numbers")
     n_bytes = math.prod(shape) * dtype.itemsize
-    # An array without numbers may claim any number of empty rows.
-    if min(shape, default=0) < 0 or max(shape, default=0) > size:
+    # An array without numbers may claim any number of empty rows, or of columns.
+    most = max(size, MOST_COLUMNS)
+    if min(shape, default=0) < 0 or max(shape, default=0) > most:
         raise ValueError(f"the shape {shape}")
     if file.tell() + n_bytes != size:
         raise ValueError(f"the shape {shape} of {dtype} in a file of {size} bytes")
