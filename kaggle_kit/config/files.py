@@ -1,6 +1,5 @@
 """Read and write configs: YAML with ``extends``, the JSON of a run, ``--set``."""
 
-import json
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,12 @@ import pydantic
 from kaggle_kit.config.names import no_setting
 from kaggle_kit.config.schema import Config
 from kaggle_kit.errors import ConfigError
+from kaggle_kit.storage import json_files
 from kaggle_kit.storage.files import atomic_write, package_path
+from kaggle_kit.storage.regular_files import read_regular
+
+MOST_EXTENDED = 20  # configs that extend each other in a row
+LARGEST_JSON = 2**20  # bytes of the config of a run
 
 
 def load(path: Path) -> Config:
@@ -65,11 +69,13 @@ def parse_setting(text: str) -> tuple[str, Any]:
     """
     import yaml  # not in the kernel, which reads config.json
 
+    from kaggle_kit.config.yaml_text import parse_yaml
+
     name, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"--set: expected SETTING=VALUE, got {text!r}")
     try:
-        return name.strip(), _parse_yaml(value)
+        return name.strip(), parse_yaml(value)
     except yaml.YAMLError:
         raise ConfigError(f"--set: expected a value after '=', got {text!r}") from None
 
@@ -82,8 +88,8 @@ def read_json(path: Path) -> Config:
             range.
     """
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        values = json_files.read_json(Path(path), LARGEST_JSON)
+    except json_files.DAMAGE as error:
         raise ConfigError(f"{path}: expected a run's config, got {error}") from None
     return _resolve(values, str(path))
 
@@ -102,16 +108,22 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     """
     import yaml  # not in the kernel, which reads config.json
 
+    from kaggle_kit.config.yaml_text import LARGEST_CONFIG, parse_yaml
+
     where = f"{seen[-1]}: extends: {path}" if seen else f"{path}"
+    if len(seen) > MOST_EXTENDED:
+        raise ConfigError(
+            f"{where}: expected at most {MOST_EXTENDED} configs that extend each other, "
+            f"got more; write them into one"
+        )
     try:
         if path.resolve() in seen:
             raise ConfigError(
                 f"{path}: extends: expected another config, got a cycle; remove one "
                 f"'extends'"
             )
-        if path.exists() and not path.is_file():  # /dev/zero has no end
-            raise ConfigError(f"{where}: expected YAML settings, got no regular file")
-        values = _parse_yaml(path.read_text(encoding="utf-8"))
+        content = read_regular(path, LARGEST_CONFIG)
+        values = parse_yaml(content.decode("utf-8"))
     except FileNotFoundError:
         names = sorted(p.name for p in package_path("configs").glob("*.yaml"))
         raise ConfigError(
@@ -137,41 +149,6 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 def _excerpt(value: Any) -> str:
     """An excerpt of a value, for error messages."""
     return reprlib.repr(value)[:100]
-
-
-def _parse_yaml(text: str) -> Any:
-    """Parse YAML; only plain types are allowed.
-
-    Raises:
-        YAMLError: it is not YAML, or a key is repeated.
-    """
-    import yaml  # not in the kernel, which reads config.json
-
-    class Loader(yaml.SafeLoader):
-        """Refuses repeated keys."""
-
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            """Construct a mapping, if its keys are distinct."""
-            names = [key.value for key, _ in node.value]
-            repeated = [name for name in names if names.count(name) > 1]
-            if repeated:
-                mark = node.start_mark
-                raise yaml.MarkedYAMLError(
-                    problem=f"{_excerpt(repeated[0])} twice", problem_mark=mark
-                )
-            return super().construct_mapping(node, deep)
-
-    try:
-        return yaml.load(text, Loader)
-    except (
-        ValueError,
-        LookupError,
-        AttributeError,
-        TypeError,
-        RecursionError,
-    ) as error:
-        # PyYAML does not convert these: for the date 2021-13-45, !!bool x, 5,000 digits
-        raise yaml.YAMLError(f"a malformed value: {error!r:.100}") from error
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The manifest of a folder of shards, ``shards.json``, and what it says of its images."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ from kaggle_kit.errors import ArtefactError
 from kaggle_kit.storage import json_files, tables
 from kaggle_kit.storage.json_files import JsonObject
 from kaggle_kit.storage.manifest import describe_file
+from kaggle_kit.storage.regular_files import open_regular
 
 MARKER = "shards.json"
+RECORD_FRAME = 16  # bytes of a record beside its content: its length, and two checksums
 SPLITS = ("train", "validation")
 TABLES = ("subset.csv", "classes.csv", RECORD)
 SHARD = re.compile(r"(?:train|validation)-\d{5,}\.tfrecord", re.ASCII)
@@ -68,12 +71,15 @@ def read_manifest(folder: Path) -> ShardsManifest:
         ) from None
     for shard in manifest.shards:
         file = path.parent / shard.file
-        size = file.stat().st_size if file.exists() else None
+        size = file.stat().st_size if file.is_file() else None
         if size != shard.bytes:
             raise ArtefactError(
                 f"{file}: expected {shard.bytes} bytes, got "
                 f"{'no file' if size is None else size}; make the shards again"
             )
+        problem = _find_misfit(file, shard)
+        if problem:
+            raise ArtefactError(f"{file}: {problem}; make the shards again")
     for name, sha256 in manifest.tables.items():
         table = path.parent / name
         if not table.exists() or describe_file(table).sha256 != sha256:
@@ -82,6 +88,26 @@ def read_manifest(folder: Path) -> ShardsManifest:
                 f"{'another' if table.exists() else 'no file'}; make the shards again"
             )
     return manifest
+
+
+def _find_misfit(path: Path, shard: Shard) -> str | None:
+    """Describe where the records of a shard do not fit its size; None if they do.
+
+    TensorFlow allocates as many bytes as a record says it has: its process crashes where
+    that is more than the machine has. No record is read, only their lengths.
+    """
+    n_records = offset = 0
+    with open_regular(path) as file:
+        while offset < shard.bytes:
+            start = os.pread(file.fileno(), 8, offset)
+            offset += RECORD_FRAME + int.from_bytes(start, "little")
+            n_records += 1
+    if (n_records, offset) == (shard.images, shard.bytes):
+        return None
+    return (
+        f"expected {shard.images} records in {shard.bytes} bytes, got {n_records} that "
+        f"end at {offset}"
+    )
 
 
 def _parse(values: Any) -> ShardsManifest:

@@ -6,7 +6,6 @@ import stat
 import tarfile
 import threading
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,14 +17,13 @@ from kaggle_kit.data.index import look
 from kaggle_kit.data.layout import image_path
 from kaggle_kit.download.resize import shrink
 from kaggle_kit.download.staging import FOLDER, BrokenImages, StagingFolder
+from kaggle_kit.download.tar_checks import open_tar
 from kaggle_kit.errors import DataError
 from kaggle_kit.progress import progress
-from kaggle_kit.storage import flush
+from kaggle_kit.storage import flush, zip_files
 
-# What reading a damaged archive may raise
-ARCHIVE_ERRORS = (
-    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
-)
+ARCHIVE_ERRORS = zip_files.DAMAGE  # what reading a damaged archive may raise
+MOST_TIMES = 200  # as large as the archive: text may shrink to a tenth, images do not
 WORKERS = 4
 IMAGE_NAME = re.compile(r"(?:\./)?(?:[0-9a-f]/[0-9a-f]/[0-9a-f]/)?([0-9a-f]{16})\.jpg")
 MAX_IMAGE_BYTES = 500 * 10**6  # an image of a tar is held in memory
@@ -96,13 +94,14 @@ def unpack_zip(archive_path: Path, staging: StagingFolder) -> UnpackCounts:
     """
     broken = BrokenImages(staging)
     folder = staging.empty_folder("unpacking")
-    with zipfile.ZipFile(archive_path) as archive:
+    with zip_files.open_zip(archive_path) as archive:
         members = _checked_members(archive_path.name, archive)
         missing = [
             m for m in members if not _exists(staging.root / m.filename, m.file_size)
         ]
         n_missing_bytes = sum(m.file_size for m in missing)
         staging.require_space(n_missing_bytes, "the content of the archive")
+        _require_ratio(archive_path, n_missing_bytes)
 
         def unpack_member(member: zipfile.ZipInfo) -> None:
             part = folder / str(member.header_offset)
@@ -147,8 +146,7 @@ def unpack_tar(
     """
     broken = BrokenImages(staging)
     folder = staging.empty_folder("unpacking")
-    _require_end_marker(path)
-    with tarfile.open(path, "r:") as archive:
+    with open_tar(path) as archive:
         images = {image_id: m for m, image_id in _tar_images(path.name, archive)}
         existing = {i for i, m in images.items() if choice.has(staging.root, i, m.size)}
         chosen = images.keys() if choice.ids is None else images.keys() & choice.ids
@@ -222,17 +220,6 @@ def _shrink(content: bytes, side: int) -> bytes:
         return content
 
 
-def _require_end_marker(path: Path) -> None:
-    """Refuse a tar without the two empty blocks at its end.
-
-    ``tarfile`` would read the members of a truncated tar without an error.
-    """
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 1024))
-        if file.read() != bytes(1024):
-            raise EOFError("it is truncated")
-
-
 def _tar_images(
     name: str, archive: tarfile.TarFile
 ) -> Iterator[tuple[tarfile.TarInfo, str]]:
@@ -274,6 +261,16 @@ def _require_inside(archive: str, name: str) -> None:
         raise DataError(
             f"{archive}: expected a competition's files, got {name!r}, which the kit "
             f"reserves for itself; do not use this archive"
+        )
+
+
+def _require_ratio(path: Path, n_bytes: int) -> None:
+    """Refuse an archive whose content is out of proportion to its size."""
+    size = path.stat().st_size
+    if n_bytes > MOST_TIMES * size + MAX_IMAGE_BYTES:
+        raise DataError(
+            f"{path.name}: expected at most {MOST_TIMES} times its {size} bytes, got "
+            f"{n_bytes}; do not use this archive"
         )
 
 

@@ -149,7 +149,7 @@ def _download_archive(staging: StagingFolder, slug: str) -> Download:
     try:
         counts = unpack_zip(archive, staging)
     except ARCHIVE_ERRORS as error:
-        logger.warning("%s is damaged (%s): downloading it again", archive, error)
+        logger.warning("%s is damaged (%.200s): downloading it again", archive, error)
         _delete(archive)
         n_bytes += _fetch_archive(staging, slug, archive)
         try:
@@ -158,7 +158,7 @@ def _download_archive(staging: StagingFolder, slug: str) -> Download:
             _delete(archive)
             raise IncompleteError(
                 f"{slug}: expected an intact archive, got a damaged one twice "
-                f"({second_error}); run the same command again later"
+                f"({str(second_error)[:200]}); run the same command again later"
             ) from None
     n_broken = BrokenImages(staging).write_table()
     record = _Record(slug, counts.n_files, counts.n_bytes, n_broken)

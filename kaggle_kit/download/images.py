@@ -28,6 +28,7 @@ from kaggle_kit.progress import progress
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.files import atomic_write
+from kaggle_kit.storage.zip_files import extract_file, open_zip
 
 logger = logging.getLogger(__name__)
 WORKERS = 4
@@ -223,17 +224,13 @@ def _unzip(path: Path) -> Path:
     """Unpack a file that Kaggle has zipped; return the path of the plain file."""
     if not zipfile.is_zipfile(path):
         return path
-    with zipfile.ZipFile(path) as archive:
+    with open_zip(path) as archive:
         members = [m for m in archive.infolist() if not m.is_dir()]
         if len(members) != 1:
             raise zipfile.BadZipFile(f"expected one file in it, got {len(members)}")
         unpacked = path.with_name(f"{path.name}.unpacked")
-        with (
-            archive.open(members[0]) as source,
-            atomic_write(unpacked) as part,
-            part.open("wb") as out,
-        ):
-            shutil.copyfileobj(source, out)
+        with atomic_write(unpacked) as part:
+            extract_file(archive, members[0], part)
     path.unlink()
     return unpacked
 
@@ -267,7 +264,7 @@ def _fetch_table(staging: StagingFolder, slug: str, name: str) -> Path:
     except ARCHIVE_ERRORS as error:
         empty_folder()
         raise IncompleteError(
-            f"{slug}: expected {name}, got a damaged archive of it ({error}); run the "
+            f"{slug}: expected {name}, got a damaged archive of it ({str(error)[:200]}); run the "
             f"same command again"
         ) from None
 

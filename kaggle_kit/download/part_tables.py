@@ -3,10 +3,9 @@
 import logging
 from pathlib import Path
 
-import requests
-
 from kaggle_kit.download import http
 from kaggle_kit.download.parts import Part, PublicTable
+from kaggle_kit.download.responses import Session
 from kaggle_kit.download.staging import StagingFolder
 from kaggle_kit.errors import RefusedError, TableError
 
@@ -14,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 def fetch_tables(
-    session: requests.Session, url: str, staging: StagingFolder, part: Part
+    session: Session, url: str, staging: StagingFolder, part: Part
 ) -> None:
     """Download the tables of a part that do not exist below the root.
 
@@ -49,7 +48,7 @@ def replace_advice(error: TableError, advice: str) -> str:
 
 
 def _install_table(
-    session: requests.Session, url: str, staging: StagingFolder, table: PublicTable
+    session: Session, url: str, staging: StagingFolder, table: PublicTable
 ) -> None:
     """Download a table, check it, and move it to its place."""
     path = staging.folder / table.name
@@ -64,7 +63,7 @@ def _install_table(
 
 
 def _fetch_table(
-    session: requests.Session, url: str, staging: StagingFolder, table: PublicTable
+    session: Session, url: str, staging: StagingFolder, table: PublicTable
 ) -> str:
     """Download a table to the staging folder from the first place that has it.
 

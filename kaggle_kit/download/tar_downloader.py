@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-import requests
-
 from kaggle_kit.data.index import image_ids
 from kaggle_kit.download import http
 from kaggle_kit.download.archives import Choice, UnpackCounts, unpack_tar
 from kaggle_kit.download.parts import TRAIN, Part
+from kaggle_kit.download.responses import Session
 from kaggle_kit.download.staging import BrokenImages, StagingFolder, format_size
 from kaggle_kit.download.tar_records import ALL, RECORD, PartRecord, TarRecord
 from kaggle_kit.errors import DataError, IncompleteError, RefusedError
@@ -79,7 +78,7 @@ class Wanted:
 class TarDownloader:
     """Downloads tars of a part from a server to a staging folder, and unpacks them."""
 
-    session: requests.Session
+    session: Session
     url: str
     staging: StagingFolder
     limits: Limits
@@ -192,7 +191,7 @@ class TarDownloader:
         except (tarfile.TarError, EOFError) as error:
             path.unlink()
             raise IncompleteError(
-                f"{name}: expected an intact tar, got a damaged one ({error}); run the "
+                f"{name}: expected an intact tar, got a damaged one ({str(error)[:200]}); run the "
                 f"same command again"
             ) from None
 

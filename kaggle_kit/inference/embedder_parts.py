@@ -196,22 +196,34 @@ def load_parts(
         place = folder / "embedders" / run
         if network in entries:
             _check_network(place / network, folder, names)
-            whitening = _load_whitening(place, "model", entries)  # before the network
+            whitening = _load_whitening(place, "model", entries, settings.whiten)
+            # The network last, since loading it takes seconds
             parts.append(Network(place / network, engine, settings.mixed_precision))
-            parts[-1].whitening = whitening
+            _set_whitening(parts[-1], whitening, place)
         if "words.npy" in entries:
             words = Vocabulary.load(place / "words.npy").words
             parts.append(VisualWords(words, reader))
-            parts[-1].whitening = _load_whitening(place, "words", entries)
+            whitening = _load_whitening(place, "words", entries, settings.whiten)
+            _set_whitening(parts[-1], whitening, place)
     return parts
 
 
 def _load_whitening(
-    place: Path, kind: str, entries: Collection[str]
+    place: Path, kind: str, entries: Collection[str], dimensions: int | None
 ) -> Whitening | None:
     """The whitening of a network or of visual words, if the bundle has it."""
     name = f"{kind}.whitening.npz"
-    return Whitening.load(place / name) if name in entries else None
+    return Whitening.load(place / name, dimensions) if name in entries else None
+
+
+def _set_whitening(part: Part, whitening: Whitening | None, place: Path) -> None:
+    """Set the whitening of a part, if it is one of vectors of that width."""
+    if whitening and len(whitening.mean) != part.width:
+        raise ArtefactError(
+            f"{place}: expected a whitening of {part.width} dimensions, as the embedding "
+            f"has, got one of {len(whitening.mean)}; make the bundle again"
+        )
+    part.whitening = whitening
 
 
 def _list_runs(names: Iterable[str]) -> dict[str, set[str]]:

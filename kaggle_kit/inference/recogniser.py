@@ -292,7 +292,7 @@ def _load_geometry(
     from kaggle_kit.local_features.sift import FILES, LocalFeatures
 
     folder = manifest.subfolder("local", FILES)
-    features = LocalFeatures.load(folder)
+    features = LocalFeatures.load(folder, reader.settings.n_features)
     if len(features) != len(gallery.image_ids):
         raise ArtefactError(
             f"{folder}: expected the features of {len(gallery.image_ids)} "

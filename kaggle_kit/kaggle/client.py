@@ -37,13 +37,14 @@ BACKOFF_S = 2.0  # before the second try; doubles with each further one
 MAX_BACKOFF_S = 120.0
 SILENCE_TIMEOUT_S = 330.0  # without output; the client's own read timeout is 300 s
 POLL_S = 0.1
+LARGEST_OUTPUT = 64 * 10**6  # bytes of one call; a listing of a page has some kB
 WEB = "https://www.kaggle.com"
 
 # Messages of failures after which the client still exits with 0
 SILENT_FAILURE = re.compile(
-    r"Upload unsuccessful.*|.*creation error:.*|.*push error:.*|.*are not valid .*"
+    r"Upload unsuccessful.*|^.*creation error:.*|^.*push error:.*|^.*are not valid .*"
     r"|Could not submit to competition.*|Skipping folder:.*",
-    re.IGNORECASE,
+    re.IGNORECASE | re.MULTILINE,  # from the start of a line: else quadratic
 )
 # Generic advice that client 2.2.5 appends to an error, whether or not it applies
 GENERIC_ADVICE = re.compile(
@@ -216,7 +217,7 @@ def _parse_json(args: Sequence[str], output: str) -> Any:
     start = re.search(r"^[\[{]", output, re.MULTILINE)
     try:
         return json.loads(output[start.start() :]) if start else None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RefusedError(
             f"{format_command(*args[:2])}: expected JSON, got {error}; update Kaggle's "
             f"client"
@@ -228,7 +229,7 @@ def _run(
     watch: Callable[[], None] | None,
     pass_fds: Sequence[int],
 ) -> tuple[int, str, str]:
-    """Exit code, output and errors without secrets; code -1 after the silence timeout.
+    """Exit code, output and errors without secrets; code -1 if it had to be stopped.
 
     The client keeps signed upload URLs in its temporary folder. It gets a private one,
     which is deleted after the call.
@@ -246,18 +247,19 @@ def _run(
                 pass_fds=tuple(pass_fds),
             )
             try:
-                timed_out = _wait(process, paths, watch)
+                stopped = _wait(process, paths, watch)
             finally:
                 process.kill()
                 code = process.wait()
-        output, errors = (redact(path.read_text("utf-8", "replace")) for path in paths)
-    if timed_out:
-        return (
-            -1,
-            output,
-            f"{errors}\nno output for {SILENCE_TIMEOUT_S:.0f} s: timed out",
-        )
+        output, errors = (redact(_read_output(path)) for path in paths)
+    if stopped:
+        return -1, output, f"{errors}\n{stopped}"
     return code, output, errors
+
+
+def _read_output(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(LARGEST_OUTPUT).decode("utf-8", "replace")
 
 
 def _sleep(seconds: float, watch: Callable[[], None] | None) -> None:
@@ -270,8 +272,8 @@ def _sleep(seconds: float, watch: Callable[[], None] | None) -> None:
 
 def _wait(
     process: subprocess.Popen, paths: Sequence[Path], watch: Callable[[], None] | None
-) -> bool:
-    """Wait until the process ends or times out; return whether it timed out.
+) -> str | None:
+    """Wait until the process ends: None; or until it must be stopped: the reason.
 
     The timeout counts from the last growth of one of the output files.
     """
@@ -279,7 +281,7 @@ def _wait(
     while True:
         try:
             process.wait(POLL_S)
-            return False
+            return None
         except subprocess.TimeoutExpired:
             pass
         if watch:
@@ -287,8 +289,10 @@ def _wait(
         new_size = sum(path.stat().st_size for path in paths)
         if new_size != size:
             size, last_growth = new_size, time.monotonic()
+        if size > LARGEST_OUTPUT:
+            return f"more than {LARGEST_OUTPUT} bytes of output: stopped"
         if time.monotonic() - last_growth > SILENCE_TIMEOUT_S:
-            return True
+            return f"no output for {SILENCE_TIMEOUT_S:.0f} s: timed out"
 
 
 def _quote(text: str) -> str:

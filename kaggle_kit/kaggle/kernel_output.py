@@ -4,9 +4,7 @@ import hashlib
 import json
 import logging
 import re
-import shutil
 import tempfile
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,13 +29,15 @@ from kaggle_kit.kaggle.kernel_run import (
 from kaggle_kit.kaggle.polling import wait_for
 from kaggle_kit.metrics.score import Validation, validate
 from kaggle_kit.rehearsal.kernel_folder import KernelMetadata
-from kaggle_kit.storage import json_files
+from kaggle_kit.storage import json_files, zip_files
 from kaggle_kit.storage.folders import atomic_write_dir
 from kaggle_kit.storage.manifest import MANIFEST, read_scores
+from kaggle_kit.storage.regular_files import open_regular
 
 logger = logging.getLogger(__name__)
 RUN_TIMEOUT_S = 13 * 3600.0  # a session of 12 hours, and one hour in the queue
 DOWNLOAD_TRIES = 3
+LARGEST_LOG = 64 * 10**6  # bytes of a log that are read
 STALE_CHECKS = 3  # a status seen this often does not belong to the previous session
 END_STATUSES = {"complete", "error", "cancel_acknowledged"}
 SESSION = "session.json"  # the output of a training kernel, instead of a submission
@@ -145,9 +145,10 @@ def download_sample(slug: str, folder: Path) -> Path:
     archive = path.with_name(f"{path.name}.zip")
     try:
         if archive.is_file():  # Kaggle compresses large files
-            shutil.unpack_archive(archive, folder)
-    except (shutil.ReadError, OSError, zipfile.BadZipFile):
-        pass
+            with zip_files.open_zip(archive) as file:
+                zip_files.extract_file(file, file.getinfo(path.name), path)
+    except (KeyError, OSError, *zip_files.DAMAGE):
+        path.unlink(missing_ok=True)
     if not path.is_file():
         raise IncompleteError(
             f"{slug}: expected {path.name}, found no such file; run the same command again"
@@ -223,10 +224,11 @@ def _log_lines(path: Path) -> list[str]:
     """The lines of a kernel's log, which Kaggle stores as JSON."""
     if not path.exists():
         return []
-    text = path.read_text("utf-8", "replace")
+    with open_regular(path) as file:
+        text = file.read(LARGEST_LOG).decode("utf-8", "replace")
     try:
         text = "".join(entry["data"] for entry in json.loads(text))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass
     return [line for line in text.splitlines() if line.strip()]
 

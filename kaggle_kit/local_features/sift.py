@@ -182,12 +182,15 @@ class LocalFeatures(Sequence[Features]):
             np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
 
     @classmethod
-    def load(cls, folder: Path) -> "LocalFeatures":
+    def load(cls, folder: Path, n_features: int | None = None) -> "LocalFeatures":
         """Read features from a folder; points, descriptors and sizes are memory-mapped.
 
+        Args:
+            n_features: the most that an image may have; None means any number.
+
         Raises:
-            ArtefactError: a file is missing or damaged, the arrays do not match, or a
-                number is not finite or out of range.
+            ArtefactError: a file is missing or damaged, the arrays do not match, an image
+                has too many features, or a number is not finite or out of range.
         """
         try:
             points, descriptors, sizes, offsets = (
@@ -198,10 +201,21 @@ class LocalFeatures(Sequence[Features]):
                 f"{folder}: expected local features, got {error!r:.200}; make the bundle again"
             ) from None
         features = cls(points, descriptors, sizes, np.array(offsets))
-        problem = features._find_mismatch() or features._find_fault()
+        problem = (
+            features._find_mismatch()
+            or features._find_excess(n_features)
+            or features._find_fault()
+        )
         if problem:
             raise ArtefactError(f"{folder}: {problem}; make the bundle again")
         return features
+
+    def _find_excess(self, n_features: int | None) -> str | None:
+        """Describe the image with the most features, if it has too many; else None."""
+        most = int(np.diff(self.offsets).max(initial=0))
+        if n_features is None or most <= n_features:
+            return None
+        return f"expected at most {n_features} features of an image, got {most}"
 
     def _find_fault(self) -> str | None:
         """Describe what is wrong with the numbers, in one pass; None if nothing is."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.torch_checkpoint import read_tensors
+from kaggle_kit.model.weight_files import check_weights_file
 from kaggle_kit.storage.arrays import LARGEST_WEIGHT, require_range
 
 Arrays = list[NDArray[np.float32]]
@@ -84,6 +85,7 @@ def _keras_arrays(network: keras.Model, path: Path) -> dict[str, Arrays]:
     number in the order of the network (keras-cv, ``*.weights.h5``).
     """
     try:
+        check_weights_file(path)
         with h5py.File(path, "r") as file:
             if "layer_names" in file.attrs:
                 return _read_by_name(file)

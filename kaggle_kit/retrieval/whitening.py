@@ -60,12 +60,7 @@ class Whitening(NamedTuple):
             ValueError: mean and matrix are not float32, their shapes do not match, or a
                 number is not finite or out of range.
         """
-        types = [(array.dtype.name, array.shape) for array in self]
-        shapes_match = self.matrix.ndim == 2 and (
-            self.mean.shape == self.matrix.shape[:1]
-        )
-        if not shapes_match or {dtype for dtype, _ in types} != {"float32"}:
-            raise ValueError(f"{types}")
+        _require_shapes([(array.dtype.name, array.shape) for array in self])
         arrays.require_lengths("mean", self.mean[None], 0, MEAN_LENGTH)
         columns = np.ascontiguousarray(self.matrix.T)
         arrays.require_lengths("matrix", columns, *COLUMN_LENGTHS)
@@ -73,14 +68,22 @@ class Whitening(NamedTuple):
             raise ValueError("a column of zeros in matrix")
 
     @classmethod
-    def load(cls, path: Path) -> "Whitening":
+    def load(cls, path: Path, dimensions: int | None = None) -> "Whitening":
         """Read a whitening from its ``npz`` file.
+
+        Args:
+            dimensions: the most that it may return; more are not read.
 
         Raises:
             ArtefactError: the file is missing, damaged or of another kind.
         """
         try:
             with arrays.Arrays(path) as file:
+                headers = [file.header(name) for name in cls._fields]
+                _require_shapes([(h.dtype.name, h.shape) for h in headers])
+                n_columns = headers[1].shape[1]
+                if dimensions is not None and n_columns > dimensions:
+                    raise ValueError(f"{n_columns} dimensions instead of {dimensions}")
                 whitening = cls(file["mean"], file["matrix"])
             whitening.check()
             return whitening
@@ -88,6 +91,14 @@ class Whitening(NamedTuple):
             raise ArtefactError(
                 f"{path}: expected a whitening, got {error!r:.200}; make the bundle again"
             ) from None
+
+
+def _require_shapes(types: list[tuple[str, tuple[int, ...]]]) -> None:
+    """Check the dtypes and the shapes of a mean (d,) and a matrix (d, k)."""
+    (_, mean), (_, matrix) = types
+    shapes_match = len(matrix) == 2 and mean == matrix[:1]
+    if not shapes_match or {dtype for dtype, _ in types} != {"float32"}:
+        raise ValueError(f"{types}")
 
 
 def fit_whitening(

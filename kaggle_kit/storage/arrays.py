@@ -5,26 +5,30 @@ where they are read: one value that is not finite is enough to give every image 
 guess.
 """
 
+import io
 import math
 import mmap
 import tokenize
-import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
-from zipfile import BadZipFile
+from typing import Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Reading a damaged or malicious file raises one of these. MemoryError: the header claims
-# an array that does not fit into memory. NotImplementedError, RuntimeError: a zip file
-# with a compression method that Python does not support, or with a password.
+from kaggle_kit.storage import zip_files
+from kaggle_kit.storage.regular_files import open_regular
+
+# Reading a damaged or malicious file raises one of these.
 DAMAGE = (
-    *(OSError, EOFError, ValueError, KeyError, TypeError, SyntaxError, MemoryError),
-    *(BadZipFile, zlib.error, tokenize.TokenError, NotImplementedError, RuntimeError),
+    *(OSError, ValueError, KeyError, TypeError, SyntaxError, MemoryError),
+    *(RecursionError, tokenize.TokenError, *zip_files.DAMAGE),
 )
 NUMBERS = "biuf"  # accepted NumPy dtype kinds: bool, signed and unsigned integer, float
+LONGEST_HEADER = 4096  # bytes; NumPy writes 128
+MOST_COLUMNS = 2**20  # of an array without rows
+MOST_ARRAYS = 20_000  # in a file; a checkpoint has one for each variable
 BLOCK = (
     2**21
 )  # values that are checked at a time: 8 MB in float32, however long the file
@@ -32,8 +36,20 @@ LARGEST_WEIGHT = 1e18  # of a network: its square is still a float32
 ROUNDING = 2.0**-10  # twice the most that float16 changes the length of a unit vector
 
 
+class Header(NamedTuple):
+    """What an ``.npy`` file says of its array, and where the numbers begin."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    is_fortran: bool
+    offset: int
+
+
 class Arrays(Mapping[str, NDArray[Any]]):
     """The arrays of an ``.npz`` file by name; each is read on access.
+
+    An array has at most as many bytes as the file: the kit compresses none, and a
+    compressed one of 3 MB may need 4 GB of memory.
 
     Raises:
         DAMAGE: one of these exceptions; when the file is opened, if it is no ``.npz``
@@ -41,24 +57,44 @@ class Arrays(Mapping[str, NDArray[Any]]):
     """
 
     def __init__(self, path: Path):
-        self._file = np.load(path, allow_pickle=False)
-        if not isinstance(self._file, np.lib.npyio.NpzFile):
-            raise TypeError("one array instead of an archive of arrays")
+        self._largest = path.stat().st_size
+        self._opened = ExitStack()
+        self._file = self._opened.enter_context(
+            zip_files.open_zip(path, most_members=MOST_ARRAYS)
+        )
+        members = self._file.infolist()
+        self._members = {m.filename.removesuffix(".npy"): m for m in members}
+        if len(self._members) != len(members):
+            self._opened.close()
+            raise ValueError("repeated names")
+
+    def header(self, name: str) -> Header:
+        """The dtype and the shape of an array; its numbers are not read."""
+        member = self._members[name]
+        if member.file_size > self._largest:
+            raise ValueError(
+                f"{name}: {member.file_size} bytes in a file of {self._largest}"
+            )
+        with self._file.open(member) as file:
+            return _read_header(file.read(LONGEST_HEADER), member.file_size)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        return _require_numbers(self._file[name])
+        self.header(name)
+        with self._file.open(self._members[name]) as file:
+            array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+        return array
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._file.files)
+        return iter(self._members)
 
     def __len__(self) -> int:
-        return len(self._file.files)
+        return len(self._members)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self._opened.close()
 
 
 def map_array(path: Path) -> NDArray[Any]:
@@ -67,7 +103,8 @@ def map_array(path: Path) -> NDArray[Any]:
     Raises:
         DAMAGE: the file is damaged, or has a dtype other than numbers.
     """
-    return _require_numbers(np.lib.format.open_memmap(path, mode="r"))
+    with open_regular(path) as file:
+        return _map(file)
 
 
 def load_array(path: Path) -> NDArray[Any]:
@@ -150,7 +187,39 @@ def _blocks(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
         release_pages(array)
 
 
-def _require_numbers(array: Any) -> NDArray[Any]:
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in NUMBERS:
-        raise TypeError(f"{getattr(array, 'dtype', 'no array')} instead of numbers")
-    return array
+def _map(file: BinaryIO) -> NDArray[Any]:
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    header = _read_header(file.read(LONGEST_HEADER), size)
+    return np.memmap(
+        file,
+        dtype=header.dtype,
+        mode="r",
+        offset=header.offset,
+        shape=header.shape,
+        order="F" if header.is_fortran else "C",
+    )
+
+
+def _read_header(start: bytes, size: int) -> Header:
+    """Parse the start of an ``.npy`` file of ``size`` bytes; nothing else is allocated.
+
+    Raises:
+        DAMAGE: the header is malformed or too long, the array is not of numbers, or the
+            file has more or fewer bytes than the array needs.
+    """
+    file = io.BytesIO(start)
+    if np.lib.format.read_magic(file) == (1, 0):
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    else:
+        shape, is_fortran, dtype = np.lib.format.read_array_header_2_0(file)
+    if dtype.kind not in NUMBERS:
+        raise TypeError(f"{dtype} instead of numbers")
+    n_bytes = math.prod(shape) * dtype.itemsize
+    # An array without numbers may claim any number of empty rows, or of columns.
+    most = max(size, MOST_COLUMNS)
+    if min(shape, default=0) < 0 or max(shape, default=0) > most:
+        raise ValueError(f"the shape {shape}")
+    if file.tell() + n_bytes != size:
+        raise ValueError(f"the shape {shape} of {dtype} in a file of {size} bytes")
+    return Header(dtype, shape, is_fortran, file.tell())

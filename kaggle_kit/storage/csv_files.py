@@ -4,6 +4,7 @@ Every error message is one line: file, row, what was expected, what came, what t
 """
 
 import csv
+import errno
 import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import TextIO
 
 from kaggle_kit.errors import TableError
 from kaggle_kit.storage.files import atomic_write
+from kaggle_kit.storage.text_files import open_text
 
 QUOTED = 80  # longest excerpt of a cell in an error message, in characters
 LINE_END = "\r\n"
@@ -112,13 +114,18 @@ def _open(path: Path, exact: bool = False, errors: str = "strict") -> Iterator[T
     """Open a CSV file; with ``exact`` a byte-order mark is part of the first name."""
     codec = "utf-8" if exact else "utf-8-sig"
     try:
-        with open(path, encoding=codec, errors=errors, newline="") as file:
+        with open_text(path, codec, errors) as file:
             yield file
     except FileNotFoundError:
         raise TableError(
             f"{path}: expected a CSV file, found none; check the path"
         ) from None
     except (OSError, ValueError, csv.Error) as error:  # ValueError: not UTF-8
+        if getattr(error, "errno", None) == errno.EINVAL:  # a pipe, as of <(zcat FILE)
+            raise TableError(
+                f"{path}: expected a CSV file, got a pipe, a device or a folder, which "
+                f"cannot be read twice; save it to a file first"
+            ) from None
         raise TableError(
             f"{path}: expected a readable CSV file in UTF-8, got {error}; save it again "
             f"as plain CSV"

@@ -6,6 +6,7 @@ from pathlib import Path
 from kaggle_kit.errors import TableError
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import read_rows
+from kaggle_kit.storage.text_files import open_text
 
 
 def read_image_ids(path: Path) -> list[str]:
@@ -39,10 +40,13 @@ def read_image_ids(path: Path) -> list[str]:
 
 def _lines(path: Path) -> Iterator[str]:
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with open_text(path, "utf-8-sig", newline=None) as file:
             yield from file
     except (OSError, ValueError) as error:  # ValueError: not UTF-8
-        reason = getattr(error, "strerror", None) or "not text in UTF-8"
+        is_text = not isinstance(error, UnicodeError)
+        reason = getattr(error, "strerror", None) or (
+            f"{error}" if is_text else "not text in UTF-8"
+        )
         raise TableError(
             f"{path}: expected a file with image ids, got {reason}; check the path"
         ) from None

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_kit.storage.files import atomic_write
+from kaggle_kit.storage.regular_files import read_regular
+
+LARGEST = 64 * 10**6  # bytes of a JSON file; a manifest of 100,000 files has 15 MB
 
 # Reading a damaged file raises one of these. ValueError: not UTF-8, or not JSON.
 # RecursionError: nested too deeply.
@@ -72,22 +75,39 @@ def _fields_as_json(value: Any) -> dict[str, Any]:
     return pairs
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, max_bytes: int = LARGEST) -> Any:
     """Parse a JSON file.
 
     Raises:
-        DAMAGE: the file is missing or damaged.
+        DAMAGE: the file is missing, damaged, or larger than ``max_bytes``.
     """
-    return parse_json(path.read_text(encoding="utf-8"))
+    return parse_json(read_regular(path, max_bytes).decode("utf-8"))
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse JSON whose numbers are finite.
+    """Parse JSON whose numbers are finite, and whose keys are distinct.
 
     Raises:
-        ValueError, RecursionError: it is not JSON, or has a number such as NaN or 1e999.
+        ValueError, RecursionError: it is not JSON, has a number such as NaN or 1e999, or
+            an object has a key twice, of which two readers may take different ones.
     """
-    return json.loads(text, parse_constant=_finite, parse_float=_finite)
+    return json.loads(
+        text,
+        parse_constant=_finite,
+        parse_float=_finite,
+        object_pairs_hook=_distinct,
+    )
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> Any:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"the key {key[:40]!r} twice")
+            seen.add(key)
+    return values
 
 
 def _finite(text: str) -> float:

@@ -16,6 +16,7 @@ from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.classifier import classifier, logit_scale
 from kaggle_kit.model.layers import ArcFaceLoss, SmoothedCrossentropy, class_margins
 from kaggle_kit.model.pretrained import load_weights
+from kaggle_kit.model.weight_files import check_weights_file
 from kaggle_kit.storage.arrays import LARGEST_WEIGHT, require_range
 from kaggle_kit.storage.tables import Class
 from kaggle_kit.training.distribute import Workers
@@ -193,6 +194,7 @@ def load_best(run_dir: Path, settings: Config) -> keras.Model:
     read_run(run.path)
     network = classifier(settings.model, input_size(settings), len(run.read_classes()))
     try:
+        check_weights_file(run.weights_path)
         network.load_weights(run.weights_path)
         for weight in network.weights:
             values = keras.ops.convert_to_numpy(weight)

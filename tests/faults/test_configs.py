@@ -1,11 +1,13 @@
 """Bad configs by generation: settings, or one line that names the file."""
 
 import json
+import os
 import string
 
 import pytest
 import yaml
 from hypothesis import given
+from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
 from kaggle_kit import cli, config
@@ -13,6 +15,7 @@ from kaggle_kit.config import Config
 from kaggle_kit.errors import ConfigError
 from kaggle_kit.storage.files import package_path
 from tests.helpers.complaints import check_complaint, steady
+from tests.helpers.fuzzing import run_blocks
 
 # What YAML makes odd values of, or programs fail at.
 ODD = [
@@ -47,6 +50,9 @@ ODD = [
 ]
 LAUGHS = "a0: &a0 [ha]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 20)
+)
+MERGED = "a0: &a0 {x: 1}\n" + "".join(  # 10^19 keys
+    f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 10)}]}}\n" for i in range(1, 20)
 )
 NAMES = [
     *("name", "seed", "subset", "data", "model", "train", "recognition", "extends"),
@@ -97,22 +103,27 @@ def check_load(path, content, tried, load=config.load):
     "n", [pytest.param(150, id="some"), pytest.param(5000, marks=pytest.mark.slow)]
 )
 def test_a_generated_config_is_what_pydantic_makes_of_it(n, path, tried):
-    @steady(n)
-    @given(values=st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=6))
-    def check(values):
-        content = yaml.safe_dump(values, allow_unicode=True).encode()
-        found = check_load(path, content, tried)
-        if "extends" in values and values["extends"] is not None:
-            assert found is None  # there is no other file
-            return
-        plain = {k: v for k, v in values.items() if k != "extends"}
-        try:
-            expected = Config.model_validate(plain)
-        except ValueError:
-            expected = None
-        assert found == expected
+    def block(first, length, meter):
+        @seeded(first)
+        @steady(length, derandomize=False)
+        @given(values=st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=6))
+        def check(values):
+            content = yaml.safe_dump(values, allow_unicode=True).encode()
+            with meter.attempt(content):
+                found = check_load(path, content, meter.counts)
+            if "extends" in values and values["extends"] is not None:
+                assert found is None  # there is no other file
+                return
+            plain = {k: v for k, v in values.items() if k != "extends"}
+            try:
+                expected = Config.model_validate(plain)
+            except ValueError:
+                expected = None
+            assert found == expected
 
-    check()
+        check()
+
+    run_blocks("yaml-generated", n, block, tried, seconds=3, megabytes=200)
 
 
 @pytest.mark.parametrize(
@@ -121,19 +132,79 @@ def test_a_generated_config_is_what_pydantic_makes_of_it(n, path, tried):
 def test_a_changed_config_of_the_kits_is_settings_or_one_line(n, path, tried):
     originals = [p.read_bytes() for p in sorted(package_path("configs").glob("*.yaml"))]
     originals = [content.replace(b"extends:", b"#") for content in originals]
-    pieces = st.sampled_from([odd.encode("utf-8", "surrogatepass") for odd in ODD[:30]])
+    odd = [text.encode("utf-8", "surrogatepass") for text in (*ODD, LAUGHS, MERGED)]
 
-    @steady(n)
-    @given(data=st.data(), content=st.sampled_from(originals))
-    def check(data, content):
-        for _ in range(data.draw(st.integers(1, 3))):
-            at = data.draw(st.integers(0, len(content)))
-            cut = data.draw(st.integers(0, 3))
-            piece = data.draw(st.binary(max_size=2) | pieces)
-            content = content[:at] + piece + content[at + cut :]
-        check_load(path, content, tried)
+    def block(first, length, meter):
+        @seeded(first)
+        @steady(length, derandomize=False)
+        @given(data=st.data(), content=st.sampled_from(originals))
+        def check(data, content):
+            for _ in range(data.draw(st.integers(1, 3))):
+                at = data.draw(st.integers(0, len(content)))
+                cut = data.draw(st.integers(0, 3))
+                piece = data.draw(st.binary(max_size=2) | st.sampled_from(odd))
+                content = content[:at] + piece + content[at + cut :]
+            with meter.attempt(content):
+                check_load(path, content, meter.counts)
 
-    check()
+        check()
+
+    run_blocks("yaml-changed", n, block, tried, seconds=10, megabytes=300)
+
+
+BOMBS = {
+    "60,000 keys": "".join(f"k{i}: {i}\n" for i in range(60_000)),
+    "5,000 keys": "".join(f"k{i}: {i}\n" for i in range(5000)),
+    "a set of 5,000": f"name: !!set {{{','.join(f'k{i}' for i in range(5000))}}}",
+    "merged aliases": MERGED,
+    "many aliases": "a: &a {b: 1}\nc: [" + "*a," * 15_000 + "]",
+    "a number to the base 60": "name: x\nseed: 1" + ":1" * 30_000,
+    "a number of 60,000 digits": "name: x\nseed: " + "9" * 60_000,
+    "a float of 60,000 digits": "name: x\nseed: 0." + "9" * 60_000,
+    "brackets": "[" * 60_000,
+    "dashes": "- " * 30_000,
+    "questions": "{" + "?," * 30_000 + "}",
+}
+
+
+@pytest.mark.parametrize("what", BOMBS)
+def test_a_config_that_would_take_minutes_is_refused(what, path, tried):
+    """Beside the settings, each part takes quadratic or exponential time as it grows."""
+
+    def block(first, length, meter):
+        with meter.attempt(what):
+            assert check_load(path, BOMBS[what].encode(), meter.counts) is None
+
+    run_blocks(None, 1, block, tried, seconds=10, megabytes=150)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "terabyte"])
+@pytest.mark.parametrize("load", [config.load, config.read_json])
+def test_a_config_that_is_no_small_regular_file_is_refused(kind, load, path):
+    """A pipe would wait for a writer for ever."""
+    make = {
+        "pipe": lambda: os.mkfifo(path),
+        "device": lambda: path.symlink_to("/dev/zero"),
+        "folder": path.mkdir,
+        "terabyte": lambda: (path.touch(), os.truncate(path, 10**12)),
+    }
+    make[kind]()
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    check_complaint(caught.value, path)
+
+
+def test_configs_that_extend_each_other_without_an_end_are_refused(path):
+    for i in range(50):
+        text = f"name: x\nextends: {i + 1}.yaml\n"
+        (path.parent / f"{i}.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="at most 20 configs that extend each other"):
+        config.load(path.parent / "0.yaml")
+
+
+def test_anchors_and_merges_of_a_plain_config_are_read(path):
+    path.write_text("name: x\nsubset: &a {}\ntrain: {<<: *a, epochs: 3}\n")
+    assert config.load(path).train.epochs == 3
 
 
 @pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
@@ -202,8 +273,9 @@ def test_an_odd_value_of_set_is_refused_in_one_line(odd):
         *(b"[" * 100_000, b'{"seed": ' + b"9" * 5000 + b"}", b'{"name": "x"} x'),
         *(b'{"name": "x", "train": {"learning_rate": NaN}}', b'{"seed": 1e400}'),
         *(b'{"a":' * 50_000, b"name: x", b'{"name": "x", "seed": Infinity}'),
+        *(b'{"name": "x", "name": "y"}', b'{"name": "x", "train": {"a": 1, "a": 1}}'),
     ],
-    ids=range(15),
+    ids=range(17),
 )
 def test_a_damaged_config_of_a_run_is_one_line(content, tmp_path, tried):
     path = tmp_path / "config.json"

@@ -1,6 +1,7 @@
 """Shards that were damaged, or written by a stranger: one line, and no image is made up."""
 
 import json
+import os
 import random
 import shutil
 
@@ -80,6 +81,43 @@ def test_a_cut_shard_is_found_whether_or_not_its_size_is_told(
         resized(folder, path)
     check_refused(folder, settings)
     tried["damaged shards refused"] += 1
+
+
+def masked_crc(content):
+    """The checksum that TensorFlow writes, bit by bit (CRC-32C, rotated)."""
+    crc = 2**32 - 1
+    for byte in content:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 2**32 - 1
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) % 2**32
+
+
+@pytest.mark.parametrize("length", [2**60, 2**64 - 1, 2**36, 0])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_record_of_another_length_with_a_right_checksum_is_found(
+    length, is_first, folder, settings, tried
+):
+    """TensorFlow would allocate it: its process dies of 2^36 bytes."""
+    path = folder / "train-00000.tfrecord"
+    content = path.read_bytes()
+    start = length.to_bytes(8, "little")
+    start += masked_crc(start).to_bytes(4, "little")
+    second = 16 + int.from_bytes(content[:8], "little")
+    assert content[8:12] == masked_crc(content[:8]).to_bytes(4, "little")
+    at = 0 if is_first else second
+    path.write_bytes(content[:at] + start + content[at + 12 :])
+    check_refused(folder, settings)
+    tried["damaged shards refused"] += 1
+
+
+def test_a_shard_that_is_a_pipe_is_found(folder, settings, tried):
+    path = folder / "train-00000.tfrecord"
+    path.unlink()
+    os.mkfifo(path)
+    resized(folder, path)
+    check_refused(folder, settings)
 
 
 def record(**features):

@@ -1,9 +1,11 @@
 """Bad tables by generation: read as Python's csv module reads them, or one line."""
 
+import os
 import random
 
 import pytest
 from hypothesis import given
+from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
 from kaggle_kit import config
@@ -13,6 +15,7 @@ from kaggle_kit.errors import KitError, TableError
 from kaggle_kit.storage import tables
 from tests.helpers import bad_tables as bad
 from tests.helpers.complaints import KINDS, check_complaint, steady
+from tests.helpers.fuzzing import run_blocks
 
 
 def read(name, path):
@@ -51,14 +54,21 @@ def check_table(name, content, folder, tried):
 def test_a_table_is_read_as_python_reads_it_or_refused_in_one_line(
     n, name, tmp_path, tried
 ):
-    @steady(n)
-    @given(content=bad.table(KINDS[name][0]))
-    def check(content):
-        check_table(name, content, tmp_path, tried)
+    """In processes with little memory, which write nothing."""
 
-    before = tried["malformed tables, each one line"]
-    check()
-    refused = tried["malformed tables, each one line"] - before
+    def block(first, length, meter):
+        @seeded(first)
+        @steady(length, derandomize=False)
+        @given(content=bad.table(KINDS[name][0]))
+        def check(content):
+            with meter.attempt(content):
+                check_table(name, content, tmp_path, meter.counts)
+
+        check()
+        assert [p.name for p in tmp_path.iterdir()] == [name]
+
+    total = run_blocks(f"tables-{name}", n, block, tried, seconds=2, megabytes=200)
+    refused = total["malformed tables, each one line"]
     assert n / 10 < refused < n * 0.9  # both ways are taken
 
 
@@ -94,6 +104,56 @@ def test_huge_and_empty_tables_are_refused_in_one_short_line(content, tmp_path):
     with pytest.raises(TableError) as caught:
         tables.read_labels(path)
     check_complaint(caught.value, path)
+
+
+@pytest.mark.parametrize("separator", [b"x", b",", b'"', b"\0", b"\n", b"\r"])
+def test_a_table_without_an_end_is_refused_in_little_memory(
+    separator, tmp_path, monkeypatch, tried
+):
+    """A sparse file of a terabyte, or one line, or lines, of 30 MB."""
+    monkeypatch.setattr("kaggle_kit.storage.text_files.MOST_LINES", 10**6)
+    path = tmp_path / "train.csv"
+    path.write_bytes(b"id,landmark_id\nabc,7\n" + separator * (3 * 10**7))
+    if separator == b"\0":
+        os.truncate(path, 10**12)
+
+    def block(first, length, meter):
+        with meter.attempt(separator), pytest.raises(TableError) as caught:
+            tables.read_labels(path)
+        check_complaint(caught.value, path)
+        meter.counts["tables without an end, each one line"] += 1
+
+    run_blocks(None, 1, block, tried, seconds=5, megabytes=20)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_a_table_that_is_no_regular_file_is_refused(kind, tmp_path):
+    """A pipe would wait for a writer for ever."""
+    path = tmp_path / "train.csv"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    for read_table in (tables.read_labels, tables.read_sample, tables.read_names):
+        with pytest.raises(TableError) as caught:
+            read_table(path)
+        check_complaint(caught.value, path)
+        assert "save it to a file first" in str(caught.value)
+    with pytest.raises(TableError) as caught:
+        read_image_ids(path)
+    check_complaint(caught.value, path)
+
+
+@pytest.mark.slow
+def test_five_million_rows_are_read(tmp_path):
+    path = tmp_path / "submission.csv"
+    rows = (f"{i:016x},{i % 81313} 0.{i}\n" for i in range(5 * 10**6))
+    with path.open("w") as file:
+        file.write("id,landmarks\n")
+        file.writelines(rows)
+    assert len(tables.read_submission(path)) == 5 * 10**6
 
 
 @pytest.mark.parametrize("name", ["x" * 300 + ".csv", "file/train.csv", "a\0b.csv", ""])

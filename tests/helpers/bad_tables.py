@@ -205,7 +205,7 @@ def plain_submission(content):
         return None
     try:
         text = io.StringIO(content.decode("utf-8"), newline="")
-        rows = [row for row in csv.reader(text, strict=True) if any(row)][1:]
+        rows = [r for r in csv.reader(text, strict=True) if len(r) == 2 or any(r)][1:]
     except (UnicodeDecodeError, csv.Error):
         return None
     if any(len(row) != 2 for row in rows) or not unique(row[0] for row in rows):

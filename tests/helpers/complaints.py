@@ -22,11 +22,11 @@ KINDS = {
 }
 
 
-def steady(n):
-    """So many examples, the same ones every time."""
+def steady(n, derandomize=True):
+    """So many examples, the same ones every time; or those of a ``hypothesis.seed``."""
     return settings(
         max_examples=n,
-        derandomize=True,
+        derandomize=derandomize,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),

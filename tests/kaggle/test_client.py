@@ -214,3 +214,17 @@ def test_a_missing_client_says_how_to_install_it(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(KitError, match="pip install"):
         client.executable()
+
+
+def test_a_client_that_prints_without_an_end_is_stopped(fake, monkeypatch):
+    monkeypatch.setattr(client, "LARGEST_OUTPUT", 10**5)
+    monkeypatch.setattr(client, "TRIES", 1)
+    fake("while True: print('[' * 1000, flush=True)")
+    with pytest.raises(UnreachableError, match="more than 100000 bytes of output"):
+        client.call("a", "b")
+
+
+def test_an_answer_nested_without_an_end_is_refused(fake):
+    fake("print('[' * 10**5)")
+    with pytest.raises(RefusedError, match="expected JSON"):
+        client.call_json("a", "b")

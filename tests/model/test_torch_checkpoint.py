@@ -12,6 +12,7 @@ import pytest
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model import torch_checkpoint
 from kaggle_kit.model.torch_checkpoint import MAGIC, PROTOCOL, read_tensors
+from tests.helpers.fuzzing import run_blocks
 
 
 class Named:
@@ -121,16 +122,67 @@ def test_the_attack_that_is_refused_would_have_worked(tmp_path):
         {"a": tensor("1", 24, -1, (5,), (1,))},
         {"a": tensor("1", 24, 10, (5,), (-1,))},
         {"a": tensor("1", 24, 0, (10**6, 10**6), (0, 1))},
+        {"a": tensor("1", 24, 0, (10**10,), (0,))},
+        {str(i): tensor("1", 24, 0, (24,), (1,)) for i in range(100)},
         {"a": tensor("9", 24, 0, (5,), (1,))},
         {"a": tensor("1", 25, 0, (5,), (1,))},
         {"a": "text"},
         {7: tensor("1", 24, 0, (5,), (1,))},
     ],
-    ids=["beyond", "before", "back", "huge", "nowhere", "length", "text", "number"],
+    ids=[
+        "beyond",
+        "before",
+        "back",
+        "huge",
+        "repeat",
+        "many",
+        "nowhere",
+        "length",
+        "text",
+        "number",
+    ],
 )
 def test_tensors_that_do_not_fit_their_storage_are_refused(bad, tmp_path):
     path = legacy_file(tmp_path / "x.pth", bad, {"1": NUMBERS})
     with pytest.raises(ArtefactError, match="do not use it"):
+        read_tensors(path)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"\x80\x02K\x01r\xff\xff\xff\x7f.",  # a memo of 2^31 places
+        b"\x80\x02K\x01r\xff\xff\xff\xff.",
+        b"\x80\x04\x8e" + (2**40).to_bytes(8, "little"),  # a text of a terabyte
+        b"\x80\x04\x8d" + (2**40).to_bytes(8, "little"),
+        b"\x80\x02X\xff\xff\xff\x7f",  # a text of 2 GB
+        b"\x80\x02\x8b\xff\xff\xff\x7f",  # a number of 2 GB
+        b"I" + b"9" * 10**6 + b"\n.",
+        b"(" * 10**6 + b".",
+        b"\x80\x02" + b"]" + b"2a" * 10**5 + b".",
+        b"",
+    ],
+    ids=range(10),
+)
+def test_a_pickle_that_asks_for_memory_is_refused(start, tmp_path, tried):
+    path = tmp_path / "x.pth"
+    path.write_bytes(start)
+
+    def block(first, length, meter):
+        with meter.attempt(start[:20]), pytest.raises(ArtefactError) as caught:
+            read_tensors(path)
+        assert "MemoryError" not in str(caught.value)
+
+    run_blocks(None, 1, block, tried, seconds=5, megabytes=100)
+
+
+def test_a_storage_longer_than_the_file_is_refused_before_it_is_read(tmp_path):
+    tensors = {"a": tensor("1", 2**60, 0, (1,), (1,))}
+    path = legacy_file(tmp_path / "x.pth", tensors, {"1": NUMBERS})
+    content = path.read_bytes()
+    at = content.rindex(struct.pack("<q", 24) + NUMBERS.tobytes())
+    path.write_bytes(content[:at] + struct.pack("<q", 2**60) + content[at + 8 :])
+    with pytest.raises(ArtefactError, match="more than the file; do not use it"):
         read_tensors(path)
 
 
