@@ -46,6 +46,7 @@ from kaggle_kit.bundling.tune import Trial, check_share, tune
 from kaggle_kit.config import Config, Recognition
 from kaggle_kit.data.layout import Competition
 from kaggle_kit.data.non_landmarks import PoolCounts, write_record
+from kaggle_kit.escaping import code_markdown
 from kaggle_kit.inference.embedder import load_embedder
 from kaggle_kit.limits import require_limit
 from kaggle_kit.storage.files import atomic_write_dir
@@ -57,7 +58,7 @@ DESCRIPTION = """\
 What the inference kernel of kaggle-kit {version} for Google Landmark Recognition 2021
 runs: the library, the weights of the networks, and the vectors of {gallery} gallery images.
 
-- config: `{name}`
+- config: {name}
 - validation: {validation}
 - test: {test}
 
@@ -243,7 +244,7 @@ def _write_listing(
     description = DESCRIPTION.format(
         version=kaggle_kit.__version__,
         gallery=report.gallery,
-        name=name,
+        name=code_markdown(name),
         validation=_format_scores(report.validation),
         test=_format_scores(report.test),
         citation=CITATION,
