@@ -20,6 +20,7 @@ from kaggle_kit.download.resize import shrink
 from kaggle_kit.download.staging import FOLDER, BrokenImages, StagingFolder
 from kaggle_kit.errors import DataError
 from kaggle_kit.progress import progress
+from kaggle_kit.storage.inside import check_name
 
 # What reading a damaged archive may raise
 ARCHIVE_ERRORS = (
@@ -261,12 +262,13 @@ def _require_inside(archive: str, name: str) -> None:
         DataError: the name does.
     """
     path = PurePosixPath(name)
-    suspicious = re.search(r"[\\\0]|^[A-Za-z]:", name) or path.is_absolute()
-    if suspicious or ".." in path.parts:
+    try:
+        check_name(str(path) if path.parts else "root")  # "./", of a tar of a folder
+    except ValueError:
         raise DataError(
             f"{archive}: expected paths that stay inside the output folder, got "
             f"{name[:80]!r}; do not use this archive"
-        )
+        ) from None
     if path.parts[:1] == (FOLDER,) or str(path) in RESERVED_NAMES:
         raise DataError(
             f"{archive}: expected a competition's files, got {name!r}, which the kit "

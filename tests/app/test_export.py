@@ -38,7 +38,7 @@ def test_the_folder_has_the_files_of_a_page_and_no_savedmodel(exported, bundle_d
     assert names == {PAGE, "requirements.txt", ".streamlit", "bundle", "photos"}
     assert not list(out.rglob("saved_model.pb"))
     assert list(out.glob("bundle/embedders/0/model.tflite"))
-    assert (out / "bundle" / "kaggle_kit" / "app" / "main.py").exists()
+    assert (out / "bundle" / "library" / "kaggle_kit" / "app" / "main.py").exists()
     files = [path for path in out.rglob("*") if path.is_file()]
     assert result.files == len(files)
     size = sum(path.stat().st_size for path in files)
@@ -80,7 +80,7 @@ def test_the_export_answers_as_the_bundle_does(exported, bundle_dir, competition
     path = image_path(competition / "test", image_id)
     code = (
         "import json, sys; from pathlib import Path\n"
-        "sys.path.insert(0, 'bundle')\n"
+        "sys.path.insert(0, 'bundle/library')\n"
         "import kaggle_kit; assert Path(kaggle_kit.__file__).is_relative_to(Path.cwd())\n"
         "from kaggle_kit.app.answers import AnswerService\n"
         "from kaggle_kit.backends.uploads import CheckedImage\n"

@@ -14,7 +14,7 @@ from kaggle_kit import config
 from kaggle_kit.bundling.build import build_bundle
 from kaggle_kit.bundling.contents import measure_parts
 from kaggle_kit.bundling.metadata import check_files, check_metadata
-from kaggle_kit.bundling.training_bundle import build_training_bundle
+from kaggle_kit.bundling.training_bundle import HDF5, build_training_bundle
 from kaggle_kit.errors import ArtefactError, DataError, KitError
 from kaggle_kit.retrieval.gallery import Gallery
 from kaggle_kit.storage import tables
@@ -203,7 +203,7 @@ def test_a_bundle_for_training_has_only_the_library_and_the_config(settings, tmp
     out = tmp_path / "bundle"
     with pytest.raises(ArtefactError, match=r"w\.h5: expected a file of weights"):
         build_training_bundle(changed, out)
-    (tmp_path / "w.h5").write_bytes(b"weights")
+    (tmp_path / "w.h5").write_bytes(HDF5 + b"weights")
     title = "My own title"
     sizes = build_training_bundle(changed, out, "me/landmark-training", title)
     names = {path.name for path in out.iterdir()}
