@@ -22,27 +22,28 @@ NAME = (  # of a value that must not be shown, such as X-Amz-Signature or KAGGLE
     r"pwd|auth|cookie|(?:api|access|auth|refresh|id|session|client|private|secret|"
     r"security|bearer)_?(?:key|token|secret)(?:id)?|awsaccesskeyid|googleaccessid)"
 )
-# The order matters: an address is cut off before its parts are looked at.
+URL = re.compile(r"(https?://[^\s?#\"'\\]*)(\?[^\s\"')\\]+)?")
+# The order matters: an address is cut off before its parts are looked at. Each pattern reads
+# a text once, whatever it is.
 PATTERNS = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"(://)[^\s/?#\"'@\\]+@", rf"\1{HIDDEN}@"),  # user and password
-        (r"(https?://[^\s?#\"']+)\?[^\s\"')\\]+", r"\1?..."),  # a signed address
-        (r"[?#][\w.~%-]+=[^\s\"')\\]*", "?..."),  # the same without its host
+        (r"[?#][\w.~%-]+=[^\s\"')\\]*", "?..."),  # also without a host
         (
             rf"(?i)\b(authorization{QUOTE}?\s*[:=]\s*{QUOTE}?)([a-z]+ +)?[^\s\"'\\,;]+",
             rf"\1{HIDDEN}",
         ),
         (rf"KGAT_{VALUE}*", HIDDEN),
         (rf"(?i)\b(bearer\s+){VALUE}{{8,}}", rf"\1{HIDDEN}"),
-        (rf"(?i)\b(basic\s+)(?=\S*[\d=]){VALUE}{{8,}}", rf"\1{HIDDEN}"),
+        (rf"(?i)\b(basic\s+)(?=\S{{0,60}}[\d=]){VALUE}{{8,}}", rf"\1{HIDDEN}"),
         (
             rf"(?i)((?<![\w.-]){NAME}{QUOTE}?\s*[:=]\s*{QUOTE})[^\"'\\]+",
             rf"\1{HIDDEN}",
         ),
         (rf"(?i)((?<![\w.-]){NAME}=){VALUE}{{8,}}", rf"\1{HIDDEN}"),
         (
-            rf"(?i)((?<![\w.-]){NAME}:\s*)(?=\S*\d){VALUE}{{16,}}",
+            rf"(?i)((?<![\w.-]){NAME}:\s*)(?=\S{{0,60}}\d){VALUE}{{16,}}",
             rf"\1{HIDDEN}",
         ),
     )
@@ -148,6 +149,7 @@ def _hide(text: str, forms: Sequence[str]) -> str:
         text = text.replace(form, HIDDEN)
         if form[:START] in text:
             text = re.sub(rf"{re.escape(form[:START])}{VALUE}*", HIDDEN, text)
+    text = URL.sub(lambda match: match[1] + ("?..." if match[2] else ""), text)
     for pattern, replacement in PATTERNS:
         text = pattern.sub(replacement, text)
     return text

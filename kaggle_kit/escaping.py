@@ -13,6 +13,9 @@ from urllib.parse import quote, urlsplit
 # written wrongly: the zero-width non-joiner and joiner.
 JOINERS = {"\u200c", "\u200d"}
 MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:^&=@/\"'])")
+# Where an address begins that GitHub's Markdown links, also if each character is escaped.
+LINKED = re.compile(r"(?<=//)|(?<=www)(?=\.)|(?<=@)", re.IGNORECASE)
+WORD_JOINER = "\u2060"  # not visible; with it, such a text is no address
 HOST = re.compile(r"(?!-)[a-z0-9-]+(\.[a-z0-9-]+)+(:\d{1,5})?", re.IGNORECASE)
 WIKIMEDIA = re.compile(r"([a-z0-9-]+\.)*(wikimedia|wikipedia)\.org", re.IGNORECASE)
 # What an address may consist of besides letters and digits (RFC 3986), and "%".
@@ -47,12 +50,12 @@ def escape_html(text: str) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    r"""The text on one line, as Markdown shows it literally.
+    r"""The text on one line, as Markdown shows it literally; no address in it is linked.
 
     >>> escape_markdown("a*b.jpg")
     'a\\*b\\.jpg'
     """
-    return MARKUP.sub(r"\\\1", one_line(text))
+    return MARKUP.sub(r"\\\1", LINKED.sub(WORD_JOINER, one_line(text)))
 
 
 def secure_address(address: str) -> str | None:
