@@ -50,8 +50,10 @@ from kaggle_kit.escaping import code_markdown
 from kaggle_kit.inference.embedder import load_embedder
 from kaggle_kit.limits import require_limit
 from kaggle_kit.storage.files import atomic_write_dir
+from kaggle_kit.storage.inside import resolve_inside
 from kaggle_kit.storage.json_files import JsonObject, json_text, read_json
 from kaggle_kit.storage.manifest import MANIFEST, describe_file
+from kaggle_kit.training.run_directory import ENVIRONMENT
 
 SUBTITLE = "Library, model and gallery for the landmark inference kernel"
 DESCRIPTION = """\
@@ -160,7 +162,9 @@ def build_bundle(
             "kind": "recognition",
             "name": settings.name,
             "classes_sha256": describe_file(folder / "classes.csv").sha256,
-            "made_with": [read_json(run / "environment.json") for run in run_dirs],
+            "made_with": [
+                read_json(resolve_inside(run, ENVIRONMENT)) for run in run_dirs
+            ],
             "validation": report.validation,
             "test": report.test,
             "validation_in_float": report.validation_in_float,
