@@ -21,7 +21,9 @@ from kaggle_kit.commands.inspection import INSPECTION
 from kaggle_kit.commands.kaggle import KAGGLE
 from kaggle_kit.commands.outputs import check_outputs
 from kaggle_kit.commands.training import TRAINING
+from kaggle_kit.credentials import redact
 from kaggle_kit.errors import KitError
+from kaggle_kit.log import clean, set_up_logging
 from kaggle_kit.storage.json_files import to_json
 
 GROUPS = (DATA, TRAINING, BUNDLING, KAGGLE, INSPECTION)
@@ -35,7 +37,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with code 1."""
-        print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
+        print(clean(f"{self.prog}: {message}; see {self.prog} --help"), file=sys.stderr)
         sys.exit(1)
 
 
@@ -82,9 +84,7 @@ def overview() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code, after a line on stderr if it failed."""
     args = parser().parse_args(argv)
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s"
-    )
+    set_up_logging()
     logging.getLogger("absl").setLevel(logging.ERROR)  # used by TensorFlow
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     name = f"{PROG} {args.command.name}"
@@ -92,16 +92,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_outputs(args.command, args)
         result = args.command.function(args)
         if isinstance(result, str):
-            _print(result)
+            _print(clean(result))
             return 0
-        _print(json.dumps(to_json(result), indent=2))
+        _print(redact(json.dumps(to_json(result), indent=2)))
     except KitError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(clean(f"{name}: {error}"), file=sys.stderr)
         return error.exit_code
     except OSError as error:  # a full disk, a folder without permission
         if error.filename is None:
             raise
-        reason = f"{error.filename}: {error.strerror}"
+        reason = clean(f"{error.filename}: {error.strerror}")
         print(f"{name}: {reason}; no incomplete file was left", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,17 +1,53 @@
 """Kaggle credentials: where the client finds them, and their removal from all output."""
 
+import base64
 import json
 import os
 import re
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
-SIGNED_URL = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"')]+")
-AUTHORIZATION = re.compile(r"(?i)(authorization['\"]?\s*[:=]\s*)\S+(\s+[\w+/=.-]{8,})?")
-TOKEN = re.compile(r"KGAT_\w+")
 SECRET_VALUE = re.compile(r'"[^"]*(?:key|token|secret)[^"]*"\s*:\s*"([^"]+)"')
 MIN_SECRET_LENGTH = 8  # shorter values are not Kaggle's and occur in ordinary text
+HIDDEN = "[hidden]"
+START = 16  # characters of a secret by which a part of it is found
+# What a token, a key or a signature consists of, also percent-encoded or in base64.
+VALUE = r"[\w.~%+/=:@!*-]"
+QUOTE = r"\\?[\"']"  # also within a quoted text
+NAME = (  # of a value that must not be shown, such as X-Amz-Signature or KAGGLE_KEY
+    r"(?:[\w.-]*[-_.])?(?:sig|signature|credentials?|tokens?|keys?|secrets?|passw(?:or)?d|"
+    r"pwd|auth|cookie|(?:api|access|auth|refresh|id|session|client|private|secret|"
+    r"security|bearer)_?(?:key|token|secret)(?:id)?|awsaccesskeyid|googleaccessid)"
+)
+URL = re.compile(r"(https?://[^\s?#\"'\\]*)(\?[^\s\"')\\]+)?")
+# The order matters: an address is cut off before its parts are looked at. Each pattern reads
+# a text once, whatever it is.
+PATTERNS = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"(://)[^\s/?#\"'@\\]+@", rf"\1{HIDDEN}@"),  # user and password
+        (r"[?#][\w.~%-]+=[^\s\"')\\]*", "?..."),  # also without a host
+        (
+            rf"(?i)\b(authorization{QUOTE}?\s*[:=]\s*{QUOTE}?)([a-z]+ +)?[^\s\"'\\,;]+",
+            rf"\1{HIDDEN}",
+        ),
+        (rf"KGAT_{VALUE}*", HIDDEN),
+        (rf"(?i)\b(bearer\s+){VALUE}{{8,}}", rf"\1{HIDDEN}"),
+        (rf"(?i)\b(basic\s+)(?=\S{{0,60}}[\d=]){VALUE}{{8,}}", rf"\1{HIDDEN}"),
+        (
+            rf"(?i)((?<![\w.-]){NAME}{QUOTE}?\s*[:=]\s*{QUOTE})[^\"'\\]+",
+            rf"\1{HIDDEN}",
+        ),
+        (rf"(?i)((?<![\w.-]){NAME}=){VALUE}{{8,}}", rf"\1{HIDDEN}"),
+        (
+            rf"(?i)((?<![\w.-]){NAME}:\s*)(?=\S{{0,60}}\d){VALUE}{{16,}}",
+            rf"\1{HIDDEN}",
+        ),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -71,15 +107,68 @@ def secrets() -> dict[str, str]:
 
 
 def redact(text: str) -> str:
-    """The text without keys, tokens and the query strings of signed URLs.
+    """The text without keys, tokens, passwords and the query strings of signed URLs.
+
+    The user's own secrets are hidden wherever they are, also in base64, percent-encoded,
+    or cut off at the end. Those of others are found by their form, or by the name before
+    them.
 
     >>> redact("GET http://storage/a.zip?X-Signature=abc failed")
     'GET http://storage/a.zip?... failed'
+    >>> redact('with url: /a.zip?sig=1 (KAGGLE_KEY=0123456789, {"token": "a-b"})')
+    'with url: /a.zip?... (KAGGLE_KEY=[hidden], {"token": "[hidden]"})'
     """
-    for secret in sorted(secrets(), key=len, reverse=True):
-        text = text.replace(secret, "[hidden]")
-    text = TOKEN.sub("[hidden]", SIGNED_URL.sub(r"\1?...", text))
-    return AUTHORIZATION.sub(r"\1[hidden]", text)
+    return _hide(text, _own_forms())
+
+
+def redact_file(path: Path) -> None:
+    """Hide the secrets in a text file that is kept, line by line."""
+    forms = _own_forms()
+    part = path.with_name(f"{path.name}.part")
+    changed = False
+    with path.open("rb") as file, part.open("wb") as out:
+        for content in file:
+            line = content.decode("utf-8", "surrogateescape")
+            shown = _hide(line, forms)
+            changed = changed or shown != line
+            out.write(shown.encode("utf-8", "surrogateescape"))
+    if changed:
+        part.replace(path)
+    else:
+        part.unlink()
+
+
+def holds_secret(text: str) -> bool:
+    """Whether a text holds one of the user's secrets, or a token of Kaggle."""
+    return "KGAT_" in text or any(form in text for form in _own_forms())
+
+
+def _hide(text: str, forms: Sequence[str]) -> str:
+    """Replace secrets; ``forms`` are the user's own, the longest first."""
+    for form in forms:
+        text = text.replace(form, HIDDEN)
+        if form[:START] in text:
+            text = re.sub(rf"{re.escape(form[:START])}{VALUE}*", HIDDEN, text)
+    text = URL.sub(lambda match: match[1] + ("?..." if match[2] else ""), text)
+    for pattern, replacement in PATTERNS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _own_forms() -> list[str]:
+    """The user's secrets in all forms they may have, the longest first."""
+    forms: set[str] = set()
+    for source in sources():
+        values = [source.secret]
+        if source.kind == "login":
+            values = SECRET_VALUE.findall(source.secret)
+        for value in values:
+            if len(value) < MIN_SECRET_LENGTH:
+                continue
+            basic = f"{source.username}:{value}" if source.username else value
+            encoded = base64.b64encode(basic.encode()).decode()
+            forms |= {value, quote(value, safe=""), encoded}
+    return sorted(forms, key=len, reverse=True)
 
 
 def _environment_token() -> Source | None:

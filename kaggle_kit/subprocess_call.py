@@ -10,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from kaggle_kit.errors import KitError
+from kaggle_kit.log import set_up_logging
 
 
 def run_in_subprocess(stage: Callable[..., Any], *args: Any) -> Any:
@@ -37,7 +38,7 @@ def run_in_subprocess(stage: Callable[..., Any], *args: Any) -> Any:
 
 def _set_up(level: int) -> None:
     """Log at the parent's level, and exit when the parent exits or is killed."""
-    logging.basicConfig(level=level, format="%(asctime)s %(message)s")
+    set_up_logging(level)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 

@@ -1,10 +1,54 @@
 """Where the client finds credentials, in its order; no text shows them."""
 
+import base64
 import json
+import string
+import time
+from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kaggle_kit import credentials
+from kaggle_kit.errors import KitError
+from kaggle_kit.kaggle.checks import check_text
+from tests.helpers.complaints import steady
+
+# What tokens and keys consist of: dashes, dots and percent-escapes, too.
+TOKENS = st.text(
+    string.ascii_letters + string.digits + "-_.~", min_size=12, max_size=60
+)
+# Where others put them; {} is the secret.
+PLACES = (
+    "https://storage.test/a.zip?GoogleAccessId=me&Expires=1&Signature={}",
+    "Max retries exceeded with url: /bucket/a.zip?X-Goog-Signature={} (Caused by x)",
+    "url: /a?X-Amz-Credential=AK%2F1&X-Amz-Security-Token={}&X-Amz-Signature={}",
+    "/a?sv=2024&sig={}&se=2",
+    "GET /a?token={} HTTP/1.1",
+    "('/a?sig={}', 403)",
+    "https://host.test/#access_token={}&x=1",
+    "Authorization: Bearer {}",
+    "authorization={}",
+    "{{'Authorization': 'Bearer {}', 'x': 'y'}}",
+    '{{"Authorization": "Basic {}"}}',
+    "Proxy-Authorization: Digest {}",
+    "sent a bearer {} there",
+    "KGAT_{}",
+    "token KGAT_{}-{}",
+    "https://me:{}@host.test/a",
+    "http://{}@host.test/a",
+    '{{"username":"me","key":"{}"}}',
+    '{{\\"username\\": \\"me\\", \\"key\\": \\"{}\\"}}',
+    "{{'key': '{}'}}",
+    "KAGGLE_KEY={} KAGGLE_USERNAME=me",
+    "export KAGGLE_API_TOKEN='{}'",
+    "--api-token={}",
+    '"refresh_token": "{}"',
+    "X-Amz-Signature={}",
+    "&Signature={}&",
+    "password: 1{}0000",
+)
 
 
 @pytest.fixture
@@ -101,3 +145,86 @@ def test_secrets_are_named_by_their_place(home, monkeypatch):
         "token-of-file": str(folder / "access_token"),
         "token-of-login": str(folder / "credentials.json"),
     }
+
+
+@pytest.mark.parametrize("place", PLACES)
+@steady(25)
+@given(token=TOKENS)
+def test_secrets_of_others_are_hidden_whole(place, token):
+    """By their place alone: they are in no file of the user."""
+    shown = credentials.redact(f"before\n{place.format(token, token)}\nafter")
+    assert not any(token[i : i + 6] in shown for i in range(len(token) - 5)), shown
+    assert shown.startswith("before\n") and shown.endswith("\nafter")
+    assert credentials.redact(shown) == shown
+
+
+@steady(100)
+@given(token=TOKENS, cut=st.integers(16, 60), kind=st.sampled_from(["key", "token"]))
+def test_the_users_own_secrets_are_hidden_in_every_form(token, cut, kind):
+    """Whole or cut off, plain, percent-encoded, or in base64 with the name before it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("KAGGLE_API_TOKEN", "KAGGLE_KEY", "KAGGLE_USERNAME"):
+            patch.delenv(name, raising=False)
+        name = {"key": "KAGGLE_KEY", "token": "KAGGLE_API_TOKEN"}[kind]
+        patch.setenv(name, token)
+        user = "ada:" if kind == "key" else ""
+        if user:
+            patch.setenv("KAGGLE_USERNAME", "ada")
+        encoded = base64.b64encode(f"{user}{token}".encode()).decode()
+        forms = (token, token[:cut], quote(token, safe=""), encoded)
+        for form in forms:
+            for text in (f"got {form}, then", f"x{form}", f"[{form}]", f"'{form}'"):
+                shown = credentials.redact(text)
+                assert form[:14] not in shown, (text, shown)
+        assert credentials.holds_secret(f"my {token}")
+        with pytest.raises(KitError) as caught:
+            check_text("the message", f"my {token}")
+        assert token not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kaggle-kit train: no setting 'train.epoch': did you mean 'epochs'?",
+        "a.csv: row 2: expected '<landmark_id> <confidence>' or nothing, got '7;0.9'",
+        "https://www.kaggle.com/code/me/landmark-inference: look at it",
+        "monkey=12345678901 tokenize(x) keys: a, b and c; the key is missing",
+        "train.epochs=3 recognition.neighbours=5 bundle=0123456789ab",
+        '{"bundle": "0123456789abcdef", "ref": "7", "sha256": "0123456789abcdef"}',
+        "basic understanding, bearer of news; is it signed? yes: 100% = all",
+        "sorted(rows, key=len)",
+    ],
+)
+def test_ordinary_text_is_unchanged(home, text):
+    assert credentials.redact(text) == text
+    assert not credentials.holds_secret(text)
+
+
+def test_long_text_takes_no_long_time(home):
+    """Each pattern reads it once: 200 kB of what begins a pattern and does not end it."""
+    for piece in (
+        "a-",
+        "https://",
+        "?x",
+        "key ",
+        "authorization ",
+        "://",
+        "basic ",
+        "_",
+    ):
+        start = time.process_time()
+        credentials.redact(piece * (200_000 // len(piece)))
+        assert time.process_time() - start < 2, piece
+
+
+def test_a_file_that_is_kept_has_no_secret_and_is_else_unchanged(tmp_path):
+    path = tmp_path / "log.txt"
+    content = b"line 1\r\n\xff\xfe binary\x00\nurl: /x?sig=0123456789\nlast"
+    path.write_bytes(content)
+    credentials.redact_file(path)
+    assert path.read_bytes() == content.replace(b"?sig=0123456789", b"?...")
+    before = path.stat().st_ino
+    credentials.redact_file(path)
+    assert path.stat().st_ino == before and [p.name for p in tmp_path.iterdir()] == [
+        path.name
+    ]

@@ -25,7 +25,7 @@ LEVELS = [
     *("kernel", "inference"),
     *("local_features", "backends", "retrieval", "training", "model", "demo", "data"),
     *("metrics", "subprocess_call", "config", "storage"),
-    *("progress", "credentials", "limits", "errors"),
+    *("progress", "log", "credentials", "escaping", "limits", "errors"),
 ]
 ENTRIES = {
     "__init__",

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from kaggle_kit.app.album import Album
 from kaggle_kit.app.answers import AnswerService, TimedAnswer
 from kaggle_kit.app.picture import show_picture
-from kaggle_kit.app.text import escape_markdown, format_probability
+from kaggle_kit.app.text import format_probability
 from kaggle_kit.backends.uploads import CheckedImage, run_on_decode_thread
+from kaggle_kit.escaping import escape_markdown, link_markdown
 from kaggle_kit.inference.answers import Answer, Candidate, Neighbour
 
 WIDTH = 165  # pixels of a gallery image; a phone shows two side by side
@@ -100,11 +101,7 @@ def _show_credit(album: Album, image_id: str) -> None:
     credit = album.credit(image_id)
     if credit is None:
         return
-    text, url = credit
-    if url.startswith(("https://", "http://")) and not set(url) & set("<>() \\"):
-        st.markdown(f"Image: [{escape_markdown(text)}]({url})")
-    else:
-        st.markdown(f"Image: {escape_markdown(text)}")
+    st.markdown(f"Image: {link_markdown(*credit)}")
 
 
 def _show_explanation(service: AnswerService, timed: TimedAnswer) -> None:

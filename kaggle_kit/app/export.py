@@ -21,6 +21,7 @@ from kaggle_kit.progress import progress
 from kaggle_kit.retrieval.gallery import sort_rarest_first
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.folders import FolderKind, atomic_write_dir, list_files
+from kaggle_kit.storage.inside import require_no_link
 from kaggle_kit.storage.json_files import json_text
 from kaggle_kit.storage.manifest import (
     MANIFEST,
@@ -33,6 +34,7 @@ from kaggle_kit.storage.manifest import (
 
 # The name that hosts look for. Its presence also marks a folder as an earlier export.
 PAGE = "streamlit_app.py"
+LIBRARY = "library"  # in bundle/: holds kaggle_kit/, and nothing else
 SIDE, QUALITY = 128, 80  # of a thumbnail, which takes about 5 kB
 MAX_MB = 100  # of all thumbnails, and of local features, which must fit into memory
 SCRIPT = '''\
@@ -42,9 +44,10 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE / "bundle"))
+# Behind the installed packages, and a folder of its own: nothing else can be imported.
+sys.path.append(str(HERE / "bundle" / "{library}"))
 
-from kaggle_kit.app.main import page  # from the bundle
+from kaggle_kit.app.main import page
 
 page(HERE / "bundle", HERE / "photos" if (HERE / "photos").exists() else None)
 '''
@@ -99,10 +102,12 @@ def export(bundle: Path, out: Path, images: Path | None) -> AppExport:
             images; None: neither.
 
     Raises:
-        ArtefactError: the bundle has no LiteRT file or does not match its manifest, or
-            ``out`` is a folder of another kind.
+        ArtefactError: the bundle has no LiteRT file, does not match its manifest or has
+            a link, or ``out`` is a folder of another kind.
     """
     manifest = verify(bundle)
+    for name in manifest.files:
+        require_no_link(manifest.folder, name)
     settings = config.read_json(manifest.path("config.json"))
     name = INT8 if settings.recognition.int8 else LITE
     saved_model = f"{MODEL}/saved_model.pb"
@@ -121,7 +126,9 @@ def export(bundle: Path, out: Path, images: Path | None) -> AppExport:
             n_thumbnails = _pack_images(
                 folder / "bundle", competition, folder / "photos"
             )
-        (folder / PAGE).write_text(SCRIPT.format(page=PAGE), encoding="utf-8")
+        (folder / PAGE).write_text(
+            SCRIPT.format(page=PAGE, library=LIBRARY), encoding="utf-8"
+        )
         (folder / "requirements.txt").write_text(
             REQUIREMENTS + _extra_requirements(folder / "bundle"), encoding="utf-8"
         )
@@ -158,14 +165,19 @@ def _extra_requirements(bundle: Path) -> str:
 
 
 def _copy_bundle(bundle: BundleManifest, out: Path, has_local: bool) -> None:
-    """Copy a bundle without what only TensorFlow or Kaggle needs; update its manifest."""
-    skipped = {"kaggle_kit", MODEL, "LICENSE"} | (set() if has_local else {"local"})
+    """Copy a bundle without what only TensorFlow or Kaggle needs; update its manifest.
+
+    Only what the manifest lists is copied. The library is that of this version.
+    """
+    skipped = {"kaggle_kit", LIBRARY, MODEL, "LICENSE"}
+    skipped |= set() if has_local else {"local"}
     out.mkdir()
     for name in bundle.files:
         if skipped.isdisjoint(PurePosixPath(name).parts):
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(bundle.folder / name, out / name)
-    copy_library(out)
+    copy_library(out / LIBRARY)
+    (out / LIBRARY / "LICENSE").rename(out / "LICENSE")
     files = {name: describe_file(out / name) for name in upload_names(out)}
     text = json_text({**bundle.content, "files": files}, ensure_ascii=False)
     (out / MANIFEST).write_text(text, encoding="utf-8")
@@ -195,8 +207,17 @@ def _pack_images(bundle: Path, competition: Competition, out: Path) -> int:
             n += 1
     (out / EXAMPLES).mkdir()
     for i, path in enumerate(choose_examples(competition), 1):
-        shutil.copyfile(path, out / EXAMPLES / f"{i}{path.suffix}")
+        content = path.read_bytes()
+        if _decodes(path.name, content):  # whatever a link leads to
+            (out / EXAMPLES / f"{i}{path.suffix}").write_bytes(content)
     return n
+
+
+def _decodes(name: str, content: bytes) -> bool:
+    try:
+        return bool(CheckedImage(name, content).pixels(SIDE).size)
+    except DataError:
+        return False
 
 
 def _encode_thumbnail(image: CheckedImage) -> bytes | None:

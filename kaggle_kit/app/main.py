@@ -17,10 +17,10 @@ from kaggle_kit.app.album import Album
 from kaggle_kit.app.answer_view import show_answer
 from kaggle_kit.app.answers import AnswerService, TimedAnswer
 from kaggle_kit.app.model_view import show_model
-from kaggle_kit.app.text import escape_markdown
 from kaggle_kit.backends.uploads import MAX_MB, CheckedImage
 from kaggle_kit.data.image_files import read_image
 from kaggle_kit.errors import KitError
+from kaggle_kit.escaping import escape_markdown
 
 MAX_IMAGES = 12  # answered on one page
 CACHED_ANSWERS = 50  # per session

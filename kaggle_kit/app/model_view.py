@@ -9,8 +9,9 @@ from typing import Any
 import streamlit as st
 
 from kaggle_kit.app.answers import AnswerService
-from kaggle_kit.app.text import escape_markdown, format_size
+from kaggle_kit.app.text import format_size
 from kaggle_kit.errors import ArtefactError
+from kaggle_kit.escaping import escape_markdown
 from kaggle_kit.inference.answers import LANDMARK_FROM
 from kaggle_kit.inference.recogniser import Recogniser
 from kaggle_kit.storage.manifest import BundleManifest, read_manifest

@@ -1,13 +1,14 @@
 """Show a picture on the page with a text alternative."""
 
 import base64
-import html
 import io
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
+
+from kaggle_kit.escaping import escape_html, one_line
 
 HTML = (
     '<figure style="margin: 0"><img src="data:image/jpeg;base64,{data}" alt="{text}" '
@@ -24,4 +25,4 @@ def show_picture(pixels: NDArray[np.uint8], text: str) -> None:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=88)
     data = base64.b64encode(file.getvalue()).decode("ascii")
-    st.html(HTML.format(data=data, text=html.escape(text)))
+    st.html(HTML.format(data=data, text=escape_html(one_line(text))))

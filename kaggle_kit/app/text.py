@@ -1,17 +1,4 @@
-"""Format numbers and untrusted text for a page."""
-
-import re
-
-MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:^&=])")
-
-
-def escape_markdown(text: str) -> str:
-    r"""Escape untrusted text so that Markdown shows it literally, on one line.
-
-    >>> escape_markdown("a*b.jpg")
-    'a\\*b\\.jpg'
-    """
-    return MARKUP.sub(r"\\\1", " ".join(text.split()))
+"""Format numbers for a page."""
 
 
 def format_probability(probability: float) -> str:

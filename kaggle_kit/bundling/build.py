@@ -47,18 +47,21 @@ from kaggle_kit.bundling.tune import Trial, check_share, tune
 from kaggle_kit.config import Config, Recognition
 from kaggle_kit.data.layout import Competition
 from kaggle_kit.data.non_landmarks import PoolCounts, write_record
+from kaggle_kit.escaping import code_markdown
 from kaggle_kit.inference.embedder import load_embedder
 from kaggle_kit.limits import require_limit
 from kaggle_kit.storage.folders import atomic_write_dir
+from kaggle_kit.storage.inside import resolve_inside
 from kaggle_kit.storage.json_files import JsonObject, json_text, read_json
 from kaggle_kit.storage.manifest import describe_file
+from kaggle_kit.training.run_directory import ENVIRONMENT
 
 SUBTITLE = "Library, model and gallery for the landmark inference kernel"
 DESCRIPTION = """\
 What the inference kernel of kaggle-kit {version} for Google Landmark Recognition 2021
 runs: the library, the weights of the networks, and the vectors of {gallery} gallery images.
 
-- config: `{name}`
+- config: {name}
 - validation: {validation}
 - test: {test}
 
@@ -160,7 +163,9 @@ def build_bundle(
             "kind": "recognition",
             "name": settings.name,
             "classes_sha256": describe_file(folder / "classes.csv").sha256,
-            "made_with": [read_json(run / "environment.json") for run in run_dirs],
+            "made_with": [
+                read_json(resolve_inside(run, ENVIRONMENT)) for run in run_dirs
+            ],
             "validation": report.validation,
             "test": report.test,
             "validation_in_float": report.validation_in_float,
@@ -244,7 +249,7 @@ def _write_listing(
     description = DESCRIPTION.format(
         version=kaggle_kit.__version__,
         gallery=report.gallery,
-        name=name,
+        name=code_markdown(name),
         validation=_format_scores(report.validation),
         test=_format_scores(report.test),
         citation=CITATION,

@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 import kaggle_kit
-from kaggle_kit.data.non_landmarks import PoolCounts
+from kaggle_kit.data.non_landmarks import ORIGINS, PoolCounts
 from kaggle_kit.errors import ArtefactError, TableError
+from kaggle_kit.escaping import escape_markdown
 from kaggle_kit.progress import progress
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
@@ -101,10 +102,9 @@ def _describe(pools: PoolCounts) -> str:
     """A sentence on the images of the penalty pool."""
     if not pools.penalty:
         return "This folder has no vectors of images without a landmark."
-    return (
-        f"This folder has vectors of {pools.penalty} images without a landmark, "
-        f"{pools.origin}."
-    )
+    known = pools.origin in ORIGINS.values()
+    origin = pools.origin if known else escape_markdown(pools.origin)
+    return f"This folder has vectors of {pools.penalty} images without a landmark, {origin}."
 
 
 def _read_authors(path: Path, ids: Collection[str]) -> list[list[str]]:

@@ -1,7 +1,7 @@
 """Commands about bundles: make one, measure its parts, and run it like Kaggle."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kaggle_kit.commands.checks import require_bundle, require_runs
 from kaggle_kit.commands.group import Group, Result, argument
@@ -23,6 +23,9 @@ from kaggle_kit.commands.options import (
     positive_number,
 )
 from kaggle_kit.errors import KitError
+
+if TYPE_CHECKING:
+    from kaggle_kit.config import Config
 
 BUNDLING = Group("Bundle")
 
@@ -57,7 +60,7 @@ def bundle(args: argparse.Namespace) -> Result:
     require_runs(args.run)
     from kaggle_kit.bundling import metadata
 
-    settings = load_settings(args) if args.config else None
+    settings = _training_settings(args) if args.config else None
     changes = {} if args.config else _checked_changes(args)
     handle = args.handle or metadata.HANDLE
     title = metadata.make_title(handle, args.title)
@@ -136,6 +139,27 @@ def rehearse(args: argparse.Namespace) -> Result:
         rehearse.MEMORY_GB if args.memory_gb is None else args.memory_gb,
         args.kernel,
     )
+
+
+def _training_settings(args: argparse.Namespace) -> "Config":
+    """The config of ``--config``; the weights of a run's record are those of its folder.
+
+    A bundle has a copy of the file that ``model.weights`` names. A ``config.json`` was
+    written by a command, perhaps for somebody else: it may name a file of its own folder
+    alone. ``--set model.weights=PATH`` names any file.
+    """
+    settings = load_settings(args)
+    weights = settings.model.weights
+    is_record = args.config.suffix == ".json" and "model.weights" not in parse_changes(
+        args
+    )
+    if not is_record or weights in (None, "imagenet"):
+        return settings
+    from kaggle_kit.config import override
+    from kaggle_kit.storage.inside import resolve_inside
+
+    path = resolve_inside(args.config.parent, weights)
+    return override(settings, {"model.weights": str(path)})
 
 
 def _checked_changes(args: argparse.Namespace) -> dict[str, Any]:

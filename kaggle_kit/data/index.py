@@ -90,6 +90,7 @@ def read_hashes(path: Path) -> tuple[list[str], NDArray[np.uint64]]:
     """
     image_ids, texts = [], []
     for row, (image_id, text) in read_rows(path, ("id",), ("hash",)):
+        tables.require_id(path, row, image_id)
         if not TEXT.fullmatch(text):
             raise TableError(
                 f"{path}: row {row}: expected a hash of {DIGITS} hexadecimal digits, "

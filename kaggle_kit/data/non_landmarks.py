@@ -209,7 +209,11 @@ def read_record(folder: Path) -> PoolCounts | None:
     if not path.exists():
         return None
     try:
-        return PoolCounts(**json_files.read_json(path))
+        counts = PoolCounts(**json_files.read_json(path))
+        for name, value in vars(counts).items():
+            if type(value) is not (str if name in ("source", "origin") else int):
+                raise TypeError(f"{name} {value!r:.80}")
+        return counts
     except (*json_files.DAMAGE, TypeError) as error:
         raise ArtefactError(
             f"{path}: expected the counts of the pools, got {error!r:.200}; make the "

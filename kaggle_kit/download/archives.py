@@ -21,6 +21,7 @@ from kaggle_kit.download.tar_checks import open_tar
 from kaggle_kit.errors import DataError
 from kaggle_kit.progress import progress
 from kaggle_kit.storage import flush, zip_files
+from kaggle_kit.storage.inside import check_name
 
 ARCHIVE_ERRORS = zip_files.DAMAGE  # what reading a damaged archive may raise
 MOST_TIMES = 200  # as large as the archive: text may shrink to a tenth, images do not
@@ -251,12 +252,13 @@ def _require_inside(archive: str, name: str) -> None:
         DataError: the name does.
     """
     path = PurePosixPath(name)
-    suspicious = re.search(r"[\\\0]|^[A-Za-z]:", name) or path.is_absolute()
-    if suspicious or ".." in path.parts:
+    try:
+        check_name(str(path) if path.parts else "root")  # "./", of a tar of a folder
+    except ValueError:
         raise DataError(
             f"{archive}: expected paths that stay inside the output folder, got "
             f"{name[:80]!r}; do not use this archive"
-        )
+        ) from None
     if path.parts[:1] == (FOLDER,) or str(path) in RESERVED_NAMES:
         raise DataError(
             f"{archive}: expected a competition's files, got {name!r}, which the kit "

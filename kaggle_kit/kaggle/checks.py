@@ -4,6 +4,7 @@ import shutil
 import unicodedata
 from pathlib import Path
 
+from kaggle_kit.credentials import holds_secret
 from kaggle_kit.errors import ArtefactError, KitError
 from kaggle_kit.storage import places
 
@@ -26,13 +27,18 @@ def check_text(what: str, text: str) -> None:
         what: the name of the text, for the error message.
 
     Raises:
-        KitError: the text is too long, or has a line break or a control character.
+        KitError: the text is too long, has a line break or a control character, or holds a
+            credential.
     """
     forbidden = [c for c in text if unicodedata.category(c) in FORBIDDEN_CATEGORIES]
     if forbidden:
         raise KitError(
             f"{what}: expected one line of text, got the character {forbidden[0]!r}; "
             f"remove it"
+        )
+    if holds_secret(text):
+        raise KitError(
+            f"{what}: expected a text without a credential, got one with it; remove it"
         )
     if len(text) > MAX_TEXT_LENGTH:
         raise KitError(

@@ -73,7 +73,7 @@ def push(
         KaggleError: the subclass says what failed. No submission is used up.
     """
     kernel, metadata = _prepare(kernel, handle, dataset)
-    script = kernel / metadata.code_file
+    script = find_code_file(kernel, metadata)
     bundle = _find_bundle(script, metadata) if takes_sources(script) else None
     metadata = replace(metadata, kernel_sources=_existing_kernel_sources(metadata))
     slug, digest = metadata.competition_sources[0], bundle.sha256 if bundle else None
@@ -161,7 +161,7 @@ def send(kernel: Path, metadata: KernelMetadata, sources: Mapping[str, str]) -> 
     """
     page = f"{client.WEB}/code/{metadata.id}"
     with tempfile.TemporaryDirectory(prefix="kaggle-kit-") as folder:
-        code = fill_in(kernel / metadata.code_file, sources)
+        code = fill_in(find_code_file(kernel, metadata), sources)
         Path(folder, metadata.code_file).write_bytes(code)
         text = json.dumps(to_json(metadata), indent=2)
         Path(folder, METADATA).write_text(text, "utf-8")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kaggle_kit.credentials import redact_file
 from kaggle_kit.errors import (
     ArtefactError,
     IncompleteError,
@@ -40,6 +41,8 @@ DOWNLOAD_TRIES = 3
 LARGEST_LOG = 64 * 10**6  # bytes of a log that are read
 STALE_CHECKS = 3  # a status seen this often does not belong to the previous session
 END_STATUSES = {"complete", "error", "cancel_acknowledged"}
+# The names of files that the client may write: those that stay in its folder.
+INSIDE = r"^(?!/)(?!(?:[^/]*/)*\.\.(?:/|$))[^\\\x00-\x1f]+$"
 SESSION = "session.json"  # the output of a training kernel, instead of a submission
 _MALFORMED = (*json_files.DAMAGE, KeyError, TypeError, AttributeError)
 
@@ -160,16 +163,21 @@ def _download(kernel: str, folder: Path) -> None:
     """Download the output of a kernel's newest version.
 
     The client saves an error page of Kaggle's storage as if it were the file. A download
-    with such a file is repeated.
+    with such a file is repeated. It also writes to whatever place a file's name leads to,
+    so it is told to take only names that stay in the folder.
 
     Raises:
         IncompleteError: the last try has an error page, too.
     """
     for _ in range(DOWNLOAD_TRIES):
-        client.call("kernels", "output", kernel, "-p", str(folder), "-o")
+        options = ("-p", str(folder), "-o", "--file-pattern", INSIDE)
+        client.call("kernels", "output", kernel, *options)
         files = [path for path in folder.rglob("*") if path.is_file()]
         error_pages = [path.name for path in files if _is_error_page(path)]
         if not error_pages:
+            log = folder / f"{kernel.split('/')[1]}.log"
+            if log.exists():
+                redact_file(log)
             return
     raise IncompleteError(
         f"{kernel}: expected the content of {error_pages[0]}, got an error page of "

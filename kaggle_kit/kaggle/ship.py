@@ -20,7 +20,7 @@ from kaggle_kit.kaggle.kernel_output import Manifest, collect, parse_manifest
 from kaggle_kit.kaggle.kernel_run import SUBMISSIONS, KernelRun, check_output_folders
 from kaggle_kit.kaggle.ledger import LEDGER, check_ledger
 from kaggle_kit.kaggle.submit import ScoredSubmission, submit
-from kaggle_kit.rehearsal.kernel_folder import KernelMetadata
+from kaggle_kit.rehearsal.kernel_folder import KernelMetadata, find_code_file
 from kaggle_kit.rehearsal.kernel_sources import make_sources
 from kaggle_kit.storage import json_files
 from kaggle_kit.storage.files import package_path
@@ -139,7 +139,7 @@ def _prepare(
             f"{kernel}: expected {slug} in competition_sources, got "
             f"{metadata.competition_sources}; add it"
         )
-    check_fit(bundle, kernel / metadata.code_file)
+    check_fit(bundle, find_code_file(kernel, metadata))
     check_text("the message", message)
     check_output_folders(metadata.id)
     check_ledger(ledger)
@@ -161,7 +161,7 @@ def _read_manifest(bundle: Path, handle: str) -> Manifest:
 def _digest(bundle: Path, kernel: Path, slug: str, metadata: KernelMetadata) -> str:
     """A hash of all that the steps depend on."""
     digest = hashlib.sha256((bundle / MANIFEST).read_bytes())
-    digest.update((kernel / metadata.code_file).read_bytes())
+    digest.update(find_code_file(kernel, metadata).read_bytes())
     digest.update(json.dumps([to_json(metadata), slug], sort_keys=True).encode())
     return digest.hexdigest()
 

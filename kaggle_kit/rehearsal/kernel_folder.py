@@ -7,9 +7,13 @@ from typing import Any
 
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.storage import json_files
+from kaggle_kit.storage.inside import check_name, resolve_inside
 
 METADATA = "kernel-metadata.json"
 COMPETITION = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")  # a slug
+# OWNER/SLUG of a dataset or kernel, with more parts of a model. Kaggle's client gets it as
+# an argument, so it does not begin with a hyphen.
+SOURCE = re.compile(r"\w[\w.-]*(/\w[\w.-]*)+", re.ASCII)
 _MALFORMED = (*json_files.DAMAGE, KeyError, TypeError, AttributeError)
 
 
@@ -40,11 +44,11 @@ def read_kernel_metadata(kernel: Path) -> KernelMetadata:
     A missing field gets its value for a private Python script on a T4 GPU.
 
     Raises:
-        ArtefactError: the file is missing or malformed, the code file would lie outside
-            the folder, a competition is no slug, or the kernel asks for internet access,
+        ArtefactError: the file is missing, malformed or a link out of the folder, the
+            code file would lie outside the folder, a source is none, or the kernel asks for internet access,
             which the competition does not allow.
     """
-    path = kernel / METADATA
+    path = resolve_inside(kernel, METADATA)
     try:
         values = json_files.read_json(path)
         metadata = _parse(values)
@@ -65,9 +69,9 @@ def find_code_file(kernel: Path, metadata: KernelMetadata) -> Path:
     """The path of a kernel's code file.
 
     Raises:
-        ArtefactError: there is no such file.
+        ArtefactError: there is no such file, or it is a link that leads out of the folder.
     """
-    script = kernel / metadata.code_file
+    script = resolve_inside(kernel, metadata.code_file)
     if not script.is_file():
         raise ArtefactError(
             f"{script}: expected the kernel's code file, found none; check code_file in "
@@ -78,12 +82,18 @@ def find_code_file(kernel: Path, metadata: KernelMetadata) -> Path:
 
 def _parse(values: dict[str, Any]) -> KernelMetadata:
     code_file = _text(values, "code_file")
-    if not code_file or Path(code_file).name != code_file:
+    if "/" in check_name(code_file) or code_file == METADATA:
         raise ValueError(f"code_file {code_file!r}")
     competitions = _texts(values, "competition_sources")
     for slug in competitions:
         if not COMPETITION.fullmatch(slug):
             raise ValueError(f"{slug!r} for the slug of a competition")
+    kinds = ("dataset_sources", "kernel_sources", "model_sources")
+    sources = {kind: _texts(values, kind) for kind in kinds}
+    for kind, names in sources.items():
+        for name in names:
+            if not SOURCE.fullmatch(name):
+                raise ValueError(f"{name!r} in {kind}, instead of OWNER/SLUG")
     return KernelMetadata(
         id=_text(values, "id"),
         title=_text(values, "title"),
@@ -95,10 +105,8 @@ def _parse(values: dict[str, Any]) -> KernelMetadata:
         enable_tpu=bool(values.get("enable_tpu", False)),
         enable_internet=str(values.get("enable_internet")).lower() != "false",
         machine_shape=_text(values, "machine_shape", "NvidiaTeslaT4"),
-        dataset_sources=_texts(values, "dataset_sources"),
         competition_sources=competitions,
-        kernel_sources=_texts(values, "kernel_sources"),
-        model_sources=_texts(values, "model_sources"),
+        **sources,
         keywords=[],
     )
 

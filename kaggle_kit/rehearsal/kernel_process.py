@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from kaggle_kit.credentials import redact_file
 from kaggle_kit.progress import LOG_INTERVAL_S
 from kaggle_kit.rehearsal import sandbox
 from kaggle_kit.rehearsal.kaggle_image import missing_packages
@@ -95,6 +96,8 @@ def run_kernel(
         finally:
             _stop(process)
             shutil.rmtree(out / "scratch")
+    for path in (log_path, report_path):
+        redact_file(path)
     seconds = round(time.monotonic() - start, 1)
     if process.returncode and not failure:
         lines = log_path.read_text("utf-8", "replace").strip().splitlines()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kaggle_kit.bundling.library import check_fit
+from kaggle_kit.credentials import redact
 from kaggle_kit.data.layout import Competition
 from kaggle_kit.errors import KitError, RehearsalError
 from kaggle_kit.limits import require_limit
@@ -161,7 +162,7 @@ def rehearse(
                 )
         return result
     except KitError as error:
-        result = replace(result, failed=str(error))
+        result = replace(result, failed=redact(str(error)))
         raise
     finally:
         names = [name for name in list_files(out) if REHEARSAL.has_name(name)]

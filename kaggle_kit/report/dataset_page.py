@@ -12,6 +12,7 @@ from kaggle_kit.data.index import read_hashes
 from kaggle_kit.data.layout import Competition
 from kaggle_kit.data.non_landmark_sources import count_sources
 from kaggle_kit.data.non_landmarks import ORIGINS
+from kaggle_kit.errors import TableError
 from kaggle_kit.report import plots
 from kaggle_kit.report.contact_sheets import contact_sheets_section
 from kaggle_kit.report.duplicates import duplicates_section, find_groups
@@ -27,6 +28,7 @@ from kaggle_kit.report.html import (
 from kaggle_kit.report.mistakes import NameOf
 from kaggle_kit.report.page import name_function
 from kaggle_kit.report.subject import landmark_names
+from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import read_rows
 from kaggle_kit.storage.files import atomic_write
 from kaggle_kit.storage.json_files import JsonObject
@@ -101,12 +103,25 @@ def write_dataset_page(competition: Path, index_csv: Path) -> DatasetPage:
 
 
 def read_index(path: Path) -> list[Image]:
-    """Read ``index.csv`` (id, landmark_id, width, height)."""
-    columns = ("id", "landmark_id", "width", "height")
-    return [
-        Image(image_id, int(landmark) if landmark else None, int(width), int(height))
-        for _, (image_id, landmark, width, height) in read_rows(path, columns)
-    ]
+    """Read ``index.csv`` (id, landmark_id, width, height).
+
+    Raises:
+        TableError: the index is missing or malformed.
+    """
+    images = []
+    for row, fields in read_rows(path, ("id", "landmark_id", "width", "height")):
+        image_id, landmark, *size = fields
+        tables.require_id(path, row, image_id)
+        if not all(map(tables.LANDMARK_ID.fullmatch, (landmark or "0", *size))):
+            raise TableError(
+                f"{path}: row {row}: expected a landmark id or nothing, a width and a "
+                f"height, got {','.join(fields[1:])[:80]!r}; make the index again"
+            )
+        width, height = map(int, size)
+        images.append(
+            Image(image_id, int(landmark) if landmark else None, width, height)
+        )
+    return images
 
 
 def _overview(images: Sequence[Image], n_broken: int, n_duplicates: int) -> Html:

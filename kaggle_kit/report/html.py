@@ -2,9 +2,10 @@
 
 import base64
 from collections.abc import Iterable, Sequence
-from html import escape
 from pathlib import Path
 from typing import NamedTuple
+
+from kaggle_kit.escaping import escape_html
 
 HERE = Path(__file__).parent
 # The page cannot send requests: only content of the file itself is allowed.
@@ -45,7 +46,9 @@ def tag(name: str, *children: object, **attributes: object) -> Html:
         if value is None or value is False:
             continue
         key = key.rstrip("_").replace("_", "-")
-        parts.append(f" {key}" if value is True else f' {key}="{escape(str(value))}"')
+        parts.append(
+            f" {key}" if value is True else f' {key}="{escape_html(str(value))}"'
+        )
     parts.append(">")
     if name not in VOID:
         parts += [join(children), f"</{name}>"]
@@ -56,7 +59,7 @@ def join(children: Iterable[object]) -> Html:
     """Concatenate; other values than ``Html`` are escaped, None is left out."""
     return Html(
         "".join(
-            child if isinstance(child, Html) else escape(str(child))
+            child if isinstance(child, Html) else escape_html(str(child))
             for child in children
             if child is not None
         )

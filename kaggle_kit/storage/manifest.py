@@ -7,11 +7,12 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.storage import json_files
+from kaggle_kit.storage.inside import check_name
 from kaggle_kit.storage.json_files import JsonObject
 from kaggle_kit.storage.regular_files import open_regular
 
@@ -198,9 +199,7 @@ _DAMAGE = (*json_files.DAMAGE, KeyError, TypeError, AttributeError)
 
 def _entry(name: str, file: dict[str, Any]) -> FileEntry:
     """Parse an entry of the manifest; refuse a name that leads out of the bundle."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or str(path) != name or "\\" in name:
-        raise ValueError(f"the file name {name!r}, which leads out of the bundle")
+    check_name(name)
     return FileEntry(file["bytes"], str(file["sha256"]))
 
 

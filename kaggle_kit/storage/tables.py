@@ -116,7 +116,7 @@ def read_sample(path: Path) -> list[str]:
         )
     ids = []
     for row, (image_id, _) in read_rows(path, SUBMISSION):
-        _require_id(path, row, image_id)
+        require_id(path, row, image_id)
         ids.append(image_id)
     _require_unique(path, ids)
     return ids
@@ -136,6 +136,7 @@ def read_submission(path: Path, exact: bool = True) -> dict[str, Guess | None]:
     """
     guesses: dict[str, Guess | None] = {}
     for row, (image_id, cell) in read_rows(path, SUBMISSION, exact=exact):
+        require_id(path, row, image_id)
         if image_id in guesses:
             raise TableError(
                 f"{path}: row {row}: image {image_id[:QUOTED]}: expected one row for this "
@@ -197,6 +198,7 @@ def read_solution(path: Path) -> dict[str, Truth]:
     cache: dict[tuple[str, str], Truth] = {}  # most rows are equal: no landmark
     rows = read_rows(path, ("id", "landmarks"), optional=("Usage",))
     for row, (image_id, cell, usage) in rows:
+        require_id(path, row, image_id)
         if image_id in truths:
             raise TableError(
                 f"{path}: row {row}: image {image_id[:QUOTED]}: expected one row for this "
@@ -217,7 +219,7 @@ def read_subset(path: Path) -> list[Member]:
     for row, (image_id, landmark, split) in read_rows(
         path, ("id", "landmark_id", "split")
     ):
-        _require_id(path, row, image_id)
+        require_id(path, row, image_id)
         if landmark and not LANDMARK_ID.fullmatch(landmark):
             _raise_bad_label(path, row, image_id, landmark)
         if split not in SPLITS:
@@ -323,7 +325,12 @@ def _truth(where: str, cell: str, usage: str) -> Truth:
     return Truth(frozenset(map(int, landmarks)), usage)
 
 
-def _require_id(path: Path, row: int, image_id: str) -> None:
+def require_id(path: Path, row: int, image_id: str) -> None:
+    """Refuse an image id that could lead out of the folder of its images.
+
+    Raises:
+        TableError: names the row.
+    """
     if not IMAGE_ID.fullmatch(image_id):
         raise TableError(
             f"{path}: row {row}: expected an image id such as 0108dac4511cf183, got "
@@ -333,7 +340,7 @@ def _require_id(path: Path, row: int, image_id: str) -> None:
 
 def _raise_bad_label(path: Path, row: int, image_id: str, landmark: str) -> None:
     """Raise the error of a row whose image id or landmark id is malformed."""
-    _require_id(path, row, image_id)
+    require_id(path, row, image_id)
     raise TableError(
         f"{path}: row {row}: image {image_id}: expected a landmark id (a whole number), "
         f"got {landmark[:QUOTED]!r}; correct or delete the row"

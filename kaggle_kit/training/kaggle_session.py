@@ -188,10 +188,13 @@ def _train_subset(
 
 
 def _check_weights(weights: str | None, manifest: BundleManifest) -> None:
-    """Refuse initial weights that are in the folder of a bundle but not of the bundle."""
+    """Refuse initial weights that are not of the bundle, wherever its config says."""
     if weights is None:
         return
-    name = f"{PACKAGE}/{LITE0_FILE}" if weights == IMAGENET else Path(weights).name
+    if weights != IMAGENET:
+        manifest.path(weights)
+        return
+    name = f"{PACKAGE}/{LITE0_FILE}"  # or of the installed package
     if (manifest.folder / name).exists():
         manifest.path(name)
 

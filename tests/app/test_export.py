@@ -1,9 +1,11 @@
 """The exported folder is small and complete, and answers as the bundle does."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import venv
 import zipfile
@@ -17,9 +19,10 @@ from kaggle_kit.data.layout import image_path
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.folders import list_files
-from kaggle_kit.storage.manifest import verify
+from kaggle_kit.storage.manifest import MANIFEST, describe_file, verify
 from tests.helpers.app_answers import answer_images
 from tests.helpers.browsing import upload_files
+from tests.helpers.complaints import check_complaint
 from tests.helpers.served_app import serve_command
 from tests.helpers.signed_bundles import sign
 
@@ -33,13 +36,21 @@ def exported(bundle_dir, competition, tmp_path_factory):
     return out, export(bundle_dir, out, competition)
 
 
+@pytest.fixture
+def secret(tmp_path):
+    """A folder outside any bundle."""
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "notes.txt").write_text("a secret")
+    return tmp_path / "secret"
+
+
 def test_the_folder_has_the_files_of_a_page_and_no_savedmodel(exported, bundle_dir):
     out, result = exported
     names = {path.name for path in out.iterdir()}
     assert names == {PAGE, "requirements.txt", ".streamlit", "bundle", "photos"}
     assert not list(out.rglob("saved_model.pb"))
     assert list(out.glob("bundle/embedders/0/model.tflite"))
-    assert (out / "bundle" / "kaggle_kit" / "app" / "main.py").exists()
+    assert (out / "bundle" / "library" / "kaggle_kit" / "app" / "main.py").exists()
     files = [path for path in out.rglob("*") if path.is_file()]
     assert result.files == len(files)
     size = sum(path.stat().st_size for path in files)
@@ -83,7 +94,7 @@ def test_the_export_answers_as_the_bundle_does(exported, bundle_dir, competition
     path = image_path(competition / "test", image_id)
     code = (
         "import json, sys; from pathlib import Path\n"
-        "sys.path.insert(0, 'bundle')\n"
+        "sys.path.insert(0, 'bundle/library')\n"
         "import kaggle_kit; assert Path(kaggle_kit.__file__).is_relative_to(Path.cwd())\n"
         "from kaggle_kit.app.answers import AnswerService\n"
         "from kaggle_kit.backends.uploads import CheckedImage\n"
@@ -137,6 +148,90 @@ def test_the_same_bundle_gives_the_same_bytes(
         if path.is_file() and "__pycache__" not in path.parts:
             other = tmp_path / "second" / path.relative_to(out)
             assert other.read_bytes() == path.read_bytes(), path
+
+
+def test_a_link_that_is_not_listed_is_not_exported(bundle_dir, secret, tmp_path):
+    bundle = shutil.copytree(bundle_dir, tmp_path / "bundle")
+    (bundle / "notes.txt").symlink_to(secret / "notes.txt")
+    (bundle / "folder").symlink_to(secret)
+    export(bundle, tmp_path / "out", None)
+    names = {path.name for path in (tmp_path / "out").rglob("*")}
+    assert not names & {"notes.txt", "folder"}
+
+
+@pytest.mark.parametrize(
+    ("name", "target"), [("notes.txt", "notes.txt"), ("folder/notes.txt", ".")]
+)
+def test_a_listed_link_is_refused(name, target, bundle_dir, secret, tmp_path):
+    bundle = shutil.copytree(bundle_dir, tmp_path / "bundle")
+    (bundle / name.split("/")[0]).symlink_to(secret / target)
+    path = bundle / MANIFEST
+    manifest = json.loads(path.read_text("utf-8"))
+    manifest["files"][name] = describe_file(bundle / name).as_json()
+    path.write_text(json.dumps(manifest), "utf-8")
+    with pytest.raises(ArtefactError, match="a link") as caught:
+        export(bundle, tmp_path / "out", None)
+    check_complaint(caught.value, bundle)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_example_is_an_image_whatever_a_link_leads_to(
+    bundle_dir, competition, tmp_path
+):
+    copy = shutil.copytree(competition, tmp_path / "competition")
+    (tmp_path / "secret").write_text("a secret")
+    for path in (copy / "test").rglob("*.jpg"):
+        path.unlink()
+        path.symlink_to(tmp_path / "secret")
+    export(bundle_dir, tmp_path / "out", copy)
+    assert not list((tmp_path / "out" / "photos" / "examples").iterdir())
+
+
+@pytest.mark.skipif(
+    not (find_spec("ai_edge_litert") and find_spec("streamlit")),
+    reason="the extra 'app' is not installed",
+)
+def test_nothing_but_the_library_is_imported_from_an_exported_bundle(
+    bundle_dir, tmp_path
+):
+    """The page is run without the installed kit, as on a host."""
+    bundle = shutil.copytree(bundle_dir, tmp_path / "bundle")
+    ran = tmp_path / "ran"
+    for name in (
+        *("PIL.py", "altair.py", "sitecustomize.py", "numpy/__init__.py", "json.py"),
+        *("library/PIL.py", "library/altair.py", "kaggle_kit/PIL.py", "app/evil.py"),
+    ):
+        (bundle / name).parent.mkdir(exist_ok=True)
+        (bundle / name).write_text(f"open({str(ran)!r}, 'w').write(__file__)\n")
+    sign(bundle)
+    out = tmp_path / "out"
+    export(bundle, out, None)
+    assert [path.name for path in (out / "bundle" / "library").iterdir()] == [
+        "kaggle_kit"
+    ]
+    code = (
+        "import runpy, sys; from pathlib import Path\n"
+        f"runpy.run_path({PAGE!r}, run_name='__main__')\n"
+        "import altair, json, kaggle_kit, numpy, PIL\n"
+        "print(kaggle_kit.__file__)\n"
+        "here = Path.cwd() / 'bundle'\n"
+        "for module in (altair, json, numpy, PIL):\n"
+        "    assert not Path(module.__file__).is_relative_to(here), module\n"
+    )
+    site = sysconfig.get_path(
+        "purelib"
+    )  # without the files that add the kit's checkout
+    done = subprocess.run(
+        [sys.executable, "-S", "-B", "-c", code],
+        cwd=out,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": site},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    library = out / "bundle" / "library" / "kaggle_kit" / "__init__.py"
+    assert done.stdout.splitlines()[-1:] == [str(library)], done.stderr
+    assert not ran.exists(), ran.read_text()
 
 
 def test_a_bundle_without_litert_and_a_folder_of_another_kind_are_refused(

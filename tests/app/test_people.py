@@ -10,8 +10,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from kaggle_kit.app.text import escape_markdown
 from kaggle_kit.data.layout import image_path
+from kaggle_kit.escaping import escape_markdown
 from kaggle_kit.storage import tables
 from tests.helpers.app_answers import answer_images
 from tests.helpers.served_app import serve_app

@@ -14,13 +14,15 @@ from kaggle_kit import config
 from kaggle_kit.bundling.build import build_bundle
 from kaggle_kit.bundling.contents import measure_parts
 from kaggle_kit.bundling.metadata import check_files, check_metadata
-from kaggle_kit.bundling.training_bundle import build_training_bundle
+from kaggle_kit.bundling.training_bundle import HDF5, build_training_bundle
+from kaggle_kit.cli import main
 from kaggle_kit.errors import ArtefactError, DataError, KitError
 from kaggle_kit.retrieval.gallery import Gallery
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import read_rows, write_rows
 from kaggle_kit.storage.manifest import MANIFEST, METADATA, FileEntry, verify
 from kaggle_kit.training.trainer import train
+from tests.helpers.complaints import check_complaint
 
 ROOT = Path(__file__).parents[2]
 
@@ -203,7 +205,7 @@ def test_a_bundle_for_training_has_only_the_library_and_the_config(settings, tmp
     out = tmp_path / "bundle"
     with pytest.raises(ArtefactError, match=r"w\.h5: expected a file of weights"):
         build_training_bundle(changed, out)
-    (tmp_path / "w.h5").write_bytes(b"weights")
+    (tmp_path / "w.h5").write_bytes(HDF5 + b"weights")
     title = "My own title"
     sizes = build_training_bundle(changed, out, "me/landmark-training", title)
     names = {path.name for path in out.iterdir()}
@@ -219,6 +221,49 @@ def test_a_bundle_for_training_has_only_the_library_and_the_config(settings, tmp
     with pytest.raises(ArtefactError, match=r"library \d\.\d"):
         build_training_bundle(changed, tmp_path / "large", max_mb=0.1)
     assert not (tmp_path / "large").exists()
+
+
+@pytest.mark.parametrize("name", ["id_rsa", "config.json", "LICENSE", "kaggle_kit"])
+def test_only_a_file_of_weights_is_copied_as_weights(name, settings, tmp_path):
+    """A config of somebody else may name any file, and a name of the bundle's own."""
+    for content, said in ((b"-----BEGIN", "another format"), (HDF5, "another file")):
+        (tmp_path / name).write_bytes(content)
+        changed = config.override(settings, {"model.weights": str(tmp_path / name)})
+        if name == "id_rsa" and content == HDF5:
+            continue
+        with pytest.raises(ArtefactError, match=said) as caught:
+            build_training_bundle(changed, tmp_path / "bundle")
+        check_complaint(caught.value, tmp_path / name)
+        assert not (tmp_path / "bundle").exists()
+
+
+def test_the_record_of_a_run_names_weights_of_its_folder_alone(
+    settings, tmp_path, capsys
+):
+    run, own = tmp_path / "run", tmp_path / "own.h5"
+    run.mkdir()
+    own.write_bytes(HDF5 + b"own")
+    (run / "w.h5").write_bytes(HDF5 + b"of the run")
+    command = ["bundle", "--config", str(run / "config.json")]
+
+    def bundle(weights: str, *more: str) -> bytes | str:
+        changed = config.override(settings, {"model.weights": weights})
+        config.write_json(changed, run / "config.json")
+        out = tmp_path / "bundle"
+        code = main([*command, "--out", str(out), *more])
+        said = capsys.readouterr().err
+        if code:
+            assert not out.exists() and len(said.splitlines()) == 1
+            return said
+        (copied,) = (path.read_bytes() for path in out.glob("*.h5"))
+        return copied.removeprefix(HDF5)
+
+    for weights in (str(own), "../own.h5"):
+        assert "expected files within this folder" in bundle(weights)
+    (run / "link.h5").symlink_to(own)
+    assert "a link" in bundle("link.h5")
+    assert bundle("w.h5") == b"of the run"
+    assert bundle("w.h5", "--set", f"model.weights={own}") == b"own"
 
 
 def test_imagenet_weights_are_bundled_as_their_package(tmp_path):

@@ -1,12 +1,21 @@
 """The notice lists the known authors of the gallery's images, and no others."""
 
+import json
+
 import pandas as pd
 import pytest
 
 from kaggle_kit.bundling import notice
 from kaggle_kit.bundling.notice import licence_text, write_notice
-from kaggle_kit.data.non_landmarks import OFF, ORIGINS, PoolCounts
-from kaggle_kit.errors import TableError
+from kaggle_kit.data.non_landmarks import (
+    OFF,
+    ORIGINS,
+    RECORD,
+    PoolCounts,
+    read_record,
+    write_record,
+)
+from kaggle_kit.errors import ArtefactError, TableError
 from kaggle_kit.storage.csv_files import write_rows
 
 POOLS = PoolCounts("unlisted", ORIGINS["unlisted"], penalty=12)
@@ -83,3 +92,20 @@ def test_an_invalid_table_is_refused_in_one_line(bundle, tmp_path, content):
 
 def test_the_licence_is_that_of_the_kit():
     assert licence_text().lstrip().startswith("Apache License")
+
+
+def test_the_notice_shows_the_record_of_a_run_as_text(bundle, tmp_path):
+    """The record may be of a stranger's run."""
+    evil = "![x](https://evil.example/a.png)\n\n# heading <img src=//evil.example>"
+    pools = PoolCounts("listed", evil, penalty=3)
+    write_notice(bundle, tmp_path, pools)
+    text = (bundle / "NOTICE.md").read_text("utf-8")
+    tokens = pytest.importorskip("markdown_it").MarkdownIt("commonmark").parse(text)
+    kinds = [t.type for token in tokens for t in (token.children or [token])]
+    assert not {"image", "link_open", "html_inline", "html_block"} & set(kinds)
+    assert kinds.count("heading_open") == 1
+    write_record(pools, tmp_path)
+    assert read_record(tmp_path) == pools
+    (tmp_path / RECORD).write_text(json.dumps(vars(pools) | {"penalty": evil}))
+    with pytest.raises(ArtefactError, match="penalty"):
+        read_record(tmp_path)

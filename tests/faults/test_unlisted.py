@@ -3,7 +3,10 @@
 import importlib.util
 import json
 import marshal
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -282,6 +285,25 @@ def test_a_training_does_not_start_from_weights_that_are_not_listed(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "weights", ["/etc/hostname", "../w.h5", "other.h5", "a/../w.h5"]
+)
+def test_a_training_reads_no_weights_outside_its_bundle(
+    weights, settings, competition, tmp_path
+):
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    changed = config.override(settings, {"model.weights": weights})
+    config.write_json(changed, bundle / "config.json")
+    for folder in (bundle, tmp_path):
+        (folder / "w.h5").write_bytes(b"weights")
+    sign(bundle)
+    with pytest.raises(ArtefactError) as caught:
+        train_in_session(bundle, competition, tmp_path / "out")
+    check_complaint(caught.value, bundle / weights)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_manifest_tells_what_it_lists(kit):
     manifest = read_manifest(kit)
     (kit / "gallery" / "more.npy").write_bytes(b"12345")
@@ -291,6 +313,51 @@ def test_a_manifest_tells_what_it_lists(kit):
     assert manifest.measure("gallery") == sum(sizes) - 5
     assert manifest.list_names("gall") == []
     assert manifest.path("config.json") == kit / "config.json"
+
+
+@pytest.mark.parametrize("in_notebook", [False, True])
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_nothing_but_the_library_is_imported_from_a_bundle(name, in_notebook, tmp_path):
+    """Not even what the manifest lists, nor from the working folder of a notebook."""
+    add_competition(tmp_path / "input" / "competition")
+    bundle = add_bundle(tmp_path / "input" / "kit")
+    entered = "predict" if name == "inference" else "train_in_session"
+    where, module = (
+        ("inference", "predict")
+        if name == "inference"
+        else ("training", "kaggle_session")
+    )
+    (bundle / "kaggle_kit" / where / f"{module}.py").write_text(
+        f"def {entered}(bundle, *_):\n"
+        "    import contextlib\n"
+        "    with contextlib.chdir(bundle):\n"
+        "        import numpy, PIL, tqdm, csv\n"
+        "        try: import unheard\n"
+        "        except ModuleNotFoundError as error: print(error)\n"
+        "    print(*(m.__file__.startswith(str(bundle)) for m in (numpy, PIL, tqdm, csv)))\n"
+    )
+    bad = "raise SystemExit('hostile')\n"
+    for file in ("PIL.py", "altair.py", "sitecustomize.py", "unheard.py", "csv.py"):
+        (bundle / file).write_text(bad)
+    for folder in ("numpy", "tqdm", "logging"):
+        (bundle / folder).mkdir()
+        (bundle / folder / "__init__.py").write_text(bad)
+    sign(bundle)
+    command = [sys.executable, "-B", str(SCRIPTS[name])]
+    if in_notebook:  # the first folder of modules is the working folder, whatever it is
+        code = f"import sys; assert not sys.path[0]; exec(open({str(SCRIPTS[name])!r}).read())"
+        command = [sys.executable, "-B", "-c", code]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=os.environ
+        | {"KAGGLE_KIT_INPUT": str(tmp_path / "input"), "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    expected = ["No module named 'unheard'", "False False False False"]
+    assert done.stdout.splitlines() == expected, done.stderr
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

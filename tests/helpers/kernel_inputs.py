@@ -40,6 +40,8 @@ def write_submission(path, image_ids, guesses):
     path.write_text(",".join(image_ids))
 """,
 }
+# What the entry needs before it calls the rest.
+ENTRY = ("__init__.py", "kernel.py", "log.py", "credentials.py", "escaping.py")
 SLUG = "landmark-recognition-2021"
 LAYOUTS = {
     "plain": (SLUG, "landmark-kit", "landmark-training"),
@@ -90,7 +92,7 @@ def add_bundle(folder: Path, manifest: str = "{}") -> Path:
         (library / name).parent.mkdir(parents=True, exist_ok=True)
         (library / name).write_text(text)
         (library / name).with_name("__init__.py").touch()
-    for name in ("__init__.py", "kernel.py"):
+    for name in ENTRY:
         shutil.copyfile(Path(kaggle_kit.__file__).with_name(name), library / name)
     (folder / "kit-manifest.json").write_text(manifest)
     return folder

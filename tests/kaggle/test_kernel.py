@@ -111,6 +111,24 @@ def test_an_invalid_submission_is_found_before_it_is_submitted(
     assert not Path("submissions/landmark-inference-v1").exists()
 
 
+def test_no_file_of_an_output_is_written_elsewhere(ready, kernel_dir, tmp_path):
+    """The client joins its folder and the name that the kernel gave a file."""
+    names = ["../up.txt", "a/../../up.txt", "..", f"{tmp_path}/absolute.txt"]
+    good = {"submission.csv": SUBMISSION.encode(), "run/..a/x.txt": b"x", "a b": b"x"}
+    ready.on_push = lambda version: (
+        good | dict.fromkeys(names, b"escaped"),
+        f"{LOG}GET /x?X-Goog-Signature=0123 KAGGLE_KEY=abcdefgh-01\n",
+        "COMPLETE",
+    )
+    folder = Path(push(kernel_dir, dataset=DATASET).folder)
+    assert not [p for p in tmp_path.rglob("*.txt") if p.read_bytes() == b"escaped"]
+    saved = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    log = "landmark-inference.log"
+    assert saved == {*good, log, "push.json"}
+    text = "".join(entry["data"] for entry in json.loads((folder / log).read_text()))
+    assert text == f"{LOG}GET /x?... KAGGLE_KEY=[hidden]\n"
+
+
 @pytest.mark.extended
 def test_it_waits_for_a_free_gpu_session(ready, kernel_dir):
     full = "Maximum batch GPU session count of 2 reached."

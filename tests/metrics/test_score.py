@@ -395,11 +395,11 @@ def test_a_file_that_is_not_there_is_one_line_whichever_it_is(files, tmp_path):
 
 
 def test_a_mistake_in_the_solution_is_one_line(files):
-    submission, solution = files(f"id,landmarks\n{A},7 1\n", "id,landmarks\nx,y\n")
+    submission, solution = files(f"id,landmarks\n{A},7 1\n", f"id,landmarks\n{A},y\n")
     done = kit("score", submission, solution)
     assert done.returncode == 1 and done.stdout == ""
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"kaggle-kit score: {solution}: row 2: image x: expected")
+    assert line.startswith(f"kaggle-kit score: {solution}: row 2: image {A}: expected")
 
 
 # Other shares of landmark images, and intervals.

@@ -390,6 +390,19 @@ def test_a_kernel_that_raises_fails_with_its_last_line(outcome):
     assert "exit code 1: ValueError: lost" in outcome("raise ValueError('lost')")
 
 
+def test_what_a_rehearsal_keeps_has_no_secret(outcome, tmp_path):
+    script = (
+        "print('with url: /x?X-Goog-Signature=9876501234')\n"
+        "raise SystemExit('KAGGLE_KEY=abcdefgh-01')\n"
+    )
+    assert "exit code 1: KAGGLE_KEY=[hidden]" in outcome(script)
+    for path in (tmp_path / "out").rglob("*"):
+        text = path.read_bytes() if path.is_file() and path.suffix != ".py" else b""
+        assert b"9876501234" not in text and b"abcdefgh-01" not in text, path
+    lines = (tmp_path / "out" / "log.txt").read_text().splitlines()
+    assert lines == ["with url: /x?...", "KAGGLE_KEY=[hidden]"]
+
+
 def test_a_kernel_that_exits_early_fails(outcome):
     assert "exit code 3" in outcome("import sys\nsys.exit(3)")
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from kaggle_kit import cli
 from kaggle_kit.data.layout import image_path
-from kaggle_kit.errors import ArtefactError
+from kaggle_kit.errors import ArtefactError, TableError
 from kaggle_kit.metrics.score import score
 from kaggle_kit.report import section_gap
 from kaggle_kit.report.images import SIDE, thumbnail
@@ -21,6 +21,7 @@ from kaggle_kit.report.page import report, report_if_possible
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.tables import Guess
+from tests.helpers.complaints import check_complaint
 from tests.helpers.html_elements import Elements
 
 EVIL = "<script>alert('x')</script>"
@@ -52,6 +53,33 @@ def written(run, submission, truth, out, **options):
     """A report on guesses for the competition ``truth``; what it says and its text."""
     made = report(run, submission, truth / "solution.csv", out, **options)
     return made, out.read_text("utf-8")
+
+
+def test_an_id_that_leads_out_shows_no_image_of_another_folder(
+    run, submission, competition, bundle_dir, tmp_path
+):
+    """The third character of an id is a folder, and so is a slash: the root."""
+    truth = tmp_path / "competition"
+    truth.mkdir()
+    (truth / "test").symlink_to(competition / "test")
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "secret.jpg")
+    evil = f"..{tmp_path}/secret"
+    assert image_path(truth / "test", evil).samefile(tmp_path / "secret.jpg")
+    tables_of = {
+        submission: f"{evil},7 1.0\n",
+        competition / "solution.csv": f"{evil},8,Public\n",
+    }
+    for path, row in tables_of.items():
+        (truth / path.name).write_text(path.read_text() + row)
+    for guesses, solution in (
+        (truth / "submission.csv", truth / "solution.csv"),
+        (submission, truth / "solution.csv"),
+        (truth / "submission.csv", competition / "solution.csv"),
+    ):
+        with pytest.raises(TableError, match="expected an image id") as caught:
+            report(run, guesses, solution, tmp_path / "report.html", truth, bundle_dir)
+        check_complaint(caught.value, truth / "submission.csv", truth / "solution.csv")
+        assert not (tmp_path / "report.html").exists()
 
 
 def text_of(page):

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kaggle_kit.data.index import read_hashes
 from kaggle_kit.errors import TableError
+from kaggle_kit.report.dataset_page import read_index
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.tables import Class, Guess, Label, Member, Truth
@@ -189,6 +191,9 @@ TRICKS = [
     "~abc",
     "abc\x00",
     "äbc",
+    "abc\x1b[2J",
+    "../../secret",
+    "a" * 300,
     "a" * 65,
 ]
 
@@ -200,9 +205,13 @@ def test_an_id_that_could_leave_its_folder_is_refused_everywhere(image_id, tmp_p
         (["id", "landmark_id"], ["7"], tables.read_labels),
         (["id", "landmarks"], ["7 0.5"], tables.read_sample),
         (["id", "landmark_id", "split"], ["7", "train"], tables.read_subset),
+        (["id", "landmarks"], ["7 0.5"], tables.read_submission),
+        (["id", "landmarks"], ["7"], tables.read_solution),
+        (["id", "hash"], [""], read_hashes),
+        (["id", "landmark_id", "width", "height"], ["7", "1", "1"], read_index),
     ):
         with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
+            writer = csv.writer(file, lineterminator="\n")
             writer.writerows([columns, [A, *rest], [image_id, *rest]])
         with pytest.raises(TableError, match="row 3: expected an image id"):
             read(path)
@@ -294,6 +303,7 @@ def test_a_reader_leaves_the_collector_as_it_was(enabled, tmp_path):
 
 LONG = "x" * 200  # of which a complaint quotes so many letters:
 QUOTE = "x" * 80
+ID = "x" * 64  # the longest
 CUT = f"'{QUOTE}'"
 ADD_EMPTY = "add the rows, with an empty cell where there is no guess"
 COMPLAINTS = {
@@ -380,11 +390,11 @@ COMPLAINTS = {
         *("one row for this id", "another", "delete one of the two"),
     ),
     "an id of a submission again": (
-        *("submission", f"id,landmarks\n{LONG},\n{LONG},\n", f"row 3: image {QUOTE}"),
+        *("submission", f"id,landmarks\n{ID},\n{ID},\n", f"row 3: image {ID}"),
         *("one row for this id", "another", "delete one of the two"),
     ),
     "an id of a solution again": (
-        *("solution", f"id,landmarks\n{LONG},\n{LONG},7\n", f"row 3: image {QUOTE}"),
+        *("solution", f"id,landmarks\n{ID},\n{ID},7\n", f"row 3: image {ID}"),
         *("one row for this id", "another", "delete one of the two"),
     ),
     "an id of a subset again": (
@@ -392,7 +402,7 @@ COMPLAINTS = {
         *("one row for this id", "another", "delete one of the two"),
     ),
     "a guess": (
-        *("submission", f"id,landmarks\n{LONG},{LONG}\n", f"row 2: image {QUOTE}"),
+        *("submission", f"id,landmarks\n{ID},{LONG}\n", f"row 2: image {ID}"),
         r"'<landmark_id> <confidence>' \(a whole number and a finite number\) or nothing",
         *(CUT, "correct the cell"),
     ),
@@ -402,7 +412,7 @@ COMPLAINTS = {
         *("'7.5 0.9'", "correct the cell"),
     ),
     "landmarks of a solution": (
-        *("solution", f"id,landmarks\n{LONG},7 8{LONG}\n", f"row 2: image {QUOTE}"),
+        *("solution", f"id,landmarks\n{ID},7 8{LONG}\n", f"row 2: image {ID}"),
         "landmark ids separated by spaces",
         *(f"'7 8{QUOTE[3:]}'", "correct the row"),
     ),
@@ -551,9 +561,6 @@ def test_tables_are_utf_8_whatever_the_locale(tmp_path):
     before = locale.setlocale(locale.LC_CTYPE)
     try:
         locale.setlocale(locale.LC_CTYPE, "C")
-        tables.write_submission(path, ["é"], {"é": Guess(7, 0.5)})
-        assert path.read_bytes() == "id,landmarks\né,7 0.5\n".encode()
-        assert tables.read_submission(path) == {"é": (7, 0.5)}
         write_rows(path, ("landmark_id", "name"), [(7, "Orée"), (8, None)])
         assert path.read_bytes() == "landmark_id,name\n7,Orée\n8,\n".encode()
         assert tables.read_names(path) == {7: "Orée", 8: ""}
