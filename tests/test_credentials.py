@@ -7,7 +7,6 @@ import pytest
 
 from kaggle_kit import credentials
 
-
 VARIABLES = (
     *("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY"),
     *("KAGGLE_CONFIG_DIR", "XDG_CONFIG_HOME"),

@@ -25,7 +25,7 @@ LEVELS = [
     *("kernel", "inference"),
     *("local_features", "backends", "retrieval", "training", "model", "demo", "data"),
     *("metrics", "subprocess_call", "config", "storage"),
-    *("progress", "credentials", "limits", "errors"),
+    *("frameworks", "progress", "credentials", "limits", "errors"),
 ]
 ENTRIES = {
     "__init__",
@@ -156,6 +156,18 @@ def test_keras_cv_is_behind_two_modules():
     users = {p for p in modules() if any("keras_cv" in n for n in imports_of(p))}
     allowed = {KIT / "model" / "backbones.py", KIT / "data" / "augment.py"}
     assert users and users <= allowed
+
+
+def test_tensorflow_and_keras_are_behind_one_module():
+    """It imports them so that leftovers of other projects change nothing."""
+    users = {
+        path.name
+        for path in modules()
+        for line in path.read_text("utf-8").splitlines()
+        if line.strip().startswith(("import ", "from "))
+        and line.split()[1] in ("keras", "tensorflow")
+    }
+    assert users == {"frameworks.py"}
 
 
 def test_image_files_are_decoded_by_few_modules():
@@ -346,7 +358,7 @@ def test_wheel_carries_all_that_it_needs(tmp_path):
     inside = set(zipfile.ZipFile(wheel).namelist())
     for path in modules():
         assert path.relative_to(ROOT).as_posix() in inside
-    for path in [*KIT.rglob("*.css"), *KIT.rglob("*.js")]:
+    for path in [*KIT.rglob("*.css"), *KIT.rglob("*.js"), KIT / "keras.json"]:
         assert path.relative_to(ROOT).as_posix() in inside
     for path in ROOT.glob("configs/*.yaml"):
         assert f"kaggle_kit/configs/{path.name}" in inside

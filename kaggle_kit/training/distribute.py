@@ -31,13 +31,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.data.datasets import Part
 from kaggle_kit.errors import ArtefactError, ConfigError, KitError
+from kaggle_kit.frameworks import tf
 
 logger = logging.getLogger(__name__)
 # What a damaged shard raises: a wrong checksum, no image, too few images, no file.
