@@ -373,6 +373,20 @@ def test_wheel_carries_all_that_it_needs(tmp_path):
     )
     assert Path(shown.strip()).is_relative_to(tmp_path / "installed")
     assert Path(shown.strip()).is_file()
+    (tmp_path / "mine.yaml").write_text("extends: r50_64.yaml\nname: mine\n")
+    code = (
+        "from pathlib import Path; from kaggle_kit import config;"
+        "from kaggle_kit.rehearsal.kernel_folder import find_kernel;"
+        "print(config.load(Path('mine.yaml')).name, find_kernel(Path('kernels/training')))"
+    )
+    shown = subprocess.check_output(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")},
+        text=True,
+    )
+    installed = tmp_path / "installed" / "kaggle_kit" / "kernels" / "training"
+    assert shown.split() == ["mine", str(installed)]
     code = "from kaggle_kit.bundling.notice import licence_text; print(licence_text())"
     licence = subprocess.check_output(
         [sys.executable, "-c", code],
