@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ TRIES = 5
 BACKOFF_S = 2.0  # before the second try; doubles with each further one
 MAX_BACKOFF_S = 120.0
 SILENCE_TIMEOUT_S = 330.0  # without output; the client's own read timeout is 300 s
+PREVIEW_TIMEOUT_S = 20.0  # the same, where the answer can be done without
 POLL_S = 0.1
+is_preview: ContextVar[bool] = ContextVar("is_preview", default=False)
 WEB = "https://www.kaggle.com"
 
 # Messages of failures after which the client still exits with 0
@@ -64,16 +67,20 @@ UNAVAILABLE = re.compile(
 )
 
 
+class ClientMissingError(KitError):
+    """Kaggle's client is not installed."""
+
+
 def executable() -> str:
     """The path of the ``kaggle`` command, from this environment or else from PATH.
 
     Raises:
-        KitError: the client is not installed.
+        ClientMissingError: the client is not installed.
     """
     beside = Path(sys.executable).with_name("kaggle")
     path = str(beside) if beside.exists() else shutil.which("kaggle")
     if path is None:
-        raise KitError(
+        raise ClientMissingError(
             "kaggle: expected Kaggle's client, found none; install it with pip install "
             "'kaggle-kit[kaggle]'"
         )
@@ -114,7 +121,7 @@ def call(
         KaggleError: the subclass says what failed, see ``kaggle_kit.errors``. The text
             contains no secrets.
     """
-    tries = tries or TRIES
+    tries = 1 if is_preview.get() else tries or TRIES
     for attempt in range(1, tries + 1):
         if before:
             before()
@@ -287,7 +294,8 @@ def _wait(
         new_size = sum(path.stat().st_size for path in paths)
         if new_size != size:
             size, last_growth = new_size, time.monotonic()
-        if time.monotonic() - last_growth > SILENCE_TIMEOUT_S:
+        limit_s = PREVIEW_TIMEOUT_S if is_preview.get() else SILENCE_TIMEOUT_S
+        if time.monotonic() - last_growth > limit_s:
             return True
 
 
