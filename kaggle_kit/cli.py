@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from textwrap import fill
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 from kaggle_kit import __version__
 from kaggle_kit.commands.bundling import BUNDLING
@@ -43,7 +43,7 @@ class Parser(argparse.ArgumentParser):
         print_error(str(KitError(f"{self.prog}: {message}; see {self.prog} --help")))
         sys.exit(1)
 
-    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+    def _print_message(self, message: str, file: object = None) -> None:
         """Print the help or the version; argparse would ignore that it cannot be."""
         print_result(message.rstrip())
 

@@ -51,8 +51,8 @@ def check_side_files(side: SideFiles, folder: Path, private: Sequence[Path]) -> 
     Raises:
         ArtefactError: a file must not be uploaded.
     """
-    tables_of = {
-        "names.csv": [(i, name) for i, name in side.names.items()],
+    tables_of: dict[str, Sequence[Sequence[object]]] = {
+        "names.csv": list(side.names.items()),
         "attribution.csv": list(side.authors.values()),
     }
     for name, rows in tables_of.items():

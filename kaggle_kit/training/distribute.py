@@ -182,6 +182,9 @@ def scale_settings(settings: Config, n_devices: int) -> Config:
 def _find_workers(tf_config: str) -> Workers:
     if tf_config:
         cluster, index = _parse_tf_config(tf_config)
+        logger.info(
+            "waiting for the hosts of TF_CONFIG: %s", ", ".join(map(str, cluster))
+        )
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
         workers = Workers(strategy, len(cluster), index)
     elif len(tf.config.list_logical_devices("GPU")) > 1:

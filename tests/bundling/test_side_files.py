@@ -31,7 +31,11 @@ def run(local, tmp_path):
             b"id,url\n",
             "train_attribution.csv: expected a CSV file",
         ),
-        ("landmarks.csv", b"landmark_id,name\n1,at {here}\n", "names.csv: expected no"),
+        (
+            "landmarks.csv",
+            b"landmark_id,name\n1,at /rooty/x\n",
+            "names.csv: expected no",
+        ),
         ("../run/environment.json", b"{", "environment.json: expected what the run"),
         ("../run/environment.json", None, "environment.json: expected what the run"),
     ],
@@ -41,11 +45,12 @@ def test_a_side_file_is_refused_before_the_work(
 ):
     from kaggle_kit.bundling import build
 
+    monkeypatch.setenv("HOME", "/rooty")
     monkeypatch.setattr(build, "_write_recogniser", None)  # the work
     if content is None:
         (rerun / name).unlink()
     else:
-        (rerun / name).write_bytes(content.replace(b"{here}", bytes(run)))
+        (rerun / name).write_bytes(content)
     with pytest.raises(KitError, match=expected) as error:
         build.build_bundle([run], rerun, tmp_path / "bundle")
     assert "\n" not in str(error.value)

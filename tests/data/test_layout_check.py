@@ -1,4 +1,4 @@
-"""Images in another layout are missed at once, with what is there instead."""
+"""Images in another layout, and hosts of another training, are named at once."""
 
 import shutil
 
@@ -119,3 +119,15 @@ def test_an_index_of_no_image_that_decodes_is_a_failure(rerun, tmp_path):
 def test_an_id_that_is_too_short_for_its_folders_is_one_line(tmp_path, image_id):
     with pytest.raises(DataError, match="at least 3 characters"):
         image_path(tmp_path, image_id)
+
+
+def test_hosts_left_over_of_another_training_are_named(
+    settings, competition, tmp_path, monkeypatch
+):
+    from kaggle_kit.errors import KitError
+    from kaggle_kit.run import run
+
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}}')
+    with pytest.raises(KitError, match="TF_CONFIG: expected none"):
+        run(settings, competition, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
