@@ -10,34 +10,49 @@ from kaggle_kit.errors import DataError
 DEPTH = 3  # folders between the root and an image
 MAX_ENTRIES = 20_000  # looked at before a folder is taken for what it claims to be
 SUFFIX = ".jpg"
+IMAGES = (  # and archives of them
+    *(
+        ".jpg",
+        ".jpeg",
+        ".png",
+        ".webp",
+        ".gif",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".heic",
+        ".avif",
+    ),
+    *(".tar", ".zip", ".tgz", ".gz"),
+)
 N_SHOWN = 3  # kinds of files in the message
 EXPECTED = "images as a/b/c/<id>.jpg, where a, b, c are the first characters of the id"
 
 
 def require_images(folder: Path) -> None:
-    """Check that a folder has an image at its place, ``a/b/c/<id>.jpg``.
+    """Check that the images of a folder are at their places, ``a/b/c/<id>.jpg``.
 
-    The search ends at the first one, and after ``MAX_ENTRIES`` entries. Then a folder is
-    refused only if it has files and none at its place.
+    The search ends at the first one at its place, and after ``MAX_ENTRIES`` entries.
 
     Raises:
-        DataError: there is no image at its place; the message says what is there instead.
+        DataError: there are images, and none at its place; the message says where they are.
     """
     seen: Counter[str] = Counter()
-    n_entries = 0
+    n_entries, elsewhere = 0, False
     for place, name in _files(folder):
         n_entries += 1
         if _is_at_its_place(place, name):
             return
         if name:
             seen[_describe(place, name)] += 1
+            elsewhere |= name.lower().endswith(IMAGES)
         if n_entries >= MAX_ENTRIES:
-            if not seen:
-                return
             break
+    if not elsewhere:
+        return  # no image at all: whoever needs one says which
     kinds = [f"{n} files {kind}" for kind, n in seen.most_common(N_SHOWN)]
     more = " and others" if len(seen) > N_SHOWN or n_entries >= MAX_ENTRIES else ""
-    found = ", ".join(kinds) + more if kinds else "no files"
+    found = ", ".join(kinds) + more
     raise DataError(
         f"{folder}: expected {EXPECTED}, found {found}; arrange the images so, and convert "
         f"those of other formats to JPEG"
