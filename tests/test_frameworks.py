@@ -53,6 +53,7 @@ def test_what_other_projects_left_changes_nothing_and_stays_as_it_is(tmp_path):
     assert [path.name for path in folder.iterdir()] == ["keras.json"]
 
 
+@pytest.mark.extended
 def test_keras_imported_before_with_another_backend_is_one_line():
     """Only Keras's own answer is replaced: other backends are not installed here."""
     code = (

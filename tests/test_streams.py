@@ -66,6 +66,7 @@ def test_names_that_a_stream_cannot_encode_are_escaped(tmp_path):
     assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
 
 
+@pytest.mark.extended
 def test_a_current_folder_that_is_gone_is_named(tmp_path):
     gone = tmp_path / "gone"
     gone.mkdir()
@@ -102,6 +103,7 @@ def test_what_a_machine_does_is_one_line(monkeypatch, capsys, error, code, line)
     assert line in printed and printed.count("\n") == 1
 
 
+@pytest.mark.extended
 def test_an_interruption_while_modules_are_imported_is_one_line():
     code = (
         "import runpy, signal, sys, time\n"
