@@ -25,6 +25,12 @@ from kaggle_kit.credentials import redact
 from kaggle_kit.errors import KitError
 from kaggle_kit.log import clean, set_up_logging
 from kaggle_kit.storage.json_files import to_json
+from kaggle_kit.streams import (
+    flush_streams,
+    print_error,
+    print_result,
+    repair_streams,
+)
 
 GROUPS = (DATA, TRAINING, BUNDLING, KAGGLE, INSPECTION)
 COMMANDS = {command.name: command for group in GROUPS for command in group.commands}
@@ -37,8 +43,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with code 1."""
-        print(clean(f"{self.prog}: {message}; see {self.prog} --help"), file=sys.stderr)
+        print_error(clean(f"{self.prog}: {message}; see {self.prog} --help"))
         sys.exit(1)
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        """Print the help or the version; argparse would ignore that it cannot be."""
+        print_result(message.rstrip())
 
 
 def parser() -> argparse.ArgumentParser:
@@ -83,39 +93,60 @@ def overview() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code, after a line on stderr if it failed."""
-    args = parser().parse_args(argv)
+    repair_streams()
+    logging.raiseExceptions = False  # a message that cannot be written ends nothing
+    name = PROG
+    try:
+        args = parser().parse_args(argv)
+        name = f"{PROG} {args.command.name}"
+        return _run(args)
+    except KitError as error:
+        print_error(clean(f"{name}: {error}"))
+        return error.exit_code
+    except OSError as error:  # a full disk, a folder without permission
+        if error.errno is None:
+            raise
+        print_error(clean(f"{name}: {_describe(error)}; no incomplete file was left"))
+        return 1
+    except MemoryError:
+        print_error(
+            f"{name}: expected enough memory, got none left; free memory, or give the "
+            f"command less at once"
+        )
+        return 1
+    except KeyboardInterrupt:
+        print_error(f"{name}: interrupted; run the same command again")
+        return 130
+    finally:
+        if not flush_streams():
+            print_error(f"{name}: stdout: expected room for all output, got none")
+            sys.exit(1)
+
+
+def _run(args: argparse.Namespace) -> int:
+    """Run the command of parsed arguments, and print its result."""
     set_up_logging()
     logging.getLogger("absl").setLevel(logging.ERROR)  # used by TensorFlow
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    name = f"{PROG} {args.command.name}"
-    try:
-        check_outputs(args.command, args)
-        result = args.command.function(args)
-        if isinstance(result, str):
-            _print(clean(result))
-            return 0
-        _print(redact(json.dumps(to_json(result), indent=2)))
-    except KitError as error:
-        print(clean(f"{name}: {error}"), file=sys.stderr)
-        return error.exit_code
-    except OSError as error:  # a full disk, a folder without permission
-        if error.filename is None:
-            raise
-        reason = clean(f"{error.filename}: {error.strerror}")
-        print(f"{name}: {reason}; no incomplete file was left", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted; run the same command again", file=sys.stderr)
-        return 130
+    check_outputs(args.command, args)
+    result = args.command.function(args)
+    if isinstance(result, str):
+        print_result(clean(result))
+        return 0
+    print_result(redact(json.dumps(to_json(result), indent=2)))
     return 0 if getattr(result, "ok", True) else 1  # of ``doctor``
 
 
-def _print(text: str) -> None:
-    """Print to stdout; ignore that a reader such as ``head`` has closed it."""
+def _describe(error: OSError) -> str:
+    """The place and the reason of an error of the operating system, on one line."""
+    reason = error.strerror or str(error)
+    if error.filename is not None:
+        return str(KitError(f"{error.filename}: {reason}"))
     try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.getcwd()
+    except OSError:
+        return "the current folder: expected it to exist, found it deleted; leave it"
+    return f"expected files, streams and connections to work, got {reason}"
 
 
 def _add(

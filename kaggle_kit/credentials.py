@@ -1,6 +1,7 @@
 """Kaggle credentials: where the client finds them, and their removal from all output."""
 
 import base64
+import errno
 import json
 import os
 import re
@@ -73,20 +74,35 @@ class Source:
         return bool(mode & (stat.S_IRGRP | stat.S_IROTH))
 
 
+def home_dir() -> Path | None:
+    """The user's home folder; None without one: no HOME, and no entry of the user."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
 def sources() -> list[Source]:
-    """All sources of credentials, in the order in which the client tries them."""
+    """All sources of credentials, in the order in which the client tries them.
+
+    A file that this user may not read is none.
+    """
     candidates = [_environment_token(), *_token_files(), _environment_key()]
     candidates += [_key_file(), _login_file()]
     return [source for source in candidates if source]
 
 
-def config_dir() -> Path:
-    """The client's folder: KAGGLE_CONFIG_DIR, ~/.kaggle, or kaggle in XDG_CONFIG_HOME."""
+def config_dir() -> Path | None:
+    """The client's folder: KAGGLE_CONFIG_DIR, ~/.kaggle, or kaggle in XDG_CONFIG_HOME.
+
+    None if neither these variables nor a home folder are there.
+    """
     if os.environ.get("KAGGLE_CONFIG_DIR"):
         return Path(os.environ["KAGGLE_CONFIG_DIR"])
-    home = Path.home() / ".kaggle"
-    xdg = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return home if home.exists() else Path(xdg) / "kaggle"
+    home, xdg = home_dir(), os.environ.get("XDG_CONFIG_HOME")
+    if home and os.path.exists(home / ".kaggle"):
+        return home / ".kaggle"
+    return Path(xdg, "kaggle") if xdg else home and home / ".config" / "kaggle"
 
 
 def username() -> str | None:
@@ -177,21 +193,16 @@ def _environment_token() -> Source | None:
         return None
     path = Path(value)
     try:
-        if path.is_file():
-            return Source("KAGGLE_API_TOKEN", "token", None, _read_secret(path), path)
-    except OSError:  # the value is a token and too long for a path
-        pass
-    return Source("KAGGLE_API_TOKEN", "token", None, value)
+        return Source("KAGGLE_API_TOKEN", "token", None, _read_secret(path), path)
+    except OSError:  # the value is a token, and no path or too long for one
+        return Source("KAGGLE_API_TOKEN", "token", None, value)
 
 
 def _token_files() -> list[Source]:
-    home = Path.home() / ".kaggle"
-    paths = [home / "access_token", home / "access_token.txt"]
-    return [
-        Source(str(path), "token", None, _read_secret(path), path)
-        for path in paths
-        if path.is_file()
-    ]
+    home = home_dir()
+    names = ("access_token", "access_token.txt") if home else ()
+    found = [_read_file(Path(home or "", ".kaggle", name), "token") for name in names]
+    return [source for source in found if source]
 
 
 def _environment_key() -> Source | None:
@@ -200,20 +211,32 @@ def _environment_key() -> Source | None:
 
 
 def _key_file() -> Source | None:
-    path = config_dir() / "kaggle.json"
+    folder = config_dir()
+    if folder is None:
+        return None
+    path = folder / "kaggle.json"
     try:
-        values = json.loads(path.read_text("utf-8"))
-        return Source(str(path), "key", values["username"], values["key"], path)
-    except (OSError, ValueError, KeyError, TypeError):
+        values = json.loads(_read_secret(path))
+        name, key = str(values["username"]), str(values["key"])
+        return Source(str(path), "key", name, key, path)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
 def _login_file() -> Source | None:
-    path = Path.home() / ".kaggle" / "credentials.json"
-    if not path.is_file():
+    home = home_dir()
+    return _read_file(home / ".kaggle" / "credentials.json", "login") if home else None
+
+
+def _read_file(path: Path, kind: str) -> Source | None:
+    """The source that a file is; None if it is not there or may not be read."""
+    try:
+        return Source(str(path), kind, None, _read_secret(path), path)
+    except OSError:
         return None
-    return Source(str(path), "login", None, _read_secret(path), path)
 
 
 def _read_secret(path: Path) -> str:
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would block
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     return path.read_text("utf-8", "replace").strip()

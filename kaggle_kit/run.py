@@ -1,6 +1,7 @@
 """Run all stages in sequence: from a competition folder to a scored submission."""
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from kaggle_kit.config import Config
 from kaggle_kit.data.layout import Competition
 from kaggle_kit.data.subset import SubsetCounts, subset
 from kaggle_kit.demo.competition import DemoCounts, draw
-from kaggle_kit.errors import ArtefactError
+from kaggle_kit.errors import ArtefactError, KitError
 from kaggle_kit.metrics.score import Score, gap_of_sample
 from kaggle_kit.rehearsal.rehearse import VISIBLE, Rehearsal, ReportPath, rehearse
 from kaggle_kit.report.page import report_if_possible
@@ -90,6 +91,11 @@ def run(
         KitError: as the stages, or ``out`` holds other files.
     """
     layout = Competition(Path(competition)).require(*VISIBLE)
+    if os.environ.get("TF_CONFIG"):  # it would wait for other hosts
+        raise KitError(
+            "TF_CONFIG: expected none, got the hosts of another training; unset it, or train "
+            "on several hosts with kaggle-kit train"
+        )
     out = Path(out)
     _open_folder(settings, out)
     with lock(out / RESULT):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import string
 import time
 from urllib.parse import quote
@@ -50,13 +51,16 @@ PLACES = (
     "password: 1{}0000",
 )
 
+VARIABLES = (
+    *("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY"),
+    *("KAGGLE_CONFIG_DIR", "XDG_CONFIG_HOME"),
+)
+
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY"):
+    for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.delenv("KAGGLE_CONFIG_DIR", raising=False)
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".kaggle").mkdir()
     return tmp_path
@@ -228,3 +232,27 @@ def test_a_file_that_is_kept_has_no_secret_and_is_else_unchanged(tmp_path):
     assert path.stat().st_ino == before and [p.name for p in tmp_path.iterdir()] == [
         path.name
     ]
+
+
+def test_without_a_home_folder_and_a_user_entry_there_are_none(monkeypatch):
+    for name in (*VARIABLES, "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    assert credentials.home_dir() is None and credentials.config_dir() is None
+    assert credentials.sources() == [] and credentials.secrets() == {}
+    assert credentials.redact("a KGAT_0123456789") != "a KGAT_0123456789"
+
+
+@pytest.mark.parametrize("kind", ["a file", "a pipe", "not there"])
+def test_a_home_that_is_no_folder_has_none(tmp_path, monkeypatch, kind):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    home = tmp_path / "home"
+    if kind == "a file":
+        home.write_text("x")
+    if kind == "a pipe":
+        (home / ".kaggle").mkdir(parents=True)
+        for name in ("access_token", "credentials.json", "kaggle.json"):
+            os.mkfifo(home / ".kaggle" / name)
+    monkeypatch.setenv("HOME", str(home))
+    assert credentials.sources() == []

@@ -25,7 +25,8 @@ LEVELS = [
     *("kernel", "inference"),
     *("local_features", "backends", "retrieval", "training", "model", "demo", "data"),
     *("metrics", "subprocess_call", "config", "storage"),
-    *("progress", "log", "credentials", "escaping", "limits", "errors"),
+    *("frameworks", "streams", "progress", "log", "credentials", "escaping", "limits"),
+    "errors",
 ]
 ENTRIES = {
     "__init__",
@@ -33,6 +34,7 @@ ENTRIES = {
     "cli",
     "kernel",
     "run",
+    "streams",
 }  # what a person or a kernel begins with
 MOST_LINES = 0.12  # of all, in one folder
 WITHOUT_TENSORFLOW = [
@@ -165,6 +167,18 @@ def test_keras_cv_is_behind_two_modules():
     users = {p for p in modules() if any("keras_cv" in n for n in imports_of(p))}
     allowed = {KIT / "model" / "backbones.py", KIT / "data" / "augment.py"}
     assert users and users <= allowed
+
+
+def test_tensorflow_and_keras_are_behind_one_module():
+    """It imports them so that leftovers of other projects change nothing."""
+    users = {
+        path.name
+        for path in modules()
+        for line in path.read_text("utf-8").splitlines()
+        if line.strip().startswith(("import ", "from "))
+        and line.split()[1] in ("keras", "tensorflow")
+    }
+    assert users == {"frameworks.py"}
 
 
 def test_image_files_are_decoded_by_few_modules():
@@ -356,7 +370,7 @@ def test_wheel_carries_all_that_it_needs(tmp_path):
     inside = set(zipfile.ZipFile(wheel).namelist())
     for path in modules():
         assert path.relative_to(ROOT).as_posix() in inside
-    for path in [*KIT.rglob("*.css"), *KIT.rglob("*.js")]:
+    for path in [*KIT.rglob("*.css"), *KIT.rglob("*.js"), KIT / "keras.json"]:
         assert path.relative_to(ROOT).as_posix() in inside
     for path in ROOT.glob("configs/*.yaml"):
         assert f"kaggle_kit/configs/{path.name}" in inside
@@ -371,6 +385,20 @@ def test_wheel_carries_all_that_it_needs(tmp_path):
     )
     assert Path(shown.strip()).is_relative_to(tmp_path / "installed")
     assert Path(shown.strip()).is_file()
+    (tmp_path / "mine.yaml").write_text("extends: r50_64.yaml\nname: mine\n")
+    code = (
+        "from pathlib import Path; from kaggle_kit import config;"
+        "from kaggle_kit.rehearsal.kernel_folder import find_kernel;"
+        "print(config.load(Path('mine.yaml')).name, find_kernel(Path('kernels/training')))"
+    )
+    shown = subprocess.check_output(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")},
+        text=True,
+    )
+    installed = tmp_path / "installed" / "kaggle_kit" / "kernels" / "training"
+    assert shown.split() == ["mine", str(installed)]
     code = "from kaggle_kit.bundling.notice import licence_text; print(licence_text())"
     licence = subprocess.check_output(
         [sys.executable, "-c", code],

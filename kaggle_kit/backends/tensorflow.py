@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from kaggle_kit.backends.base import MODEL, VIEWS, Image, Outputs, Runner
@@ -16,6 +15,7 @@ from kaggle_kit.backends.litert import LiteRunner, concatenate_outputs
 from kaggle_kit.data.decode import count_decoders, decode_file
 from kaggle_kit.data.decode_threads import Deadline
 from kaggle_kit.errors import ArtefactError
+from kaggle_kit.frameworks import tf
 from kaggle_kit.model.convert_litert import hide_interpreter_warning
 from kaggle_kit.model.safety import check_lite
 from kaggle_kit.model.saved_model_check import check_saved_model

@@ -43,6 +43,7 @@ from kaggle_kit.bundling.library import copy_library, stop_former_kernels
 from kaggle_kit.bundling.metadata import HANDLE, dataset_metadata, make_title
 from kaggle_kit.bundling.notice import CITATION, write_notice
 from kaggle_kit.bundling.queries import Queries, subset_queries
+from kaggle_kit.bundling.side_files import check_side_files, read_side_files
 from kaggle_kit.bundling.tune import Trial, check_share, tune
 from kaggle_kit.config import Config, Recognition
 from kaggle_kit.data.layout import Competition
@@ -51,10 +52,8 @@ from kaggle_kit.escaping import code_markdown
 from kaggle_kit.inference.embedder import load_embedder
 from kaggle_kit.limits import require_limit
 from kaggle_kit.storage.folders import atomic_write_dir
-from kaggle_kit.storage.inside import resolve_inside
-from kaggle_kit.storage.json_files import JsonObject, json_text, read_json
+from kaggle_kit.storage.json_files import JsonObject, json_text
 from kaggle_kit.storage.manifest import describe_file
-from kaggle_kit.training.run_directory import ENVIRONMENT
 
 SUBTITLE = "Library, model and gallery for the landmark inference kernel"
 DESCRIPTION = """\
@@ -153,24 +152,27 @@ def build_bundle(
     listed = [Path(path) for path in non_landmarks]
     queries = subset_queries(run_dirs[0], settings, files, listed)
     check_share(settings.recognition, queries.by_split)
+    side = read_side_files(run_dirs, files, queries.by_split)
     with atomic_write_dir(out, BUNDLE) as folder:
+        private = [*run_dirs, files.root, out, folder]
         copy_library(folder)
         stop_former_kernels(folder)
-        report = _write_recogniser(run_dirs, settings, files, queries, folder)
-        write_notice(folder, files.root, report.pools)
+        write_config(settings, folder)
+        check_side_files(side, folder, private)
+        report = _write_recogniser(
+            run_dirs, settings, files, queries, side.names, folder
+        )
+        write_notice(folder, side.authors, report.pools)
         _write_listing(handle, title, settings.name, report, folder)
         contents = {
             "kind": "recognition",
             "name": settings.name,
             "classes_sha256": describe_file(folder / "classes.csv").sha256,
-            "made_with": [
-                read_json(resolve_inside(run, ENVIRONMENT)) for run in run_dirs
-            ],
+            "made_with": side.made_with,
             "validation": report.validation,
             "test": report.test,
             "validation_in_float": report.validation_in_float,
         }
-        private = [*run_dirs, files.root, out, folder]
         sizes = write_manifest(folder, out, contents, private, max_mb)
     return Bundle(sizes, report)
 
@@ -180,6 +182,7 @@ def _write_recogniser(
     before: Config,
     files: Competition,
     queries: Queries,
+    names: Mapping[int, str],
     folder: Path,
 ) -> BundleReport:
     """Write all files that ``Recogniser.load`` reads."""
@@ -194,7 +197,7 @@ def _write_recogniser(
     gallery = write_gallery(evaluator, ranking, folder)
     if ranking.verification:
         write_local_features(gallery.image_ids, files, evaluator.reader, folder)
-    write_names(files, set(gallery.landmark_ids.tolist()), folder)
+    write_names(names, set(gallery.landmark_ids.tolist()), folder)
     write_calibrations(evaluator, ranking, folder)
     report = BundleReport(
         len(gallery.image_ids),

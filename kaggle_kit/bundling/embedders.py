@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from kaggle_kit import config
@@ -22,6 +21,7 @@ from kaggle_kit.config import Config
 from kaggle_kit.data.decode import decode_file
 from kaggle_kit.data.subset import same_split
 from kaggle_kit.errors import ArtefactError, ConfigError, DataError
+from kaggle_kit.frameworks import keras
 from kaggle_kit.inference.embedder import load_embedder
 from kaggle_kit.local_features.extract import LocalReader
 from kaggle_kit.local_features.vlad import Vocabulary

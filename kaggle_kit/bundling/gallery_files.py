@@ -1,6 +1,6 @@
 """Write the gallery of a bundle, its local features, and the names of landmarks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kaggle_kit.bundling.evaluator import Evaluator
@@ -8,7 +8,6 @@ from kaggle_kit.config import Recognition
 from kaggle_kit.data.layout import Competition, image_path
 from kaggle_kit.local_features.extract import LocalReader
 from kaggle_kit.retrieval.gallery import Gallery, build_gallery
-from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.tables import Label
 
@@ -47,9 +46,8 @@ def write_local_features(
     LocalFeatures.concatenate(reader.read_all(paths)).save(folder / "local")
 
 
-def write_names(files: Competition, landmarks: set[int], folder: Path) -> None:
+def write_names(names: Mapping[int, str], landmarks: set[int], folder: Path) -> None:
     """Write ``names.csv`` (landmark_id, name) for the landmarks whose name is known."""
-    names = tables.read_names(files.names_csv)
     if names:
         rows = [(i, name) for i, name in names.items() if i in landmarks]
         write_rows(folder / "names.csv", ("landmark_id", "name"), rows)

@@ -1,6 +1,6 @@
 """The licence, the notice and the authors of the gallery's images in a bundle."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -72,24 +72,22 @@ def licence_text() -> str:
     return text
 
 
-def write_notice(folder: Path, competition: Path, pools: PoolCounts) -> int:
+def write_notice(
+    folder: Path, authors_of: Mapping[str, list[str]], pools: PoolCounts
+) -> int:
     """Write ``NOTICE.md`` and, if authors are known, ``attribution.csv`` of the gallery.
 
     Args:
         folder: a bundle with its gallery.
-        competition: a folder that may have ``train_attribution.csv`` (id, url, author,
-            license, title).
+        authors_of: what ``read_authors`` returned for these and perhaps other images.
         pools: where the images of non-landmarks come from.
 
     Returns:
         The number of gallery images whose author is known.
-
-    Raises:
-        TableError: that file is damaged or has other columns.
     """
     labels = tables.read_labels(folder / "gallery" / "gallery.csv")
     ids = {label.image_id for label in labels}
-    rows = _read_authors(competition / SOURCE, ids)
+    rows = [row for image_id, row in authors_of.items() if image_id in ids]
     if rows:
         write_rows(folder / ATTRIBUTION, COLUMNS, rows)
     authors = LISTED.format(n=len(rows), total=len(ids)) if rows else UNLISTED
@@ -107,10 +105,19 @@ def _describe(pools: PoolCounts) -> str:
     return f"This folder has vectors of {pools.penalty} images without a landmark, {origin}."
 
 
-def _read_authors(path: Path, ids: Collection[str]) -> list[list[str]]:
-    """Read the rows of some images, in chunks: the file has millions of rows."""
+def read_authors(competition: Path, ids: Collection[str]) -> dict[str, list[str]]:
+    """Read the rows of some images, by id and in file order; empty without the file.
+
+    Args:
+        competition: a folder that may have ``train_attribution.csv`` (id, url, author,
+            license, title). It is read in chunks: it has millions of rows.
+
+    Raises:
+        TableError: the file is damaged or has other columns.
+    """
+    path = competition / SOURCE
     if not path.exists():
-        return []
+        return {}
     rows: list[list[str]] = []
     try:
         with (
@@ -130,4 +137,4 @@ def _read_authors(path: Path, ids: Collection[str]) -> list[list[str]]:
             f"{path}: expected a CSV file of {', '.join(COLUMNS)}, got {reason}; download "
             f"it again or remove it"
         ) from None
-    return rows
+    return {row[0]: row for row in rows}

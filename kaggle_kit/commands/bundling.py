@@ -111,9 +111,18 @@ def ablate(args: argparse.Namespace) -> Result:
 def predict(args: argparse.Namespace) -> Result:
     """Write a submission for a competition's test images."""
     require_bundle(args.bundle)
+    from kaggle_kit.data.layout import Competition
+
+    Competition(args.competition).require("sample_submission.csv", "train.csv", "test")
     from kaggle_kit.inference.predict import predict
 
-    return predict(args.bundle, args.competition, args.out, args.time_limit_s)
+    result = predict(args.bundle, args.competition, args.out, args.time_limit_s)
+    if result.unreadable == result.images:
+        raise KitError(
+            f"{args.competition / 'test'}: expected test images that decode, got none of "
+            f"{result.images}; {args.out} is valid, but has no guess: check --competition"
+        )
+    return result
 
 
 @BUNDLING.command(

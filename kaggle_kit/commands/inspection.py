@@ -15,6 +15,7 @@ from kaggle_kit.commands.options import (
     count,
     load_settings,
     path,
+    port,
 )
 from kaggle_kit.errors import KitError
 
@@ -137,7 +138,7 @@ def match(args: argparse.Namespace) -> Result:
 
 @INSPECTION.command(
     BUNDLE,
-    argument("--port", type=count, metavar="P", help="the port of the page (8501)"),
+    argument("--port", type=port, metavar="P", help="the port of the page (8501)"),
     path(
         "--photos",
         "a folder in the competition's layout, with the gallery's images",

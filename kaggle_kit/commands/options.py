@@ -58,6 +58,16 @@ def count(text: str) -> int:
     return int(text)
 
 
+def port(text: str) -> int:
+    """Parse the number of a port."""
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_PORT:
+        raise argparse.ArgumentTypeError(
+            f"expected a number from 1 to {MAX_PORT}, got {text!r}"
+        )
+    return int(text)
+
+
+MAX_PORT = 65535
 CONFIG = path("--config", "a YAML file, or the name of a config of the kit")
 SET = argument(
     "--set",

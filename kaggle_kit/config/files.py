@@ -1,5 +1,6 @@
 """Read and write configs: YAML with ``extends``, the JSON of a run, ``--set``."""
 
+import os
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,15 +23,13 @@ def load(path: Path) -> Config:
     """Read a YAML config and the configs that it extends.
 
     A path that does not exist, such as ``configs/r50_64.yaml`` outside a checkout, is
-    looked up by its file name among the configs of the kit.
+    looked up by its file name among the configs of the kit; in ``extends``, too.
 
     Raises:
         ConfigError: the file is missing or not YAML, a setting is unknown, or a value is
             out of range.
     """
-    path = Path(path)
-    if not path.exists() and (package_path("configs") / path.name).exists():
-        path = package_path("configs") / path.name
+    path = _find(Path(path))
     try:
         return _resolve(_read_yaml(path, ()), str(path))
     except RecursionError:
@@ -143,7 +142,14 @@ def _read_yaml(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
             f"{path}: extends: expected the name of another config, got "
             f"{_excerpt(parent)}"
         )
-    return _merge(_read_yaml(path.parent / parent, (*seen, path.resolve())), values)
+    base = _find(path.parent / parent)
+    return _merge(_read_yaml(base, (*seen, path.resolve())), values)
+
+
+def _find(path: Path) -> Path:
+    """The path of a config: as it is given, or else of that name among the kit's."""
+    own = package_path("configs") / path.name
+    return own if not os.path.exists(path) and os.path.isfile(own) else path
 
 
 def _excerpt(value: Any) -> str:

@@ -2,11 +2,9 @@
 
 from collections.abc import Callable
 
-import keras_cv
-import tensorflow as tf
-
 from kaggle_kit import config
 from kaggle_kit.data.decode import resize_to_square
+from kaggle_kit.frameworks import tf
 
 
 def augment(pixels: tf.Tensor, data: config.Data, seed: tf.Tensor) -> tf.Tensor:
@@ -57,6 +55,8 @@ def random_layers(
     Returns:
         A function, (s, s, 3) float32 in 0..255 -> the same; None if neither is enabled.
     """
+    import keras_cv  # only after kaggle_kit.frameworks has set Keras up
+
     layers = []
     if changes.rand_augment:
         layers.append(

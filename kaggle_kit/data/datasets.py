@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from kaggle_kit import config
@@ -15,6 +14,7 @@ from kaggle_kit.data.decode import PARALLEL, dataset_options, resize_to_square
 from kaggle_kit.data.shard_file import parse_record
 from kaggle_kit.data.shards_manifest import ShardsManifest, image_classes, shard_paths
 from kaggle_kit.errors import ConfigError
+from kaggle_kit.frameworks import tf
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from kaggle_kit.data.image_files import (
@@ -27,6 +26,7 @@ from kaggle_kit.data.image_files import (
 from kaggle_kit.data.image_parts import check_scans
 from kaggle_kit.data.orientation import UPRIGHT, read_orientation, turn_upright
 from kaggle_kit.data.resize import RATIOS
+from kaggle_kit.frameworks import tf
 
 PARALLEL = os.cpu_count() or 1  # images decoded at a time
 # The DCT method with which all JPEG decoders give the same pixels, the app's included.

@@ -25,10 +25,11 @@ from kaggle_kit.data.image_hash import (
     parse_hashes,
 )
 from kaggle_kit.data.layout import Competition, image_path
+from kaggle_kit.data.layout_check import require_images
 from kaggle_kit.data.orientation import read_orientation, turn_size
 from kaggle_kit.data.parallel import parallel_map
 from kaggle_kit.data.resize import choose_ratio
-from kaggle_kit.errors import TableError
+from kaggle_kit.errors import DataError, TableError
 from kaggle_kit.progress import progress
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import QUOTED, read_rows, write_rows
@@ -56,11 +57,12 @@ def index(competition: Path, out: Path) -> IndexCounts:
     ``<stem of out>.broken.csv`` (id, reason).
 
     Raises:
-        DataError: the folder is not in the competition's layout.
+        DataError: the folder is not in the competition's layout, or no image decodes.
         TableError: ``train.csv`` is malformed.
     """
-    place = Competition(Path(competition)).require("train.csv", "train")
+    place = Competition(Path(competition)).require("train.csv", "train", images=False)
     labels = tables.read_labels(place.train_csv)
+    require_images(place.train_dir)
     landmark = {image_id: landmark for image_id, landmark, _ in labels.tuples()}
     ids = sorted(set(landmark).union(image_ids(place.train_dir)))
     rows, broken = [], []
@@ -73,6 +75,11 @@ def index(competition: Path, out: Path) -> IndexCounts:
     out = Path(out)
     broken_csv = out.with_name(f"{out.stem}.broken.csv")
     write_rows(broken_csv, ("id", "reason"), broken)
+    if not rows:
+        raise DataError(
+            f"{place.train_dir}: expected images that decode, got none of {len(broken)}; "
+            f"see {broken_csv} for the reasons"
+        )
     write_rows(out, ("id", "landmark_id", "width", "height", "hash"), rows)
     if broken:
         logger.warning("%d images do not decode: see %s", len(broken), broken_csv)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from kaggle_kit.data.layout_check import DEPTH, require_images
 from kaggle_kit.errors import DataError
 
 # The other parts of the public data set, below the root of a competition, which has a
@@ -19,9 +20,17 @@ def image_path(folder: Path, image_id: str) -> Path:
 
     The first three characters of the id are the names of nested folders.
 
+    Raises:
+        DataError: the id has fewer characters.
+
     >>> image_path(Path("train"), "0108dac4511cf183").as_posix()
     'train/0/1/0/0108dac4511cf183.jpg'
     """
+    if len(image_id) < DEPTH:
+        raise DataError(
+            f"{folder}: image {image_id!r}: expected an id of at least {DEPTH} characters, "
+            f"which name its folders; correct the id in the table that lists it"
+        )
     return folder / image_id[0] / image_id[1] / image_id[2] / f"{image_id}.jpg"
 
 
@@ -86,14 +95,17 @@ class Competition:
         own = self.root / "landmarks.csv"
         return own if own.exists() else self.root / "train_label_to_category.csv"
 
-    def require(self, *names: str) -> "Competition":
-        """Check that ``names`` exist and that the folders among them are not empty.
+    def require(self, *names: str, images: bool = True) -> "Competition":
+        """Check that ``names`` exist and that folders among them have images.
+
+        Args:
+            images: False: a folder may have files of any kind, but it is not empty.
 
         Returns:
             This competition.
 
         Raises:
-            DataError: a file or folder is missing, or a folder is empty.
+            DataError: a file or folder is missing, or a folder has no image at its place.
         """
         if not self.root.is_dir():
             raise DataError(
@@ -112,4 +124,6 @@ class Competition:
                     f"{path}: expected images as a/b/c/<id>.jpg, found an empty folder; "
                     f"download or unpack the competition's images"
                 )
+            if path.is_dir() and images:
+                require_images(path)
         return self

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kaggle_kit.data.index import image_ids
 from kaggle_kit.data.layout import Competition, image_path
+from kaggle_kit.data.layout_check import require_images
 from kaggle_kit.errors import DataError
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.id_files import read_image_ids
@@ -111,6 +112,7 @@ def _public_test_images(place: Competition) -> dict[str, Path]:
             f"{place.root}: expected images of the public test set, found no {missing}; "
             f"get them with {download_command(place, 5000)}"
         )
+    require_images(folder)
     without = set(ids_without_landmark(read_public_solution(table)))
     found = without.intersection(image_ids(folder))
     return {i: image_path(folder, i) for i in found}

@@ -4,11 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import tensorflow as tf
-
 from kaggle_kit import config
 from kaggle_kit.data.decode import PARALLEL, decode_file
 from kaggle_kit.data.layout import image_path
+from kaggle_kit.frameworks import tf
 from kaggle_kit.storage.json_files import JsonObject
 from kaggle_kit.storage.manifest import describe_file
 

@@ -13,6 +13,7 @@ from kaggle_kit import config
 from kaggle_kit.data.image_hash import WORDS
 from kaggle_kit.data.index import read_hashes
 from kaggle_kit.data.layout import Competition, image_path
+from kaggle_kit.data.layout_check import require_images
 from kaggle_kit.data.near_duplicates import group, hash_files
 from kaggle_kit.data.non_landmarks import (
     RECORD,
@@ -96,6 +97,10 @@ def subset(
     place = Competition(Path(competition)).require("train.csv")
     check_replaceable(out, SUBSET)
     labels = tables.read_labels(place.train_csv, settings.group_column)
+    if any(
+        place.train_dir.glob("*")
+    ):  # the subset may be made before its images are there
+        require_images(place.train_dir)
     rng = np.random.default_rng(seed)
     selection = choose(labels, settings, rng)
     candidates = {}

@@ -15,6 +15,7 @@ from typing import TypeVar
 from kaggle_kit.data.image_files import DAMAGE
 from kaggle_kit.data.index import look
 from kaggle_kit.data.layout import image_path
+from kaggle_kit.download.member_names import require_distinct
 from kaggle_kit.download.resize import shrink
 from kaggle_kit.download.staging import FOLDER, BrokenImages, StagingFolder
 from kaggle_kit.download.tar_checks import open_tar
@@ -292,6 +293,7 @@ def _checked_members(name: str, archive: zipfile.ZipFile) -> list[zipfile.ZipInf
                 f"{name}: expected only files and folders, got {member.filename!r}, a "
                 f"link or a device; do not use this archive"
             )
+    require_distinct(name, members)
     return [member for member in members if not member.is_dir()]
 
 

@@ -86,7 +86,7 @@ def predict(
     require_limit("time_limit_s", time_limit_s, "seconds")
     began = time.monotonic() if began is None else began
     files = Competition(Path(competition)).require(
-        "sample_submission.csv", "train.csv", "test"
+        "sample_submission.csv", "train.csv", "test", images=False
     )
     image_ids = tables.read_sample(files.sample_csv)
     submission = SubmissionFile(Path(out), image_ids)

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,10 @@ TRIES = 5
 BACKOFF_S = 2.0  # before the second try; doubles with each further one
 MAX_BACKOFF_S = 120.0
 SILENCE_TIMEOUT_S = 330.0  # without output; the client's own read timeout is 300 s
+PREVIEW_TIMEOUT_S = 20.0  # the same, where the answer can be done without
 POLL_S = 0.1
 LARGEST_OUTPUT = 64 * 10**6  # bytes of one call; a listing of a page has some kB
+is_preview: ContextVar[bool] = ContextVar("is_preview", default=False)
 WEB = "https://www.kaggle.com"
 
 # Messages of failures after which the client still exits with 0
@@ -65,16 +68,20 @@ UNAVAILABLE = re.compile(
 )
 
 
+class ClientMissingError(KitError):
+    """Kaggle's client is not installed."""
+
+
 def executable() -> str:
     """The path of the ``kaggle`` command, from this environment or else from PATH.
 
     Raises:
-        KitError: the client is not installed.
+        ClientMissingError: the client is not installed.
     """
     beside = Path(sys.executable).with_name("kaggle")
     path = str(beside) if beside.exists() else shutil.which("kaggle")
     if path is None:
-        raise KitError(
+        raise ClientMissingError(
             "kaggle: expected Kaggle's client, found none; install it with pip install "
             "'kaggle-kit[kaggle]'"
         )
@@ -115,7 +122,7 @@ def call(
         KaggleError: the subclass says what failed, see ``kaggle_kit.errors``. The text
             contains no secrets.
     """
-    tries = tries or TRIES
+    tries = 1 if is_preview.get() else tries or TRIES
     for attempt in range(1, tries + 1):
         if before:
             before()
@@ -291,8 +298,9 @@ def _wait(
             size, last_growth = new_size, time.monotonic()
         if size > LARGEST_OUTPUT:
             return f"more than {LARGEST_OUTPUT} bytes of output: stopped"
-        if time.monotonic() - last_growth > SILENCE_TIMEOUT_S:
-            return f"no output for {SILENCE_TIMEOUT_S:.0f} s: timed out"
+        limit_s = PREVIEW_TIMEOUT_S if is_preview.get() else SILENCE_TIMEOUT_S
+        if time.monotonic() - last_growth > limit_s:
+            return f"no output for {limit_s:.0f} s: timed out"
 
 
 def _quote(text: str) -> str:

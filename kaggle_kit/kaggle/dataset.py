@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from kaggle_kit.errors import (
 from kaggle_kit.kaggle import client
 from kaggle_kit.kaggle.checks import check_text
 from kaggle_kit.kaggle.polling import wait_for
+from kaggle_kit.kaggle.preview import ask_for_preview
 from kaggle_kit.kaggle.replies import DatasetStatus, dataset_files, dataset_status
 from kaggle_kit.storage import json_files
 from kaggle_kit.storage.manifest import MANIFEST, METADATA, describe_file, verify_upload
@@ -101,16 +103,26 @@ def plan_publish(
 ) -> Publication | PublicationPlan:
     """What ``publish`` would do; sends nothing.
 
+    Without an account or a connection, the plan has the commands for a new dataset and for
+    a new version, of which ``publish`` would run one.
+
     Raises:
         KitError: as ``publish``.
     """
     upload = _prepare(bundle, notes)
-    status = dataset_status(upload.handle)
-    existing = upload.find_published(status)
-    if existing:
-        return existing
-    command = client.format_command(*upload.command(status is not None))
-    return PublicationPlan(upload.handle, [command])
+
+    def plan() -> Publication | PublicationPlan:
+        status = dataset_status(upload.handle)
+        existing = upload.find_published(status)
+        return existing or _plan(upload, [status is not None])
+
+    return ask_for_preview(plan) or _plan(upload, [False, True])
+
+
+def _plan(upload: _Upload, cases: Sequence[bool]) -> PublicationPlan:
+    """The commands for each case: whether the dataset exists."""
+    commands = [client.format_command(*upload.command(exists)) for exists in cases]
+    return PublicationPlan(upload.handle, commands)
 
 
 def read_handle(bundle: Path) -> str:

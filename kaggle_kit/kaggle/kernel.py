@@ -25,6 +25,7 @@ from kaggle_kit.rehearsal.kernel_folder import (
     METADATA,
     KernelMetadata,
     find_code_file,
+    find_kernel,
     read_kernel_metadata,
 )
 from kaggle_kit.rehearsal.kernel_sources import (
@@ -34,7 +35,6 @@ from kaggle_kit.rehearsal.kernel_sources import (
     takes_sources,
     trains,
 )
-from kaggle_kit.storage.files import package_path
 from kaggle_kit.storage.json_files import to_json
 
 logger = logging.getLogger(__name__)
@@ -195,7 +195,7 @@ def _prepare(
     kernel: Path | None, handle: str | None, dataset: str | None
 ) -> tuple[Path, KernelMetadata]:
     """Check a kernel folder before anything is sent; return it with its metadata."""
-    kernel = Path(kernel or package_path("kernels") / "inference")
+    kernel = find_kernel(Path(kernel) if kernel else None)
     metadata = complete_metadata(kernel, handle, dataset)
     require_one_competition(kernel, metadata)
     check_output_folders(metadata.id)

@@ -20,10 +20,13 @@ from kaggle_kit.kaggle.kernel_output import Manifest, collect, parse_manifest
 from kaggle_kit.kaggle.kernel_run import SUBMISSIONS, KernelRun, check_output_folders
 from kaggle_kit.kaggle.ledger import LEDGER, check_ledger
 from kaggle_kit.kaggle.submit import ScoredSubmission, submit
-from kaggle_kit.rehearsal.kernel_folder import KernelMetadata, find_code_file
+from kaggle_kit.rehearsal.kernel_folder import (
+    KernelMetadata,
+    find_code_file,
+    find_kernel,
+)
 from kaggle_kit.rehearsal.kernel_sources import make_sources
 from kaggle_kit.storage import json_files
-from kaggle_kit.storage.files import package_path
 from kaggle_kit.storage.json_files import OPTIONAL, to_json
 from kaggle_kit.storage.manifest import MANIFEST
 
@@ -131,7 +134,7 @@ def _prepare(
 ) -> _Job:
     """Check everything that can be checked before anything is sent."""
     bundle = Path(bundle)
-    kernel = Path(kernel or package_path("kernels") / "inference")
+    kernel = find_kernel(Path(kernel) if kernel else None)
     handle = read_handle(bundle)
     metadata = complete_metadata(kernel, None, handle)
     if slug not in metadata.competition_sources:

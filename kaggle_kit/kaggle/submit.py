@@ -30,6 +30,7 @@ from kaggle_kit.kaggle.ledger import (
     update_row,
 )
 from kaggle_kit.kaggle.polling import wait_for
+from kaggle_kit.kaggle.preview import ask_for_preview
 from kaggle_kit.kaggle.replies import (
     Submission,
     SubmissionLimits,
@@ -60,20 +61,27 @@ class ScoredSubmission:
 
 @dataclass(frozen=True, slots=True)
 class SubmissionPlan:
-    """What ``submit`` would do."""
+    """What ``submit`` would do; None for what only Kaggle knows, and did not say."""
 
-    submitted: bool  # whether it is on Kaggle already
-    left_today: int
+    submitted: bool | None  # whether it is on Kaggle already
+    left_today: int | None
     commands: list[str]
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """What is about to be submitted, and what Kaggle says about it."""
+    """What is about to be submitted."""
 
     mark: str  # the end of the description, by which it is recognised
     command: list[str]  # the client's arguments
     row: LedgerRow
+    file: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What Kaggle says about a candidate."""
+
     existing: Submission | None  # the submission, if it was made before
     limits: SubmissionLimits
 
@@ -107,7 +115,8 @@ def submit(
             version is damaged.
     """
     candidate = _prepare(slug, message, kernel, version, file, ledger)
-    submission, limits = candidate.existing, candidate.limits
+    state = _ask(slug, candidate)
+    submission, limits = state.existing, state.limits
     if submission is None:
         if not limits.left:
             raise LimitError(
@@ -121,7 +130,7 @@ def submit(
             f"{slug}: expected a score for {candidate.mark}, got {row.status}; the reason "
             f"is on {client.WEB}/c/{slug}/submissions"
         )
-    is_new = candidate.existing is None
+    is_new = state.existing is None
     return ScoredSubmission(
         ref=row.ref,
         submitted=is_new,
@@ -141,15 +150,18 @@ def plan_submit(
     file: Path | None = None,
     ledger: Path = LEDGER,
 ) -> SubmissionPlan:
-    """What ``submit`` would do; sends nothing.
+    """What ``submit`` would do; sends nothing, and needs no account.
 
     Raises:
         KitError: as ``submit``.
     """
     candidate = _prepare(slug, message, kernel, version, file, ledger)
-    exists = candidate.existing is not None
-    commands = [] if exists else [client.format_command(*candidate.command)]
-    return SubmissionPlan(exists, candidate.limits.left, commands)
+    commands = [client.format_command(*candidate.command)]
+    state = ask_for_preview(lambda: _ask(slug, candidate))
+    if state is None:
+        return SubmissionPlan(None, None, commands)
+    exists = state.existing is not None
+    return SubmissionPlan(exists, state.limits.left, [] if exists else commands)
 
 
 def _prepare(
@@ -160,7 +172,7 @@ def _prepare(
     file: Path | None,
     ledger: Path,
 ) -> _Candidate:
-    """Check everything that can be checked before a submission is sent."""
+    """Check everything that can be checked without Kaggle."""
     if (kernel is None) == (file is None) or (kernel is None) != (version is None):
         options = {"--kernel": kernel, "--version": version, "--file": file}
         given = [name for name, value in options.items() if value is not None]
@@ -180,11 +192,15 @@ def _prepare(
         command += ["-f", str(file)]
     command += ["-m", f"{message} {mark}"]
     check_ledger(ledger)
-    row = _new_row(message, kernel, version, file)
-    existing = _find(slug, mark)
-    if file is not None and existing is None:
-        _check_against_sample(file, slug)
-    return _Candidate(mark, command, row, existing, submission_limits(slug))
+    return _Candidate(mark, command, _new_row(message, kernel, version, file), file)
+
+
+def _ask(slug: str, candidate: _Candidate) -> _State:
+    """Ask Kaggle about a candidate, and check its file against the sample."""
+    existing = _find(slug, candidate.mark)
+    if candidate.file is not None and existing is None:
+        _check_against_sample(candidate.file, slug)
+    return _State(existing, submission_limits(slug))
 
 
 def _check_file(file: Path) -> None:

@@ -1,9 +1,7 @@
 """Backbones from keras-cv, built without internet access."""
 
-import keras
-import keras_cv
-
 from kaggle_kit import config
+from kaggle_kit.frameworks import keras
 
 LITE0 = {
     "stackwise_kernel_sizes": [3, 3, 5, 3, 5, 5, 3],
@@ -36,6 +34,8 @@ def backbone(settings: config.Model, size: int | None = None) -> keras.Model:
         settings: of the model.
         size: s in pixels; None: any multiple of 32.
     """
+    import keras_cv  # only after kaggle_kit.frameworks has set Keras up
+
     if settings.backbone == "resnet50":
         network = keras_cv.models.ResNetBackbone(
             stackwise_filters=[64, 128, 256, 512],

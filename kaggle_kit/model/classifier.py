@@ -1,8 +1,7 @@
 """The network in training: pixels, backbone, pooling, embedding, class head."""
 
-import keras
-
 from kaggle_kit import config
+from kaggle_kit.frameworks import keras
 from kaggle_kit.model.backbones import backbone
 from kaggle_kit.model.layers import CosineHead, GeM, adacos_scale
 

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
+from kaggle_kit.frameworks import tf
 from kaggle_kit.progress import progress
 from kaggle_kit.storage.files import atomic_write
 

@@ -4,12 +4,11 @@ import logging
 from pathlib import Path
 from typing import NamedTuple
 
-import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from kaggle_kit.config import Config
+from kaggle_kit.frameworks import keras, tf
 from kaggle_kit.model.classifier import EMBEDDING
 from kaggle_kit.model.deterministic import stabilise
 

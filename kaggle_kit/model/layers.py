@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
-from keras import KerasTensor, ops
 from numpy.typing import ArrayLike, NDArray
+
+from kaggle_kit.frameworks import KerasTensor, keras, ops
 
 EPSILON = 1e-6
 MIN_SINE = 2e-7**0.5  # of a cosine of 1 - 1e-7

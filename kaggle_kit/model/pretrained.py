@@ -10,11 +10,11 @@ from importlib import util
 from pathlib import Path
 
 import h5py
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit.errors import ArtefactError
+from kaggle_kit.frameworks import keras
 from kaggle_kit.model.torch_checkpoint import read_tensors
 from kaggle_kit.model.weight_files import check_weights_file
 from kaggle_kit.storage.arrays import LARGEST_WEIGHT, require_range

@@ -1,5 +1,6 @@
 """A kernel folder: its ``kernel-metadata.json`` and its code file."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.storage import json_files
+from kaggle_kit.storage.files import package_path
 from kaggle_kit.storage.inside import check_name, resolve_inside
 
 METADATA = "kernel-metadata.json"
@@ -36,6 +38,18 @@ class KernelMetadata:
     kernel_sources: list[str]
     model_sources: list[str]
     keywords: list[str]
+
+
+def find_kernel(kernel: Path | None) -> Path:
+    """A kernel folder: as it is given, or else of that name among the kit's.
+
+    So ``inference`` and ``kernels/inference`` are found in any folder. None means the
+    kit's inference kernel.
+    """
+    own = package_path("kernels") / (kernel.name if kernel else "inference")
+    if kernel is None or (not os.path.exists(kernel) and own.is_dir()):
+        return own
+    return kernel
 
 
 def read_kernel_metadata(kernel: Path) -> KernelMetadata:

@@ -10,7 +10,11 @@ from kaggle_kit.data.layout import Competition
 from kaggle_kit.errors import KitError, RehearsalError
 from kaggle_kit.limits import require_limit
 from kaggle_kit.metrics.score import Score, Validation, score, validate
-from kaggle_kit.rehearsal.kernel_folder import find_code_file, read_kernel_metadata
+from kaggle_kit.rehearsal.kernel_folder import (
+    find_code_file,
+    find_kernel,
+    read_kernel_metadata,
+)
 from kaggle_kit.rehearsal.kernel_process import isolation_command, run_kernel
 from kaggle_kit.rehearsal.kernel_sources import (
     fill_in,
@@ -18,7 +22,6 @@ from kaggle_kit.rehearsal.kernel_sources import (
     require_one_competition,
 )
 from kaggle_kit.storage import places
-from kaggle_kit.storage.files import package_path
 from kaggle_kit.storage.folders import FolderKind, list_files
 from kaggle_kit.storage.json_files import (
     INLINE,
@@ -127,7 +130,7 @@ def rehearse(
     require_limit("memory_gb", memory_gb, "GB")
     layout = Competition(Path(competition)).require(*VISIBLE)
     verify_upload(bundle)
-    kernel = Path(kernel or package_path("kernels") / "inference")
+    kernel = find_kernel(Path(kernel) if kernel else None)
     metadata = read_kernel_metadata(kernel)
     script = find_code_file(kernel, metadata).resolve()
     check_fit(Path(bundle), script)

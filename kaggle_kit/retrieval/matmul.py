@@ -76,7 +76,7 @@ class TensorFlow:
     """
 
     def __init__(self, dtype: str):
-        import tensorflow as tf
+        from kaggle_kit.frameworks import tf
 
         self._tf, self._dtype = tf, tf.as_dtype(dtype)
         self.rounding = {"float32": 2.0**-11, "bfloat16": 2.0**-8}[dtype]
@@ -106,7 +106,7 @@ def choose_product(n_multiplications: float) -> Product:
     if n_multiplications < (TENSORFLOW_FROM if is_loaded else TENSORFLOW_LOAD_FROM):
         return NumPy()
     try:
-        import tensorflow as tf
+        from kaggle_kit.frameworks import tf
     except ImportError:
         return NumPy()
     if tf.config.list_physical_devices("GPU"):

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit.errors import ArtefactError, ConfigError
+from kaggle_kit.frameworks import keras
 from kaggle_kit.storage import arrays, flush
 
 PROGRESS = "place"

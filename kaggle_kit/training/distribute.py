@@ -31,13 +31,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from kaggle_kit import config
 from kaggle_kit.config import Config
 from kaggle_kit.data.datasets import Part
 from kaggle_kit.errors import ArtefactError, ConfigError, KitError
+from kaggle_kit.frameworks import tf
 
 logger = logging.getLogger(__name__)
 # What a damaged shard raises: a wrong checksum, no image, too few images, no file.
@@ -182,6 +182,9 @@ def scale_settings(settings: Config, n_devices: int) -> Config:
 def _find_workers(tf_config: str) -> Workers:
     if tf_config:
         cluster, index = _parse_tf_config(tf_config)
+        logger.info(
+            "waiting for the hosts of TF_CONFIG: %s", ", ".join(map(str, cluster))
+        )
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
         workers = Workers(strategy, len(cluster), index)
     elif len(tf.config.list_logical_devices("GPU")) > 1:

@@ -5,14 +5,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from kaggle_kit import config
 from kaggle_kit.config import Config, input_size
 from kaggle_kit.errors import ArtefactError
+from kaggle_kit.frameworks import keras, require_keras, tf
 from kaggle_kit.model.classifier import classifier, logit_scale
 from kaggle_kit.model.layers import ArcFaceLoss, SmoothedCrossentropy, class_margins
 from kaggle_kit.model.pretrained import load_weights
@@ -97,7 +96,12 @@ class Learner:
 
 
 def build_network(settings: Config, n_classes: int, workers: Workers) -> keras.Model:
-    """The network before its first step: random weights, the backbone's pretrained."""
+    """The network before its first step: random weights, the backbone's pretrained.
+
+    Raises:
+        KitError: Keras has settings that change what the network is.
+    """
+    require_keras()
     earlier = keras.config.dtype_policy()
     if settings.train.mixed_precision:
         keras.config.set_dtype_policy("mixed_float16")

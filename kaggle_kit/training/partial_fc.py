@@ -17,8 +17,7 @@ of which samples its own; here every device has all tables, and all train the sa
 from collections.abc import Sequence
 from typing import Any
 
-import keras
-import tensorflow as tf
+from kaggle_kit.frameworks import keras, tf
 
 MOMENTS = ("rows_momentum", "rows_velocity")
 

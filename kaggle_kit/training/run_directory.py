@@ -15,7 +15,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import keras
 import pandas as pd
 
 from kaggle_kit import config
@@ -23,6 +22,7 @@ from kaggle_kit.config import Config, image_size
 from kaggle_kit.data.non_landmarks import RECORD
 from kaggle_kit.data.subset import same_split
 from kaggle_kit.errors import ArtefactError, ConfigError
+from kaggle_kit.frameworks import keras
 from kaggle_kit.storage import tables
 from kaggle_kit.storage.csv_files import write_rows
 from kaggle_kit.storage.files import atomic_write, report_full_disk

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from kaggle_kit import config
 from kaggle_kit.config import Config
+from kaggle_kit.frameworks import keras, tf
 from kaggle_kit.storage.tables import Class
 from kaggle_kit.training.distribute import Workers
 from kaggle_kit.training.partial_fc import SampledHead

@@ -6,15 +6,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from kaggle_kit.config import Config
 from kaggle_kit.data.datasets import TrainingImages
 from kaggle_kit.data.shards_manifest import ShardsManifest, read_manifest
 from kaggle_kit.errors import ConfigError
+from kaggle_kit.frameworks import keras, tf
 from kaggle_kit.limits import require_stop
 from kaggle_kit.progress import progress
 from kaggle_kit.training.checkpoint import EpochProgress

@@ -117,3 +117,56 @@ def test_text_in_the_form_of_a_credential_is_found(folder, home, text):
 def test_text_about_tokens_is_no_leak(folder, home):
     (folder / "a.md").write_text("a token begins with KGAT_ and is long")
     check_no_leaks(folder, [])
+
+
+@pytest.mark.parametrize("place", ["/datasets", "/train", "/data", "/out", "/tmp"])
+def test_a_folder_whose_name_is_ordinary_text_is_no_leak(
+    folder, home, monkeypatch, place
+):
+    texts = (
+        f"see {{WEB}}{place}/{{slug}}, ROOT{place}/0, the folder {place}, '{place}/'",
+        f"Bus at {place} station, {place}/../x, {place}/no-such-file.jpg",
+    )
+    (folder / "notes.md").write_text("\n".join(texts))
+    (folder / "weights.bin").write_bytes(b"\x00\xff" + place.encode() + b"\x00")
+    check_no_leaks(folder, [Path(place)])
+    monkeypatch.setenv("HOME", "/tmp")  # as in a container
+    (folder / "kaggle_kit").mkdir()
+    (folder / "kaggle_kit" / "a.py").write_text("SCRATCH = '/tmp'\n")
+    check_no_leaks(folder, [Path(place)])
+
+
+@pytest.fixture
+def short(tmp_path):
+    """A folder of one part at the top of this machine's tree, which is not ours to make."""
+    places = [p for p in map(Path, ("/opt", "/usr", "/var", "/etc")) if p.is_dir()]
+    return next((p, next(p.iterdir()).name) for p in places if any(p.iterdir()))
+
+
+@pytest.mark.parametrize("name", ["a.json", "model/saved_model.pb", "kaggle_kit/a.py"])
+def test_what_is_in_such_a_folder_is_a_leak_in_any_file(folder, home, short, name):
+    place, entry = short
+    (folder / "kaggle_kit").mkdir()
+    for end in ("", "/x.jpg", ", and more"):
+        (folder / name).write_bytes(b"\x00 '" + f"{place}/{entry}{end}'".encode())
+        assert str(place) in refuse(folder, [place])
+
+
+@pytest.mark.parametrize("n", [48, 65, 80, 97, 122])
+def test_a_path_after_its_length_is_found_in_a_saved_model(
+    folder, home, monkeypatch, n
+):
+    """Protocol Buffers put the length before a text, here a byte that looks like a letter."""
+    monkeypatch.setenv("HOME", "/rooty")
+    path = b"/rooty/model.py".ljust(n, b"x")
+    (folder / "saved_model.pb").write_bytes(b"\x00\x0a" + bytes([n]) + path + b"2\x01a")
+    assert "/rooty" in refuse(folder)
+
+
+def test_without_a_home_folder_the_rest_is_found(folder, home, monkeypatch, tmp_path):
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    (folder / "a.txt").write_text("nothing")
+    check_no_leaks(folder, [tmp_path / "run"])
+    (folder / "a.txt").write_text(f"{tmp_path}/run/x")
+    assert "a.txt" in refuse(folder, [tmp_path / "run"])

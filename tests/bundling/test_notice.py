@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from kaggle_kit.bundling import notice
-from kaggle_kit.bundling.notice import licence_text, write_notice
+from kaggle_kit.bundling.notice import licence_text, read_authors, write_notice
 from kaggle_kit.data.non_landmarks import (
     OFF,
     ORIGINS,
@@ -50,7 +50,9 @@ def test_authors_of_the_gallery_are_listed_and_no_others(bundle, tmp_path, monke
     others = [f"f{n:015x}" for n in range(9)]
     ids = [IDS[3], *others[:4], IDS[0], *others[4:], IDS[4]]
     table = write_authors(tmp_path, ids, ("title", *notice.COLUMNS[:-1], "more"))
-    assert write_notice(bundle, tmp_path, POOLS) == 3
+    authors_of = read_authors(tmp_path, {*IDS, others[0]})
+    assert others[0] in authors_of
+    assert write_notice(bundle, authors_of, POOLS) == 3
     authors = pd.read_csv(bundle / "attribution.csv", dtype=str, keep_default_na=False)
     expected = table[table["id"].isin(IDS)][list(notice.COLUMNS)]
     assert list(authors.columns) == list(notice.COLUMNS)
@@ -59,10 +61,10 @@ def test_authors_of_the_gallery_are_listed_and_no_others(bundle, tmp_path, monke
 
 
 def test_the_notice_says_where_the_non_landmarks_come_from(bundle, tmp_path):
-    write_notice(bundle, tmp_path, POOLS)
+    write_notice(bundle, {}, POOLS)
     text = (bundle / "NOTICE.md").read_text()
     assert "vectors of 12 images without a landmark, of the folder train/" in text
-    write_notice(bundle, tmp_path, PoolCounts("none", OFF))
+    write_notice(bundle, {}, PoolCounts("none", OFF))
     assert (
         "This folder has no vectors of images without a landmark"
         in (bundle / "NOTICE.md").read_text()
@@ -73,7 +75,7 @@ def test_the_notice_says_where_the_non_landmarks_come_from(bundle, tmp_path):
 def test_without_known_authors_there_is_only_a_notice(bundle, tmp_path, ids):
     if ids:
         write_authors(tmp_path, ids)
-    assert write_notice(bundle, tmp_path, POOLS) == 0
+    assert write_notice(bundle, read_authors(tmp_path, IDS), POOLS) == 0
     assert sorted(p.name for p in bundle.iterdir()) == ["NOTICE.md", "gallery"]
     text = (bundle / "NOTICE.md").read_text()
     assert "arXiv:2004.01804" in text and "train_attribution.csv" in text
@@ -82,11 +84,11 @@ def test_without_known_authors_there_is_only_a_notice(bundle, tmp_path, ids):
 @pytest.mark.parametrize(
     "content", ["id,url\na,b\n", "", 'id,url,author,license,title\n"a']
 )
-def test_an_invalid_table_is_refused_in_one_line(bundle, tmp_path, content):
+def test_an_invalid_table_is_refused_in_one_line(tmp_path, content):
     (tmp_path / notice.SOURCE).write_text(content)
     expected = r"train_attribution\.csv: expected a CSV"
     with pytest.raises(TableError, match=expected) as error:
-        write_notice(bundle, tmp_path, POOLS)
+        read_authors(tmp_path, IDS)
     assert "\n" not in str(error.value)
 
 

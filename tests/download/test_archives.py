@@ -131,3 +131,22 @@ def test_a_file_of_another_size_is_replaced(stage):
     (stage.root / "a.jpg").write_bytes(b"shorter")
     unpack_zip(saved(stage, zip_of([("a.jpg", jpeg(1)), ("folder/", b"")])), stage)
     assert in_place(stage) == {"a.jpg": jpeg(1)}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("a", "a/b"),
+        ("a/b", "a"),
+        ("a/b/c.jpg", "a/b"),
+        ("a/", "a"),
+        ("a//b", "a/b"),
+        ("./a", "a"),
+        ("x/../a", "a"),
+    ],
+)
+def test_names_that_cannot_all_be_files_are_refused_before_unpacking(stage, names):
+    content = zip_of([("train.csv", b"id\n"), *((name, b"x") for name in names)])
+    with pytest.raises(DataError, match=r"a\.zip: expected .* do not use"):
+        unpack_zip(saved(stage, content), stage)
+    assert in_place(stage) == {}

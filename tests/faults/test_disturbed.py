@@ -191,7 +191,7 @@ def test_a_process_apart_ends_when_the_one_before_it_is_killed(tmp_path, tried):
     code = (
         "import sys, time; from kaggle_kit.subprocess_call import run_in_subprocess;"
         "from tests.faults.test_disturbed import beat;"
-        "run_in_subprocess(beat, sys.argv[1]) if __name__ == '__main__' else None"
+        "run_in_subprocess(beat, sys.argv[1])"
     )
     script = tmp_path / "script.py"
     script.write_text(code)
