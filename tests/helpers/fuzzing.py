@@ -5,6 +5,7 @@ environment variable ``KAGGLE_KIT_FUZZ``, a folder, each block that has ended is
 ``NAME.jsonl`` there, and the same command does not repeat it.
 """
 
+import gc
 import json
 import os
 import resource
@@ -120,6 +121,7 @@ def _run_child(block: Block, first: int, n: int, megabytes: int) -> dict[str, An
 
 def _work(block: Block, first: int, n: int, megabytes: int, writing: int) -> None:
     """In the forked process: the block, to its end."""
+    gc.freeze()  # else it may collect what waits for threads that it does not have
     meter = Meter()
     before = peak_mb()
     try:
