@@ -100,7 +100,7 @@ def test_the_notice_shows_the_record_of_a_run_as_text(bundle, tmp_path):
     """The record may be of a stranger's run."""
     evil = "![x](https://evil.example/a.png)\n\n# heading <img src=//evil.example>"
     pools = PoolCounts("listed", evil, penalty=3)
-    write_notice(bundle, tmp_path, pools)
+    write_notice(bundle, read_authors(tmp_path, IDS), pools)
     text = (bundle / "NOTICE.md").read_text("utf-8")
     tokens = pytest.importorskip("markdown_it").MarkdownIt("commonmark").parse(text)
     kinds = [t.type for token in tokens for t in (token.children or [token])]

@@ -170,7 +170,7 @@ def renamed(folder):
 
 REAL = {
     "restored": (restored, "WriteFile"),
-    "prepared": (prepared, "VarHandleOp"),
+    "prepared": (prepared, "VarHandleOp|WriteFile"),  # in the order of the file
     "swapped": (swapped, "WriteFile"),
     "renamed": (renamed, "WriteFile"),
 }

@@ -172,7 +172,9 @@ def test_a_file_that_is_not_there_is_named(files, tmp_path):
     _, solution = files("", TRUTH)
     with pytest.raises(TableError, match=r"none\.csv: expected a CSV file, found none"):
         score(tmp_path / "none.csv", solution)
-    with pytest.raises(TableError, match="expected a readable CSV"):
+    with pytest.raises(
+        TableError, match="expected a CSV file, got a pipe, a device or a folder"
+    ):
         score(tmp_path, solution)
 
 

@@ -164,12 +164,11 @@ def test_contact_sheets_are_bounded():
         assert landmark is None or all(int(i[:4]) == landmark for i in ids)
 
 
-def test_without_images_there_is_a_sheet(tmp_path, capsys):
+def test_an_index_of_no_image_that_decodes_is_an_error(tmp_path, capsys):
     (tmp_path / "train" / "x").mkdir(parents=True)
     (tmp_path / "train.csv").write_text("id,landmark_id\nabc0,7\n")
     out = tmp_path / "index.csv"
     args = ["index", "--competition", str(tmp_path), "--out", str(out), "--report"]
-    assert cli.main(args) == 0
-    made = json.loads(capsys.readouterr().out)
-    assert made["labelled"] == 0 and made["broken"] == 1
-    assert "There are no images." in (tmp_path / "index.report.html").read_text("utf-8")
+    assert cli.main(args) == 1
+    assert "expected images that decode, got none of 1" in capsys.readouterr().err
+    assert "abc0,no file" in (tmp_path / "index.broken.csv").read_text("utf-8")
