@@ -189,8 +189,6 @@ def _non_landmarks(counts: Mapping[str, int]) -> Html:
 
 
 def _sizes(images: Sequence[Image]) -> Html:
-    if not images:
-        return section("Sizes of images", tag("p", "There are no images."))
     width = np.array([p.width for p in images], float)
     height = np.array([p.height for p in images], float)
     measures = {
