@@ -67,11 +67,12 @@ class Engine(Protocol):
     """Decodes images and loads networks.
 
     Attributes:
-        network: name of the network in floats, in an embedder's folder.
+        networks: names of the network in floats in an embedder's folder; the first that is
+            there is taken.
         n_threads: how many images to decode at the same time.
     """
 
-    network: str
+    networks: Sequence[str]
     n_threads: int
 
     def decode(self, image: Image, side: int | None = None) -> NDArray[np.uint8] | None:

@@ -141,7 +141,7 @@ def inverse_root(inputs: Inputs, options: Any) -> Array:
 def over_last(inputs: Inputs, options: Any) -> Array:
     """SOFTMAX, LOG_SOFTMAX and L2_NORMALIZATION."""
     (x,) = take(inputs, {FLOAT})
-    if not 1 <= x.rank <= MAX_BROADCAST or getattr(options, "activation", 0):
+    if not 1 <= x.rank <= MAX_BROADCAST or getattr(options, "activation", 0) != 0:
         refuse(f"an array {x.shape}, or an activation after it")
     if not math.isfinite(getattr(options, "beta", 0.0)):
         refuse(f"the factor {options.beta}")
@@ -229,7 +229,7 @@ def _convolved(inputs: Inputs, dimension: int) -> list[Array]:
 def _slide(images: Array, sides: Shape, options: Any) -> Shape:
     """The height and width of what a filter gives that slides over images."""
     _require_activation(options)
-    if options.padding not in PADDINGS or getattr(options, "bias_type", 0):
+    if options.padding not in PADDINGS or getattr(options, "bias_type", 0) != 0:
         refuse(f"the padding {options.padding}, or another type of bias")
     result = []
     strides = options.stride_h, options.stride_w

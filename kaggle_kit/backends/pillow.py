@@ -1,5 +1,6 @@
 """The engine of the app: images by Pillow and NumPy, networks by LiteRT."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ THREADS = 2  # per image; a free host has no more cores
 class LightEngine:
     """An ``Engine`` without TensorFlow, which gives the same pixels."""
 
-    network = LITE
+    networks: Sequence[str] = (LITE,)
     n_threads = 1  # a thread does not return all of its memory to the system
 
     def decode(self, image: Image, side: int | None = None) -> NDArray[np.uint8] | None:

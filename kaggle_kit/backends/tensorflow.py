@@ -16,7 +16,7 @@ from kaggle_kit.backends.litert import LiteRunner, concatenate_outputs
 from kaggle_kit.data.decode import count_decoders, decode_file
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.convert_litert import hide_interpreter_warning
-from kaggle_kit.model.safety import check_lite, check_saved_model
+from kaggle_kit.model.safety import check_saved_model
 
 logger = logging.getLogger(__name__)
 OUT_OF_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)
@@ -123,7 +123,7 @@ class SavedModelRunner:
 class TensorFlowEngine:
     """An ``Engine`` with TensorFlow's decoders, for SavedModels and LiteRT files."""
 
-    network = MODEL
+    networks: Sequence[str] = (MODEL,)
 
     def __init__(self) -> None:
         self.n_threads = count_decoders()
@@ -165,7 +165,6 @@ def enable_mixed_precision() -> None:
 
 
 def _create_interpreter(path: str) -> Any:
-    """Check a LiteRT file and create an interpreter with one thread."""
-    check_lite(Path(path))
+    """Create an interpreter of a LiteRT file, with one thread."""
     with hide_interpreter_warning():
         return tf.lite.Interpreter(path, num_threads=1)

@@ -16,6 +16,7 @@ from kaggle_kit.commands.options import (
     RUNS,
     SET,
     TIME_LIMIT_S,
+    UNTRUSTED,
     count,
     load_settings,
     parse_changes,
@@ -101,6 +102,7 @@ def ablate(args: argparse.Namespace) -> Result:
     COMPETITION,
     OUT,
     TIME_LIMIT_S,
+    UNTRUSTED,
     example="""kaggle-kit predict --bundle bundle --competition demo/competition \\
       --out submission.csv""",
 )
@@ -109,7 +111,13 @@ def predict(args: argparse.Namespace) -> Result:
     require_bundle(args.bundle)
     from kaggle_kit.inference.predict import predict
 
-    return predict(args.bundle, args.competition, args.out, args.time_limit_s)
+    return predict(
+        args.bundle,
+        args.competition,
+        args.out,
+        args.time_limit_s,
+        untrusted=args.untrusted,
+    )
 
 
 @BUNDLING.command(

@@ -97,6 +97,12 @@ LEDGER = path(
     "the table of all submissions (submissions/ledger.csv)",
     required=False,
 )
+UNTRUSTED = argument(
+    "--untrusted",
+    action="store_true",
+    help="for a bundle that you did not make: run its networks in processes of their "
+    "own that may not write, LiteRT files where it has them (slower to start)",
+)
 PHOTO = argument("photo", type=Path, metavar="PHOTO", help="an image")
 
 

@@ -4,13 +4,11 @@ A TensorFlow graph is a program: some operations write files, and parts of a Sav
 as soon as it is loaded. These checks parse the files before TensorFlow loads them.
 """
 
-import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
-from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.python.framework import op_def_registry
 from tensorflow.python.saved_model.loader_impl import parse_saved_model
 
@@ -58,26 +56,6 @@ def check_saved_model(folder: Path, names: Iterable[str]) -> None:
     for name, operation in _operations(graph, called):
         if _has_effect(operation):
             raise _refusal(folder, f"the operation {operation!r} in {name!r}")
-
-
-def check_lite(path: Path) -> None:
-    """Refuse a LiteRT file with custom operations, such as those of TensorFlow.
-
-    Raises:
-        OSError, ValueError: the file is missing or malformed.
-        ArtefactError: it has a custom operation.
-    """
-    content = path.read_bytes()
-    if content[4:8] != b"TFL3":
-        raise ValueError("no LiteRT file")
-    try:
-        model = schema.Model.GetRootAs(content)
-        codes = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
-        names = [bytes(code.CustomCode() or b"") for code in codes]
-    except (struct.error, LookupError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"a damaged LiteRT file ({error!r})") from None
-    for name in filter(None, names):
-        raise _refusal(path, f"the operation {name.decode('latin-1')[:80]!r}")
 
 
 def _function_names(graph: MetaGraphDef, node_id: int) -> list[str]:

@@ -12,10 +12,11 @@ import pytest
 import tensorflow as tf
 
 from kaggle_kit.backends.base import VIEWS
+from kaggle_kit.backends.litert_check import check_lite
 from kaggle_kit.backends.tensorflow import SavedModelRunner, load_runner
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.pretrained import load_weights
-from kaggle_kit.model.safety import check_lite, check_saved_model
+from kaggle_kit.model.safety import check_saved_model
 from tests.helpers.complaints import check_complaint
 
 KIT = Path(__file__).parents[2] / "kaggle_kit"

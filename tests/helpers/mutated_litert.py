@@ -8,6 +8,18 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 EXTREMES = [-(2**31), -128, -2, -1, 0, 1, 2, 3, 5, 7, 64, 127, 1000, 2**16, 2**31 - 1]
 FACTORS = [0.0, -1.0, 1e-30, 1e-6, 0.5, 3.0, 1e6, 1e30, float("inf"), float("nan")]
+TWICE = ["tensor", "options", "quantization", "numbers"]
+KINDS = [
+    *TWICE,
+    *TWICE,
+    "inputs",
+    "outputs",
+    "code",
+    "order",
+    "buffer",
+    "signature",
+    "graph",
+]
 N_BYTES = [1, 1, 2, 4, 30]
 
 
@@ -28,7 +40,9 @@ def mutate_bytes(content: bytes, rng: random.Random) -> bytes:
     for _ in range(rng.choice(N_BYTES)):
         place = rng.choice(structure if rng.random() < 0.9 else [(0, len(content))])
         at = rng.randrange(*place)
-        changed[at] = rng.choice([rng.randrange(256), changed[at] ^ 1 << rng.randrange(8)])
+        changed[at] = rng.choice(
+            [rng.randrange(256), changed[at] ^ 1 << rng.randrange(8)]
+        )
     return bytes(changed)
 
 
@@ -64,19 +78,22 @@ def _structure(content: bytes) -> list[tuple[int, int]]:
 
 def _change_one(model, rng: random.Random) -> None:
     graph = model.subgraphs[0]
-    kind = rng.choice(
-        "tensor tensor options options inputs outputs code order buffer quantization "
-        "quantization numbers numbers signature graph".split()
-    )
+    kind = rng.choice(KINDS)
     if kind == "tensor":
         _change_object(rng.choice(graph.tensors), rng)
     elif kind == "options":
         _change_object(rng.choice(graph.operators).builtinOptions, rng)
     elif kind in ("inputs", "outputs"):
         operator = rng.choice(graph.operators)
-        setattr(operator, kind, _change_list(getattr(operator, kind), rng, len(graph.tensors)))
+        setattr(
+            operator,
+            kind,
+            _change_list(getattr(operator, kind), rng, len(graph.tensors)),
+        )
     elif kind == "code":
-        target = rng.choice([rng.choice(model.operatorCodes), rng.choice(graph.operators)])
+        target = rng.choice(
+            [rng.choice(model.operatorCodes), rng.choice(graph.operators)]
+        )
         _change_object(target, rng)
     elif kind == "order":
         i, j = rng.randrange(len(graph.operators)), rng.randrange(len(graph.operators))
@@ -101,14 +118,18 @@ def _change_one(model, rng: random.Random) -> None:
             _change_object(rng.choice(tensors).quantization, rng)
     elif kind == "signature":
         signature = rng.choice(model.signatureDefs)
-        _change_object(rng.choice([signature, *signature.inputs, *signature.outputs]), rng)
+        _change_object(
+            rng.choice([signature, *signature.inputs, *signature.outputs]), rng
+        )
     else:
         _change_object(rng.choice([graph, model]), rng)
 
 
 def _change_numbers(model, rng: random.Random) -> None:
     """Change a small constant of integers: axes, shapes, limits of slices, biases."""
-    tensors = [t for t in model.subgraphs[0].tensors if t.type == schema.TensorType.INT32]
+    tensors = [
+        t for t in model.subgraphs[0].tensors if t.type == schema.TensorType.INT32
+    ]
     for tensor in rng.sample(tensors, len(tensors)):
         data = model.buffers[tensor.buffer].data
         if data is not None and len(data) >= 4:
@@ -163,7 +184,9 @@ def _change_list(values, rng: random.Random, limit: int):
         if array.dtype.kind == "f":
             changed[i] *= rng.choice(FACTORS)
         else:
-            changed[i] = rng.choice([_number(rng, int(changed[i])), rng.randrange(limit)])
+            changed[i] = rng.choice(
+                [_number(rng, int(changed[i])), rng.randrange(limit)]
+            )
     if not changed:
         return np.array([], array.dtype)
     kind = array.dtype if array.dtype.kind == "f" or array.size else np.int32
