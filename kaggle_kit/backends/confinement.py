@@ -28,7 +28,10 @@ N_FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 ALL_FILE_RIGHTS, NETWORK_RIGHTS, SCOPES = 16, 0b11, 0b11
 NETWORK_FROM, SCOPES_FROM = 4, 6  # versions
 # What loading a library and counting processors read.
-SYSTEM = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/proc", "/sys", "/dev/urandom")
+SYSTEM = (
+    *("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/sys", "/dev/urandom"),
+    *("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat"),
+)
 
 
 class _Ruleset(ctypes.Structure):

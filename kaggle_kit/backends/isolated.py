@@ -94,6 +94,7 @@ class IsolatedRunner:
             with self._deadline(LOAD_S):
                 self._describe(self._receive())
         except BaseException:
+            self._process.kill()
             self.close()
             raise
 
@@ -145,7 +146,7 @@ class IsolatedRunner:
             self.side, self.width = int(answer["side"]), int(answer["width"])
             self.n_classes = int(answer["n_classes"])
             self.views: Sequence[str] = [v for v in VIEWS if v in answer["views"]]
-        except (LookupError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
             self._raise_wrong(repr(error)[:80])
         is_possible = 0 < self.side <= MAX_SIDE and 0 < self.width <= MAX_WIDTH
         if not is_possible or not 0 <= self.n_classes <= MAX_WIDTH or not self.views:
@@ -162,7 +163,7 @@ class IsolatedRunner:
             self._raise_dead()
         try:
             answer = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             self._raise_wrong(repr(line[:40]))
         if not isinstance(answer, dict):
             self._raise_wrong(repr(line[:40]))
