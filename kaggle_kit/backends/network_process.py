@@ -9,6 +9,8 @@ import json
 import os
 import select
 import signal
+import sys
+import tempfile
 import threading
 from importlib import import_module
 from pathlib import Path
@@ -34,11 +36,12 @@ def main(engine: str, network: str, mixed_precision: str, parent: str) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to stop
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, 0)
-    os.dup2(nowhere, 1)  # libraries may print
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)  # libraries may print
     path = Path(network)
     confine([path])
+    _go_without_folders()
     threading.Thread(target=_watch, args=(requests, int(parent)), daemon=True).start()
     try:
         runner = _load(engine, path, mixed_precision == "1")
@@ -61,6 +64,13 @@ def main(engine: str, network: str, mixed_precision: str, parent: str) -> None:
             f"bundle"
         )
         _send(answers, error=text, is_artefact=True)
+
+
+def _go_without_folders() -> None:
+    """Let libraries find no settings, and not try where they can write."""
+    nowhere = os.path.join(os.sep, "nowhere")
+    os.environ["HOME"] = os.environ["KERAS_HOME"] = tempfile.tempdir = nowhere
+    sys.modules["matplotlib"] = None  # type: ignore[assignment] # Keras can do without
 
 
 def _load(engine: str, path: Path, mixed_precision: bool) -> Runner:
