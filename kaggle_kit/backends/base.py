@@ -69,10 +69,13 @@ class Engine(Protocol):
     Attributes:
         networks: names of the network in floats in an embedder's folder; the first that is
             there is taken.
+        loader: the function that loads a network without the engine, as
+            ``module:function``; its arguments are those of ``load_runner``.
         n_threads: how many images to decode at the same time.
     """
 
     networks: Sequence[str]
+    loader: str
     n_threads: int
 
     def decode(self, image: Image, side: int | None = None) -> NDArray[np.uint8] | None:

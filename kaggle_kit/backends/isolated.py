@@ -44,8 +44,8 @@ class IsolatedEngine:
     """
 
     def __init__(self, engine: Engine):
-        """Wrap an engine, whose class must need no arguments."""
         self._engine = engine
+        self.loader = engine.loader
         self.networks: Sequence[str] = tuple(dict.fromkeys((LITE, *engine.networks)))
         self.n_threads = engine.n_threads
 
@@ -55,18 +55,18 @@ class IsolatedEngine:
 
     def load_runner(self, path: Path, mixed_precision: bool) -> Runner:
         """Load a network in a process of its own; see ``Engine.load_runner``."""
-        return IsolatedRunner(path, type(self._engine), mixed_precision)
+        return IsolatedRunner(path, self.loader, mixed_precision)
 
 
 class IsolatedRunner:
     """A ``Runner`` of a network in another process, which ends with this one."""
 
-    def __init__(self, path: Path, engine: type[Engine], mixed_precision: bool = False):
+    def __init__(self, path: Path, loader: str, mixed_precision: bool = False):
         """Start the process, and wait until it has loaded the network.
 
         Args:
             path: of the network.
-            engine: that loads and runs it there.
+            loader: the function that loads it there; see ``Engine.loader``.
 
         Raises:
             ArtefactError: the network is missing or damaged, or its process died.
@@ -75,7 +75,7 @@ class IsolatedRunner:
         self._path = path
         self._has_expired = False
         arguments = [
-            f"{engine.__module__}:{engine.__qualname__}",
+            loader,
             str(path.resolve()),
             "1" if mixed_precision else "0",
             str(os.getpid()),

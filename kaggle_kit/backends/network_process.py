@@ -12,24 +12,25 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from kaggle_kit.backends.base import Engine, Runner
+from kaggle_kit.backends.base import Runner
 from kaggle_kit.backends.confinement import confine
 from kaggle_kit.errors import ArtefactError, KitError
 
 OUTPUTS = ("embedding", "log_probability")  # in the order in which they are sent
 
 
-def main(engine: str, network: str, mixed_precision: str, parent: str) -> None:
+def main(loader: str, network: str, mixed_precision: str, parent: str) -> None:
     """Load a network, and run it until the parent closes the pipe or dies.
 
     Args:
-        engine: module and class, as ``module:class``.
+        loader: see ``Engine.loader``.
         network: the path of a file or folder.
         mixed_precision: "1" or "0"; see ``Engine.load_runner``.
         parent: the id of the process that started this one.
@@ -44,7 +45,9 @@ def main(engine: str, network: str, mixed_precision: str, parent: str) -> None:
     _go_without_folders()
     threading.Thread(target=_watch, args=(requests, int(parent)), daemon=True).start()
     try:
-        runner = _load(engine, path, mixed_precision == "1")
+        module, _, name = loader.partition(":")
+        load: Callable[[Path, bool], Runner] = getattr(import_module(module), name)
+        runner = load(path, mixed_precision == "1")
         views = list(runner.views)
         _send(
             answers,
@@ -71,12 +74,6 @@ def _go_without_folders() -> None:
     nowhere = os.path.join(os.sep, "nowhere")
     os.environ["HOME"] = os.environ["KERAS_HOME"] = tempfile.tempdir = nowhere
     sys.modules["matplotlib"] = None  # type: ignore[assignment] # Keras can do without
-
-
-def _load(engine: str, path: Path, mixed_precision: bool) -> Runner:
-    module, _, name = engine.partition(":")
-    loader: Engine = getattr(import_module(module), name)()
-    return loader.load_runner(path, mixed_precision)
 
 
 def _answer(

@@ -124,6 +124,7 @@ class TensorFlowEngine:
     """An ``Engine`` with TensorFlow's decoders, for SavedModels and LiteRT files."""
 
     networks: Sequence[str] = (MODEL,)
+    loader = "kaggle_kit.backends.tensorflow:load_runner"
 
     def __init__(self) -> None:
         self.n_threads = count_decoders()
@@ -136,17 +137,20 @@ class TensorFlowEngine:
 
     def load_runner(self, path: Path, mixed_precision: bool) -> Runner:
         """Load a network; see ``Engine.load_runner``."""
-        if mixed_precision:
-            enable_mixed_precision()
-        return load_runner(path)
+        return load_runner(path, mixed_precision)
 
 
-def load_runner(path: Path) -> Runner:
+def load_runner(path: Path, mixed_precision: bool = False) -> Runner:
     """Load the network in a LiteRT file or in the folder of a SavedModel.
+
+    Args:
+        mixed_precision: see ``Engine.load_runner``.
 
     Raises:
         ArtefactError: it is neither.
     """
+    if mixed_precision:
+        enable_mixed_precision()
     if path.suffix != ".tflite":
         return SavedModelRunner(path)
     if gpus():

@@ -34,7 +34,7 @@ def path(exports):
 @pytest.fixture
 def runner(path):
     """A network that runs, in a process of its own."""
-    runner = IsolatedRunner(path, LightEngine)
+    runner = IsolatedRunner(path, LightEngine.loader)
     yield runner
     runner.close()
 
@@ -128,7 +128,7 @@ def test_a_network_that_takes_no_end_is_one_line(runner, path, monkeypatch):
 def test_what_a_taken_over_process_answers_is_not_believed(path, monkeypatch, answer):
     monkeypatch.setattr(isolated, "START", f"import os, sys; {answer}")
     with pytest.raises(ArtefactError) as caught:
-        IsolatedRunner(path, LightEngine)
+        IsolatedRunner(path, LightEngine.loader)
     check_complaint(caught.value, path)
 
 
@@ -136,7 +136,7 @@ def test_outputs_that_are_cut_short_are_one_line(path, monkeypatch):
     header = '{"side": 32, "width": 8, "n_classes": 0, "views": ["serve"]}'
     short = f"print({header!r}); print('{{}}'); print('too short'); sys.stdout.flush()"
     monkeypatch.setattr(isolated, "START", f"import sys; {short}; sys.stdin.readline()")
-    runner = IsolatedRunner(path, LightEngine)
+    runner = IsolatedRunner(path, LightEngine.loader)
     with pytest.raises(ArtefactError, match="ended with code 0"):
         runner.start(pixels(runner, 1))()
     runner.close()
@@ -146,7 +146,7 @@ def test_a_file_that_is_refused_is_the_line_of_the_check(tmp_path):
     path = tmp_path / "x.tflite"
     path.write_bytes(b"\x08\0\0\0TFL3 but no more")
     with pytest.raises(ArtefactError, match="expected a LiteRT file") as caught:
-        IsolatedRunner(path, LightEngine)
+        IsolatedRunner(path, LightEngine.loader)
     check_complaint(caught.value, path)
 
 
@@ -168,7 +168,7 @@ import sys, time
 from pathlib import Path
 from kaggle_kit.backends.isolated import IsolatedRunner
 from kaggle_kit.backends.pillow import LightEngine
-runner = IsolatedRunner(Path(sys.argv[1]), LightEngine)
+runner = IsolatedRunner(Path(sys.argv[1]), LightEngine.loader)
 print(runner._process.pid, flush=True)
 time.sleep(60)
 """
@@ -187,7 +187,7 @@ def test_the_process_ends_with_a_parent_that_is_killed(path):
 def test_the_process_outlives_the_thread_that_started_it_and_ends_when_closed(path):
     found = []
     thread = threading.Thread(
-        target=lambda: found.append(IsolatedRunner(path, LightEngine))
+        target=lambda: found.append(IsolatedRunner(path, LightEngine.loader))
     )
     thread.start()
     thread.join()
@@ -199,7 +199,7 @@ def test_the_process_outlives_the_thread_that_started_it_and_ends_when_closed(pa
 
 def test_secrets_of_the_environment_are_not_passed_on(path, monkeypatch):
     monkeypatch.setenv("KAGGLE_KEY", "secret")
-    runner = IsolatedRunner(path, LightEngine)
+    runner = IsolatedRunner(path, LightEngine.loader)
     environment = Path(f"/proc/{runner._process.pid}/environ").read_bytes()
     runner.close()
     assert b"secret" not in environment
@@ -210,13 +210,13 @@ def test_modules_in_the_working_folder_are_not_imported(path, tmp_path, monkeypa
         (tmp_path / f"{name}.py").write_text("raise SystemExit(99)")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    IsolatedRunner(path, LightEngine).close()
+    IsolatedRunner(path, LightEngine.loader).close()
 
 
 class Recording:
     """An engine that only records what it is asked to load."""
 
-    n_threads = 1
+    n_threads, loader = 1, ""
 
     def __init__(self, networks=(MODEL,)):
         self.networks, self.paths = networks, []
