@@ -132,10 +132,10 @@ def _find_rule(path: Path, code: OperatorCode) -> Rule:
     if code.old_code != min(number, MAX_OLD_CODE):
         refuse(f"an operation with the codes {code.code} and {code.old_code}")
     rule = RULES.get(number)
-    if rule is None or not 1 <= code.version <= rule.max_version:
-        name = rule.name if rule else f"number {number}"
+    if rule is None or code.custom or not 1 <= code.version <= rule.max_version:
+        name = code.custom[:80] or (rule.name if rule else str(number))
         raise ArtefactError(
-            f"{path}: expected a network of operations that the kit knows, got {name} of "
+            f"{path}: expected a network of operations that the kit knows, got {name!r} of "
             f"version {code.version}; do not use this bundle"
         )
     return rule

@@ -74,9 +74,13 @@ class Operator:
 
 @dataclass(frozen=True)
 class OperatorCode:
-    """An operation. Files of older converters have its code in ``old_code`` alone."""
+    """An operation. Files of older converters have its code in ``old_code`` alone.
+
+    ``custom`` is the name of one that is not built in, such as those of TensorFlow.
+    """
 
     old_code: int = slot(0, "b", 0)
+    custom: str = slot(1, str, "")
     version: int = slot(2, "i", 1)
     code: int = slot(3, "i", 0)
 

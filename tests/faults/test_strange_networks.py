@@ -12,7 +12,6 @@ import pytest
 import tensorflow as tf
 
 from kaggle_kit.backends.base import VIEWS
-from kaggle_kit.backends.litert_check import check_lite
 from kaggle_kit.backends.tensorflow import SavedModelRunner, load_runner
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.pretrained import load_weights
@@ -210,26 +209,9 @@ def test_a_lite_file_with_operations_of_tensorflow_is_refused(tmp_path, here):
     both = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
     path = converted(reading, tmp_path / "model.tflite", both)
     assert b"FlexReadFile" in path.read_bytes()
-    check_refused(path, here)
-
-
-def test_a_changed_lite_file_is_one_or_refused(tmp_path, here, tried):
-    path = converted(plain, tmp_path / "x.tflite", [tf.lite.OpsSet.TFLITE_BUILTINS])
-    check_lite(path)
-    original, rng = path.read_bytes(), random.Random(5)
-    for _ in range(300):
-        changed = bytearray(original)
-        for _ in range(rng.choice([1, 4, 30])):
-            changed[rng.randrange(len(changed))] = rng.randrange(256)
-        path.write_bytes(changed[: rng.choice([None, rng.randrange(len(changed))])])
-        try:
-            check_lite(path)
-        except (ArtefactError, OSError, ValueError):
-            tried["damaged LiteRT files refused"] += 1
-        tried["changed LiteRT files looked at"] += 1
-    for content in (b"", b"TFL3", b"\0\0\0\0TFL3", original[:100]):
-        path.write_bytes(content)
-        check_refused(path, here)
+    with pytest.raises(ArtefactError, match="got 'FlexReadFile'.*do not use") as caught:
+        load_runner(path)
+    check_complaint(caught.value, path)
 
 
 # Keras' own files.
