@@ -97,7 +97,9 @@ class _Graph:
         if not 0 <= index < len(self.graph.tensors) or index in self.arrays:
             refuse(f"an output {index} that is no tensor, or is there already")
         tensor = self.graph.tensors[index]
-        if tensor.type != output.type or not _fits(tensor, output.shape):
+        is_countable = math.prod(output.shape) * output.type.n_bytes <= MAX_BYTES
+        is_same = tensor.type == output.type and _fits(tensor, output.shape)
+        if not is_same or not is_countable:
             refuse(
                 f"an output {tensor.shape} of type {tensor.type} in place of "
                 f"{output.shape} of type {output.type.value}"
@@ -198,6 +200,8 @@ def _check_quantization(tensor: Tensor, kind: TensorType, is_constant: bool) -> 
 def _read_options(operator: Operator, rule: Rule) -> object:
     """The parameters of an operation, of the class that its rule names."""
     kind = rule.options
+    if operator.custom_options:
+        refuse("parameters of a custom operation")
     if operator.options is None:
         if operator.options_type or not (kind is None or kind in MAY_LACK_OPTIONS):
             refuse("no parameters")

@@ -20,6 +20,7 @@ BOOL, UINT8 = TensorType.BOOL, TensorType.UINT8
 ACTIVATIONS = {0, 1, 3}  # none, ReLU, ReLU6
 PADDINGS = SAME, _VALID = 0, 1
 MAX_STEP = 1024  # of a stride, a dilation or a filter's side
+LONGEST_REASON = 200  # characters
 MAX_BROADCAST = 4  # dimensions of which the runtime knows how to repeat one
 Shape = tuple[int, ...]
 
@@ -50,8 +51,8 @@ Inputs = Sequence[Array | None]  # None: an input that is left out
 
 
 def refuse(reason: str) -> NoReturn:
-    """Raise a ``ValueError`` with the reason."""
-    raise ValueError(reason)
+    """Raise a ``ValueError`` with the reason, cut where it quotes something long."""
+    raise ValueError(reason[:LONGEST_REASON])
 
 
 def take(inputs: Inputs, *types: set[TensorType]) -> list[Array]:

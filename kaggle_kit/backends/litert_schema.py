@@ -70,6 +70,7 @@ class Operator:
     outputs: tuple[int, ...] = slot(2, "i", vector=True)
     options_type: int = slot(3, "B", 0)
     options: Any = slot(4, OPTIONS, tag="options_type")  # noqa: RUF009
+    custom_options: tuple[int, ...] = slot(5, "B", vector=True)
 
 
 @dataclass(frozen=True)
