@@ -1,6 +1,7 @@
 """A network in a process of its own: the same outputs, and its death is one line."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,9 +19,12 @@ from kaggle_kit.backends.isolated import IsolatedEngine, IsolatedRunner
 from kaggle_kit.backends.pillow import LightEngine
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.inference.embedder_parts import load_parts
+from kaggle_kit.inference.predict import predict
 from kaggle_kit.inference.recogniser import Recogniser
+from kaggle_kit.storage.tables import read_submission
 from tests.helpers.complaints import check_complaint
 from tests.helpers.lite_exports import FLOATS, INTEGERS
+from tests.helpers.signed_bundles import sign
 
 if find_spec("ai_edge_litert") is None:
     pytest.skip("the extra 'app' is not installed", allow_module_level=True)
@@ -254,3 +258,24 @@ def test_a_bundle_of_a_stranger_runs_apart_and_a_plain_one_does_not(bundle_dir):
     with Recogniser.load(bundle_dir) as recogniser:
         (part,) = recogniser.embedder.parts
         assert not isinstance(part.runner, IsolatedRunner) and part.path.name == MODEL
+
+
+@pytest.mark.extended
+def test_a_submission_for_a_strangers_bundle_is_that_of_a_plain_one(
+    bundle_dir, competition, tmp_path
+):
+    """By its LiteRT file nearly, and by its SavedModel, where it has no other, to the byte."""
+    shutil.copytree(bundle_dir, tmp_path / "bundle")
+    (tmp_path / "bundle" / "embedders" / "0" / LITE).unlink()
+    sign(tmp_path / "bundle")
+    plain, lite, saved = (tmp_path / f"{i}.csv" for i in range(3))
+    predict(bundle_dir, competition, plain)
+    predict(bundle_dir, competition, lite, untrusted=True)
+    predict(tmp_path / "bundle", competition, saved, untrusted=True)
+    assert saved.read_bytes() == plain.read_bytes()
+    expected = read_submission(plain)
+    for image_id, guess in read_submission(lite).items():
+        assert guess.landmark_id == expected[image_id].landmark_id
+        assert guess.confidence == pytest.approx(
+            expected[image_id].confidence, abs=1e-4
+        )

@@ -25,7 +25,7 @@ KINDS = {
         "model.head": "cosine",
         "model.sub_centres": 2,
     },
-    "rows": {**HEAD, "model.head": "arcface", "model.sampled_classes": 4},
+    "rows": {**HEAD, "model.head": "arcface", "model.sampled_classes": 16},
     "lite0": {"model.backbone": "efficientnet_lite0", "recognition.scales": [1.0, 2.0]},
     "resnet": {**HEAD, "model.backbone": "resnet50", "recognition.flip": True},
 }
