@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 
 from kaggle_kit.backends.base import VIEWS, Outputs
 from kaggle_kit.backends.litert_check import SIGNATURE, check_lite
-from kaggle_kit.errors import ArtefactError, KitError
-
-THREADS = 2  # per image, in the app; a free host has no more cores
+from kaggle_kit.errors import ArtefactError
 
 
 class LiteRunner:
@@ -90,26 +88,6 @@ class LiteRunner:
             ) from None
         finally:
             self._idle.put(runner)
-
-
-def load_runner(path: Path, mixed_precision: bool = False) -> LiteRunner:
-    """Load a LiteRT file with the interpreter of the LiteRT package, as the app does.
-
-    Args:
-        mixed_precision: ignored, since it is for GPUs.
-
-    Raises:
-        ArtefactError: the file is missing or damaged.
-        KitError: LiteRT is not installed.
-    """
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:  # also if TensorFlow was imported first
-        raise KitError(
-            f"app: expected LiteRT, got {error}; install it with pip install "
-            f"'kaggle-kit[app]'"
-        ) from None
-    return LiteRunner(path, lambda name: Interpreter(name, num_threads=THREADS), 1)
 
 
 def _reason(error: Exception) -> str:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from kaggle_kit.backends.base import LITE, Image, Runner
 from kaggle_kit.backends.images import decode_memory
-from kaggle_kit.backends.litert import load_runner
+from kaggle_kit.backends.litert_package import load_runner
 from kaggle_kit.backends.uploads import CheckedImage
 from kaggle_kit.errors import DataError
 
@@ -17,7 +17,7 @@ class LightEngine:
     """An ``Engine`` without TensorFlow, which gives the same pixels."""
 
     networks: Sequence[str] = (LITE,)
-    loader = "kaggle_kit.backends.litert:load_runner"
+    loader = "kaggle_kit.backends.litert_package:load_runner"
     n_threads = 1  # a thread does not return all of its memory to the system
 
     def decode(self, image: Image, side: int | None = None) -> NDArray[np.uint8] | None:
@@ -30,5 +30,5 @@ class LightEngine:
         return decode_memory(image, side)
 
     def load_runner(self, path: Path, mixed_precision: bool) -> Runner:
-        """Load a network; see ``litert.load_runner``."""
+        """Load a network; see ``litert_package.load_runner``."""
         return load_runner(path)
