@@ -59,7 +59,7 @@ def landlock_version() -> int:
 
 
 def confine(readable: Iterable[Path]) -> bool:
-    """Confine this process, which must have one thread only, for the rest of its life.
+    """Confine this process for the rest of its life.
 
     Args:
         readable: files and folders to read, besides Python and the system's libraries.
@@ -69,11 +69,14 @@ def confine(readable: Iterable[Path]) -> bool:
 
     Raises:
         OSError: the kernel has Landlock and refuses it.
+        RuntimeError: the process has other threads, which would not be confined.
     """
     _limit_files()
     version = landlock_version()
     if not version:
         return False
+    if len(os.listdir("/proc/self/task")) > 1:
+        raise RuntimeError("confine: expected one thread, got several")
     n_rights = N_FILE_RIGHTS.get(version, ALL_FILE_RIGHTS)
     ruleset = _Ruleset((1 << n_rights) - 1, NETWORK_RIGHTS, SCOPES)
     n_fields = 1 + (version >= NETWORK_FROM) + (version >= SCOPES_FROM)

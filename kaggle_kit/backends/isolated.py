@@ -27,7 +27,7 @@ from kaggle_kit.errors import ArtefactError, KitError
 LOAD_S, IMAGE_S = 300, 60  # limits of loading a network, and of each image
 CLOSE_S = 5  # until a process that should end is killed
 MAX_LINE = 65_536  # bytes of an answer without its arrays
-MAX_SIDE, MAX_WIDTH = 8192, 10_000_000  # of what a network may announce
+MAX_SIDE, MAX_WIDTH = 8192, 1_000_000  # of what a network may announce
 # Variables that libraries need. The others may hold what is no network's business.
 KEPT = ("CUDA_", "LC_", "LD_", "NVIDIA_", "OMP_", "SYSTEMROOT", "TF_", "XLA_")
 # ``-I``: neither the working folder nor variables say where modules are.

@@ -3,7 +3,11 @@
 It reads requests from its standard input and writes answers to its standard output: a line
 of JSON, and the bytes of arrays. The answers are for a process that does not trust this one:
 they hold numbers and text, and no objects.
+
+Until it is confined, it imports no package: NumPy starts threads, which would stay free.
 """
+
+from __future__ import annotations
 
 import json
 import os
@@ -15,13 +19,13 @@ import threading
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
-
-from kaggle_kit.backends.base import Runner
 from kaggle_kit.backends.confinement import confine
 from kaggle_kit.errors import ArtefactError, KitError
+
+if TYPE_CHECKING:
+    from kaggle_kit.backends.base import Runner
 
 OUTPUTS = ("embedding", "log_probability")  # in the order in which they are sent
 
@@ -80,6 +84,8 @@ def _answer(
     runner: Runner, request: Any, requests: BinaryIO, answers: BinaryIO
 ) -> None:
     """Run the network on a batch, and send its outputs."""
+    import numpy as np  # see above
+
     shape = request["n"], runner.side, runner.side, 3
     pixels = np.frombuffer(requests.read(int(np.prod(shape))), np.uint8)
     outputs = runner.start(pixels.reshape(shape), request["view"])()

@@ -93,9 +93,23 @@ def test_without_landlock_nothing_is_written_into_files(tmp_path, server):
     assert all(not path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
+def test_a_process_with_threads_is_not_confined_in_part():
+    if not landlock_version():
+        pytest.skip("this kernel has no Landlock")
+    code = (
+        "import threading, time; from kaggle_kit.backends.confinement import confine\n"
+        "threading.Thread(target=time.sleep, args=(9,), daemon=True).start(); confine([])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert "RuntimeError: confine: expected one thread" in done.stderr
+
+
 def test_a_kernel_that_has_landlock_and_refuses_it_is_an_error(monkeypatch):
     monkeypatch.setattr(confinement, "_limit_files", lambda: None)
     monkeypatch.setattr(confinement, "landlock_version", lambda: 1)
     monkeypatch.setattr(confinement, "_call", lambda *_: -1)
+    monkeypatch.setattr(confinement.os, "listdir", lambda _: ["this"])
     with pytest.raises(OSError, match="Landlock"):
         confinement.confine([Path("/")])
