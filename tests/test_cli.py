@@ -23,7 +23,7 @@ CONTRACT = {
     "train": "--config --shards --run --set --resume --ray",
     "bundle": "--run --config --competition --out --handle --title --max-mb --set",
     "ablate": "--run --competition --out --set",
-    "predict": "--bundle --competition --out --time-limit-s",
+    "predict": "--bundle --competition --out --time-limit-s --untrusted",
     "rehearse": "--bundle --competition --out --time-limit-s --memory-gb",
     "validate": "--sample",
     "score": "",

@@ -69,12 +69,16 @@ class Engine(Protocol):
     """Decodes images and loads networks.
 
     Attributes:
-        network: name of the network in floats, in an embedder's folder.
+        networks: names of the network in floats in an embedder's folder; the first that is
+            there is taken.
+        loader: the function that loads a network without the engine, as
+            ``module:function``; its arguments are those of ``load_runner``.
         n_threads: how many images to decode at the same time.
         deadline: how long whoever calls ``decode`` in a thread waits for it.
     """
 
-    network: str
+    networks: Sequence[str]
+    loader: str
     n_threads: int
     deadline: Deadline
 

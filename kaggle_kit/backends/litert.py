@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_kit.backends.base import VIEWS, Outputs
+from kaggle_kit.backends.litert_check import SIGNATURE, check_lite
 from kaggle_kit.errors import ArtefactError
-
-SIGNATURE = "serving_default"
 
 
 class LiteRunner:
@@ -35,9 +34,11 @@ class LiteRunner:
             interpreter: creates an interpreter of the file with the given name.
 
         Raises:
-            ArtefactError: the file is missing or damaged.
+            ArtefactError: the file is missing or damaged, or ``check_lite`` refuses it.
         """
+        self._path = path
         try:
+            check_lite(path)
             runners = [
                 interpreter(str(path)).get_signature_runner(SIGNATURE)
                 for _ in range(n_threads)
@@ -48,9 +49,9 @@ class LiteRunner:
             self.width = widths["embedding"]
             self.n_classes = widths.get("log_probability", 0)
         except (OSError, ValueError, TypeError, RuntimeError, LookupError) as error:
-            reason = " ".join(str(error).split())[:200]
             raise ArtefactError(
-                f"{path}: expected a LiteRT file, got {reason}; make the bundle again"
+                f"{path}: expected a LiteRT file, got {_reason(error)}; make the bundle "
+                f"again"
             ) from None
         self.views: Sequence[str] = VIEWS[:1]
         self._idle: SimpleQueue[Any] = SimpleQueue()
@@ -61,7 +62,12 @@ class LiteRunner:
     def start(
         self, pixels: NDArray[np.uint8], view: str = VIEWS[0]
     ) -> Callable[[], Outputs]:
-        """See ``Runner.start``."""
+        """See ``Runner.start``.
+
+        Raises:
+            ArtefactError: the interpreter cannot run the network. The returned function
+                raises it.
+        """
         images = [pixels[i : i + 1] for i in range(len(pixels))]
         futures = [self._threads.submit(self._run, image) for image in images]
         return lambda: concatenate_outputs([future.result() for future in futures])
@@ -75,8 +81,17 @@ class LiteRunner:
         try:
             outputs: Outputs = runner(images=image)
             return outputs
+        except (ValueError, RuntimeError) as error:  # the runtime's own checks
+            raise ArtefactError(
+                f"{self._path}: expected a network that runs, got {_reason(error)}; do "
+                f"not use this bundle"
+            ) from None
         finally:
             self._idle.put(runner)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def concatenate_outputs(batches: Sequence[Outputs]) -> Outputs:

@@ -17,7 +17,6 @@ from kaggle_kit.data.decode_threads import Deadline
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.frameworks import tf
 from kaggle_kit.model.convert_litert import hide_interpreter_warning
-from kaggle_kit.model.safety import check_lite
 from kaggle_kit.model.saved_model_check import check_saved_model
 
 logger = logging.getLogger(__name__)
@@ -126,7 +125,8 @@ class SavedModelRunner:
 class TensorFlowEngine:
     """An ``Engine`` with TensorFlow's decoders, for SavedModels and LiteRT files."""
 
-    network = MODEL
+    networks: Sequence[str] = (MODEL,)
+    loader = "kaggle_kit.backends.tensorflow:load_runner"
 
     def __init__(self) -> None:
         self.n_threads = count_decoders()
@@ -140,17 +140,20 @@ class TensorFlowEngine:
 
     def load_runner(self, path: Path, mixed_precision: bool) -> Runner:
         """Load a network; see ``Engine.load_runner``."""
-        if mixed_precision:
-            enable_mixed_precision()
-        return load_runner(path)
+        return load_runner(path, mixed_precision)
 
 
-def load_runner(path: Path) -> Runner:
+def load_runner(path: Path, mixed_precision: bool = False) -> Runner:
     """Load the network in a LiteRT file or in the folder of a SavedModel.
+
+    Args:
+        mixed_precision: see ``Engine.load_runner``.
 
     Raises:
         ArtefactError: it is neither.
     """
+    if mixed_precision:
+        enable_mixed_precision()
     if path.suffix != ".tflite":
         return SavedModelRunner(path)
     if gpus():
@@ -198,7 +201,6 @@ def _not_a_network(model_dir: Path, error: Exception) -> ArtefactError:
 
 
 def _create_interpreter(path: str) -> Any:
-    """Check a LiteRT file and create an interpreter with one thread."""
-    check_lite(Path(path))
+    """Create an interpreter of a LiteRT file, with one thread."""
     with hide_interpreter_warning():
         return tf.lite.Interpreter(path, num_threads=1)

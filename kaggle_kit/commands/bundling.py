@@ -17,6 +17,7 @@ from kaggle_kit.commands.options import (
     RUNS,
     SET,
     TIME_LIMIT_S,
+    UNTRUSTED,
     count,
     load_settings,
     parse_changes,
@@ -105,6 +106,7 @@ def ablate(args: argparse.Namespace) -> Result:
     COMPETITION,
     OUT_FILE,
     TIME_LIMIT_S,
+    UNTRUSTED,
     example="""kaggle-kit predict --bundle bundle --competition demo/competition \\
       --out submission.csv""",
 )
@@ -116,7 +118,13 @@ def predict(args: argparse.Namespace) -> Result:
     Competition(args.competition).require("sample_submission.csv", "train.csv", "test")
     from kaggle_kit.inference.predict import predict
 
-    result = predict(args.bundle, args.competition, args.out, args.time_limit_s)
+    result = predict(
+        args.bundle,
+        args.competition,
+        args.out,
+        args.time_limit_s,
+        untrusted=args.untrusted,
+    )
     if result.unreadable == result.images:
         raise KitError(
             f"{args.competition / 'test'}: expected test images that decode, got none of "

@@ -12,6 +12,7 @@ from kaggle_kit.commands.options import (
     PHOTO,
     RUN_FILES,
     SET,
+    UNTRUSTED,
     count,
     load_settings,
     path,
@@ -98,6 +99,7 @@ def report(args: argparse.Namespace) -> Result:
     PHOTO,
     BUNDLE,
     argument("-k", type=count, default=5, metavar="K", help="number of images (5)"),
+    UNTRUSTED,
     example="kaggle-kit similar image.jpg --bundle bundle -k 3",
 )
 def similar(args: argparse.Namespace) -> Result:
@@ -109,7 +111,9 @@ def similar(args: argparse.Namespace) -> Result:
         )
     from kaggle_kit.inference.recogniser import Recogniser
 
-    with Recogniser.load(args.bundle, geometry_optional=True) as recogniser:
+    with Recogniser.load(
+        args.bundle, geometry_optional=True, untrusted=args.untrusted
+    ) as recogniser:
         nearest = recogniser.similar(args.photo, args.k)
     similar = [
         {

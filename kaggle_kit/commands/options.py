@@ -142,6 +142,12 @@ LEDGER = path(
     Output("record"),
     required=False,
 )
+UNTRUSTED = argument(
+    "--untrusted",
+    action="store_true",
+    help="for a bundle that you did not make: run its networks in processes of their "
+    "own that may not write, LiteRT files where it has them (slower to start)",
+)
 PHOTO = path("photo", "an image", metavar="PHOTO")
 
 

@@ -179,8 +179,8 @@ def load_parts(
 
     ``embedders/`` has a folder for each run with its ``config.json``, its network and its
     ``words.npy``; the last two may be absent, and each may have a whitening. With
-    ``recognition.int8``, the network is ``model.int8.tflite``, otherwise that of the
-    reader's engine.
+    ``recognition.int8``, the network is ``model.int8.tflite``, otherwise the first of those
+    of the reader's engine.
 
     Args:
         names: the files of the bundle; no other file is read.
@@ -191,10 +191,11 @@ def load_parts(
     """
     parts: list[Part] = []
     engine = reader.engine
-    network = INT8 if settings.int8 else engine.network
+    networks = (INT8,) if settings.int8 else engine.networks
     for run, entries in _list_runs(names).items():
         place = folder / "embedders" / run
-        if network in entries:
+        network = next((name for name in networks if name in entries), None)
+        if network:
             _check_network(place / network, folder, names)
             whitening = _load_whitening(place, "model", entries, settings.whiten)
             # The network last, since loading it takes seconds

@@ -53,6 +53,7 @@ def predict(
     out: str | Path,
     time_limit_s: float | None = None,
     began: float | None = None,
+    untrusted: bool = False,
 ) -> Prediction:
     """Write a guess for every image of ``sample_submission.csv``, in its order.
 
@@ -77,6 +78,7 @@ def predict(
         time_limit_s: seconds until the process must end, including a margin of 4% and 5 s.
             The kernel passes the 12 hours of a rerun. None: no limit.
         began: start of the limit, by ``time.monotonic``; None: now.
+        untrusted: the bundle is a stranger's; see ``Recogniser.load``.
 
     Raises:
         DataError, TableError, ArtefactError: a folder is incomplete or damaged, or a
@@ -91,7 +93,9 @@ def predict(
     image_ids = tables.read_sample(files.sample_csv)
     submission = SubmissionFile(Path(out), image_ids)
     labels = tables.read_labels(files.train_csv)
-    with Recogniser.load(bundle, train_dir=files.train_dir) as recogniser:
+    with Recogniser.load(
+        bundle, train_dir=files.train_dir, untrusted=untrusted
+    ) as recogniser:
         embedder = recogniser.embedder
         budget = Budget(embedder.levels, embedder.rates, time_limit_s, began)
         run = _Run(Path(bundle), recogniser, files, labels, submission, budget)

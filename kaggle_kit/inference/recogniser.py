@@ -13,6 +13,7 @@ import numpy as np
 from kaggle_kit import config
 from kaggle_kit.backends.base import Engine, Image
 from kaggle_kit.backends.images import as_image
+from kaggle_kit.backends.isolated import IsolatedEngine
 from kaggle_kit.config import Config
 from kaggle_kit.data.image_files import FORMAT_NAMES
 from kaggle_kit.errors import ArtefactError, DataError
@@ -78,6 +79,7 @@ class Recogniser:
         train_dir: Path | None = None,
         n_cached: int = CACHED,
         geometry_optional: bool = False,
+        untrusted: bool = False,
     ) -> Recogniser:
         """Load a bundle.
 
@@ -88,6 +90,9 @@ class Recogniser:
                 local features in the bundle.
             n_cached: number of files whose local features are cached.
             geometry_optional: rank without geometry if its files or packages are missing.
+            untrusted: the bundle is a stranger's. Networks run in processes of their own,
+                which may not write; LiteRT files are preferred to SavedModels. See
+                ``backends.isolated``.
 
         Raises:
             ArtefactError, ConfigError, TableError: a file is missing, damaged or does not
@@ -99,7 +104,9 @@ class Recogniser:
         if settings.recognition.verification and geometry_optional:
             missing_geometry = _explain_missing_geometry(manifest)
             settings = _disable_geometry(settings) if missing_geometry else settings
-        reader = LocalReader(settings.local, engine or _load_tensorflow(), n_cached)
+        engine = engine or _load_tensorflow()
+        engine = IsolatedEngine(engine) if untrusted else engine
+        reader = LocalReader(settings.local, engine, n_cached)
         gallery = Gallery.load(manifest.subfolder("gallery", FILES))
         geometry = None
         if settings.recognition.verification:

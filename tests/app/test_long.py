@@ -43,11 +43,13 @@ def use(path):
 LOOP = """
 import json, sys
 from pathlib import Path
+import psutil
 n, warm_up, bundle = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 paths = [Path(line) for line in sys.stdin.read().split("\\n") if line]
 
 def resident_mb():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+    this = psutil.Process()
+    return sum(p.memory_info().rss for p in [this, *this.children()]) / 1e6
 
 {use}
 measurements = []
@@ -60,7 +62,7 @@ print(json.dumps([*measurements, resident_mb()]))
 
 
 def measure_mb(use, n, warm_up, bundle, paths):
-    """Resident megabytes after ``warm_up`` of n calls, and at intervals to the end."""
+    """Resident megabytes, of networks apart too, after ``warm_up`` of n calls, and at intervals to the end."""
     process = subprocess.run(
         [sys.executable, "-c", LOOP.format(use=use), str(n), str(warm_up), str(bundle)],
         input="\n".join(map(str, paths)),
