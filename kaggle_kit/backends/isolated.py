@@ -48,6 +48,7 @@ class IsolatedEngine:
         self.loader = engine.loader
         self.networks: Sequence[str] = tuple(dict.fromkeys((LITE, *engine.networks)))
         self.n_threads = engine.n_threads
+        self.deadline = engine.deadline
 
     def decode(self, image: Image, side: int | None = None) -> NDArray[np.uint8] | None:
         """Decode an image; see ``Engine.decode``."""
