@@ -220,7 +220,7 @@ def test_modules_in_the_working_folder_are_not_imported(path, tmp_path, monkeypa
 class Recording:
     """An engine that only records what it is asked to load."""
 
-    n_threads, loader = 1, ""
+    n_threads, loader, deadline = 1, "", None
 
     def __init__(self, networks=(MODEL,)):
         self.networks, self.paths = networks, []

@@ -171,7 +171,7 @@ def renamed(folder):
 REAL = {
     "restored": (restored, "WriteFile"),
     "prepared": (prepared, "VarHandleOp|WriteFile"),  # in the order of the file
-    "swapped": (swapped, "WriteFile"),
+    "swapped": (swapped, "WriteFile|api_implements"),
     "renamed": (renamed, "WriteFile"),
 }
 

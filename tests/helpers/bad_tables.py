@@ -210,6 +210,8 @@ def plain_submission(content):
         return None
     if any(len(row) != 2 for row in rows) or not unique(row[0] for row in rows):
         return None
+    if not all(is_id(image_id) for image_id, _ in rows):
+        return None
     found = {i: plain_guess(re.sub("(?<=[^ ]) +$", "", cell)) for i, cell in rows}
     return None if None in found.values() else found
 
@@ -221,6 +223,8 @@ def plain_solution(content):
     found = {}
     for image_id, cell, usage in rows:
         if usage not in GOOD_USAGES or not all(map(is_landmark, cell.split())):
+            return None
+        if not is_id(image_id):
             return None
         found[image_id] = {int(part) for part in cell.split()}, usage
     return found
