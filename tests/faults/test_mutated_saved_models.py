@@ -16,14 +16,13 @@ from kaggle_kit.backends.base import VIEWS
 from kaggle_kit.errors import ArtefactError
 from kaggle_kit.model.saved_model_check import check_saved_model
 from tests.helpers.complaints import check_complaint
+from tests.helpers.fuzzing import run_blocks
 from tests.helpers.mutated_saved_models import mutate
 from tests.helpers.run_saved_models import MAX_SECONDS
 from tests.helpers.saved_models import network, save_network
 
 ROOT = Path(__file__).parents[2]
 SEED = "20261127"
-# Where a long run keeps what is done, so that the same command goes on there.
-PROGRESS = "KAGGLE_KIT_FUZZ_DIR"
 AT_ONCE = 25  # networks that one process runs, one after another
 
 
@@ -82,23 +81,17 @@ def outcomes(lines: list[dict[str, str]]) -> Counter[str]:
 @pytest.mark.parametrize(
     "n", [300, pytest.param(5000, marks=pytest.mark.slow, id="many")]
 )
-def test_a_changed_network_is_refused_or_may_be_loaded(
-    n, source, tmp_path, tried, request
-):
+def test_a_changed_network_is_refused_or_may_be_loaded(n, source, tmp_path, tried):
     """Looked at only, each in a few milliseconds."""
-    place = os.environ.get(PROGRESS) or str(request.config.cache.mkdir("fuzz"))
-    progress = Path(place) / f"saved-models-{SEED}-{n}.json"
-    counts: Counter[str] = Counter()
-    if n > 1000 and progress.exists():
-        counts.update(json.loads(progress.read_text()))
-    for i in range(counts.total(), n):
-        folder = mutate(source, f"{SEED}-{i}", tmp_path / str(i))
-        counts[look_at(folder)] += 1
-        shutil.rmtree(folder)
-        if n > 1000 and i % 100 == 99:
-            progress.write_text(json.dumps(counts))
-    for what, number in counts.items():
-        tried[f"changed SavedModels {what}"] += number
+
+    def block(first, length, meter):
+        for i in range(first, first + length):
+            folder = mutate(source, f"{SEED}-{i}", tmp_path / str(i))
+            with meter.attempt(i):
+                meter.counts[f"changed SavedModels {look_at(folder)}"] += 1
+            shutil.rmtree(folder)
+
+    counts = run_blocks("saved-models", n, block, tried, seconds=2, megabytes=300)
     assert counts.total() == n and min(counts.values()) > n // 20
 
 
