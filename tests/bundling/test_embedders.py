@@ -12,7 +12,7 @@ from kaggle_kit.local_features.vlad import Vocabulary
 from kaggle_kit.retrieval.whitening import Whitening
 from kaggle_kit.storage.manifest import upload_names
 
-READER = SimpleNamespace(engine=SimpleNamespace(network="model"))
+READER = SimpleNamespace(engine=SimpleNamespace(networks=["model"]))
 
 
 @pytest.mark.parametrize(
